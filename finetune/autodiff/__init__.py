@@ -1,0 +1,1 @@
+"""A graph of tensors with derivatives, compiled to ONNX and run by onnxruntime."""

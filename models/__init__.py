@@ -1,0 +1,1 @@
+"""What a model is: card, zoo, weights, preprocessing, cutting and onnxruntime sessions."""

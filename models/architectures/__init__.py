@@ -1,0 +1,1 @@
+"""Networks as blueprints, one module each."""

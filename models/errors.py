@@ -1,0 +1,102 @@
+"""Every error that Graft raises on purpose, in one tree.
+
+    GraftError
+    ├── InputError              what the user gave cannot be used
+    │   ├── ImageError          a file is not an image that can be read
+    │   └── SourceError         a path, glob, list or archive that gives no images
+    ├── ModelError              a model file, name or card that cannot be used
+    │   ├── UnknownModelError   no such model in the zoo, no such file
+    │   ├── CutError            no such cut point or tensor
+    │   └── WeightsError        weights that do not fit, are damaged or would run code
+    ├── StoreError              a download failed
+    │   ├── ChecksumError       what came is not what was expected
+    │   └── OfflineError        the network or the host cannot be reached
+    ├── DeviceError             the device that was asked for cannot be had
+    ├── GraphError              a computation graph that cannot be built or differentiated
+    │   ├── ShapeError          shapes that do not fit an operation
+    │   └── GradientError       an operation without a gradient, or a variable that cannot have one
+    ├── FeedError               a session was fed the wrong thing
+    ├── NumericsError           NaN or infinity where a number was needed
+    └── BusyError               too much is waiting; try again later
+
+Messages say what was given, what was expected, and what to do next. Errors of libraries are translated where
+they are met, with `raise ... from exc`.
+"""
+
+from __future__ import annotations
+
+
+class GraftError(Exception):
+    """Root of the tree. `str(error)` is one paragraph that a user can act on."""
+
+
+class InputError(GraftError):
+    """What the user gave cannot be used."""
+
+
+class ImageError(InputError):
+    """A file is not an image that can be read."""
+
+
+class SourceError(InputError):
+    """A path, glob, list or archive that gives no images."""
+
+
+class ModelError(GraftError):
+    """A model file, name or card that cannot be used."""
+
+
+class UnknownModelError(ModelError):
+    """No such model in the zoo and no such file."""
+
+
+class CutError(ModelError):
+    """No such cut point or tensor."""
+
+
+class WeightsError(ModelError):
+    """Weights that do not fit, are damaged or would run code."""
+
+
+class StoreError(GraftError):
+    """A download failed."""
+
+
+class ChecksumError(StoreError):
+    """What came is not what was expected."""
+
+
+class OfflineError(StoreError):
+    """The network or the host cannot be reached."""
+
+
+class DeviceError(GraftError):
+    """The device that was asked for cannot be had."""
+
+
+class GraphError(GraftError):
+    """A computation graph that cannot be built."""
+
+
+class ShapeError(GraphError):
+    """Shapes that do not fit an operation."""
+
+
+class GradientError(GraphError):
+    """An operation without a gradient, or a variable that cannot have one."""
+
+
+class FeedError(GraftError):
+    """A session was fed the wrong thing."""
+
+
+class NumericsError(GraftError):
+    """NaN or infinity where a number was needed."""
+
+
+class BusyError(GraftError):
+    """Too much is waiting; `retry_after` says in how many seconds to try again."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

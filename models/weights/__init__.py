@@ -1,0 +1,1 @@
+"""Reads published weights: one module for each file format."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.architectures.graft_mini import graft_mini
+from models.architectures.graft_mini import FEATURES, graft_mini
 from scripts.graft_mini.network import Network
 
 MEAN = torch.tensor([0.480, 0.448, 0.398]).view(1, 3, 1, 1)  # of the training images
@@ -129,9 +129,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder written by prepare and teacher")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=85)
+    parser.add_argument("--minutes", type=float, default=80)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=0.15, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=0.1, help="peak learning rate")
     parser.add_argument("--decay", type=float, default=2e-4, help="weight decay")
     parser.add_argument("--features", type=float, default=2.0, help="weight of the feature loss")
     parser.add_argument("--seed", type=int, default=20)
@@ -147,7 +147,7 @@ def main() -> None:
     images, labels = load("train_x"), torch.from_numpy(load("train_y"))
     val_images, val_labels = load("val_x"), torch.from_numpy(load("val_y"))
     teacher, val_teacher = torch.from_numpy(load("train_t")), torch.from_numpy(load("val_t"))
-    mean, std = teacher.float().mean(0), teacher.float().std(0) + 1e-3
+    mean, std = teacher.float().mean(0), teacher.float().std(0).clamp(min=0.05)
 
     checkpoint = args.out / "checkpoint.pth"
     state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
@@ -159,11 +159,14 @@ def main() -> None:
     print(f"teacher's linear classifier: {right.float().mean():.4f} top-1 on validation", flush=True)
 
     network = Network(graft_mini()).to(memory_format=torch.channels_last)
+    # The features need not equal the teacher's, only tell them: a linear map stands between, and is dropped.
+    imitator = nn.Linear(FEATURES, teacher.shape[1])
     average = Average(network, 0.999)
-    optimizer = torch.optim.SGD(groups(network, args.decay), lr=0.1, momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(groups(nn.ModuleList([network, imitator]), args.decay), lr=0.1, momentum=0.9, nesterov=True)
     step, spent, log = 0, 0.0, []
     if state:
         network.load_state_dict(state["network"])
+        imitator.load_state_dict(state["imitator"])
         average.state = state["average"]
         optimizer.load_state_dict(state["optimizer"])
         step, spent, log = state["step"], state["spent"], state["log"]
@@ -175,20 +178,21 @@ def main() -> None:
     while (spent := time.monotonic() - begin) < budget:
         share = spent / budget
         size = next(pixels for until, pixels in STAGES if share < until or until == 1)
-        warm = min(1.0, share / 0.04)
-        rate = args.rate * warm * (0.5 + 0.5 * math.cos(math.pi * max(0.0, share - 0.04) / 0.96)) + 1e-4
+        warm = min(1.0, share / 0.02)
+        rate = args.rate * warm * (0.5 + 0.5 * math.cos(math.pi * max(0.0, share - 0.02) / 0.98)) + 1e-4
         for group in optimizer.param_groups:
             group["lr"] = rate
         if len(order) < args.batch:
             order = rng.permutation(len(images))
         rows, order = np.sort(order[: args.batch]), order[args.batch :]
         x, y, t = augment(images[rows], size, rng), labels[rows], teacher[rows].float()
-        soft = F.softmax(((t - mean) / std) @ weight + bias, 1)
+        standard = (t - mean) / std
+        soft = F.softmax(standard @ weight + bias, 1)
         target = 0.5 * soft + 0.5 * F.one_hot(y, 200)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             pooled, logits = run(x, ("pool", "logits"))
         classify = F.cross_entropy(logits.float(), target)
-        imitate = ((pooled.float() - t) / std).square().mean()
+        imitate = (imitator(pooled.float()) - standard).square().mean()
         loss = classify + args.features * imitate
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -207,7 +211,7 @@ def main() -> None:
             print(json.dumps(row), flush=True)
             last_log, seen = now, 0
         if time.monotonic() - last_save > 300:
-            pack = {"network": network.state_dict(), "average": average.state, "step": step, "log": log}
+            pack = {"network": network.state_dict(), "imitator": imitator.state_dict(), "average": average.state, "step": step, "log": log}
             pack |= {"optimizer": optimizer.state_dict(), "teacher": (weight, bias), "spent": spent}
             save(checkpoint, pack)
             probe = Network(graft_mini()).to(memory_format=torch.channels_last)

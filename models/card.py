@@ -1,0 +1,169 @@
+"""The model card: what a model file says about itself, stored as JSON in its ONNX metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from models.errors import ModelError
+from models.preprocessing import Preprocessing
+
+if typing.TYPE_CHECKING:
+    from onnx import ModelProto
+
+KEY = "graft.card"  # of the ONNX metadata entry
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class: a stable id (a WordNet id, a folder's name) and the name that people read."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What the graph does to the pixels: (x / 255 - mean) / std for each of R, G, B."""
+
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A tensor at which the network can be cut; `shape` is without the batch, -1 where it is not fixed."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A measured or published figure: on what, how well (0 to 1), and how it was obtained."""
+
+    data: str
+    split: str
+    images: int
+    top1: float
+    top5: float | None = None
+    source: str = ""  # the command that measured it, or where it was published
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything that is needed to use a model file rightly."""
+
+    name: str
+    task: Literal["classification", "features"]
+    preprocessing: Preprocessing
+    normalization: Normalization = Normalization()
+    labels: tuple[Label, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    version: str = "1"
+    licence: str = ""
+    source: str = ""
+    weights_sha256: str = ""
+    description: str = ""
+    accuracy: tuple[Accuracy, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float | None = None  # logits are divided by it before the softmax
+    reject_threshold: float | None = None
+    batch_size: int | None = None  # set where the graph takes only this many images at a time
+
+    def to_json(self) -> str:
+        """The card as JSON text."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "the model") -> ModelCard:
+        """Read a card. `where` names the file in errors.
+
+        Raises:
+            ModelError: not a card, or one of a later format.
+        """
+        try:
+            values = json.loads(text)
+            found = values.pop("format")
+        except (ValueError, KeyError, AttributeError, TypeError) as exc:
+            raise ModelError(
+                f"{where}: its model card cannot be read ({exc!r}). Import the model again."
+            ) from exc
+        if found != FORMAT:
+            raise ModelError(
+                f"{where}: its model card has format {found}; this version reads {FORMAT}. Update graft."
+            )
+        try:
+            card = _build(cls, values)
+        except (ValueError, KeyError, TypeError) as exc:
+            raise ModelError(f"{where}: its model card is wrong ({exc}). Import the model again.") from exc
+        return typing.cast(ModelCard, card)
+
+    def label(self, key: str) -> int | None:
+        """Index of the class whose id or name is `key`; the first of a comma-separated name counts too."""
+        return self._keys.get(key.casefold())
+
+    @property
+    def _keys(self) -> dict[str, int]:
+        keys: dict[str, int] = {}
+        spellings = (
+            lambda label: label.id,
+            lambda label: label.name,
+            lambda label: label.name.split(",")[0],
+        )
+        for spelling in spellings:
+            for index, label in enumerate(self.labels):
+                keys.setdefault(spelling(label).casefold(), index)
+        return keys
+
+
+def write_card(model: ModelProto, card: ModelCard) -> None:
+    """Put the card into an ONNX model's metadata, in place of any that is there."""
+    for position in reversed(range(len(model.metadata_props))):
+        if model.metadata_props[position].key == KEY:
+            del model.metadata_props[position]
+    model.metadata_props.add(key=KEY, value=card.to_json())
+
+
+def read_card(metadata: Mapping[str, str], where: str = "the model") -> ModelCard | None:
+    """The card in a model's metadata, or None where the model was not written by Graft.
+
+    Raises:
+        ModelError: there is a card, and it cannot be read.
+    """
+    text = metadata.get(KEY)
+    return None if text is None else ModelCard.from_json(text, where)
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Turn parsed JSON into `kind`: a dataclass, a tuple, an optional or a plain value."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        unknown = sorted(set(value) - set(hints))
+        if unknown:
+            raise ValueError(f"unknown fields {', '.join(unknown)}")
+        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        each = arguments[0]
+        items = tuple(_build(each, item) for item in value)
+        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
+            raise ValueError(f"expected {len(arguments)} values, got {items}")
+        return items
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _build(arguments[0], value)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"expected one of {arguments}, got {value!r}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,152 @@
+"""A model that is ready to run: its card and its session together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.card import Label, ModelCard, read_card
+from models.errors import ModelError
+from models.preprocessing import ImageSource
+from models.runtime import Array, RuntimeConfig, Session
+from models.store import Progress
+from models.zoo import locate
+
+INPUT = "image"  # uint8 (N, H, W, 3)
+LOGITS = "logits"
+PROBABILITIES = "probabilities"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer: which class, and how probable (0 to 1)."""
+
+    index: int
+    label: Label
+    probability: float
+
+
+class Model:
+    """A model file on a device. Safe to use from several threads."""
+
+    def __init__(self, session: Session, card: ModelCard, notes: Sequence[str] = ()) -> None:
+        """Put a session and a card together; `notes` are guesses that the user should hear of."""
+        self.session = session
+        self.card = card
+        self.notes = tuple(notes)
+        if session.config.warm_up:
+            self.warm_up()
+
+    @classmethod
+    def open(
+        cls,
+        spec: str | Path,
+        config: RuntimeConfig | None = None,
+        *,
+        outputs: Sequence[str] | None = None,
+        allow_unpinned: bool = False,
+        progress: Progress | None = None,
+    ) -> Model:
+        """Open a model of the zoo by name, or any ONNX file by path.
+
+        `outputs`: names of cut points or tensors; the network is cut there, and nothing behind them is computed.
+        `allow_unpinned` lets weights be downloaded whose digest is not known; `progress` hears of the download.
+
+        Raises:
+            UnknownModelError: no such name or file.
+            ModelError: the file is no model, or none that takes images.
+            CutError: no such cut point or tensor.
+            StoreError: the weights could not be downloaded.
+            DeviceError: the device cannot be had.
+        """
+        path = locate(spec, allow_unpinned=allow_unpinned, progress=progress)
+        if outputs is None:
+            session = Session(path, config)
+            card = read_card(session.metadata, str(spec))
+            if card is not None:
+                return cls(session, card)
+        # onnx costs 0.2 s to import: only where the graph has to be changed
+        from models.importing import as_graft_model
+        from models.truncation import cut_model
+
+        proto, notes = as_graft_model(path)
+        if outputs is not None:
+            proto = cut_model(proto, outputs)
+        session = Session(proto.SerializeToString(), config)
+        card = read_card(session.metadata, str(spec))
+        if card is None:
+            raise ModelError(f"{spec}: no model card after import. Import it again with `graft models import`.")
+        return cls(session, card, notes)
+
+    def decode(self, source: ImageSource, *, exact: bool = False, name: str | None = None) -> NDArray[np.uint8]:
+        """Decode one image for this model: uint8 (H, W, 3).
+
+        Raises:
+            ImageError: not an image that can be read.
+        """
+        return self.card.preprocessing.load(source, exact=exact, name=name)
+
+    def run(self, batch: NDArray[np.uint8], outputs: Sequence[str] | None = None) -> list[Array]:
+        """Run decoded images, uint8 (N, H, W, 3), and return the outputs, each with N rows.
+
+        Raises:
+            FeedError: the batch has another shape or dtype.
+        """
+        size = self.card.batch_size
+        if size is None or len(batch) == size:
+            return self.session.run({INPUT: batch}, outputs)
+        chunks = [self._run_padded(batch[i : i + size], size, outputs) for i in range(0, len(batch), size)]
+        return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+
+    def _run_padded(
+        self, batch: NDArray[np.uint8], size: int, outputs: Sequence[str] | None
+    ) -> list[Array]:
+        short = size - len(batch)
+        padded = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]) if short else batch
+        return [values[: len(batch)] for values in self.session.run({INPUT: padded}, outputs)]
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities, float32 (N, classes), of decoded images.
+
+        Raises:
+            ModelError: the model gives features, not classes.
+        """
+        self.require_classifier()
+        return self.run(batch, [PROBABILITIES])[0]
+
+    def classify(self, sources: Iterable[ImageSource], top_k: int = 5) -> list[list[Prediction]]:
+        """The `top_k` most probable classes of each image, best first.
+
+        Raises:
+            ImageError: one of the images cannot be read.
+            ModelError: the model gives features, not classes.
+        """
+        self.require_classifier()
+        batch = np.stack([self.decode(source) for source in sources])  # (N, H, W, 3)
+        return [self.top(row, top_k) for row in self.probabilities(batch)]
+
+    def top(self, probabilities: NDArray[np.float32], top_k: int = 5) -> list[Prediction]:
+        """The best `top_k` of one row of probabilities, best first; equal ones in the order of the labels."""
+        order = np.argsort(-probabilities, kind="stable")[:top_k]
+        labels = self.card.labels
+        return [Prediction(int(i), labels[i], float(probabilities[i])) for i in order]
+
+    def require_classifier(self) -> None:
+        """Raise a ModelError unless the model gives probabilities of classes."""
+        if self.card.task != "classification" or PROBABILITIES not in self.session.outputs:
+            raise ModelError(
+                f"{self.card.name}: gives features ({', '.join(self.session.outputs)}), not classes. "
+                "Use it with `graft features`, or fine-tune it on labelled images first."
+            )
+
+    def warm_up(self, batch_sizes: Iterable[int] = (1,)) -> None:
+        """Run once with each batch size on blank images, so that allocations and kernel choices are made."""
+        height, width = self.card.preprocessing.size
+        for n in batch_sizes:
+            self.run(np.zeros((n, height, width, 3), np.uint8))
+
+

@@ -1,0 +1,202 @@
+"""From the bytes of an image file to the uint8 array that a model takes.
+
+This is the only place where images are decoded, so that training, extraction and serving cannot drift apart.
+Normalisation is not here: it stands in the model's graph.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from models.errors import ImageError
+
+ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+# The decoders that are let near files of strangers. Pillow has more; some of them start other programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO", "MPO")
+MAX_PIXELS = 178_956_970  # 512 MiB as RGB; a 108-megapixel phone photo passes, a pixel bomb does not
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_LONGEST = 32  # how many times the kept area the scaled image may have
+_SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn a portrait into a landscape
+_EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image is brought to the input size of a model.
+
+    `size`: (height, width) of the array. First the central `crop_fraction` of both sides is kept; then, with
+    `resize="shorter"`, the shorter side becomes `resize_to` pixels and the centre is cropped to `size`; with
+    `resize="squash"` both sides are scaled to `size`, whatever that does to the proportions.
+    """
+
+    size: tuple[int, int]
+    resize: Literal["shorter", "squash"] = "shorter"
+    resize_to: int | None = None
+    crop_fraction: float = 1.0
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be followed."""
+        height, width = self.size
+        if height < 1 or width < 1:
+            raise ValueError(f"size is {self.size}; expected (height, width) of at least 1 pixel each")
+        if self.resize not in ("shorter", "squash"):
+            raise ValueError(f"resize is {self.resize!r}; expected 'shorter' or 'squash'")
+        if self.interpolation not in _FILTERS:
+            raise ValueError(f"interpolation is {self.interpolation!r}; expected one of {sorted(_FILTERS)}")
+        if not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"crop_fraction is {self.crop_fraction}; expected more than 0, at most 1")
+        if self.resize_to is not None and self.resize_to < max(self.size):
+            raise ValueError(f"resize_to is {self.resize_to}; expected at least {max(self.size)}, the size")
+
+    def load(self, source: ImageSource, *, exact: bool = False, name: str | None = None) -> NDArray[np.uint8]:
+        """Decode, turn upright, resize and crop an image to uint8 (H, W, 3), RGB.
+
+        `exact` switches off the JPEG decoder's own reduction, which is used for photos at least twice as large as
+        needed and changes pixels slightly. `name` stands for the image in errors.
+
+        Raises:
+            ImageError: the source is no image that can be read, or is too large.
+        """
+        label = name or _label(source)
+        with _open(source, label) as image:
+            try:
+                return self._array(image, exact)
+            except Exception as exc:  # the decoders of ten formats raise what they like
+                raise ImageError(_explain(exc, label)) from exc
+
+    def _array(self, image: Image.Image, exact: bool) -> NDArray[np.uint8]:
+        if not exact and image.format == "JPEG":
+            self._draft(image)
+        upright = to_rgb(ImageOps.exif_transpose(image))
+        return np.asarray(self._fit(upright))  # (H, W, 3)
+
+    def _draft(self, image: Image.Image) -> None:
+        """Let the JPEG decoder reduce the image while it stays at least twice as large as needed."""
+        turned = image.getexif().get(_EXIF_ORIENTATION) in _SWAPS_SIDES
+        width, height = self._whole((image.height, image.width) if turned else image.size)
+        wanted_w, wanted_h = (2 * round(side / self.crop_fraction) for side in (width, height))
+        image.draft(None, (wanted_h, wanted_w) if turned else (wanted_w, wanted_h))
+
+    def _fit(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        if self.crop_fraction < 1:
+            kept_w, kept_h = max(1, int(width * self.crop_fraction)), max(1, int(height * self.crop_fraction))
+            left, top = (width - kept_w) // 2, (height - kept_h) // 2
+            image = image.crop((left, top, left + kept_w, top + kept_h))
+        whole, (height, width) = self._whole(image.size), self.size
+        left, top = round((whole[0] - width) / 2.0), round((whole[1] - height) / 2.0)
+        filter_ = _FILTERS[self.interpolation]
+        if whole[0] * whole[1] <= _LONGEST * width * height:
+            return image.resize(whole, filter_).crop((left, top, left + width, top + height))
+        # A strip of 1 x 30,000 pixels would become gigabytes: scale only the part that is kept. Ordinary photos
+        # do not go this way, because its rounding differs from the references by one level here and there.
+        scale_x, scale_y = image.width / whole[0], image.height / whole[1]
+        right, bottom = min(image.width, (left + width) * scale_x), min(image.height, (top + height) * scale_y)
+        return image.resize((width, height), filter_, box=(left * scale_x, top * scale_y, right, bottom))
+
+    def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) to which an image of (width, height) is scaled, before its centre is cropped."""
+        width, height = size
+        if self.resize == "squash":
+            return self.size[1], self.size[0]
+        short = self.resize_to or max(self.size)
+        # The longer side is cut off, not rounded, as torchvision does it.
+        if width <= height:
+            return short, int(short * height / width)
+        return int(short * width / height), short
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB: transparency lies on white, 16 bits become 8, CMYK is converted.
+
+    Raises:
+        ValueError: floating-point pixels, whose range nobody declares.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):  # I;16 and its byte orders, or I, which may hold 8 or 16 bits
+        pixels = np.asarray(image).astype(np.int64)
+        sixteen = image.mode != "I" or pixels.max(initial=0) > 255
+        eight_bit = np.clip(pixels >> 8 if sixteen else pixels, 0, 255)
+        return Image.fromarray(eight_bit.astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _open(source: ImageSource, label: str) -> Image.Image:
+    if isinstance(source, np.ndarray):
+        return _from_array(source, label)
+    if isinstance(source, Image.Image):
+        image = source.copy()
+    else:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        try:
+            with warnings.catch_warnings():
+                # Pillow warns at half of the limit at which it refuses; MAX_PIXELS is the one limit here.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(stream, formats=FORMATS)
+        except Exception as exc:
+            raise ImageError(_explain(exc, label, source)) from exc
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(_too_large(label, f"{image.width} x {image.height} pixels"))
+    return image
+
+
+def _from_array(pixels: NDArray[np.uint8], label: str) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise ImageError(
+            f"{label}: the array is {pixels.dtype} {pixels.shape}; expected uint8 (height, width, 3), RGB. "
+            "Convert it, or pass the image file itself."
+        )
+    return Image.fromarray(pixels)
+
+
+def _label(source: ImageSource) -> str:
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return str(getattr(source, "name", None) or getattr(source, "filename", None) or "the image")
+
+
+def _too_large(label: str, given: str) -> str:
+    return f"{label}: {given}; at most {MAX_PIXELS:,} pixels are decoded. Make the image smaller first."
+
+
+def _explain(exc: Exception, label: str, source: ImageSource | None = None) -> str:
+    """Say in the user's terms why a decoder gave up."""
+    text = str(exc)
+    if isinstance(exc, FileNotFoundError):
+        return f"{label}: no such file. Check the path."
+    if isinstance(exc, IsADirectoryError):
+        return f"{label}: a folder; expected an image file."
+    if isinstance(exc, PermissionError):
+        return f"{label}: not readable by this user. Change its permissions."
+    if isinstance(exc, Image.DecompressionBombError):
+        return _too_large(label, "more pixels than any photo has")
+    if isinstance(exc, Image.UnidentifiedImageError):
+        if isinstance(source, (str, Path)) and Path(source).stat().st_size == 0 or source == b"":
+            return f"{label}: the file is empty (0 bytes). Copy or download it again."
+        return f"{label}: not an image that can be read; expected {', '.join(FORMATS[:6])} or the like."
+    if "truncated" in text or isinstance(exc, EOFError):
+        return f"{label}: the image is cut off before its end. Copy or download it again."
+    return f"{label}: cannot be decoded ({text or type(exc).__name__}). Open and save it again in an image editor."

@@ -1,0 +1,124 @@
+"""onnxruntime sessions: the one place where a model file meets a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from models.devices import Device, choose_device
+from models.errors import DeviceError, FeedError, ModelError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """How sessions run.
+
+    `device`: see `models.devices`. `threads`: of one run, None for one a core. `spinning`: threads that wait for
+    work keep a core busy; off where something else (decoding) shares the cores. `provider_options` go to the
+    execution provider as they are. `warm_up`: run each new session once, so that no caller pays for it.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    spinning: bool = True
+    warm_up: bool = False
+    profile: Path | None = None  # write onnxruntime's profile here
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Session:
+    """An onnxruntime session with what is worth knowing about it.
+
+    `run` may be called from several threads at once; onnxruntime allows it.
+    """
+
+    def __init__(self, model: str | Path | bytes, config: RuntimeConfig | None = None) -> None:
+        """Load a model file, or the bytes of one.
+
+        Raises:
+            DeviceError: the device was asked for by name and cannot be had.
+            ModelError: not an ONNX model, or one that onnxruntime cannot run.
+        """
+        self.config = config or RuntimeConfig()
+        self.device: Device = choose_device(self.config.device)
+        self.raw = _create(model, self.config, self.device)
+        self.inputs = {value.name: value for value in self.raw.get_inputs()}
+        self.outputs = [value.name for value in self.raw.get_outputs()]
+        self.metadata: dict[str, str] = self.raw.get_modelmeta().custom_metadata_map
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """Run once and return the outputs, in order.
+
+        Raises:
+            FeedError: a feed is missing, unknown, or has the wrong shape or dtype.
+        """
+        try:
+            return list(self.raw.run(outputs, feeds))
+        except (ValueError, onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument) as exc:
+            given = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in feeds.items())
+            wanted = ", ".join(f"{name} {value.type}{value.shape}" for name, value in self.inputs.items())
+            raise FeedError(f"the model was fed {given}; it takes {wanted}. ({_first_line(exc)})") from exc
+
+
+def _create(
+    model: str | Path | bytes, config: RuntimeConfig, device: Device
+) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only; warnings about unused initializers help nobody here
+    if config.threads is not None:
+        options.intra_op_num_threads = config.threads
+    if not config.spinning:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if config.profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(config.profile)
+    providers: list[Any] = [(device.provider, _provider_options(device, config))]
+    if device.kind != "cpu":
+        providers.append("CPUExecutionProvider")  # for shape arithmetic, which GPUs do not run
+    where = "the model" if isinstance(model, bytes) else str(model)
+    try:
+        session = onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=providers
+        )
+    except Exception as exc:  # onnxruntime has a dozen exception types without a common base
+        if not isinstance(model, bytes) and not Path(model).is_file():
+            raise ModelError(f"{where}: no such file. Check the path.") from exc
+        raise ModelError(
+            f"{where}: onnxruntime {onnxruntime.__version__} cannot load it ({_first_line(exc)}). "
+            "Expected a valid ONNX file; export or download it again."
+        ) from exc
+    if session.get_providers()[0] != device.provider:
+        raise DeviceError(
+            f"{device} was chosen ({device.reason}), but onnxruntime fell back to {session.get_providers()[0]}. "
+            "Run `graft doctor` to see what is missing, or use --device cpu."
+        )
+    return session
+
+
+def _provider_options(device: Device, config: RuntimeConfig) -> dict[str, str]:
+    defaults = {"device_id": str(device.index)} if device.kind in ("cuda", "tensorrt") else {}
+    return defaults | dict(config.provider_options)
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
+
+
+def zeros(session: Session, batch: int) -> dict[str, Array]:
+    """Feeds of zeros for every input, with `batch` in place of unknown sizes."""
+    kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64}
+    return {
+        name: np.zeros(
+            [size if isinstance(size, int) else batch for size in value.shape],
+            kinds.get(value.type, np.float32),
+        )
+        for name, value in session.inputs.items()
+    }

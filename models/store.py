@@ -1,0 +1,148 @@
+"""Downloads: pinned by digest, resumed where they stopped, put in place in one step."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from models.errors import ChecksumError, OfflineError, StoreError
+
+Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all if known)
+
+CHUNK = 1 << 20
+TIMEOUT = 30.0  # seconds without a byte
+
+
+def cache_folder() -> Path:
+    """Where downloads and built models are kept: `GRAFT_CACHE`, or the user's cache folder."""
+    chosen = os.environ.get("GRAFT_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch  # 0.1 s, for the one function that knows each system's cache folder
+
+    return Path(pooch.os_cache("graft"))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fetch(
+    url: str, digest: str, target: Path, *, allow_unpinned: bool = False, progress: Progress | None = None
+) -> Path:
+    """Download `url` to `target` unless a right copy is there, and return `target`.
+
+    `digest` is a SHA-256 or its beginning (at least 8 digits), or empty where none was ever published. Half a
+    download is kept beside the target and taken up again; the target itself appears only when it is complete and
+    has the right digest.
+
+    Raises:
+        StoreError: the digest is not known and `allow_unpinned` is False, or the disk is full.
+        ChecksumError: what came is something else.
+        OfflineError: the host cannot be reached.
+    """
+    if target.is_file() and (not digest or sha256(target).startswith(digest)):
+        return target
+    if not digest and not allow_unpinned:
+        raise StoreError(
+            f"{url}: no digest is known for this file, so nobody can tell whether it is the right one. "
+            "Add --allow-unpinned to download it all the same; its digest is then printed."
+        )
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, part, progress)
+        found = sha256(part)
+        if digest and not found.startswith(digest):
+            part.unlink()
+            raise ChecksumError(
+                f"{url}: the download has SHA-256 {found}; expected {digest}"
+                f"{'...' if len(digest) < 64 else ''}. It was thrown away; try again, and if it stays wrong, the "
+                "file at the source has changed."
+            )
+        os.replace(part, target)
+    except OSError as exc:
+        raise _explain(exc, url, target) from exc
+    return target
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        StoreError: the disk is full or the folder is not writable.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            os.chmod(name, 0o644)  # mkstemp makes files that only their owner reads
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as exc:
+        raise _explain(exc, str(path), path) from exc
+
+
+def _download(url: str, part: Path, progress: Progress | None) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "graft"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as exc:
+        if exc.code == 416 and have:  # nothing is left to send: the part is complete
+            return
+        raise
+    with response:
+        resumed = getattr(response, "status", 200) == 206
+        length = response.headers.get("Content-Length")
+        start = have if resumed else 0
+        total = start + int(length) if length else None
+        with part.open("ab" if resumed else "wb") as stream:
+            done = _copy(response, stream, start, total, part.name.removesuffix(".part"), progress)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")
+
+
+def _copy(
+    response: IO[bytes], stream: IO[bytes], done: int, total: int | None, name: str, progress: Progress | None
+) -> int:
+    while chunk := response.read(CHUNK):
+        stream.write(chunk)
+        done += len(chunk)
+        if progress:
+            progress(name, done, total)
+    return done
+
+
+def _explain(exc: OSError, what: str, target: Path) -> StoreError:
+    """Translate what the network or the disk said."""
+    if isinstance(exc, urllib.error.HTTPError):
+        return StoreError(f"{what}: the server answered {exc.code} {exc.reason}. Try again later.")
+    if exc.errno == errno.ENOSPC:
+        free = shutil.disk_usage(target.parent).free
+        return StoreError(
+            f"{what}: the disk is full ({free / 1e6:.0f} MB free in {target.parent}). What has come is kept; free "
+            "some space, or set GRAFT_CACHE to a folder on another disk, and run the command again."
+        )
+    if exc.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return StoreError(f"{what}: cannot write {target} ({exc.strerror}). Set GRAFT_CACHE to a folder of yours.")
+    return OfflineError(
+        f"{what}: cannot be reached ({getattr(exc, 'reason', exc)}). Check the network and run the command again: "
+        "it goes on where it stopped. Offline, use the built-in model or a file: --model path/to/model.onnx."
+    )

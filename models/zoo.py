@@ -1,0 +1,186 @@
+"""The models that Graft knows by name: one frozen row each."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.card import Accuracy, Normalization
+from models.errors import UnknownModelError
+from models.preprocessing import Preprocessing
+from models.store import Progress, cache_folder, fetch
+
+BUILTIN = "graft-mini"
+_PACKAGE = Path(__file__).parent
+_TIMM = "https://huggingface.co/timm/inception_v3.{}/resolve/main/model.safetensors"
+_HALF = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# timm evaluates with a crop of 0.875: floor(299 / 0.875) = 341. Source: timm/models/inception_v3.py, `_cfg`.
+_TIMM_RESIZE = Preprocessing((299, 299), "shorter", 341, interpolation="bicubic")
+
+
+@dataclass(frozen=True)
+class ZooRow:
+    """One model: where its weights are, how they are pinned, and what images it wants."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    url: str = ""  # of the weights; empty for what needs no download
+    sha256: str = ""  # the whole digest, or as much of it as was published
+    variant: str = "torchvision"  # of the architecture: "torchvision" or "keras"
+    preprocessing: Preprocessing = Preprocessing((299, 299), "shorter", 342)
+    normalization: Normalization = _HALF
+    accuracy: tuple[Accuracy, ...] = ()
+    licence: str = ""
+    source: str = ""
+
+    @property
+    def file(self) -> Path:
+        """The ONNX file: in the package, or in the cache once it has been built."""
+        if self.name == BUILTIN:
+            return _PACKAGE / "builtin" / "graft_mini.onnx"
+        return cache_folder() / "models" / f"{self.name}.onnx"
+
+
+def _imagenet(top1: float, top5: float, source: str) -> tuple[Accuracy, ...]:
+    return (Accuracy("ImageNet", "validation", 50_000, top1, top5, source),)
+
+
+_TIMM_RESULTS = "published: timm, results-imagenet.csv"
+ZOO = (
+    ZooRow(
+        BUILTIN,
+        ("builtin", "mini"),
+        "the built-in model: small, offline, 200 classes of Tiny ImageNet",
+        licence="Apache-2.0",
+        source="trained by this project, scripts/graft_mini",
+    ),
+    ZooRow(
+        "inception_v3.torchvision",
+        ("inception_v3",),
+        "InceptionV3, torchvision's weights (converted from TensorFlow)",
+        "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+        "0cc3c7bd",
+        # torchvision/models/inception.py: Inception_V3_Weights.IMAGENET1K_V1 resizes to 342 and crops 299;
+        # transform_input turns the ImageNet normalisation of its transforms into (x - 0.5) / 0.5.
+        accuracy=_imagenet(0.77294, 0.93450, "published: torchvision, Inception_V3_Weights"),
+        licence="BSD-3-Clause",
+        source="torchvision",
+    ),
+    ZooRow(
+        "inception_v3.tv_in1k",
+        (),
+        "InceptionV3, timm's copy of torchvision's weights",
+        _TIMM.format("tv_in1k"),
+        "9c452c63a67fd03a38a78c401ba12d4be0e926df63c93403de3a29f6df20fefb",
+        preprocessing=_TIMM_RESIZE,
+        accuracy=_imagenet(0.77472, 0.93468, _TIMM_RESULTS),
+        licence="BSD-3-Clause",
+        source="timm/inception_v3.tv_in1k",
+    ),
+    ZooRow(
+        "inception_v3.tf_in1k",
+        (),
+        "InceptionV3, trained with TensorFlow-slim",
+        _TIMM.format("tf_in1k"),
+        preprocessing=_TIMM_RESIZE,
+        accuracy=_imagenet(0.77866, 0.93644, _TIMM_RESULTS),
+        licence="Apache-2.0",
+        source="timm/inception_v3.tf_in1k",
+    ),
+    ZooRow(
+        "inception_v3.tf_adv_in1k",
+        (),
+        "InceptionV3, trained against adversarial images",
+        _TIMM.format("tf_adv_in1k"),
+        preprocessing=_TIMM_RESIZE,
+        licence="Apache-2.0",
+        source="timm/inception_v3.tf_adv_in1k",
+    ),
+    ZooRow(
+        "inception_v3.gluon_in1k",
+        (),
+        "InceptionV3, trained with MXNet Gluon: the most accurate",
+        _TIMM.format("gluon_in1k"),
+        preprocessing=_TIMM_RESIZE,
+        # The one set of weights with ImageNet's mean and deviation. Source: timm, `inception_v3.gluon_in1k`.
+        normalization=_IMAGENET,
+        accuracy=_imagenet(0.78806, 0.94372, _TIMM_RESULTS),
+        licence="Apache-2.0",
+        source="timm/inception_v3.gluon_in1k",
+    ),
+    ZooRow(
+        "inception_v3.keras",
+        (),
+        "InceptionV3, Keras' weights",
+        "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+        "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+        "00c9ea4e4762f716ac4d300d6d9c2935639cc5e4d139b5790d765dcbeea539d0",
+        "keras",
+        # keras.applications.inception_v3.preprocess_input: x / 127.5 - 1, on images squashed to 299 x 299.
+        Preprocessing((299, 299), "squash"),
+        accuracy=_imagenet(0.779, 0.937, "published: keras.io/api/applications"),
+        licence="Apache-2.0",
+        source="keras-applications",
+    ),
+    ZooRow(
+        "inception_v3.random",
+        (),
+        "InceptionV3 with random weights: full size, offline, knows nothing; for benchmarks",
+        source="seeded, He et al. 2015",
+    ),
+)
+_NAMES = {name: row for row in ZOO for name in (row.name, *row.aliases)}
+
+
+def find(name: str) -> ZooRow | None:
+    """The row of a name or alias, or None."""
+    return _NAMES.get(name)
+
+
+def locate(spec: str | Path, *, allow_unpinned: bool = False, progress: Progress | None = None) -> Path:
+    """The ONNX file of a model: a path, or a name of the zoo, downloaded and built where needed.
+
+    Raises:
+        UnknownModelError: no such name or file.
+        StoreError: the weights could not be downloaded.
+        WeightsError: the weights do not fit.
+    """
+    row = find(str(spec))
+    if row is None:
+        path = Path(spec)
+        if path.is_file():
+            return path
+        raise UnknownModelError(_unknown(str(spec)))
+    return row.file if row.file.is_file() else pull(row, allow_unpinned=allow_unpinned, progress=progress)
+
+
+def pull(
+    row: ZooRow,
+    *,
+    weights: Path | None = None,
+    allow_unpinned: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Build the ONNX file of a row from its weights, downloading them unless `weights` is a local copy.
+
+    Raises:
+        StoreError: the weights could not be downloaded.
+        WeightsError: the weights do not fit.
+    """
+    from models.assembly import assemble  # imports onnx, which classifying with a finished file does not need
+
+    if weights is None and row.url:
+        target = cache_folder() / "weights" / row.name / row.url.rpartition("/")[2]
+        weights = fetch(row.url, row.sha256, target, allow_unpinned=allow_unpinned, progress=progress)
+    return assemble(row, weights)
+
+
+def _unknown(spec: str) -> str:
+    close = difflib.get_close_matches(spec, _NAMES, 1, 0.5)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    if spec.endswith((".onnx", ".pth", ".h5")) or "/" in spec:
+        return f"{spec}: no such file. Check the path, or give a name from `graft models list`.{hint}"
+    return f"model {spec!r} is not known: neither a name from `graft models list` nor a file.{hint}"

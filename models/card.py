@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -109,17 +110,14 @@ class ModelCard:
         """Index of the class whose id or name is `key`; the first of a comma-separated name counts too."""
         return self._keys.get(key.casefold())
 
-    @property
+    @functools.cached_property
     def _keys(self) -> dict[str, int]:
         keys: dict[str, int] = {}
-        spellings = (
-            lambda label: label.id,
-            lambda label: label.name,
-            lambda label: label.name.split(",")[0],
-        )
-        for spelling in spellings:
-            for index, label in enumerate(self.labels):
-                keys.setdefault(spelling(label).casefold(), index)
+        ids = [label.id for label in self.labels]
+        names = [label.name for label in self.labels]
+        for spellings in (ids, names, [name.split(",")[0] for name in names]):
+            for index, spelling in enumerate(spellings):
+                keys.setdefault(spelling.casefold(), index)
         return keys
 
 

@@ -51,7 +51,9 @@ def parse_device(text: str) -> tuple[str, int]:
     match = re.fullmatch(r"([a-z]+)(?::(\d+))?", text.strip().lower())
     if match is None or match[1] not in ("auto", *PROVIDERS) or (match[2] and match[1] not in _NVIDIA):
         names = ", ".join(("auto", *PROVIDERS))
-        raise DeviceError(f"device {text!r} is not known; expected one of {names}, or cuda:1 for the second GPU.")
+        raise DeviceError(
+            f"device {text!r} is not known; expected one of {names}, or cuda:1 for the second GPU."
+        )
     return match[1], int(match[2] or 0)
 
 

@@ -79,10 +79,14 @@ class Model:
         session = Session(proto.SerializeToString(), config)
         card = read_card(session.metadata, str(spec))
         if card is None:
-            raise ModelError(f"{spec}: no model card after import. Import it again with `graft models import`.")
+            raise ModelError(
+                f"{spec}: no model card after import. Import it again with `graft models import`."
+            )
         return cls(session, card, notes)
 
-    def decode(self, source: ImageSource, *, exact: bool = False, name: str | None = None) -> NDArray[np.uint8]:
+    def decode(
+        self, source: ImageSource, *, exact: bool = False, name: str | None = None
+    ) -> NDArray[np.uint8]:
         """Decode one image for this model: uint8 (H, W, 3).
 
         Raises:
@@ -102,9 +106,7 @@ class Model:
         chunks = [self._run_padded(batch[i : i + size], size, outputs) for i in range(0, len(batch), size)]
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
-    def _run_padded(
-        self, batch: NDArray[np.uint8], size: int, outputs: Sequence[str] | None
-    ) -> list[Array]:
+    def _run_padded(self, batch: NDArray[np.uint8], size: int, outputs: Sequence[str] | None) -> list[Array]:
         short = size - len(batch)
         padded = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]) if short else batch
         return [values[: len(batch)] for values in self.session.run({INPUT: padded}, outputs)]
@@ -148,5 +150,3 @@ class Model:
         height, width = self.card.preprocessing.size
         for n in batch_sizes:
             self.run(np.zeros((n, height, width, 3), np.uint8))
-
-

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import ImageError
 
@@ -107,7 +107,10 @@ class Preprocessing:
         # A strip of 1 x 30,000 pixels would become gigabytes: scale only the part that is kept. Ordinary photos
         # do not go this way, because its rounding differs from the references by one level here and there.
         scale_x, scale_y = image.width / whole[0], image.height / whole[1]
-        right, bottom = min(image.width, (left + width) * scale_x), min(image.height, (top + height) * scale_y)
+        right, bottom = (
+            min(image.width, (left + width) * scale_x),
+            min(image.height, (top + height) * scale_y),
+        )
         return image.resize((width, height), filter_, box=(left * scale_x, top * scale_y, right, bottom))
 
     def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -193,8 +196,8 @@ def _explain(exc: Exception, label: str, source: ImageSource | None = None) -> s
         return f"{label}: not readable by this user. Change its permissions."
     if isinstance(exc, Image.DecompressionBombError):
         return _too_large(label, "more pixels than any photo has")
-    if isinstance(exc, Image.UnidentifiedImageError):
-        if isinstance(source, (str, Path)) and Path(source).stat().st_size == 0 or source == b"":
+    if isinstance(exc, UnidentifiedImageError):
+        if source == b"" or (isinstance(source, (str, Path)) and Path(source).stat().st_size == 0):
             return f"{label}: the file is empty (0 bytes). Copy or download it again."
         return f"{label}: not an image that can be read; expected {', '.join(FORMATS[:6])} or the like."
     if "truncated" in text or isinstance(exc, EOFError):

@@ -68,9 +68,7 @@ class Session:
             raise FeedError(f"the model was fed {given}; it takes {wanted}. ({_first_line(exc)})") from exc
 
 
-def _create(
-    model: str | Path | bytes, config: RuntimeConfig, device: Device
-) -> onnxruntime.InferenceSession:
+def _create(model: str | Path | bytes, config: RuntimeConfig, device: Device) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only; warnings about unused initializers help nobody here
     if config.threads is not None:

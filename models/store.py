@@ -141,7 +141,9 @@ def _explain(exc: OSError, what: str, target: Path) -> StoreError:
             "some space, or set GRAFT_CACHE to a folder on another disk, and run the command again."
         )
     if exc.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return StoreError(f"{what}: cannot write {target} ({exc.strerror}). Set GRAFT_CACHE to a folder of yours.")
+        return StoreError(
+            f"{what}: cannot write {target} ({exc.strerror}). Set GRAFT_CACHE to a folder of yours."
+        )
     return OfflineError(
         f"{what}: cannot be reached ({getattr(exc, 'reason', exc)}). Check the network and run the command again: "
         "it goes on where it stopped. Offline, use the built-in model or a file: --model path/to/model.onnx."

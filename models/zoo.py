@@ -16,6 +16,8 @@ _PACKAGE = Path(__file__).parent
 _TIMM = "https://huggingface.co/timm/inception_v3.{}/resolve/main/model.safetensors"
 _HALF = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# torchvision/models/inception.py: Inception_V3_Weights.IMAGENET1K_V1 resizes to 342 and crops 299.
+_TORCHVISION_RESIZE = Preprocessing((299, 299), "shorter", 342)
 # timm evaluates with a crop of 0.875: floor(299 / 0.875) = 341. Source: timm/models/inception_v3.py, `_cfg`.
 _TIMM_RESIZE = Preprocessing((299, 299), "shorter", 341, interpolation="bicubic")
 
@@ -30,7 +32,7 @@ class ZooRow:
     url: str = ""  # of the weights; empty for what needs no download
     sha256: str = ""  # the whole digest, or as much of it as was published
     variant: str = "torchvision"  # of the architecture: "torchvision" or "keras"
-    preprocessing: Preprocessing = Preprocessing((299, 299), "shorter", 342)
+    preprocessing: Preprocessing = _TORCHVISION_RESIZE
     normalization: Normalization = _HALF
     accuracy: tuple[Accuracy, ...] = ()
     licence: str = ""
@@ -63,8 +65,7 @@ ZOO = (
         "InceptionV3, torchvision's weights (converted from TensorFlow)",
         "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
         "0cc3c7bd",
-        # torchvision/models/inception.py: Inception_V3_Weights.IMAGENET1K_V1 resizes to 342 and crops 299;
-        # transform_input turns the ImageNet normalisation of its transforms into (x - 0.5) / 0.5.
+        # torchvision's transform_input turns the ImageNet normalisation of its transforms into (x - 0.5) / 0.5.
         accuracy=_imagenet(0.77294, 0.93450, "published: torchvision, Inception_V3_Weights"),
         licence="BSD-3-Clause",
         source="torchvision",

@@ -1,0 +1,111 @@
+"""Small tools on ONNX graphs: who makes a tensor, who reads it, what its shape is, how to rename it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+
+from models.errors import ModelError
+
+
+def producers(graph: GraphProto) -> dict[str, NodeProto]:
+    """Tensor name -> the node that makes it."""
+    return {name: node for node in graph.node for name in node.output if name}
+
+
+def reads(node: NodeProto) -> Iterator[str]:
+    """Every tensor that a node needs, those inside its branches and loop bodies included."""
+    yield from (name for name in node.input if name)
+    for attribute in node.attribute:
+        for body in [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs:
+            for inner in body.node:
+                yield from reads(inner)
+
+
+def needed(graph: GraphProto, outputs: Iterable[str]) -> set[int]:
+    """Positions of the nodes on which `outputs` depend."""
+    positions = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    found: set[int] = set()
+    waiting = list(outputs)
+    while waiting:
+        position = positions.get(waiting.pop())
+        if position is not None and position not in found:
+            found.add(position)
+            waiting.extend(reads(graph.node[position]))
+    return found
+
+
+def prune(graph: GraphProto, outputs: Iterable[str]) -> None:
+    """Drop the nodes and the weights that none of `outputs` depends on."""
+    wanted = set(outputs)
+    keep = needed(graph, wanted)
+    nodes = [node for i, node in enumerate(graph.node) if i in keep]
+    used = {name for node in nodes for name in reads(node)} | wanted
+    weights = [value for value in graph.initializer if value.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(weights)
+
+
+def rename(graph: GraphProto, old: str, new: str) -> None:
+    """Give a tensor another name wherever it stands."""
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        if value.name == old:
+            value.name = new
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs:
+                rename(body, old, new)
+
+
+def shape_of(value: ValueInfoProto) -> tuple[int, ...]:
+    """Sizes of a tensor, -1 where they are not fixed."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+
+
+def element_type(value: ValueInfoProto) -> int:
+    """The tensor's ONNX element type."""
+    return int(value.type.tensor_type.elem_type)
+
+
+def infer(model: ModelProto) -> dict[str, ValueInfoProto]:
+    """Name -> type and shape of every tensor whose shape can be inferred."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    return {v.name: v for v in (*inferred.input, *inferred.value_info, *inferred.output)}
+
+
+def load(path: str) -> ModelProto:
+    """Read an ONNX file, with its external data.
+
+    Raises:
+        ModelError: not an ONNX file, or a damaged one.
+    """
+    try:
+        model = onnx.load(path)
+        if not model.graph.node:
+            raise ValueError("it has no nodes")
+        onnx.checker.check_model(model)
+    except Exception as exc:  # protobuf, onnx and the file system each have their own
+        reason = str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
+        raise ModelError(f"{path}: not a valid ONNX model ({reason}). Export or download it again.") from exc
+    return model
+
+
+def weight_names(graph: GraphProto) -> set[str]:
+    """Names of constants: initializers, and what a Cast, an Identity or a Constant node makes of them."""
+    names = {value.name for value in graph.initializer}
+    for node in graph.node:  # in topological order, as ONNX demands
+        constant = node.op_type == "Constant"
+        if constant or (node.op_type in ("Cast", "Identity") and node.input[0] in names):
+            names.update(node.output)
+    return names
+
+
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)

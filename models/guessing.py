@@ -1,0 +1,119 @@
+"""What can be told about an ONNX network that came without a word, and the sentences that admit the guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from models.card import Label
+from models.graph import producers, weight_names
+from models.labels import imagenet_labels, read_labels
+
+T = TypeVar("T")
+_PASSES_ON = ("Identity", "Flatten", "Reshape", "Squeeze", "Cast", "Dropout")
+_CLASSIFIES = ("Gemm", "MatMul", "Conv", "Add")
+_NORMALISES = ("Sub", "Add", "Mul", "Div", "BatchNormalization")
+
+
+@dataclass
+class Guesses:
+    """The guesses made, as sentences for the user."""
+
+    _notes: list[str] = field(default_factory=list)
+
+    def take(self, value: T, sentence: str) -> T:
+        """Note a guess and return its value."""
+        self._notes.append(f"guessed: {sentence}")
+        return value
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All sentences, in order."""
+        return tuple(self._notes)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a classifier ends: the output it is read from, the tensor of logits, and what that tensor holds."""
+
+    output: str
+    logits: str
+    from_probabilities: bool = False
+
+
+def find_logits(
+    model: ModelProto, probe: Mapping[str, NDArray[Any]], labels: tuple[Label, ...] | None, said: Guesses
+) -> Ending | None:
+    """The end of a classifier, or None for a network that gives features.
+
+    `probe`: each output for one image. A final Softmax is recognised, and its input taken as logits.
+    """
+    flat = {name: v for name, v in probe.items() if v.ndim >= 2 and v.size == len(v) * v.shape[1]}
+    flat = {name: v for name, v in flat.items() if np.issubdtype(v.dtype, np.floating)}
+    if not flat:
+        return None
+    output = next(iter(flat))
+    if len(probe) > 1:
+        said.take(None, f"output {output} of {', '.join(probe)} holds the classes")
+    values, chain = flat[output], _backwards(model, output)
+    width = values.shape[1]
+    softmax = next((node for node in chain if node.op_type == "Softmax"), None)
+    if softmax is not None:
+        return Ending(output, softmax.input[0])
+    classifies = bool(chain) and chain[-1].op_type in _CLASSIFIES
+    if labels is None and width not in (1000, 1001) and not classifies:
+        said.take(
+            None, f"output {output} ({width} wide) is features, not classes (--labels makes them classes)"
+        )
+        return None
+    if np.all(values >= 0) and np.allclose(values.sum(1), 1, atol=1e-3):
+        said.take(None, f"output {output} holds probabilities, since they sum to 1")
+        return Ending(output, output, from_probabilities=True)
+    return Ending(output, output)
+
+
+def guess_labels(path: Path, classes: int, said: Guesses) -> tuple[Label, ...]:
+    """Labels from a `*_labels.txt` beside the file, else ImageNet's for 1,000 or 1,001 classes, else numbers."""
+    for beside in sorted(path.parent.glob("*_labels.txt")):
+        if path.stem.startswith(beside.name.removesuffix("_labels.txt")):
+            labels = read_labels(beside)
+            if len(labels) == classes:
+                return said.take(labels, f"labels from {beside.name} (--labels)")
+    if classes in (1000, 1001):
+        background = ", with TensorFlow's background class" if classes == 1001 else ""
+        sentence = f"{classes:,} outputs are ImageNet's classes{background} (--labels)"
+        return said.take(imagenet_labels(classes), sentence)
+    numbers = tuple(Label(str(i), f"class {i}") for i in range(classes))
+    return said.take(numbers, f"{classes} classes without names (--labels)")
+
+
+def guess_scale(model: ModelProto, source: str, size: tuple[int, int], classes: int, said: Guesses) -> str:
+    """The range of pixel values that a network was trained on, as a key of `importing.SCALES`."""
+    constants = weight_names(model.graph)
+    first = next((node for node in model.graph.node if source in node.input), None)
+    if (
+        first is not None
+        and first.op_type in _NORMALISES
+        and all(n in constants or n == source for n in first.input)
+    ):
+        return said.take("0..255", "pixels 0..255, since the network begins by scaling them (--scale)")
+    if classes == 1001 or size == (299, 299):
+        return said.take("-1..1", "pixels -1..1, as TensorFlow's networks take them (--scale)")
+    return said.take("imagenet", "pixels with ImageNet's mean and deviation taken off (--scale)")
+
+
+def _backwards(model: ModelProto, output: str) -> list[Any]:
+    """The nodes from `output` back to the first that does more than hand values on, that one included."""
+    made, chain = producers(model.graph), []
+    while output in made:
+        chain.append(made[output])
+        if chain[-1].op_type not in _PASSES_ON:
+            break
+        output = chain[-1].input[0]
+    return chain

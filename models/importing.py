@@ -1,0 +1,271 @@
+"""Any ONNX image network, made into a file that explains itself: uint8 input, normalisation and card inside."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from models.card import Cut, Label, ModelCard, Normalization, read_card, write_card
+from models.errors import GraftError, ModelError
+from models.graph import FLOATS, element_type, load, producers, prune, rename, shape_of
+from models.guessing import Guesses, find_logits, guess_labels, guess_scale
+from models.opset import IR_VERSION, OPSET
+from models.preprocessing import Interpolation, Preprocessing
+from models.runtime import RuntimeConfig, Session, zeros
+from models.store import sha256
+from models.truncation import list_cuts
+
+Layout = Literal["nchw", "nhwc"]
+Scale = Literal["imagenet", "-1..1", "0..1", "0..255"]
+SCALES: dict[str, Normalization] = {
+    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "-1..1": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "0..1": Normalization(),
+    "0..255": Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+}
+CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the user knows of a network; None is guessed, and the guess is said."""
+
+    name: str | None = None
+    labels: tuple[Label, ...] | None = None
+    size: tuple[int, int] | None = None  # (height, width)
+    resize: Literal["shorter", "squash"] | None = None
+    resize_to: int | None = None
+    crop_fraction: float = 1.0
+    interpolation: Interpolation | None = None
+    scale: Scale | Normalization | None = None
+    layout: Layout | None = None
+
+
+def as_graft_model(path: Path) -> tuple[ModelProto, tuple[str, ...]]:
+    """The model of a file, imported with guesses unless it has a card, and the guesses.
+
+    Raises:
+        ModelError: not an ONNX model, or none that takes images.
+    """
+    model = load(str(path))
+    if read_card({entry.key: entry.value for entry in model.metadata_props}, str(path)):
+        return model, ()
+    return import_model(path)
+
+
+def import_model(path: Path, options: ImportOptions | None = None) -> tuple[ModelProto, tuple[str, ...]]:
+    """Give a network a uint8 (N, H, W, 3) input, `logits` and `probabilities`, and a card; and say what was guessed.
+
+    A network that ends in something else than classes becomes a features model, with its own outputs.
+
+    Raises:
+        ModelError: not an ONNX model, none that takes one image, or labels that do not fit its outputs.
+    """
+    options = options or ImportOptions()
+    model = _to_our_opset(load(str(path)))
+    said = Guesses()
+    source, layout, size = _image_input(model, path, options, said)
+    batch_size = _free_batch(model, source)
+    probe = _dry_run(model, source, size, layout, path)
+    ending = find_logits(model, probe, options.labels, said)
+    classes = 0 if ending is None else int(np.prod(probe[ending.output].shape[1:]))
+    scale = options.scale if options.scale is not None else guess_scale(model, source, size, classes, said)
+    normalization = scale if isinstance(scale, Normalization) else SCALES[scale]
+    labels = () if ending is None else options.labels or guess_labels(path, classes, said)
+    if ending is not None and len(labels) != classes:
+        raise ModelError(f"{path}: {len(labels)} labels were given and the network has {classes} outputs.")
+    _prepend_input(model, source, layout, size, normalization)
+    if ending is not None:
+        _append_outputs(model, ending.logits, ending.from_probabilities)
+    else:
+        prune(model.graph, [value.name for value in model.graph.output])
+    card = ModelCard(
+        name=options.name or path.stem,
+        task="features" if ending is None else "classification",
+        preprocessing=_preprocessing(options, size, said),
+        normalization=normalization,
+        labels=labels,
+        cuts=_cuts(model),
+        source=path.name,
+        weights_sha256=sha256(path),
+        batch_size=batch_size,
+    )
+    write_card(model, card)
+    return model, said.notes
+
+
+def _to_our_opset(model: ModelProto) -> ModelProto:
+    """Lift a network of an older opset to ours; leave what cannot be lifted, and what is newer, as it is."""
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), OPSET)
+    if version < OPSET:
+        # The converter lacks some operators; what is put around the network fits any opset.
+        with contextlib.suppress(Exception):
+            model = onnx.version_converter.convert_version(model, OPSET)
+    if version <= OPSET:
+        model.ir_version = IR_VERSION
+    weights = {value.name for value in model.graph.initializer}
+    inputs = [
+        value for value in model.graph.input if value.name not in weights
+    ]  # IR 3 listed weights as inputs
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    return model
+
+
+def _image_input(
+    model: ModelProto, path: Path, options: ImportOptions, said: Guesses
+) -> tuple[str, Layout, tuple[int, int]]:
+    """Name, layout and (height, width) of the one image input."""
+    if len(model.graph.input) != 1:
+        names = ", ".join(value.name for value in model.graph.input) or "none"
+        raise ModelError(f"{path}: its inputs are {names}; expected one image. Is it an image classifier?")
+    value = model.graph.input[0]
+    shape, kind = shape_of(value), element_type(value)
+    if len(shape) != 4 or kind not in (*FLOATS, TensorProto.UINT8):
+        raise ModelError(
+            f"{path}: its input {value.name} is {TensorProto.DataType.Name(kind)} {list(shape)}; expected images, "
+            "float or uint8, (N, 3, H, W) or (N, H, W, 3). Is it an image classifier?"
+        )
+    layout = options.layout or _layout(shape, said)
+    sides = shape[2:] if layout == "nchw" else shape[1:3]
+    if (shape[1] if layout == "nchw" else shape[3]) not in (3, -1):
+        raise ModelError(f"{path}: its input {list(shape)} does not take 3 colours; expected RGB images.")
+    if min(sides) > 0:
+        if options.size not in (None, tuple(sides)):
+            raise ModelError(
+                f"{path}: size {options.size} was asked for and the network takes {tuple(sides)} only."
+            )
+        return value.name, layout, (sides[0], sides[1])
+    size = options.size or said.take((224, 224), "size 224 x 224, since the file does not say (--size)")
+    return value.name, layout, size
+
+
+def _layout(shape: tuple[int, ...], said: Guesses) -> Layout:
+    if 3 in (shape[1], shape[3]):
+        return "nchw" if shape[1] == 3 else "nhwc"
+    return said.take("nchw", "layout nchw, since the file does not say (--layout)")
+
+
+def _free_batch(model: ModelProto, source: str) -> int | None:
+    """Let the batch vary. Where the network does not bear it, its fixed batch size is returned."""
+    fixed = shape_of(model.graph.input[0])[0]
+    if fixed <= 0:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+        return None
+    trial = ModelProto()
+    trial.CopyFrom(model)
+    for value in (*trial.graph.input, *trial.graph.output):
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_param = "N"
+    del trial.graph.value_info[:]
+    try:
+        session = Session(trial.SerializeToString(), RuntimeConfig(device="cpu"))
+        results = session.run(zeros(session, 2))
+    except GraftError:
+        return fixed
+    if any(len(result) != 2 for result in results):
+        return fixed
+    model.CopyFrom(trial)
+    return None
+
+
+def _dry_run(
+    model: ModelProto, source: str, size: tuple[int, int], layout: str, path: Path
+) -> dict[str, np.ndarray]:
+    """Outputs for one blank image: they tell what the file may not."""
+    session = Session(model.SerializeToString(), RuntimeConfig(device="cpu"))
+    blank = zeros(session, 1)[source]
+    shape = (len(blank), 3, *size) if layout == "nchw" else (len(blank), *size, 3)
+    try:
+        results = session.run({source: np.zeros(shape, blank.dtype)})
+    except GraftError as exc:
+        raise ModelError(f"{path}: it cannot run on one image of {size}: {exc}") from exc
+    return dict(zip(session.outputs, results, strict=True))
+
+
+def _prepend_input(
+    model: ModelProto, source: str, layout: str, size: tuple[int, int], normalization: Normalization
+) -> None:
+    """uint8 (N, H, W, 3) named `image` -> what the network took so far."""
+    graph = model.graph
+    kind, batch = element_type(graph.input[0]), shape_of(graph.input[0])[0]
+    rename(graph, source, "graft/input")
+    for taken in ("image", "logits", "probabilities"):
+        if taken in producers(graph):
+            rename(graph, taken, f"graft/{taken}")
+    nodes, x = [], "image"
+    if layout == "nchw":
+        nodes.append(helper.make_node("Transpose", [x], ["graft/nchw"], perm=[0, 3, 1, 2]))
+        x = "graft/nchw"
+    if kind in FLOATS:
+        mean, std = np.array(normalization.mean), np.array(normalization.std)
+        shape = (1, 3, 1, 1) if layout == "nchw" else (1, 1, 1, 3)
+        dtype = helper.tensor_dtype_to_np_dtype(kind)
+        for name, values in (("graft/scale", 1 / (255 * std)), ("graft/shift", -mean / std)):
+            graph.initializer.append(numpy_helper.from_array(values.astype(dtype).reshape(shape), name))
+        nodes += [
+            helper.make_node("Cast", [x], ["graft/float"], to=kind),
+            helper.make_node("Mul", ["graft/float", "graft/scale"], ["graft/scaled"]),
+            helper.make_node("Add", ["graft/scaled", "graft/shift"], ["graft/input"]),
+        ]
+    else:
+        nodes.append(helper.make_node("Identity", [x], ["graft/input"]))
+    for i, node in enumerate(nodes):
+        node.name = f"graft/{node.op_type.lower()}"
+        graph.node.insert(i, node)
+    del graph.input[:]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [batch if batch > 0 else "N", *size, 3])
+    graph.input.append(image)
+
+
+def _append_outputs(model: ModelProto, logits: str, from_probabilities: bool) -> None:
+    """Make the network end in float32 `logits` and `probabilities`, (N, classes)."""
+    graph = model.graph
+    if logits in ("logits", "probabilities"):
+        logits = f"graft/{logits}"  # `_prepend_input` moved it out of the way
+    nodes = [helper.make_node("Flatten", [logits], ["graft/flat"], axis=1)]
+    nodes.append(helper.make_node("Cast", ["graft/flat"], ["graft/wide"], to=TensorProto.FLOAT))
+    if from_probabilities:  # the logarithm of probabilities is a set of logits that gives them
+        tiny = numpy_helper.from_array(np.array(np.finfo(np.float32).tiny, np.float32), "graft/tiny")
+        graph.initializer.append(tiny)
+        nodes.append(helper.make_node("Max", ["graft/wide", "graft/tiny"], ["graft/positive"]))
+        nodes.append(helper.make_node("Log", ["graft/positive"], ["logits"]))
+    else:
+        nodes[-1].output[0] = "logits"
+    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    for node in nodes:
+        node.name = f"graft/{node.output[0].rpartition('/')[2]}"
+    graph.node.extend(nodes)
+    del graph.output[:], graph.value_info[:]
+    for name in ("logits", "probabilities"):
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None]))
+    prune(graph, ("logits", "probabilities"))
+
+
+def _preprocessing(options: ImportOptions, size: tuple[int, int], said: Guesses) -> Preprocessing:
+    resize = options.resize
+    resize_to = options.resize_to
+    if resize is None and resize_to is None and options.crop_fraction == 1.0:
+        resize_to = round(max(size) / CROP)
+        said.take(None, f"shorter side to {resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)")
+    interpolation = options.interpolation or "bilinear"
+    return Preprocessing(size, resize or "shorter", resize_to, options.crop_fraction, interpolation)
+
+
+def _cuts(model: ModelProto) -> tuple[Cut, ...]:
+    """Cut points: where branches meet, and `pool`, the last vector that is a mean over all positions."""
+    cuts = list_cuts(model)
+    pooled = next((cut for cut in reversed(cuts) if len(cut.shape) == 1), None)
+    if pooled is None or "pool" in producers(model.graph) or pooled.name in ("logits", "probabilities"):
+        return cuts
+    if pooled.name in [value.name for value in model.graph.output]:  # users know it under this name
+        return cuts
+    rename(model.graph, pooled.name, "pool")
+    return tuple(dataclasses.replace(cut, name="pool") if cut is pooled else cut for cut in cuts)

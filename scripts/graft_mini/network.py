@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from models.architectures.blueprint import Blueprint, Layer
 
@@ -14,14 +14,12 @@ class ConvNormRelu(nn.Module):
 
     def __init__(self, channels: int, layer: Layer, epsilon: float) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            channels, layer.filters, layer.kernel, layer.stride, layer.padding, bias=False
-        )
+        self.conv = nn.Conv2d(channels, layer.filters, layer.kernel, layer.stride, layer.padding, bias=False)
         self.bn = nn.BatchNorm2d(layer.filters, eps=epsilon)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)), inplace=True)
+        return functional.relu(self.bn(self.conv(x)), inplace=True)
 
 
 class Network(nn.Module):
@@ -51,13 +49,13 @@ class Network(nn.Module):
         if layer.op in ("conv", "dense"):
             return self.get_submodule(layer.name)(xs[0])
         if layer.op == "max_pool":
-            return F.max_pool2d(xs[0], layer.kernel, layer.stride, layer.padding)
+            return functional.max_pool2d(xs[0], layer.kernel, layer.stride, layer.padding)
         if layer.op == "avg_pool":
-            return F.avg_pool2d(
+            return functional.avg_pool2d(
                 xs[0], layer.kernel, layer.stride, layer.padding, count_include_pad=layer.count_include_pad
             )
         if layer.op == "concat":
             return torch.cat(xs, 1)
         if layer.op == "global_pool":
             return xs[0].float().mean((2, 3))
-        return F.dropout(xs[0], layer.rate, self.training)
+        return functional.dropout(xs[0], layer.rate, self.training)

@@ -2,9 +2,9 @@
 
 Three targets for every image: its label, the class probabilities of a linear classifier on the teacher's
 features, and the features themselves. The schedule runs on time, so that it fits the machine: `--minutes` is
-the whole budget. A checkpoint is written every few minutes and taken up again with the same command.
+the whole budget. A checkpoint is written every five minutes and taken up again by the same command.
 
-    python -m scripts.graft_mini.train --data WORK --out runs/graft_mini --minutes 85
+    python -m scripts.graft_mini.train --data WORK --out runs/graft_mini --minutes 80 --compile
 """
 
 from __future__ import annotations
@@ -14,80 +14,79 @@ import json
 import math
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from models.architectures.graft_mini import FEATURES, graft_mini
+from scripts.graft_mini.augment import augment, enlarge
 from scripts.graft_mini.network import Network
 
-MEAN = torch.tensor([0.480, 0.448, 0.398]).view(1, 3, 1, 1)  # of the training images
-STD = torch.tensor([0.277, 0.269, 0.282]).view(1, 3, 1, 1)
+CLASSES = 200
 STAGES = ((0.35, 64), (0.70, 96), (1.00, 128))  # (until this share of the time, pixels)
-PAD, SIDE = 8, 64
+WARM_UP = 0.02  # share of the time
+CLIP = 5.0  # norm of the whole gradient; only the first hundred steps reach it
+SAVE_EVERY = 300.0  # seconds
 
 
-def augment(images: np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
-    """Random crop, flip, enlargement and colour of (N, 64, 64, 3) uint8 to (N, 3, size, size), normalised.
+@dataclass
+class Split:
+    """Images (N, 64, 64, 3) uint8, labels (N,), the teacher's features (N, 1280) float16."""
 
-    The crop's side is drawn once a batch (48 to 72 px of the padded 80), its place once an image. The kind of
-    interpolation varies too: photos that are reduced to the input size are sharper than enlarged ones.
-    """
-    n, side = len(images), int(rng.integers(48, 73))
-    padded = np.pad(images, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)), mode="reflect")
-    top, left = rng.integers(0, SIDE + 2 * PAD - side + 1, (2, n))
-    rows = top[:, None] + np.arange(side)
-    columns = left[:, None] + np.arange(side)
-    flip = rng.random(n) < 0.5
-    columns[flip] = columns[flip, ::-1]
-    crops = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]  # (N, side, side, 3)
-    x = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().float().div_(255)
-    mode = rng.choice(["bicubic", "bilinear", "nearest-exact"], p=[0.5, 0.3, 0.2])
-    corners = None if mode == "nearest-exact" else False
-    x = F.interpolate(x, size=(size, size), mode=str(mode), align_corners=corners).clamp_(0, 1)
-    gain = torch.from_numpy(rng.uniform(0.75, 1.25, (n, 1, 1, 1)).astype(np.float32))
-    contrast = torch.from_numpy(rng.uniform(0.75, 1.25, (n, 1, 1, 1)).astype(np.float32))
-    middle = x.mean((1, 2, 3), keepdim=True)
-    x = (x - middle) * contrast + middle * gain
-    return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+    images: NDArray[np.uint8]
+    labels: Tensor
+    features: Tensor
+
+    @classmethod
+    def read(cls, folder: Path, name: str) -> Split:
+        x, y, t = (np.load(folder / f"{name}_{part}.npy") for part in "xyt")
+        return cls(x, torch.from_numpy(y), torch.from_numpy(t))
 
 
-def enlarge(images: np.ndarray, size: int) -> Tensor:
-    """(N, 64, 64, 3) uint8 to (N, 3, size, size), bicubic, normalised."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(255)
-    x = F.interpolate(x, size=(size, size), mode="bicubic", align_corners=False).clamp_(0, 1)
-    return ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+class Teacher:
+    """Standardises the teacher's features and turns them into class probabilities with a linear classifier."""
 
+    def __init__(self, features: Tensor, head: tuple[Tensor, Tensor] | None, labels: Tensor) -> None:
+        self.mean, self.std = features.float().mean(0), features.float().std(0).clamp(min=0.05)
+        self.head = head or self._fit(features, labels)
 
-def fit_teacher(features: Tensor, labels: Tensor, classes: int, epochs: int = 6) -> tuple[Tensor, Tensor]:
-    """Softmax regression on standardised features: weight (D, classes) and bias (classes,)."""
-    weight = torch.zeros(features.shape[1], classes, requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.Adam([weight, bias], lr=2e-3)
-    steps = epochs * (len(features) // 500)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        if step % (len(features) // 500) == 0:
-            order = torch.randperm(len(features))
-        rows = order[(step * 500) % len(features) :][:500]
-        logits = features[rows].float() @ weight + bias
-        loss = F.cross_entropy(logits, labels[rows]) + 1e-2 * weight.square().sum() / 2
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return weight.detach(), bias.detach()
+    def standardise(self, features: Tensor) -> Tensor:
+        return (features.float() - self.mean) / self.std
+
+    def logits(self, standard: Tensor) -> Tensor:
+        return standard @ self.head[0] + self.head[1]
+
+    def _fit(
+        self, features: Tensor, labels: Tensor, epochs: int = 6, batch: int = 500
+    ) -> tuple[Tensor, Tensor]:
+        """Softmax regression with a squared penalty: weight (D, classes) and bias (classes,)."""
+        weight = torch.zeros(features.shape[1], CLASSES, requires_grad=True)
+        bias = torch.zeros(CLASSES, requires_grad=True)
+        optimizer = torch.optim.Adam([weight, bias], lr=2e-3)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (len(features) // batch))
+        for _ in range(epochs):
+            for rows in torch.randperm(len(features)).split(batch):
+                logits = self.standardise(features[rows]) @ weight + bias
+                loss = functional.cross_entropy(logits, labels[rows]) + 1e-2 * weight.square().sum() / 2
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+        return weight.detach(), bias.detach()
 
 
 class Average:
     """Exponential moving average of a module's state, batch statistics included."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: nn.Module, decay: float = 0.999) -> None:
         self.decay = decay
-        self.state = {k: v.clone() for k, v in module.state_dict().items()}
+        self.state = {name: value.clone() for name, value in module.state_dict().items()}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
@@ -97,9 +96,92 @@ class Average:
                 self.state[name].lerp_(value, 1 - decay)
 
 
+class Trainer:
+    """The state of a run, and one step of it."""
+
+    def __init__(self, args: argparse.Namespace, train: Split) -> None:
+        self.args, self.train = args, train
+        self.checkpoint = args.out / "checkpoint.pth"
+        state = torch.load(self.checkpoint, weights_only=True) if self.checkpoint.exists() else None
+        self.teacher = Teacher(train.features, state and state["teacher"], train.labels)
+        self.network = new_network()
+        # The features need not equal the teacher's, only tell them: a linear map stands between, and is dropped.
+        self.imitator = nn.Linear(FEATURES, train.features.shape[1])
+        self.average = Average(self.network)
+        both = nn.ModuleList([self.network, self.imitator])
+        self.optimizer = torch.optim.SGD(groups(both, args.decay), lr=args.rate, momentum=0.9, nesterov=True)
+        self.step, self.spent, self.log = 0, 0.0, list[dict[str, Any]]()
+        self.order = np.empty(0, np.int64)
+        if state:
+            self._restore(state)
+        self.rng = np.random.default_rng((args.seed, self.step))
+        self.run = torch.compile(self.network, dynamic=False) if args.compile else self.network
+
+    def advance(self, share: float, size: int) -> tuple[float, float]:
+        """One step at `share` of the time, on images of `size` pixels; the two losses."""
+        cosine = 0.5 + 0.5 * math.cos(math.pi * max(0.0, share - WARM_UP) / (1 - WARM_UP))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.args.rate * min(1.0, share / WARM_UP) * cosine + 1e-4
+        rows = self._rows()
+        images = augment(self.train.images[rows], size, self.rng)
+        standard = self.teacher.standardise(self.train.features[rows])
+        soft = functional.softmax(self.teacher.logits(standard), 1)
+        target = 0.5 * soft + 0.5 * functional.one_hot(self.train.labels[rows], CLASSES)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            pooled, logits = self.run(images, ("pool", "logits"))
+        classify = functional.cross_entropy(logits.float(), target)
+        imitate = (self.imitator(pooled.float()) - standard).square().mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        (classify + self.args.imitate * imitate).backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        self.optimizer.step()
+        self.average.update(self.network, self.step)
+        self.step += 1
+        if not math.isfinite(classify.item() + imitate.item()):
+            raise SystemExit(f"the loss is not finite at step {self.step}; lower --rate")
+        return classify.item(), imitate.item()
+
+    def averaged(self) -> Network:
+        network = new_network()
+        network.load_state_dict(self.average.state)
+        return network
+
+    def save(self) -> None:
+        state = {"network": self.network.state_dict(), "imitator": self.imitator.state_dict()}
+        state |= {"average": self.average.state, "optimizer": self.optimizer.state_dict()}
+        state |= {"teacher": self.teacher.head, "step": self.step, "spent": self.spent, "log": self.log}
+        write(self.checkpoint, state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.imitator.load_state_dict(state["imitator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.state = state["average"]
+        self.step, self.spent, self.log = state["step"], state["spent"], state["log"]
+
+    def _rows(self) -> NDArray[np.int64]:
+        """The next batch of a shuffled pass over the training images."""
+        if len(self.order) < self.args.batch:
+            self.order = self.rng.permutation(len(self.train.images))
+        rows, self.order = self.order[: self.args.batch], self.order[self.args.batch :]
+        return np.sort(rows)
+
+
+def new_network() -> Network:
+    return Network(graft_mini()).to(memory_format=torch.channels_last)
+
+
+def groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay on weights only, not on batch norm and biases."""
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
 @torch.no_grad()
-def evaluate(network: nn.Module, images: np.ndarray, labels: Tensor, size: int) -> tuple[float, float]:
-    """Top-1 and top-5 accuracy in fp32 on full images."""
+def evaluate(network: nn.Module, split: Split, size: int, every: int = 1) -> tuple[float, float]:
+    """Top-1 and top-5 accuracy on full images, one in `every`."""
+    images, labels = split.images[::every], split.labels[::every]
     network.eval()
     hits = torch.zeros(2)
     for i in range(0, len(images), 250):
@@ -107,124 +189,74 @@ def evaluate(network: nn.Module, images: np.ndarray, labels: Tensor, size: int) 
             (logits,) = network(enlarge(images[i : i + 250], size))
         right = logits.float().topk(5).indices == labels[i : i + 250, None]
         hits += torch.tensor([right[:, 0].sum(), right.any(1).sum()])
-    network.train()
     return float(hits[0]) / len(images), float(hits[1]) / len(images)
 
 
-def groups(network: nn.Module, decay: float) -> list[dict[str, object]]:
-    """Weight decay on weights only, not on batch norm and biases."""
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def save(path: Path, state: object) -> None:
-    """Write atomically."""
+def write(path: Path, state: object) -> None:
+    """Save atomically."""
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
     os.replace(temporary, path)
 
 
+def loop(trainer: Trainer, validation: Split) -> int:
+    """Train until the time is up; the last image size."""
+    args, size = trainer.args, STAGES[0][1]
+    budget, begin = args.minutes * 60, time.monotonic() - trainer.spent
+    saved = logged = time.monotonic()
+    while (spent := time.monotonic() - begin) < budget:
+        share = spent / budget
+        size = next((pixels for until, pixels in STAGES if share < until), STAGES[-1][1])
+        classify, imitate = trainer.advance(share, size)
+        if trainer.step % 100 == 0:
+            rate = 100 * args.batch / (time.monotonic() - logged)
+            logged = time.monotonic()
+            row = {
+                "step": trainer.step,
+                "epochs": round(trainer.step * args.batch / len(trainer.train.images), 2),
+            }
+            row |= {"share": round(share, 4), "size": size, "images_per_s": round(rate)}
+            row |= {"classify": round(classify, 4), "imitate": round(imitate, 4)}
+            trainer.log.append(row)
+            print(json.dumps(row), flush=True)
+        if time.monotonic() - saved > SAVE_EVERY:
+            trainer.spent = spent
+            trainer.save()
+            top1, top5 = evaluate(trainer.averaged(), validation, size, every=5)
+            print(f"  2,000 validation images at {size} px: top-1 {top1:.4f}, top-5 {top5:.4f}", flush=True)
+            saved = logged = time.monotonic()
+    return size
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder written by prepare and teacher")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=80)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.1, help="peak learning rate")
     parser.add_argument("--decay", type=float, default=2e-4, help="weight decay")
-    parser.add_argument("--features", type=float, default=2.0, help="weight of the feature loss")
+    parser.add_argument("--imitate", type=float, default=2.0, help="weight of the feature loss")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="torch.compile, about 1.25 times faster")
     args = parser.parse_args()
-
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    load = lambda name: np.load(args.data / f"{name}.npy")  # noqa: E731
-    images, labels = load("train_x"), torch.from_numpy(load("train_y"))
-    val_images, val_labels = load("val_x"), torch.from_numpy(load("val_y"))
-    teacher, val_teacher = torch.from_numpy(load("train_t")), torch.from_numpy(load("val_t"))
-    mean, std = teacher.float().mean(0), teacher.float().std(0).clamp(min=0.05)
-
-    checkpoint = args.out / "checkpoint.pth"
-    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else None
-    if state:
-        weight, bias = state["teacher"]
-    else:
-        weight, bias = fit_teacher((teacher - mean) / std, labels, 200)
-    right = (((val_teacher - mean) / std) @ weight + bias).argmax(1) == val_labels
-    print(f"teacher's linear classifier: {right.float().mean():.4f} top-1 on validation", flush=True)
-
-    network = Network(graft_mini()).to(memory_format=torch.channels_last)
-    # The features need not equal the teacher's, only tell them: a linear map stands between, and is dropped.
-    imitator = nn.Linear(FEATURES, teacher.shape[1])
-    average = Average(network, 0.999)
-    optimizer = torch.optim.SGD(groups(nn.ModuleList([network, imitator]), args.decay), lr=0.1, momentum=0.9, nesterov=True)
-    step, spent, log = 0, 0.0, []
-    if state:
-        network.load_state_dict(state["network"])
-        imitator.load_state_dict(state["imitator"])
-        average.state = state["average"]
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent, log = state["step"], state["spent"], state["log"]
-        rng = np.random.default_rng((args.seed, step))
-
-    run = torch.compile(network, dynamic=False) if args.compile else network
-    begin, budget = time.monotonic() - spent, args.minutes * 60
-    order, last_save, last_log, seen, size = np.empty(0, np.int64), time.monotonic(), time.monotonic(), 0, 0
-    while (spent := time.monotonic() - begin) < budget:
-        share = spent / budget
-        size = next(pixels for until, pixels in STAGES if share < until or until == 1)
-        warm = min(1.0, share / 0.02)
-        rate = args.rate * warm * (0.5 + 0.5 * math.cos(math.pi * max(0.0, share - 0.02) / 0.98)) + 1e-4
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        if len(order) < args.batch:
-            order = rng.permutation(len(images))
-        rows, order = np.sort(order[: args.batch]), order[args.batch :]
-        x, y, t = augment(images[rows], size, rng), labels[rows], teacher[rows].float()
-        standard = (t - mean) / std
-        soft = F.softmax(standard @ weight + bias, 1)
-        target = 0.5 * soft + 0.5 * F.one_hot(y, 200)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            pooled, logits = run(x, ("pool", "logits"))
-        classify = F.cross_entropy(logits.float(), target)
-        imitate = (imitator(pooled.float()) - standard).square().mean()
-        loss = classify + args.features * imitate
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimizer.step()
-        average.update(network, step)
-        step, seen = step + 1, seen + args.batch
-        if not math.isfinite(loss.item()):
-            raise SystemExit(f"loss is {loss.item()} at step {step}; lower --rate")
-        if step % 100 == 0:
-            now = time.monotonic()
-            row = {"step": step, "share": round(share, 4), "size": size, "rate": round(rate, 5)}
-            row |= {"classify": round(classify.item(), 4), "imitate": round(imitate.item(), 4)}
-            row |= {"epochs": round(step * args.batch / len(images), 2), "images_per_s": round(seen / (now - last_log))}
-            log.append(row)
-            print(json.dumps(row), flush=True)
-            last_log, seen = now, 0
-        if time.monotonic() - last_save > 300:
-            pack = {"network": network.state_dict(), "imitator": imitator.state_dict(), "average": average.state, "step": step, "log": log}
-            pack |= {"optimizer": optimizer.state_dict(), "teacher": (weight, bias), "spent": spent}
-            save(checkpoint, pack)
-            probe = Network(graft_mini()).to(memory_format=torch.channels_last)
-            probe.load_state_dict(average.state)
-            top1, top5 = evaluate(probe, val_images[::5], val_labels[::5], size)
-            print(f"  2,000 validation images at {size} px: top-1 {top1:.4f}, top-5 {top5:.4f}", flush=True)
-            last_save, last_log, seen = time.monotonic(), time.monotonic(), 0
-
-    network.load_state_dict(average.state)
-    top1, top5 = evaluate(network, val_images, val_labels, size)
-    print(f"all validation images: top-1 {top1:.4f}, top-5 {top5:.4f}, {step * args.batch / 1e5:.1f} epochs")
-    save(args.out / "graft_mini.pth", network.state_dict())
-    (args.out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    train, validation = Split.read(args.data, "train"), Split.read(args.data, "val")
+    trainer = Trainer(args, train)
+    guesses = trainer.teacher.logits(trainer.teacher.standardise(validation.features)).argmax(1)
+    right = (guesses == validation.labels).float().mean()
+    print(f"teacher's linear classifier: top-1 {right:.4f} on validation", flush=True)
+    size = loop(trainer, validation)
+    top1, top5 = evaluate(trainer.averaged(), validation, size)
+    epochs = trainer.step * args.batch / len(train.images)
+    print(f"all validation images at {size} px: top-1 {top1:.4f}, top-5 {top5:.4f} after {epochs:.1f} epochs")
+    write(args.out / "graft_mini.pth", trainer.average.state)
+    (args.out / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in trainer.log))
 
 
 if __name__ == "__main__":

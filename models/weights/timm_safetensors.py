@@ -1,0 +1,27 @@
+"""Reads `.safetensors` files, in which timm publishes weights under torchvision's names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import WeightsError
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Tensors of a `.safetensors` file.
+
+    Raises:
+        WeightsError: the file is damaged, or holds numbers of a kind that NumPy does not have.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, KeyError, OSError, TypeError) as exc:
+        raise WeightsError(
+            f"{path}: cannot be read ({exc}); expected a .safetensors file of float16, float32 or float64 tensors. "
+            "Download it again."
+        ) from exc

@@ -84,6 +84,8 @@ def infer(model: ModelProto) -> dict[str, ValueInfoProto]:
 def load(path: str) -> ModelProto:
     """Read an ONNX file, with its external data.
 
+    Whether the network is sound is left to onnxruntime: onnx's own checker refuses files that run.
+
     Raises:
         ModelError: not an ONNX file, or a damaged one.
     """
@@ -91,7 +93,6 @@ def load(path: str) -> ModelProto:
         model = onnx.load(path)
         if not model.graph.node:
             raise ValueError("it has no nodes")
-        onnx.checker.check_model(model)
     except Exception as exc:  # protobuf, onnx and the file system each have their own
         reason = str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
         raise ModelError(f"{path}: not a valid ONNX model ({reason}). Export or download it again.") from exc

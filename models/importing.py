@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from models.card import Cut, Label, ModelCard, Normalization, read_card, write_card
@@ -85,7 +86,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     if ending is not None:
         _append_outputs(model, ending.logits, ending.from_probabilities)
     else:
-        prune(model.graph, [value.name for value in model.graph.output])
+        _keep_outputs(model, probe)
     card = ModelCard(
         name=options.name or path.stem,
         task="features" if ending is None else "classification",
@@ -178,7 +179,7 @@ def _free_batch(model: ModelProto, source: str) -> int | None:
 
 def _dry_run(
     model: ModelProto, source: str, size: tuple[int, int], layout: str, path: Path
-) -> dict[str, np.ndarray]:
+) -> dict[str, NDArray[Any]]:
     """Outputs for one blank image: they tell what the file may not."""
     session = Session(model.SerializeToString(), RuntimeConfig(device="cpu"))
     blank = zeros(session, 1)[source]
@@ -247,6 +248,15 @@ def _append_outputs(model: ModelProto, logits: str, from_probabilities: bool) ->
     for name in ("logits", "probabilities"):
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None]))
     prune(graph, ("logits", "probabilities"))
+
+
+def _keep_outputs(model: ModelProto, probe: dict[str, NDArray[Any]]) -> None:
+    """Leave the outputs as they are, with the shapes that the dry run gave them."""
+    del model.graph.output[:], model.graph.value_info[:]
+    for name, value in probe.items():
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        model.graph.output.append(helper.make_tensor_value_info(name, kind, ["N", *value.shape[1:]]))
+    prune(model.graph, probe)
 
 
 def _preprocessing(options: ImportOptions, size: tuple[int, int], said: Guesses) -> Preprocessing:

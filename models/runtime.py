@@ -59,6 +59,7 @@ class Session:
 
         Raises:
             FeedError: a feed is missing, unknown, or has the wrong shape or dtype.
+            ModelError: the network itself fails, out of memory included.
         """
         try:
             return list(self.raw.run(outputs, feeds))
@@ -66,6 +67,11 @@ class Session:
             given = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in feeds.items())
             wanted = ", ".join(f"{name} {value.type}{value.shape}" for name, value in self.inputs.items())
             raise FeedError(f"the model was fed {given}; it takes {wanted}. ({_first_line(exc)})") from exc
+        except Exception as exc:  # onnxruntime has a dozen exception types without a common base
+            raise ModelError(
+                f"the model failed while running on {self.device} ({_first_line(exc)}). Try a smaller batch, or "
+                "--device cpu; if it fails on every image, export the model again."
+            ) from exc
 
 
 def _create(model: str | Path | bytes, config: RuntimeConfig, device: Device) -> onnxruntime.InferenceSession:
@@ -112,7 +118,7 @@ def _first_line(exc: Exception) -> str:
 
 def zeros(session: Session, batch: int) -> dict[str, Array]:
     """Feeds of zeros for every input, with `batch` in place of unknown sizes."""
-    kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int64)": np.int64}
+    kinds = {"tensor(uint8)": np.uint8, "tensor(float16)": np.float16, "tensor(double)": np.float64}
     return {
         name: np.zeros(
             [size if isinstance(size, int) else batch for size in value.shape],

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-MEAN, STD = (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)  # of the training images
+from scripts.graft_mini import MEAN, STD
+
 PAD, SIDE = 8, 64
 
 

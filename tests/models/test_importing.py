@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from models.card import Label, Normalization, read_card
+from models.errors import ModelError
+from models.importing import SCALES, ImportOptions, import_model
+from models.model import Model
+from models.runtime import RuntimeConfig, Session
+from tests.models.nets import node, residual_net, save
+
+CPU = RuntimeConfig(device="cpu", threads=1)
+
+
+@pytest.fixture
+def pixels() -> NDArray[np.uint8]:
+    return np.random.default_rng(3).integers(0, 256, (4, 32, 32, 3), np.uint8)
+
+
+def opened(path: Path, options: ImportOptions | None = None) -> tuple[Model, tuple[str, ...]]:
+    proto, notes = import_model(path, options)
+    onnx.checker.check_model(proto, full_check=True)
+    session = Session(proto.SerializeToString(), CPU)
+    card = read_card(session.metadata)
+    assert card is not None
+    return Model(session, card), notes
+
+
+def reference(path: Path, pixels: NDArray[np.uint8], scale: Normalization) -> NDArray[np.float32]:
+    """What the network says by itself, fed as its author feeds it."""
+    x = (pixels / 255 - np.array(scale.mean)) / np.array(scale.std)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0]
+    x = x if source.shape[-1] == 3 else x.transpose(0, 3, 1, 2)  # (N, H, W, C) to (N, C, H, W)
+    rows = len(x) if not isinstance(source.shape[0], int) else source.shape[0]
+    parts = [x[i : i + rows].astype(np.float32) for i in range(0, len(x), rows)]
+    return np.concatenate([session.run(None, {source.name: part})[0] for part in parts]).reshape(len(x), -1)
+
+
+@pytest.mark.parametrize("end", ["softmax", "logits", "conv"])
+@pytest.mark.parametrize("scale", ["imagenet", "-1..1", "0..255"])
+def test_imported_classifier_agrees_with_the_original(
+    tmp_path: Path, pixels: NDArray[np.uint8], end: str, scale: str
+) -> None:
+    path = residual_net(tmp_path / "net.onnx", end=end)
+    model, _ = opened(path, ImportOptions(scale=scale))  # type: ignore[arg-type]
+    expected = reference(path, pixels, SCALES[scale])
+    logits, probabilities = model.run(pixels, ["logits", "probabilities"])
+    if end == "logits":
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    else:
+        np.testing.assert_allclose(probabilities, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    assert model.card.task == "classification"
+    assert [cut.name for cut in model.card.cuts] == ["block", "pool"]
+
+
+def test_nothing_unused_is_kept(tmp_path: Path) -> None:
+    proto, _ = import_model(residual_net(tmp_path / "net.onnx"))
+    assert "unused" not in {value.name for value in proto.graph.initializer}
+
+
+def test_names_that_are_taken_are_moved_away(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    nodes = [
+        node("Relu", ["image"], ["probabilities"]),
+        node("GlobalAveragePool", ["probabilities"], ["gap"]),
+        node("Flatten", ["gap"], ["flat"]),
+        node("Softmax", ["flat"], ["logits"], axis=1),
+    ]
+    path = save(tmp_path / "net.onnx", nodes, {}, input_name="image", outputs=("logits",))
+    model, _ = opened(path, ImportOptions(scale="0..1"))
+    expected = reference(path, pixels, SCALES["0..1"])
+    np.testing.assert_allclose(model.probabilities(pixels), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_output_that_holds_probabilities_without_a_softmax(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    nodes = [
+        node("GlobalAveragePool", ["x"], ["gap"]),
+        node("Flatten", ["gap"], ["flat"]),
+        node("Softmax", ["flat"], ["p"], axis=1),
+        node("Mul", ["p", "one"], ["out"]),
+    ]
+    path = save(tmp_path / "net.onnx", nodes, {"one": np.float32([1])})
+    labels = tuple(Label(name, name) for name in "rgb")
+    model, notes = opened(path, ImportOptions(scale="0..1", labels=labels))
+    assert any("sum to 1" in note for note in notes)
+    np.testing.assert_allclose(
+        model.probabilities(pixels), reference(path, pixels, SCALES["0..1"]), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_fixed_batch_is_freed_where_the_network_bears_it(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    path = residual_net(tmp_path / "net.onnx", shape=(1, 3, 32, 32))
+    model, _ = opened(path, ImportOptions(scale="0..1"))
+    assert model.card.batch_size is None
+    np.testing.assert_allclose(
+        model.probabilities(pixels), reference(path, pixels, SCALES["0..1"]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_fixed_batch_stays_where_the_network_needs_it(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    nodes = [
+        node("GlobalAveragePool", ["x"], ["gap"]),
+        node("Reshape", ["gap", "shape"], ["flat"]),  # says 3 rows, whatever comes
+        node("Softmax", ["flat"], ["out"], axis=1),
+    ]
+    path = save(tmp_path / "net.onnx", nodes, {"shape": np.int64([3, 3])}, shape=(3, 3, 32, 32))
+    model, _ = opened(path, ImportOptions(scale="0..1"))
+    assert model.card.batch_size == 3
+    probabilities = model.probabilities(pixels)  # 4 images: one run of 3, one of 1 padded to 3
+    means = pixels.mean((1, 2)) / 255
+    expected = np.exp(means) / np.exp(means).sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.FLOAT16])
+def test_other_input_types(tmp_path: Path, pixels: NDArray[np.uint8], kind: int) -> None:
+    nodes = [
+        node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
+        node("ReduceMean", ["float", "axes"], ["flat"], keepdims=0),
+        node("Softmax", ["flat"], ["out"], axis=1),
+    ]
+    axes = {"axes": np.int64([1, 2])}
+    path = save(tmp_path / "net.onnx", nodes, axes, shape=("N", 32, 32, 3), kind=kind)
+    model, _ = opened(path, ImportOptions(scale="0..1"))
+    means = pixels.mean((1, 2)) / (1 if kind == TensorProto.UINT8 else 255)
+    expected = np.exp(means - means.max(1, keepdims=True))
+    np.testing.assert_allclose(
+        model.probabilities(pixels), expected / expected.sum(1, keepdims=True), rtol=2e-3, atol=1e-5
+    )
+
+
+def test_features_network(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    path = residual_net(tmp_path / "net.onnx", end="features")
+    model, notes = opened(path, ImportOptions(scale="0..1"))
+    assert model.card.task == "features"
+    assert any("features, not classes" in note for note in notes)
+    np.testing.assert_allclose(
+        model.run(pixels)[0], reference(path, pixels, SCALES["0..1"]), rtol=1e-4, atol=1e-4
+    )
+    with pytest.raises(ModelError, match="gives features"):
+        model.probabilities(pixels)
+
+
+def test_guesses_are_said_and_options_silence_them(tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx", shape=("N", 3, "H", "W"))
+    _, notes = opened(path)
+    said = " ".join(notes)
+    for word in ("--size", "--labels", "--scale", "--resize"):
+        assert word in said
+    labels = tuple(Label(str(i), str(i)) for i in range(5))
+    options = ImportOptions(labels=labels, size=(32, 32), resize="squash", scale="0..1")
+    model, notes = opened(path, options)
+    assert notes == ()
+    assert model.card.preprocessing.size == (32, 32)
+    assert model.card.preprocessing.resize == "squash"
+
+
+def test_labels_file_beside_the_network(tmp_path: Path) -> None:
+    (tmp_path / "net_labels.txt").write_text("a\nb\nb\nd\ne\n", encoding="utf-8")
+    (tmp_path / "other_labels.txt").write_text("1\n2\n3\n4\n5\n", encoding="utf-8")
+    model, notes = opened(residual_net(tmp_path / "net_v2.onnx"))
+    assert [label.name for label in model.card.labels] == ["a", "b", "b", "d", "e"]
+    assert len({label.id for label in model.card.labels}) == 5
+    assert any("net_labels.txt" in note for note in notes)
+
+
+@pytest.mark.parametrize(("classes", "first"), [(1000, "tench, Tinca tinca"), (1001, "background")])
+def test_imagenet_is_recognised_by_its_width(tmp_path: Path, classes: int, first: str) -> None:
+    model, notes = opened(residual_net(tmp_path / "net.onnx", classes=classes))
+    assert model.card.labels[0].name == first
+    assert any("ImageNet" in note for note in notes)
+
+
+def test_older_opset_is_lifted(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    path = residual_net(tmp_path / "net.onnx", opset=11)
+    proto, _ = import_model(path)
+    assert proto.opset_import[0].version == 18
+    model, _ = opened(path, ImportOptions(scale="0..1"))
+    np.testing.assert_allclose(
+        model.probabilities(pixels), reference(path, pixels, SCALES["0..1"]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_hostile_files(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"not a network")
+    with pytest.raises(ModelError, match="not a valid ONNX model"):
+        import_model(bad)
+    good = residual_net(tmp_path / "net.onnx")
+    bad.write_bytes(good.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="not a valid ONNX model"):
+        import_model(bad)
+    text = save(
+        tmp_path / "text.onnx",
+        [node("Identity", ["x"], ["out"])],
+        {},
+        shape=("N", 77),
+        kind=TensorProto.INT64,
+    )
+    with pytest.raises(ModelError, match="expected images"):
+        import_model(text)
+    grey = save(tmp_path / "grey.onnx", [node("Identity", ["x"], ["out"])], {}, shape=("N", 1, 28, 28))
+    with pytest.raises(ModelError, match="3 colours"):
+        import_model(grey)
+    with pytest.raises(ModelError, match="2 labels were given and the network has 5 outputs"):
+        import_model(good, ImportOptions(labels=(Label("a", "a"), Label("b", "b"))))
+    with pytest.raises(ModelError, match=r"takes \(32, 32\) only"):
+        import_model(good, ImportOptions(size=(64, 64)))
+
+
+def test_two_inputs(tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.input.append(onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N"]))
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="expected one image"):
+        import_model(path)
+
+
+def test_import_of_an_imported_file_keeps_its_card(tmp_path: Path) -> None:
+    proto, _ = import_model(residual_net(tmp_path / "net.onnx"), ImportOptions(name="mine"))
+    onnx.save(proto, tmp_path / "mine.onnx")
+    model = Model.open(tmp_path / "mine.onnx", CPU)
+    assert (model.card.name, model.notes) == ("mine", ())
+    again = Model.open(tmp_path / "mine.onnx", CPU, outputs=["pool"])
+    assert again.card == dataclasses.replace(model.card, task="features", labels=(), cuts=again.card.cuts)

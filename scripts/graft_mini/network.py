@@ -34,9 +34,11 @@ class Network(nn.Module):
         for layer in self.layers:
             channels = blueprint.shape(layer.inputs[0])[0]
             if layer.op == "conv":
-                self.add_module(layer.name, ConvNormRelu(channels, layer, blueprint.batch_norm_epsilon))
+                self.add_module(
+                    module_name(layer), ConvNormRelu(channels, layer, blueprint.batch_norm_epsilon)
+                )
             elif layer.op == "dense":
-                self.add_module(layer.name, nn.Linear(channels, layer.filters))
+                self.add_module(module_name(layer), nn.Linear(channels, layer.filters))
 
     def forward(self, images: Tensor, fetches: tuple[str, ...] = ("logits",)) -> tuple[Tensor, ...]:
         values = {self.entry: images}
@@ -47,7 +49,7 @@ class Network(nn.Module):
     def run(self, layer: Layer, xs: list[Tensor]) -> Tensor:
         """Output of one layer."""
         if layer.op in ("conv", "dense"):
-            return self.get_submodule(layer.name)(xs[0])
+            return self.get_submodule(module_name(layer))(xs[0])
         if layer.op == "max_pool":
             return functional.max_pool2d(xs[0], layer.kernel, layer.stride, layer.padding)
         if layer.op == "avg_pool":
@@ -59,3 +61,8 @@ class Network(nn.Module):
         if layer.op == "global_pool":
             return xs[0].float().mean((2, 3))
         return functional.dropout(xs[0], layer.rate, self.training)
+
+
+def module_name(layer: Layer) -> str:
+    """PyTorch keeps the dot for modules inside modules."""
+    return layer.name.replace(".", "_")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.card import Label, ModelCard, read_card
-from models.errors import ModelError
+from models.errors import ModelError, NumericsError
 from models.preprocessing import ImageSource
 from models.runtime import Array, RuntimeConfig, Session
 from models.store import Progress
@@ -84,6 +84,11 @@ class Model:
             )
         return cls(session, card, notes)
 
+    @property
+    def batch_size(self) -> int:
+        """How many of many images to run at once: what the graph takes, else what suits the kind of device."""
+        return self.card.batch_size or (8 if self.session.device.kind == "cpu" else 64)
+
     def decode(
         self, source: ImageSource, *, exact: bool = False, name: str | None = None
     ) -> NDArray[np.uint8]:
@@ -116,9 +121,16 @@ class Model:
 
         Raises:
             ModelError: the model gives features, not classes.
+            NumericsError: the model answers with NaN or infinity.
         """
         self.require_classifier()
-        return self.run(batch, [PROBABILITIES])[0]
+        probabilities = self.run(batch, [PROBABILITIES])[0]
+        if not np.isfinite(probabilities).all():
+            raise NumericsError(
+                f"{self.card.name}: answers with NaN or infinity; expected probabilities. Its weights are damaged, "
+                "or half precision is not enough for it: export it again in float32."
+            )
+        return probabilities
 
     def classify(self, sources: Iterable[ImageSource], top_k: int = 5) -> list[list[Prediction]]:
         """The `top_k` most probable classes of each image, best first.

@@ -7,6 +7,7 @@ Normalisation is not here: it stands in the model's graph.
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from models.errors import ImageError
 ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
-# The decoders that are let near files of strangers. Pillow has more; some of them start other programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO", "MPO")
+# The decoders that are let near files of strangers. Pillow has more; some of them start other programs. JPEG opens
+# MPO too: the several pictures in one file that some cameras write.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO")
 MAX_PIXELS = 178_956_970  # 512 MiB as RGB; a 108-megapixel phone photo passes, a pixel bomb does not
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -30,6 +32,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_OPENING = threading.Lock()  # warnings.catch_warnings is not made for threads; only headers are read under it
 _LONGEST = 32  # how many times the kept area the scaled image may have
 _SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn a portrait into a landscape
 _EXIF_ORIENTATION = 0x0112
@@ -81,7 +84,7 @@ class Preprocessing:
                 raise ImageError(_explain(exc, label)) from exc
 
     def _array(self, image: Image.Image, exact: bool) -> NDArray[np.uint8]:
-        if not exact and image.format == "JPEG":
+        if not exact and image.format in ("JPEG", "MPO"):
             self._draft(image)
         upright = to_rgb(ImageOps.exif_transpose(image))
         return np.asarray(self._fit(upright))  # (H, W, 3)
@@ -155,7 +158,7 @@ def _open(source: ImageSource, label: str) -> Image.Image:
     else:
         stream = io.BytesIO(source) if isinstance(source, bytes) else source
         try:
-            with warnings.catch_warnings():
+            with _OPENING, warnings.catch_warnings():
                 # Pillow warns at half of the limit at which it refuses; MAX_PIXELS is the one limit here.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 image = Image.open(stream, formats=FORMATS)

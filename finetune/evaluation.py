@@ -1,0 +1,138 @@
+"""How often a classifier is right on labelled images."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from feature_extraction.batches import decoded_batches
+from feature_extraction.sources import ImageItem
+from models.card import Label, ModelCard
+from models.errors import InputError
+from models.model import Model
+
+TOP = 5
+_Z95 = 1.959963984540054  # the normal distribution holds 95 % within +- this many standard deviations
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class: how many images of it there were, and how many were recognised."""
+
+    label: Label
+    images: int
+    correct: int
+
+    @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy on the images of this class, 0 to 1."""
+        return self.correct / self.images
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of an evaluation. Accuracies are 0 to 1, over the images that could be read."""
+
+    images: int
+    failed: tuple[tuple[str, str], ...]  # (image, reason)
+    top1: float
+    top5: float | None  # None where there are no more than five classes
+    interval: tuple[float, float]  # 95 % confidence interval of top1
+    classes: tuple[ClassResult, ...]  # those with images, in the order of the labels
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Images answered a second, decoding included."""
+        return self.images / self.seconds
+
+
+def evaluate(
+    model: Model,
+    items: Iterable[tuple[ImageItem, str]],
+    *,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Classify images whose class is known, given by its label's id or name, and count.
+
+    `batch_size` images run at once (None: what suits the model); `threads` decode others meanwhile. `progress`
+    hears (images done, images in all).
+
+    Raises:
+        InputError: a class that the model does not know, or not one image that can be read.
+        ModelError: the model gives features, not classes.
+        NumericsError: the model answers with NaN.
+    """
+    model.require_classifier()
+    known = list(items)
+    indices = _indices(model.card, {key for _, key in known})
+    classes = len(model.card.labels)
+    seen, correct = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
+    within_five, done = 0, 0
+    failed: list[tuple[str, str]] = []
+    started = time.perf_counter()
+    size = batch_size or model.batch_size
+    for batch in decoded_batches(known, model.card.preprocessing, size, threads):
+        failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
+        truth = np.array([indices[key] for _, key in batch.good], np.int64)  # (N,)
+        if len(truth):
+            probabilities = model.probabilities(batch.pixels)  # (N, classes)
+            best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP]  # (N, up to 5), best first
+            seen += np.bincount(truth, minlength=classes)
+            correct += np.bincount(truth[best[:, 0] == truth], minlength=classes)
+            within_five += int((best == truth[:, None]).any(axis=1).sum())
+        done += len(batch.items)
+        if progress:
+            progress(done, len(known))
+    images = int(seen.sum())
+    if not images:
+        reason = failed[0][1] if failed else "there was none"
+        raise InputError(
+            f"no image could be read out of {len(known)}; expected labelled images. The first: {reason}"
+        )
+    right = int(correct.sum())
+    return Evaluation(
+        images,
+        tuple(failed),
+        right / images,
+        within_five / images if classes > TOP else None,
+        wilson_interval(right, images),
+        tuple(
+            ClassResult(label, int(n), int(c))
+            for label, n, c in zip(model.card.labels, seen, correct, strict=True)
+            if n
+        ),
+        time.perf_counter() - started,
+    )
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % confidence interval, (low, high) within 0 to 1, of a proportion.
+
+    With p = successes / trials and z = 1.96: (p + z²/2n ± z sqrt(p(1 - p)/n + z²/4n²)) / (1 + z²/n).
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    share, z2 = successes / trials, _Z95**2 / trials
+    middle = (share + z2 / 2) / (1 + z2)
+    half = _Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials)) / (1 + z2)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _indices(card: ModelCard, keys: set[str]) -> dict[str, int]:
+    """Index of each class that is named in the data."""
+    found = {key: card.label(key) for key in keys}
+    unknown = sorted(key for key, index in found.items() if index is None)
+    if unknown:
+        some = ", ".join(f"{label.id} ({label.name})" for label in card.labels[:3])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise InputError(
+            f"{', '.join(unknown[:5])}{more}: no such class in {card.name}, which knows {len(card.labels)}, such as "
+            f"{some}. Name the folders by id or name, or teach the model these classes."
+        )
+    return {key: index for key, index in found.items() if index is not None}

@@ -1,0 +1,69 @@
+"""The command line: `graft COMMAND ...`.
+
+Exit codes: 0 all fine; 1 some of the images failed, the others are answered; 2 wrong usage, or nothing could be
+done. Nothing heavy is imported here: each command has its module, imported when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import click
+
+from models.errors import GraftError
+from service.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "classify": ("service.cli.classify", "Say what is on images."),
+    "evaluate": ("service.cli.evaluate", "Measure a model's accuracy on labelled images."),
+    "models": ("service.cli.models", "List, inspect, download and import models."),
+    "serve": ("service.cli.serve", "Answer over HTTP."),
+    "doctor": ("service.cli.doctor", "Tell versions, devices and what is missing."),
+}
+
+
+class _Main(LazyGroup):
+    """The group at the top, where errors become one message and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        debug = ctx.params.get("debug", False)
+        try:
+            with warnings.catch_warnings():
+                if not debug:  # warnings of libraries are for developers
+                    warnings.simplefilter("ignore")
+                return super().invoke(ctx)
+        except GraftError as exc:
+            if debug:
+                raise
+            click.secho(f"Error: {exc}", err=True, fg="red")
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            ctx.exit(130)
+
+
+def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from service.version import graft_version  # reads package metadata, for this one option
+
+        click.echo(f"graft {graft_version()}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Main,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Try: graft classify photo.jpg",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version."
+)
+@click.option(
+    "--debug", is_flag=True, envvar="GRAFT_DEBUG", help="Show tracebacks of errors (or set GRAFT_DEBUG=1)."
+)
+def main(debug: bool) -> None:
+    """Classify images, extract features, teach a pretrained network your own classes, and serve it."""
+    if debug:
+        os.environ["GRAFT_DEBUG"] = "1"  # for processes that are started from here

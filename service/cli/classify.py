@@ -1,0 +1,101 @@
+"""`graft classify`: what is on these images?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import click
+
+from feature_extraction.batches import decoded_batches
+from feature_extraction.sources import ImageItem, Tally, images
+from models.errors import GraftError, SourceError
+from models.model import Model
+from service.cli.answers import Answers, answers
+from service.cli.options import device_options, model_option, open_model
+from service.cli.progress import images_progress
+from service.cli.text import clean
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@model_option
+@click.option(
+    "--top-k", "-k", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each image."
+)
+@click.option("--json", "form", flag_value="json", help="One JSON object a line for each image.")
+@click.option("--csv", "form", flag_value="csv", help="Comma-separated: image, rank, id, label, probability.")
+@device_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    model: str,
+    top_k: int,
+    form: str | None,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Say what is on images, best guess first.
+
+    PATH is an image, a folder (with all below it), a quoted glob, a zip archive, or - for standard input. An image
+    that cannot be read is reported on standard error; the others are answered, and the exit code is 1.
+    """
+    opened = open_model(model, device, threads)
+    opened.require_classifier()
+    source = _Source(paths, _complain)
+    # A bar beside answers that scroll by would only disturb.
+    watched = sys.stderr.isatty() and not sys.stdout.isatty()
+    total = sum(1 for _ in _Source(paths, lambda error: None)) if watched else 0
+    with images_progress(total) as progress:
+        answered = _classify(opened, source, top_k, answers(form, opened.card), progress)
+    if source.tally.ignored:
+        click.secho(f"{source.tally.ignored:,} other files passed over", err=True, dim=True)
+    if source.failed:
+        ctx.exit(1 if answered or source.found else 2)
+
+
+class _Source:
+    """The images of several paths; a path that gives none is complained of and passed over."""
+
+    def __init__(self, paths: Sequence[str], complain: Callable[[GraftError], None]) -> None:
+        self._paths, self._complain = paths, complain
+        self.tally = Tally()
+        self.found = self.failed = 0
+
+    def __iter__(self) -> Iterator[ImageItem]:
+        for path in self._paths:
+            try:
+                for item in images(path, self.tally):
+                    self.found += 1
+                    yield item
+            except SourceError as exc:
+                self.fail(exc)
+
+    def fail(self, error: GraftError) -> None:
+        """Count a failure and say it."""
+        self.failed += 1
+        self._complain(error)
+
+
+def _classify(
+    model: Model, source: _Source, top_k: int, printer: Answers, progress: Callable[[int], None]
+) -> int:
+    """Classify all images in their order and return how many were answered."""
+    done = 0
+    items = ((item, None) for item in source)
+    for batch in decoded_batches(items, model.card.preprocessing, model.batch_size):
+        rows = iter(model.probabilities(batch.pixels) if len(batch.pixels) else ())
+        for i, (item, _) in enumerate(batch.items):
+            if i in batch.failures:
+                source.fail(batch.failures[i])
+                printer.failure(item.id, batch.failures[i])
+            else:
+                printer.answer(item.id, model.top(next(rows), top_k))
+                done += 1
+        progress(done + source.failed)
+    return done
+
+
+def _complain(error: GraftError) -> None:
+    click.secho(f"Error: {clean(str(error))}", err=True, fg="red")

@@ -1,0 +1,99 @@
+"""`graft doctor`: what is here, what is missing?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import click
+import onnxruntime
+
+from models.devices import PROVIDERS, choose_device, missing_for_cuda
+from models.errors import GraftError
+from models.model import Model
+from models.runtime import RuntimeConfig
+from models.store import cache_folder
+from models.zoo import BUILTIN, find
+from service.cli.text import clean, columns, percent, size
+from service.version import graft_version
+
+_PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "waitress", "safetensors")
+_OPTIONAL = {"h5py": "reads Keras weights: pip install 'graft[keras]'"}
+
+
+@click.command()
+@click.option("--device", default="auto", show_default=True, help="Device to look at: auto, cpu, cuda, ...")
+@click.pass_context
+def command(ctx: click.Context, device: str) -> None:
+    """Tell versions, devices and what is missing.
+
+    The exit code is 1 where the built-in model does not run on the chosen device.
+    """
+    works, model = _builtin(device)
+    rows = [
+        *_software(),
+        ("", ""),
+        *_devices(device),
+        ("", ""),
+        ("cache", _cache()),
+        ("built-in model", model),
+    ]
+    click.echo(columns(rows))
+    if not works:
+        ctx.exit(1)
+
+
+def _software() -> Iterator[tuple[str, str]]:
+    yield "graft", graft_version()
+    yield "python", f"{platform.python_version()} ({sys.executable})"
+    yield "platform", f"{platform.platform()}, {os.cpu_count()} cores"
+    installed = [name for name in ("onnxruntime-gpu", "onnxruntime") if _version(name)]
+    note = "; two packages write to one folder: uninstall both, install one" if len(installed) > 1 else ""
+    yield "onnxruntime", f"{onnxruntime.__version__} ({', '.join(installed) or 'built by hand'}){note}"
+    for name in _PACKAGES:
+        yield name, _version(name) or "missing; install graft again"
+    for name, use in _OPTIONAL.items():
+        yield name, _version(name) or f"not installed; {use}"
+
+
+def _devices(device: str) -> Iterator[tuple[str, str]]:
+    available = onnxruntime.get_available_providers()
+    yield "providers", ", ".join(kind for kind, name in PROVIDERS.items() if name in available)
+    missing = missing_for_cuda(0)
+    yield "cuda", f"no: {missing}" if missing else "yes"
+    try:
+        chosen = choose_device(device)
+        yield "device", str(chosen) if missing and missing in chosen.reason else f"{chosen} ({chosen.reason})"
+    except GraftError as exc:
+        yield "device", str(exc)
+
+
+def _cache() -> str:
+    folder = cache_folder()
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    return f"{clean(str(folder))}, {len(files)} files, {size(sum(path.stat().st_size for path in files))}"
+
+
+def _builtin(device: str) -> tuple[bool, str]:
+    row = find(BUILTIN)
+    path = row.file if row else Path(BUILTIN)
+    try:
+        model = Model.open(BUILTIN, RuntimeConfig(device, warm_up=True))
+    except GraftError as exc:
+        return False, str(exc)
+    measured = f", top-1 {percent(model.card.accuracy[0].top1)}" if model.card.accuracy else ""
+    return (
+        True,
+        f"runs on {model.session.device}; {len(model.card.labels)} classes{measured}, {size(path.stat().st_size)}",
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

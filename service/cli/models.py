@@ -1,0 +1,20 @@
+"""`graft models`: the commands about models themselves."""
+
+from __future__ import annotations
+
+import click
+
+from service.cli.lazy import LazyGroup
+
+COMMANDS = {
+    "list": ("service.cli.models_list", "List the models that are known by name."),
+    "info": ("service.cli.models_info", "Show what a model says about itself."),
+    "cuts": ("service.cli.models_cuts", "List the places where a model can be cut."),
+    "pull": ("service.cli.models_pull", "Download a model and build its ONNX file."),
+    "import": ("service.cli.models_import", "Make any ONNX network explain itself."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
+def command() -> None:
+    """List, inspect, download and import models."""

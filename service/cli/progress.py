@@ -1,0 +1,51 @@
+"""Progress on standard error, where a person is looking."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from models.store import Progress
+
+
+@contextlib.contextmanager
+def images_progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar over `total` images; the function given takes how many are done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    # rich is imported only where a bar is drawn
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("images", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def download_progress() -> Iterator[Progress]:
+    """A bar for each file that is downloaded; nothing is drawn before the first byte."""
+    with contextlib.ExitStack() as stack:
+        tasks: dict[str, Callable[[int, int | None], None]] = {}
+
+        def report(name: str, done: int, total: int | None) -> None:
+            if sys.stderr.isatty():
+                if name not in tasks:
+                    tasks[name] = stack.enter_context(_download_bar(name))
+                tasks[name](done, total)
+
+        yield report
+
+
+@contextlib.contextmanager
+def _download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

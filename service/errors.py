@@ -1,0 +1,92 @@
+"""One table and one handler: every error becomes JSON with a status.
+
+{"error": {"type": "ImageError", "message": "what was given, what was expected, what to do"}}
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from models import errors
+from models.errors import BusyError, GraftError
+
+STATUS: dict[type[GraftError], int] = {
+    errors.GraftError: 500,
+    errors.InputError: 400,
+    errors.ImageError: 422,
+    errors.SourceError: 400,
+    errors.ModelError: 400,
+    errors.UnknownModelError: 404,
+    errors.CutError: 400,
+    errors.WeightsError: 400,
+    errors.StoreError: 502,
+    errors.ChecksumError: 502,
+    errors.OfflineError: 502,
+    errors.DeviceError: 500,
+    errors.GraphError: 400,
+    errors.ShapeError: 400,
+    errors.GradientError: 400,
+    errors.FeedError: 400,
+    errors.NumericsError: 500,
+    errors.BusyError: 503,
+}
+_HINTS = {
+    404: "Nothing is at this address. See /v1/models for what is served.",
+    405: "This address takes other methods; see the Allow header.",
+    413: "The request is too large. Send fewer or smaller images.",
+}
+
+
+def error_json(error: GraftError) -> dict[str, str]:
+    """What is said of an error: its place in the tree and its message."""
+    return {"type": type(error).__name__, "message": str(error)}
+
+
+def status_of(error: GraftError) -> int:
+    """The HTTP status of an error."""
+    return STATUS[type(error)]
+
+
+def failure(error: GraftError, **more: Any) -> Response:
+    """The answer for an error; `more` stands beside it."""
+    response = jsonify(error=error_json(error), **more)
+    response.status_code = status_of(error)
+    if isinstance(error, BusyError):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+    return response
+
+
+def handle_errors(app: Flask) -> None:
+    """Let `app` answer every error in JSON."""
+
+    def graft_error(error: GraftError) -> Response:
+        if status_of(error) == 500:
+            app.logger.error("%s %s: %s", request.method, request.path, error)
+        return failure(error)
+
+    def http_error(error: HTTPException) -> Response:
+        status = error.code or 500
+        response = Response(headers=[*error.get_headers(request.environ)])  # Allow, Location, ...
+        message = _HINTS.get(status) or error.description or error.name
+        response.data = (
+            app.json.dumps({"error": {"type": error.name.replace(" ", ""), "message": message}}) + "\n"
+        )
+        response.content_type = "application/json"
+        response.status_code = status
+        return response
+
+    def unexpected(error: Exception) -> Response:
+        app.logger.exception("%s %s", request.method, request.path, exc_info=error)
+        response = jsonify(
+            error={"type": "InternalError", "message": "A fault in the service; its log has more."}
+        )
+        response.status_code = 500
+        return response
+
+    app.register_error_handler(GraftError, graft_error)
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(Exception, unexpected)

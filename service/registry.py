@@ -1,0 +1,161 @@
+"""The models that are served. Readers never wait: a new model takes the place of an old one in one assignment."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import BusyError, CutError, InputError, NumericsError, UnknownModelError
+from models.model import PROBABILITIES, Model
+from models.runtime import Array
+from models.zoo import find
+from service.admission import Admission
+from service.config import ServiceConfig
+
+_LOADING_S = 2.0  # when to ask again while models are being loaded
+
+
+class Served:
+    """A model under the name by which it is served, with the gate in front of it."""
+
+    def __init__(self, name: str, spec: str, model: Model, config: ServiceConfig) -> None:
+        self.name, self.model = name, model
+        self.admission = Admission(config.wait_s)
+        self._spec, self._config = spec, config
+        self._cut_models: dict[str, Model] = {}
+        self._cutting = threading.Lock()
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Class probabilities (N, classes) of decoded images (N, H, W, 3).
+
+        Raises:
+            BusyError: others have the model for too long.
+            NumericsError: the model answers with NaN or infinity.
+        """
+        with self.admission.enter():
+            return np.concatenate([self.model.probabilities(part) for part in self._parts(images)])
+
+    def features(self, images: NDArray[np.uint8], cut: str) -> Array:
+        """The tensor at a cut point, (N, ...), of decoded images (N, H, W, 3).
+
+        Raises:
+            BusyError: others have the model for too long.
+            NumericsError: the features hold NaN or infinity.
+        """
+        model = self._cut_model(cut)
+        with self.admission.enter():
+            values = np.concatenate([model.run(part, [cut])[0] for part in self._parts(images)])
+        if not np.isfinite(values).all():
+            raise NumericsError(
+                f"{self.name}: features at {cut} hold NaN or infinity; its weights are damaged."
+            )
+        return values
+
+    def cut_name(self, asked: str | None) -> str:
+        """The cut point that was asked for, or `pool`, or the last one that the model has.
+
+        Raises:
+            CutError: no such cut point.
+        """
+        outputs = [name for name in self.model.session.outputs if name != PROBABILITIES]
+        names = list(dict.fromkeys([*(cut.name for cut in self.model.card.cuts), *outputs]))
+        if asked is None:
+            return "pool" if "pool" in names else names[-1]
+        if asked not in names:
+            raise CutError(f"{self.name} has no cut point {asked!r}; it has {', '.join(names)}.")
+        return asked
+
+    def _parts(self, images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        size = self.model.batch_size
+        return [images[i : i + size] for i in range(0, len(images), size)]
+
+    def _cut_model(self, cut: str) -> Model:
+        """A session that ends at the cut point, made when it is first asked for."""
+        if cut in self.model.session.outputs:
+            return self.model
+        with self._cutting:
+            if cut not in self._cut_models:
+                self._cut_models[cut] = Model.open(self._spec, self._config.runtime, outputs=[cut])
+            return self._cut_models[cut]
+
+
+class Registry:
+    """The models by name. What is served now is one mapping that never changes; loading makes another."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        """Nothing is loaded yet.
+
+        Raises:
+            InputError: two models would have the same name.
+        """
+        self.config = config
+        self.specs = _named(config.models)
+        self.default = next(iter(self.specs))
+        self._served: Mapping[str, Served] = MappingProxyType({})
+        self._writing = threading.Lock()
+
+    @property
+    def served(self) -> Mapping[str, Served]:
+        """What is served at this moment."""
+        return self._served
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model is loaded and warm."""
+        return self._served.keys() >= self.specs.keys()
+
+    def load(self) -> None:
+        """Load and warm all models, one after the other; each is served as soon as it is warm.
+
+        Raises:
+            GraftError: as `Model.open`.
+        """
+        for name, spec in self.specs.items():
+            self.put(Served(name, spec, Model.open(spec, self.config.runtime), self.config))
+
+    def put(self, served: Served) -> None:
+        """Serve a model, in place of the one that had its name. Requests that have the old one finish with it."""
+        with self._writing:
+            self._served = MappingProxyType({**self._served, served.name: served})
+
+    def get(self, name: str | None = None) -> Served:
+        """The model of that name or alias, or the default one.
+
+        Raises:
+            UnknownModelError: no such model is served.
+            BusyError: it is still being loaded.
+        """
+        row = find(name) if name is not None else None
+        wanted = self.default if name is None else name if name in self.specs or row is None else row.name
+        served = self._served.get(wanted)
+        if served is not None:
+            return served
+        if wanted in self.specs:
+            raise BusyError(f"model {wanted} is still being loaded. Try again in a moment.", _LOADING_S)
+        close = difflib.get_close_matches(wanted, self.specs, 1, 0.5)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UnknownModelError(
+            f"model {wanted!r} is not served here; there is {', '.join(self.specs)}.{hint}"
+        )
+
+
+def _named(models: tuple[str, ...]) -> dict[str, str]:
+    """What each model is called: `name=path`, the name of a zoo's row, or a file's name without its ending."""
+    specs: dict[str, str] = {}
+    for text in models:
+        before, equals, after = text.partition("=")
+        row = find(text)
+        if equals and not Path(text).exists():
+            name, spec = before, after
+        else:
+            name, spec = row.name if row else Path(text).stem, text
+        if name in specs:
+            raise InputError(f"two models are called {name!r}; give one another name: {name}2={spec}")
+        specs[name] = spec
+    return specs

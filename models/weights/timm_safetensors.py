@@ -19,9 +19,19 @@ def read(path: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     try:
-        return dict(load_file(path))
+        tensors = dict(load_file(path))
     except (SafetensorError, KeyError, OSError, TypeError) as exc:
-        raise WeightsError(
-            f"{path}: cannot be read ({exc}); expected a .safetensors file of float16, float32 or float64 tensors. "
-            "Download it again."
-        ) from exc
+        raise _unreadable(path, str(exc)) from exc
+    for name, tensor in tensors.items():
+        if (
+            tensor.dtype.kind == "V"
+        ):  # bfloat16 and its like; whether they load depends on who imported ml_dtypes
+            raise _unreadable(path, f"{name} is {tensor.dtype}")
+    return tensors
+
+
+def _unreadable(path: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: cannot be read ({what}); expected a .safetensors file of float16, float32 or float64 tensors. "
+        "Download it again, or convert it."
+    )

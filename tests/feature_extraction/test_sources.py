@@ -1,0 +1,238 @@
+"""Where images come from: order, links in circles, archives, standard input, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from feature_extraction import sources
+from feature_extraction.sources import Tally, images, labelled
+from models.errors import ImageError, SourceError
+from tests.fixtures import plain
+
+
+def tree(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return root
+
+
+def archive(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as stream:
+        for name in names:
+            stream.writestr(name, name)
+    return path
+
+
+def ids(spec: str | Path, tally: Tally | None = None) -> list[str]:
+    return [item.id for item in images(str(spec), tally)]
+
+
+def test_folder_is_walked_in_the_order_of_names_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
+    tree(tmp_path, "b/2.png", "b/1.JPG", "a.webp", "c/d/e/x.gif", "notes.txt", ".hidden.png", ".git/y.png")
+    tally = Tally()
+    assert ids(tmp_path, tally) == [
+        f"{tmp_path}/{name}" for name in ("a.webp", "b/1.JPG", "b/2.png", "c/d/e/x.gif")
+    ]
+    assert tally.ignored == 2  # the note and the hidden file; hidden folders are not entered
+
+
+def test_links_in_circles_end(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "b" / "over").symlink_to(tmp_path / "a")
+    assert [Path(name).name for name in ids(tmp_path)] == ["1.png", "2.png"]
+
+
+def test_link_to_nothing_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    (item,) = images(str(tmp_path))
+    with pytest.raises(ImageError, match="no such file, or a link to nothing"):
+        item.read()
+
+
+def test_named_file_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
+    tree(tmp_path, "photo.upload")
+    (item,) = images(str(tmp_path / "photo.upload"))
+    assert item.read() == b"photo.upload"
+
+
+def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
+    tree(tmp_path, "1.png")
+    (item,) = images(str(tmp_path))
+    (tmp_path / "1.png").write_bytes(b"later")
+    assert item.read() == b"later"
+
+
+def test_glob_is_expanded_here_and_takes_images_only(tmp_path: Path) -> None:
+    tree(tmp_path, "2.png", "1.png", "1.txt", "deep/3.png")
+    tally = Tally()
+    assert ids(f"{tmp_path}/*.*", tally) == [f"{tmp_path}/1.png", f"{tmp_path}/2.png"]
+    assert tally.ignored == 1
+    assert ids(f"{tmp_path}/**/*.png") == [f"{tmp_path}/{name}" for name in ("1.png", "2.png", "deep/3.png")]
+
+
+def test_name_with_brackets_is_a_file_before_it_is_a_glob(tmp_path: Path) -> None:
+    tree(tmp_path, "photo[1].png", "photo1.png")
+    assert ids(tmp_path / "photo[1].png") == [f"{tmp_path}/photo[1].png"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("empty", r"no images in it \(1 other files\)"),
+        ("missing.png", "no such file or folder"),
+        ("*.png", "no image matches"),
+        ("broken.zip", "not a zip archive that can be read"),
+        ("texts.zip", r"no images in it \(1 other files\)"),
+    ],
+)
+def test_source_without_images_says_so(tmp_path: Path, spec: str, reason: str) -> None:
+    tree(tmp_path, "empty/readme.md", "broken.zip")
+    archive(tmp_path / "texts.zip", "a.txt")
+    with pytest.raises(SourceError, match=reason):
+        ids(tmp_path / spec)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no names that are not Unicode")
+def test_names_that_are_no_utf8_can_be_printed(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / name).write_bytes(b"x")
+    (item,) = images(str(tmp_path))
+    assert item.id.endswith("caf\N{REPLACEMENT CHARACTER}.png")
+    assert item.read() == b"x"
+
+
+def test_endless_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_BYTES", 1 << 20)
+    (item,) = images(os.devnull.replace("null", "zero"))
+    with pytest.raises(ImageError, match="larger than 1 MiB"):
+        item.read()
+
+
+class TestArchive:
+    def test_names_that_climb_are_only_names(self, tmp_path: Path) -> None:
+        (tmp_path / "in").mkdir()
+        path = archive(tmp_path / "in" / "evil.zip", "../../up.png", "/etc/abs.png", "fine.png")
+        before = sorted(tmp_path.rglob("*"))
+        found = {item.id: item.read() for item in images(str(path))}
+        assert found == {
+            f"{path}/../../up.png": b"../../up.png",
+            f"{path}/etc/abs.png": b"/etc/abs.png",
+            f"{path}/fine.png": b"fine.png",
+        }
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_what_a_mac_adds_is_left_out(self, tmp_path: Path) -> None:
+        path = archive(tmp_path / "mac.zip", "__MACOSX/._1.png", "1.png", "._2.png")
+        assert ids(path) == [f"{path}/1.png"]
+
+    def test_absurd_declared_size_is_refused_before_unpacking(self, tmp_path: Path) -> None:
+        path = archive(tmp_path / "big.zip", "1.png")
+        data = bytearray(path.read_bytes())
+        entry = data.index(b"PK\x01\x02")
+        data[entry + 24 : entry + 28] = (0x7FFFFFFF).to_bytes(
+            4, "little"
+        )  # the size in the central directory
+        path.write_bytes(bytes(data))
+        (item,) = images(str(path))
+        with pytest.raises(ImageError, match="larger than 512 MiB"):
+            item.read()
+
+    def test_damaged_member_harms_only_itself(self, tmp_path: Path) -> None:
+        path = archive(tmp_path / "half.zip", "1.png", "2.png")
+        data = path.read_bytes().replace(b"1.png1.png", b"1.png?.png")
+        path.write_bytes(data)
+        one, two = images(str(path))
+        with pytest.raises(ImageError, match="cannot be unpacked"):
+            one.read()
+        assert two.read() == b"2.png"
+
+    def test_members_are_read_from_several_threads(self, tmp_path: Path) -> None:
+        names = [f"{i:03}.png" for i in range(64)]
+        found: dict[str, bytes] = {}
+        items = list(images(str(archive(tmp_path / "many.zip", *names))))
+        threads = [
+            threading.Thread(
+                target=lambda part: found.update((i.id, i.read()) for i in part), args=(items[n::4],)
+            )
+            for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(found.values()) == [name.encode() for name in names]
+
+
+class TestStandardInput:
+    def test_is_one_image(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(plain("red"))))
+        (item,) = images("-")
+        assert (item.id, item.read()) == ("-", plain("red"))
+
+    def test_of_a_terminal_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with pytest.raises(SourceError, match="standard input is a terminal"):
+            ids("-")
+
+
+class TestLabelled:
+    NAMES = ("train/cat/1.png", "train/dog/1.png", "val/cat/2.png", "val/dog/deep/3.png", "val/stray.png")
+
+    @staticmethod
+    def found(spec: Path, split: str | None = None, tally: Tally | None = None) -> list[tuple[str, str]]:
+        return [(item.read().decode(), key) for item, key in labelled(str(spec), split, tally)]
+
+    def test_folder_and_archive_give_the_same(self, tmp_path: Path) -> None:
+        expected = [("val/cat/2.png", "cat"), ("val/dog/deep/3.png", "dog")]
+        folder, packed = tree(tmp_path / "data", *self.NAMES), archive(tmp_path / "data.zip", *self.NAMES)
+        for source in (folder, packed):
+            tally = Tally()
+            assert self.found(source, "val", tally) == expected
+            assert tally.ignored == 1  # the stray image, which has no class
+
+    def test_classes_may_stand_at_the_top(self, tmp_path: Path) -> None:
+        assert self.found(tree(tmp_path, "cat/1.png", "dog/2.png")) == [
+            ("cat/1.png", "cat"),
+            ("dog/2.png", "dog"),
+        ]
+
+    @pytest.mark.parametrize("split", [None, "val"])
+    def test_folder_around_everything_in_an_archive_is_taken_off(
+        self, tmp_path: Path, split: str | None
+    ) -> None:
+        inner = "pets/" if split is None else f"pets/{split}/"
+        path = archive(tmp_path / "pets.zip", f"{inner}cat/1.png", f"{inner}dog/2.png")
+        assert [key for _, key in self.found(path, split)] == ["cat", "dog"]
+
+    @pytest.mark.parametrize(
+        ("names", "split", "reason"),
+        [
+            (NAMES, None, "'train' is no class but a split. Choose it with --split train"),
+            (NAMES, "test", "no folder of images in it; found train, val"),
+            (("1.png", "2.png"), None, "found 1.png, 2.png. Expected one folder for each class"),
+            (("readme.txt",), None, "found no image at all"),
+        ],
+    )
+    def test_other_shapes_are_explained(
+        self, tmp_path: Path, names: tuple[str, ...], split: str | None, reason: str
+    ) -> None:
+        with pytest.raises(SourceError, match=reason):
+            self.found(tree(tmp_path, *names), split)
+
+    def test_file_that_is_no_archive_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match=r"a file that is no zip archive; expected a folder or \.zip"):
+            self.found(tree(tmp_path, "data.tar") / "data.tar")
+        with pytest.raises(SourceError, match="not there; expected a folder"):
+            self.found(tmp_path / "nowhere")

@@ -1,0 +1,160 @@
+"""Decoding: what people really send, what an enemy sends, and geometry."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.errors import ImageError
+from models.preprocessing import FORMATS, Preprocessing
+from tests.fixtures import COLOURS, encoded, photo, plain, png_bomb
+from tests.hostile import READABLE, REFUSED
+
+SQUASH = Preprocessing((16, 16), "squash")
+SHORTER = Preprocessing((16, 16), "shorter", 20)
+
+
+@pytest.mark.parametrize("how", [SQUASH, SHORTER], ids=["squash", "shorter"])
+@pytest.mark.parametrize("name", READABLE)
+def test_readable_image_has_its_colour(name: str, how: Preprocessing) -> None:
+    data, colour = READABLE[name]
+    pixels = how.load(data())
+    assert (pixels.shape, pixels.dtype) == ((16, 16, 3), np.uint8)
+    np.testing.assert_allclose(pixels.mean(axis=(0, 1)), colour, atol=4)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_image_has_its_reason(name: str) -> None:
+    data, reason = REFUSED[name]
+    with pytest.raises(ImageError, match=f"^{re.escape(name)}: .*({reason})"):
+        SQUASH.load(data(), name=name)
+
+
+def test_bytes_file_stream_path_image_and_array_give_the_same(tmp_path: Path) -> None:
+    image = photo((50, 40))
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(image))
+    expected = SHORTER.load(path.read_bytes())
+    with path.open("rb") as stream:
+        sources = [str(path), path, stream, io.BytesIO(path.read_bytes()), image, np.asarray(image)]
+        for source in sources:
+            np.testing.assert_array_equal(SHORTER.load(source), expected)
+
+
+def test_image_that_is_passed_in_is_left_as_it_was() -> None:
+    image = photo((50, 40)).convert("RGBA")
+    SHORTER.load(image)
+    assert (image.mode, image.size) == ("RGBA", (50, 40))
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_array_of_another_kind_is_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(ImageError, match=r"expected uint8 \(height, width, 3\), RGB"):
+        SQUASH.load(pixels)
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.png: no such file"):
+        SQUASH.load(tmp_path / "gone.png")
+    with pytest.raises(ImageError, match="a folder; expected an image file"):
+        SQUASH.load(tmp_path)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ImageError, match=r"empty\.png: the file is empty"):
+        SQUASH.load(tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_undone(orientation: int) -> None:
+    """The corner at the top left is green in what a person sees, whichever way the camera was held."""
+    upright = Image.new("RGB", (64, 32), "red")
+    upright.paste(COLOURS["green"], (0, 0, 32, 16))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpositions that store it so
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = SQUASH.load(encoded(stored, "PNG", exif=exif))
+    np.testing.assert_array_equal(pixels[2, 2], COLOURS["green"])
+    np.testing.assert_array_equal(pixels[13, 13], COLOURS["red"])
+    np.testing.assert_array_equal(pixels[2, 13], COLOURS["red"])
+
+
+def test_draft_decoding_stays_close_and_can_be_switched_off() -> None:
+    data = encoded(photo((1600, 1200)), "JPEG", quality=95)
+    how = Preprocessing((96, 96), "shorter", 110)
+    exact, fast = how.load(data, exact=True).astype(int), how.load(data).astype(int)
+    reference = how.load(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    np.testing.assert_array_equal(exact, reference)
+    assert np.abs(fast - exact).mean() < 1.5
+
+
+def test_draft_takes_the_smallest_reduction_that_is_still_twice_the_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = encoded(photo((1600, 800)), "JPEG")
+    sizes: list[tuple[int, int]] = []
+    fit = Preprocessing._fit
+    monkeypatch.setattr(
+        Preprocessing, "_fit", lambda self, image: sizes.append(image.size) or fit(self, image)
+    )
+    for target in (40, 100, 101, 400):
+        Preprocessing((target, target), "shorter").load(data)
+    assert sizes == [(200, 100), (400, 200), (800, 400), (1600, 800)]
+
+
+@pytest.mark.parametrize("size", [(64, 33), (33, 64), (17, 16), (16, 16), (3, 200), (1000, 7)])
+@pytest.mark.parametrize("fraction", [1.0, 0.875, 0.01])
+def test_every_shape_comes_out_at_the_size(size: tuple[int, int], fraction: float) -> None:
+    for resize in ("shorter", "squash"):
+        how = Preprocessing((24, 16), resize, crop_fraction=fraction)  # type: ignore[arg-type]
+        assert how.load(photo(size)).shape == (24, 16, 3)
+
+
+def test_crop_keeps_the_centre() -> None:
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste(COLOURS["green"], (10, 0, 30, 20))
+    pixels = Preprocessing((20, 20), "shorter").load(image)
+    np.testing.assert_array_equal(pixels, np.broadcast_to(COLOURS["green"], (20, 20, 3)))
+
+
+def test_long_strip_needs_little_memory_and_shows_its_middle() -> None:
+    strip = Image.new("RGB", (90_000, 3), "red")
+    strip.paste(COLOURS["green"], (44_000, 0, 46_000, 3))
+    pixels = Preprocessing((32, 32), "shorter").load(strip)
+    np.testing.assert_array_equal(pixels, np.broadcast_to(COLOURS["green"], (32, 32, 3)))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"size": (0, 8)}, "at least 1 pixel"),
+        ({"resize": "stretch"}, "expected 'shorter' or 'squash'"),
+        ({"interpolation": "magic"}, "expected one of"),
+        ({"crop_fraction": 0.0}, "expected more than 0, at most 1"),
+        ({"crop_fraction": float("nan")}, "expected more than 0, at most 1"),
+        ({"resize_to": 7}, "expected at least 8"),
+    ],
+)
+def test_settings_that_cannot_be_followed_are_refused(options: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Preprocessing(**{"size": (8, 8), **options})  # type: ignore[arg-type]
+
+
+def test_large_photos_are_opened_in_many_threads_without_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns from 89 million pixels on; warnings are errors here, and their filters belong to all threads."""
+    monkeypatch.setattr(Preprocessing, "_array", lambda self, image, exact: image.size)
+    head = png_bomb(9_600)[:60]  # 92 million pixels
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(SQUASH.load, [head] * 1_000)) == {(9_600, 9_600)}
+
+
+def test_each_format_is_one_that_pillow_opens() -> None:
+    Image.init()
+    assert set(FORMATS) <= set(Image.OPEN)

@@ -1,0 +1,91 @@
+"""Every block of commands in the README and in docs/ runs, in a folder as a reader might have it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import skimage
+
+from tests.models.nets import residual_net
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.M | re.S)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Photos, a labelled set, and a network of the reader's own."""
+    photos = Path(skimage.__file__).parent / "data"
+    (tmp_path / "photos").mkdir()
+    for name in ("coffee.png", "chelsea.png", "rocket.jpg"):
+        shutil.copy(photos / name, tmp_path / "photos")
+    for label, name in (("cup", "coffee.png"), ("cat", "chelsea.png"), ("rocket", "rocket.jpg")):
+        (tmp_path / "test_set" / label).mkdir(parents=True)
+        shutil.copy(photos / name, tmp_path / "test_set" / label)
+    residual_net(tmp_path / "my_network.onnx", classes=3)
+    (tmp_path / "my_labels.txt").write_text("cat\ncup\nrocket\n", encoding="utf-8")
+    return tmp_path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_run(page: Path, folder: Path) -> None:
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    script = ["set -euo pipefail"]
+    for i, (language, text) in enumerate(blocks):
+        if language == "python":
+            (folder / f"block{i}.py").write_text(text, encoding="utf-8")
+            text = f"python block{i}.py\n"
+        script.append(text)
+    page_script = "\n".join(script).replace("8000", str(free_port()))
+    scripts = sysconfig.get_path("scripts")
+    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    log = folder / "output.txt"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            ["bash", "-c", page_script],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that a server left in the background ends with its shell
+        ) as shell,
+    ):
+        try:
+            code = shell.wait(timeout=120)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # nothing was left in the background
+                os.killpg(shell.pid, signal.SIGTERM)
+    assert code == 0, log.read_text()
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="make is not part of Windows")
+def test_readme_names_targets_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    named = set(re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.M))
+    assert named
+    assert named <= targets

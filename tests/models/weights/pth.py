@@ -90,10 +90,14 @@ def write_parts(
     return path
 
 
-def write_legacy(path: Path, body: bytes, storages: Mapping[str, tuple[int, bytes]]) -> Path:
+def write_legacy(
+    path: Path, body: bytes, storages: Mapping[str, tuple[int, bytes]], big_endian: bool = False
+) -> Path:
     """A file of the legacy format; each storage says how many elements it has."""
     keys = b"](" + b"".join(map(text, storages)) + b"e"
-    parts = [number(LEGACY_MAGIC), number(1001), mapping({"little_endian": b"\x88"}), body, keys]
-    data = [struct.pack("<q", count) + content for count, content in storages.values()]
+    system = mapping({"little_endian": b"\x89" if big_endian else b"\x88"})
+    parts = [number(LEGACY_MAGIC), number(1001), system, body, keys]
+    order = ">" if big_endian else "<"
+    data = [struct.pack(f"{order}q", count) + content for count, content in storages.values()]
     path.write_bytes(b"".join([*map(pickled, parts), *data]))
     return path

@@ -40,6 +40,30 @@ def test_the_writer_of_these_tests_writes_right_files(write: Write, tmp_path: Pa
     np.testing.assert_array_equal(read(path)["w"], np.ones((2, 3), np.float32))
 
 
+def test_files_of_big_endian_machines_are_read(tmp_path: Path) -> None:
+    swapped = np.arange(6, dtype=">f4").tobytes()
+    body = pth.mapping({"w": pth.tensor((6,))})
+    path = pth.write_parts(tmp_path / "w.pth", pth.pickled(body), {"0": swapped})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/byteorder", "big")
+    old = pth.write_legacy(tmp_path / "old.pth", body, {"0": (6, swapped)}, big_endian=True)
+    for file in (path, old):
+        np.testing.assert_array_equal(read(file)["w"], np.arange(6))
+
+
+@both_formats
+def test_a_storage_described_in_two_ways_is_refused(write: Write, tmp_path: Path) -> None:
+    body = pth.mapping({"a": pth.tensor((6,)), "b": pth.tensor((3,), storage="torch.LongStorage")})
+    with pytest.raises(WeightsError, match="storage 0 is described in two ways"):
+        read(write(tmp_path / "w.pth", body))
+
+
+def test_a_legacy_file_that_forgets_a_storage_is_refused(tmp_path: Path) -> None:
+    body = pth.mapping({"a": pth.tensor((6,)), "b": pth.tensor((6,), "1")})
+    with pytest.raises(WeightsError, match="its list of storages does not fit its tensors"):
+        read(in_legacy(tmp_path / "w.pth", body))
+
+
 @pytest.mark.parametrize("write", [in_zip, in_legacy, as_bare_pickle])
 @pytest.mark.parametrize("function", ["os.system", "posix.system", "builtins.eval", "subprocess.Popen"])
 def test_code_is_refused_by_name_and_not_run(write: Write, function: str, tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Our InceptionV3 with Google's weights of 2015 against the graph in which they came, on a photograph.
+
+That graph ends at `mixed_7a`, has batch norm folded in, and pools as Keras does. The weights above it are random,
+and not compared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import numpy_helper
+from skimage import data
+
+from models.architectures.inception_v3 import inception_v3
+from models.build import build
+from models.preprocessing import Preprocessing
+from models.weights.random import random_weights
+from scripts.golden.seeded import BLOCKS
+from tests.models.running import run
+
+CUTS = tuple(f"mixed_{block}" for block in BLOCKS if block <= "7a")
+HALF = (0.5, 0.5, 0.5)
+
+
+def place(node: onnx.NodeProto) -> list[int]:
+    """Where a convolution stands in our order: stem or block, number of the block, branch, position in it."""
+    parts = re.fullmatch(r"(mixed)?_?(\d+)?_?(tower)?_?(\d+)?_?conv_?(\d+)?/conv", node.name)
+    assert parts is not None, node.name
+    return [1 if part in ("mixed", "tower") else int(part or 0) for part in parts.groups()]
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_real_weights_on_a_photograph(fold: bool) -> None:
+    folder = os.environ.get("GRAFT_MODELS")
+    if not folder:
+        pytest.skip("GRAFT_MODELS is not set; it names the folder with inception_v3_2015_trunk.onnx")
+    trunk = onnx.load(Path(folder) / "inception_v3_2015_trunk.onnx")
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in trunk.graph.initializer}
+    nodes = sorted((node for node in trunk.graph.node if node.op_type == "Conv"), key=place)
+    network = inception_v3(variant="keras")
+    weights = random_weights(network)
+    layers = [layer.name for layer in network.layers if layer.op == "conv"]
+    for layer, node in zip(layers, nodes, strict=False):
+        _, kernel, bias = node.input
+        ones, zeros = np.ones_like(values[bias]), np.zeros_like(values[bias])
+        weights[f"{layer}.conv.weight"] = values[kernel]
+        norm = {"weight": ones, "bias": values[bias], "running_mean": zeros, "running_var": ones - 1e-3}
+        weights |= {f"{layer}.bn.{part}": tensor for part, tensor in norm.items()}
+
+    pixels = Preprocessing((299, 299), "squash").load(data.chelsea())[None]
+    ours = run(build(network, weights, mean=HALF, std=HALF, fold=fold), pixels, CUTS)
+
+    trunk.graph.output.extend(onnx.ValueInfoProto(name=cut) for cut in CUTS)
+    session = ort.InferenceSession(trunk.SerializeToString(), providers=["CPUExecutionProvider"])
+    planes = ((pixels / 255 - 0.5) / 0.5).transpose(0, 3, 1, 2)  # (N, H, W, C) to (N, C, H, W)
+    theirs = session.run(list(CUTS), {"image": planes.astype(np.float32)})
+    for cut, expected in zip(CUTS, theirs, strict=True):
+        error = np.abs(ours[cut] - expected).max() / np.sqrt(np.mean(expected**2))
+        assert error < 1e-4, (cut, error)

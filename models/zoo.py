@@ -78,7 +78,7 @@ ZOO = (
         "9c452c63a67fd03a38a78c401ba12d4be0e926df63c93403de3a29f6df20fefb",
         preprocessing=_TIMM_RESIZE,
         accuracy=_imagenet(0.77472, 0.93468, _TIMM_RESULTS),
-        licence="BSD-3-Clause",
+        licence="Apache-2.0",
         source="timm/inception_v3.tv_in1k",
     ),
     ZooRow(
@@ -120,7 +120,8 @@ ZOO = (
         "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
         "00c9ea4e4762f716ac4d300d6d9c2935639cc5e4d139b5790d765dcbeea539d0",
         "keras",
-        # keras.applications.inception_v3.preprocess_input: x / 127.5 - 1, on images squashed to 299 x 299.
+        # keras.applications.inception_v3.preprocess_input: x / 127.5 - 1, on images squashed to 299 x 299. Bilinear, as
+        # in keras.utils.image_dataset_from_directory; load_img takes the nearest pixel unless told otherwise.
         Preprocessing((299, 299), "squash"),
         accuracy=_imagenet(0.779, 0.937, "published: keras.io/api/applications"),
         licence="Apache-2.0",

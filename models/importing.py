@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from models.card import Cut, Label, ModelCard, Normalization, read_card, write_card
-from models.errors import GraftError, ModelError
+from models.errors import GraftError, InputError, ModelError
 from models.graph import FLOATS, element_type, load, producers, prune, rename, shape_of
 from models.guessing import Guesses, find_logits, guess_labels, guess_scale
 from models.opset import IR_VERSION, OPSET
@@ -68,6 +68,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
 
     Raises:
         ModelError: not an ONNX model, none that takes one image, or labels that do not fit its outputs.
+        InputError: options of size and resize that contradict each other.
     """
     options = options or ImportOptions()
     model = _to_our_opset(load(str(path)))
@@ -266,7 +267,10 @@ def _preprocessing(options: ImportOptions, size: tuple[int, int], said: Guesses)
         resize_to = round(max(size) / CROP)
         said.take(None, f"shorter side to {resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)")
     interpolation = options.interpolation or "bilinear"
-    return Preprocessing(size, resize or "shorter", resize_to, options.crop_fraction, interpolation)
+    try:
+        return Preprocessing(size, resize or "shorter", resize_to, options.crop_fraction, interpolation)
+    except ValueError as exc:
+        raise InputError(f"the images cannot be prepared so: {exc}. Choose other options.") from exc
 
 
 def _cuts(model: ModelProto) -> tuple[Cut, ...]:

@@ -6,7 +6,6 @@ done. Nothing heavy is imported here: each command has its module, imported when
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any
 
@@ -65,5 +64,3 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 )
 def main(debug: bool) -> None:
     """Classify images, extract features, teach a pretrained network your own classes, and serve it."""
-    if debug:
-        os.environ["GRAFT_DEBUG"] = "1"  # for processes that are started from here

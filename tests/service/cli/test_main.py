@@ -1,0 +1,143 @@
+"""The top of the command line: help, version, exit codes, and what is imported when."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import click
+import pytest
+
+from service import cli
+from service.cli import models as models_group
+from service.cli.lazy import LazyGroup
+from tests.fixtures import plain
+from tests.service.running import Run
+
+ROOT = Path(__file__).parents[3]
+HEAVY = ("numpy", "onnxruntime", "onnx", "PIL", "flask", "sklearn", "rich", "waitress")
+
+
+def process(*code: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, in the root of the sources."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )  # type: ignore[call-overload, no-any-return]
+
+
+def imported_by(*arguments: str | Path) -> set[str]:
+    """Which heavy packages a command has imported when it is done."""
+    given = [str(argument) for argument in arguments]
+    script = (
+        f"import sys; from service.cli import main; main({given!r}, standalone_mode=False); "
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = process("-c", script)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    done = process("-m", "service.cli", "--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in cli.COMMANDS)
+    script = "import sys, service.cli as c; print(*[m for m in {!r} if m in sys.modules]); c.main(['--help'])"
+    assert process("-c", script.format(HEAVY)).stdout.splitlines()[0] == ""
+
+
+def test_classifying_imports_neither_onnx_nor_what_serves_or_trains(tiny_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(plain("red"))
+    assert imported_by("classify", "--model", tiny_path, tmp_path / "red.png") == {
+        "numpy",
+        "onnxruntime",
+        "PIL",
+    }
+
+
+@pytest.mark.parametrize("group", [cli.main, models_group.command], ids=["graft", "graft models"])
+def test_table_tells_the_truth_about_each_command(group: LazyGroup) -> None:
+    for name, (module, short) in group.table.items():
+        command = importlib.import_module(module).command
+        assert isinstance(command, click.Command)
+        assert command.help
+        assert short.endswith("."), name
+
+
+def test_version(graft: Run) -> None:
+    result = graft("--version")
+    assert result.exit_code == 0
+    assert result.output.startswith("graft ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["clasify"], ["classify"], ["classify", "x", "--top-k", "0"], ["models", "gone"], ["--nope"]],
+)
+def test_wrong_usage_is_code_2_without_a_traceback(graft: Run, arguments: list[str]) -> None:
+    result = graft(*arguments)
+    assert result.exit_code == 2
+    assert "Usage: graft" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_error_is_one_message_and_code_2(graft: Run, tmp_path: Path) -> None:
+    result = graft("classify", "--model", "bultin", tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: model 'bultin' is not known: neither a name from `graft models list` nor a file. "
+        "Did you mean builtin?\n"
+    )
+
+
+def test_debug_shows_the_traceback(graft: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "text.onnx"
+    broken.write_text("no model")
+    for options in ({"env": {"GRAFT_DEBUG": "1"}}, {}):
+        arguments = ["classify", "--model", broken, tmp_path]
+        result = graft(*(arguments if options else ["--debug", *arguments]), **options)
+        assert type(result.exception).__name__ == "ModelError"
+
+
+def test_ctrl_c_is_quiet(graft: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.cli.models_list.columns", interrupt)
+    result = graft("models", "list")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_library_warnings_stay_inside(graft: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(rows: object, right: object) -> str:
+        warnings.warn("an old way of calling", DeprecationWarning, stacklevel=1)
+        return "table"
+
+    monkeypatch.setattr("service.cli.models_list.columns", warn)
+    assert graft("models", "list").output == "table\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGPIPE on Windows")
+def test_closed_pipe_is_quiet(tiny_path: Path, tmp_path: Path) -> None:
+    for i in range(300):
+        (tmp_path / f"{i}.png").write_bytes(plain("red"))
+    command = [sys.executable, "-m", "service.cli", "classify", "--model", str(tiny_path), str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        running.wait(30)
+    assert running.returncode in (0, 1, -signal.SIGPIPE)

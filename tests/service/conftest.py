@@ -1,0 +1,53 @@
+"""The command line in this process, and a service with the tiny classifier, spoken to without a socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from flask.testing import FlaskClient
+
+from models.runtime import RuntimeConfig
+from service.app import create_app
+from service.cli import main
+from service.config import ServiceConfig
+from service.registry import Registry
+from tests.service.running import Run
+
+
+@pytest.fixture(scope="session")
+def config(tiny_path: Path) -> ServiceConfig:
+    return ServiceConfig(
+        models=(str(tiny_path), f"other={tiny_path}"),
+        runtime=RuntimeConfig(device="cpu", threads=1, warm_up=True),
+        max_request_bytes=1 << 20,
+        max_images=40,
+        wait_s=0.02,
+    )
+
+
+@pytest.fixture
+def registry(config: ServiceConfig) -> Registry:
+    registry = Registry(config)
+    registry.load()
+    return registry
+
+
+@pytest.fixture
+def client(registry: Registry) -> FlaskClient:
+    return create_app(registry=registry).test_client()
+
+
+@pytest.fixture
+def graft(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command: `graft("classify", path)`."""
+    monkeypatch.delenv("GRAFT_DEBUG", raising=False)
+
+    def run(*arguments: str | int | Path, **options: Any) -> Result:
+        return CliRunner().invoke(
+            main, [str(argument) for argument in arguments], prog_name="graft", **options
+        )
+
+    return run

@@ -1,0 +1,117 @@
+"""What holds for every route: health, models, errors as JSON."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from models.errors import BusyError, GraftError
+from service.app import create_app
+from service.config import ServiceConfig
+from service.errors import STATUS
+from service.registry import Registry
+from tests.fixtures import plain
+
+
+def tree(kind: type[GraftError]) -> set[type[GraftError]]:
+    return {kind}.union(*(tree(child) for child in kind.__subclasses__()))
+
+
+def test_every_error_has_a_status() -> None:
+    assert set(STATUS) == {kind for kind in tree(GraftError) if kind.__module__ == "models.errors"}
+
+
+def test_alive_at_once_and_ready_only_when_all_models_are_warm(config: ServiceConfig) -> None:
+    registry = Registry(config)
+    client = create_app(registry=registry).test_client()
+    assert client.get("/livez").status_code == 200
+    waiting = client.get("/readyz")
+    assert (waiting.status_code, waiting.get_json()) == (
+        503,
+        {"status": "loading", "loading": ["tiny", "other"]},
+    )
+    early = client.post("/v1/classify", data=b"x", content_type="image/png")
+    assert (early.status_code, early.headers["Retry-After"]) == (503, "2")
+    assert "still being loaded" in early.get_json()["error"]["message"]
+    registry.load()
+    assert (client.get("/readyz").status_code, client.get("/readyz").get_json()["status"]) == (200, "ready")
+
+
+def test_app_loads_its_models_where_nobody_else_does(config: ServiceConfig) -> None:
+    assert create_app(config).test_client().get("/readyz").status_code == 200
+
+
+def test_models_are_listed(client: FlaskClient) -> None:
+    body = client.get("/v1/models").get_json()
+    assert body["default"] == "tiny"
+    assert body["models"][0] == {
+        "name": "tiny",
+        "task": "classification",
+        "description": "mean colour, for tests",
+        "input_size": [16, 16],
+        "classes": 3,
+        "cuts": [{"name": "pool", "shape": [3]}, {"name": "logits", "shape": [3]}],
+        "device": "cpu",
+    }
+    assert [model["name"] for model in body["models"]] == ["tiny", "other"]
+
+
+def test_one_model_tells_its_whole_card(client: FlaskClient) -> None:
+    body = client.get("/v1/models/other").get_json()
+    assert body["name"] == "other"
+    assert body["card"]["labels"][2] == {"id": "c2", "name": "blue"}
+    assert client.get("/v1/models/gone").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/v2/nothing", 404),
+        ("GET", "/v1/classify", 405),
+        ("DELETE", "/v1/models", 405),
+        ("POST", "/livez", 405),
+        ("GET", "/v1/models/" + "x" * 10_000, 404),
+        ("GET", "/v1/models/%00", 404),
+        ("GET", "/v1/models?verbose=1", 400),
+    ],
+)
+def test_errors_are_json(client: FlaskClient, method: str, path: str, status: int) -> None:
+    response = client.open(path, method=method)
+    assert (response.status_code, response.mimetype) == (status, "application/json")
+    assert set(response.get_json()["error"]) == {"type", "message"}
+    if status == 405:
+        assert response.headers["Allow"]
+
+
+def test_fault_of_ours_is_500_and_tells_nothing_of_the_inside(
+    client: FlaskClient, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(name: str | None) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(registry, "get", fail)
+    response = client.post("/v1/classify", data=b"x", content_type="image/png")
+    assert (response.status_code, response.get_json()["error"]["type"]) == (500, "InternalError")
+    assert "secret" not in response.text
+    assert "secret" in caplog.text
+
+
+def test_numbers_that_are_none_are_500(
+    client: FlaskClient, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = registry.get().model
+    monkeypatch.setattr(model, "run", lambda batch, outputs: [np.full((1, 3), np.nan, np.float32)])
+    response = client.post("/v1/classify", data=plain("red"), content_type="image/png")
+    assert (response.status_code, response.get_json()["error"]["type"]) == (500, "NumericsError")
+
+
+def test_retry_after_is_whole_seconds(
+    client: FlaskClient, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(name: str | None) -> None:
+        raise BusyError("busy", 2.2)
+
+    monkeypatch.setattr(registry, "get", busy)
+    assert client.get("/v1/models/tiny").headers["Retry-After"] == "3"

@@ -1,0 +1,67 @@
+"""Names of models, and the swap that nobody notices."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import InputError, UnknownModelError
+from service.config import ServiceConfig
+from service.registry import Registry, Served
+
+
+@pytest.mark.parametrize(
+    ("models", "names"),
+    [
+        (("builtin",), ["graft-mini"]),
+        (("inception_v3", "graft-mini"), ["inception_v3.torchvision", "graft-mini"]),
+        (("folder/birds.onnx",), ["birds"]),
+        (("cats=folder/model.onnx", "dogs=other/model.onnx"), ["cats", "dogs"]),
+    ],
+)
+def test_names(models: tuple[str, ...], names: list[str]) -> None:
+    registry = Registry(ServiceConfig(models=models))
+    assert list(registry.specs) == names
+    assert registry.default == names[0]
+
+
+def test_path_with_an_equals_sign_is_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "lr=0.1.onnx"
+    path.touch()
+    assert list(Registry(ServiceConfig(models=(str(path),))).specs.values()) == [str(path)]
+
+
+@pytest.mark.parametrize("models", [("a/x.onnx", "b/x.onnx"), ("builtin", "graft-mini")])
+def test_two_of_one_name_are_refused(models: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="two models are called"):
+        Registry(ServiceConfig(models=models))
+
+
+def test_missing_model_is_an_error_of_loading(config: ServiceConfig, tmp_path: Path) -> None:
+    registry = Registry(dataclasses.replace(config, models=(str(tmp_path / "gone.onnx"),)))
+    with pytest.raises(UnknownModelError, match="no such file"):
+        registry.load()
+    assert not registry.ready
+
+
+def test_new_model_takes_the_place_of_the_old_while_it_is_used(registry: Registry) -> None:
+    old = registry.get("tiny")
+    seen = registry.served
+    new = Served("tiny", "elsewhere", old.model, registry.config)
+    with old.admission.enter():
+        registry.put(new)
+        assert registry.get("tiny") is new
+        assert seen["tiny"] is old
+    assert registry.default == "tiny"
+
+
+def test_many_images_run_in_parts_that_suit_the_device(registry: Registry) -> None:
+    served = registry.get("tiny")
+    shades = np.arange(21, dtype=np.uint8)
+    images = np.broadcast_to(shades[:, None, None, None], (21, 16, 16, 3))
+    assert served.model.batch_size < 21
+    np.testing.assert_allclose(served.features(images, "pool")[:, 0], shades / 255, rtol=1e-6)
+    assert served.probabilities(images).shape == (21, 3)

@@ -32,6 +32,7 @@ class RuntimeConfig:
     warm_up: bool = False
     profile: Path | None = None  # write onnxruntime's profile here
     provider_options: Mapping[str, str] = field(default_factory=dict)
+    session_options: Mapping[str, str] = field(default_factory=dict)  # onnxruntime's "session.*" entries
 
 
 class Session:
@@ -81,6 +82,8 @@ def _create(model: str | Path | bytes, config: RuntimeConfig, device: Device) ->
         options.intra_op_num_threads = config.threads
     if not config.spinning:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in config.session_options.items():
+        options.add_session_config_entry(key, value)
     if config.profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(config.profile)

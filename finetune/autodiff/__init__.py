@@ -1,1 +1,25 @@
 """A graph of tensors with derivatives, compiled to ONNX and run by onnxruntime."""
+
+from __future__ import annotations
+
+from finetune.autodiff import ops
+from finetune.autodiff.gradients import gradients
+from finetune.autodiff.graph import Graph, Operation, constant, placeholder, variable
+from finetune.autodiff.registry import not_differentiable, register_op
+from finetune.autodiff.session import Session
+from finetune.autodiff.tensor import Tensor, Variable
+
+__all__ = [
+    "Graph",
+    "Operation",
+    "Session",
+    "Tensor",
+    "Variable",
+    "constant",
+    "gradients",
+    "not_differentiable",
+    "ops",
+    "placeholder",
+    "register_op",
+    "variable",
+]

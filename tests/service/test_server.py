@@ -64,7 +64,7 @@ def say(place: tuple[str, int], data: bytes) -> bytes:
     """The answer to bytes that need not be HTTP."""
     with socket.create_connection(place, timeout=30) as connection:
         connection.sendall(data)
-        return connection.recv(65536)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can catch")

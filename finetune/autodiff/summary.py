@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +24,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from finetune.autodiff.inspection import Placement
 from finetune.autodiff.shapes import Shape
 from finetune.autodiff.tensor import Tensor
+from models.devices import Device
 from models.errors import GraphError, NumericsError
 
 if TYPE_CHECKING:
@@ -93,7 +95,12 @@ class Writer:
                 f"summary {name}, step {step}: {bad} of {array.size} numbers are NaN or infinite. "
                 "assert_finite(...) in the graph tells where they come from."
             )
-        counts, edges = np.histogram(array, BINS)
+        low, high = array.min(), array.max()
+        if high - low < 2 * BINS * np.spacing(
+            np.abs(array).max()
+        ):  # too close for that many edges between them
+            low, high = low - 0.5, high + 0.5
+        counts, edges = np.histogram(array, BINS, (low, high))
         histogram = HistogramProto(
             min=array.min(),
             max=array.max(),
@@ -105,19 +112,21 @@ class Writer:
         )
         self._summary(step, tag=name, histo=histogram)
 
-    def graph(self, graph: Graph, device: str | Mapping[str, str] = "cpu") -> None:
+    def graph(self, graph: Graph, device: Device | str | Sequence[Placement] = "cpu") -> None:
         """Write the graph for TensorBoard's graph tab: name scopes as boxes, shapes on the edges, devices as colours.
 
-        `device`: of the session, or of each operation by name, as the session's placement log says; operations
-        that it does not name ran nowhere and have none.
+        `device`: of the session; or what `session.placements` tells, then operations that did not run have none.
         """
         from tensorboardX.proto.graph_pb2 import GraphDef
 
         definition = GraphDef()
         definition.versions.producer = 22
+        everywhere = _device_name(str(device)) if isinstance(device, Device | str) else ""
+        placed = (
+            {} if isinstance(device, Device | str) else {p.op: _provider_name(p.provider) for p in device}
+        )
         for op in graph.operations():
-            place = device if isinstance(device, str) else device.get(op.name, "")
-            _describe(definition.node.add(), op, place)
+            _describe(definition.node.add(), op, placed.get(op.name, everywhere))
         self._event(graph_def=definition.SerializeToString())
 
     def flush(self) -> None:
@@ -149,7 +158,7 @@ def histogram(name: str, values: ArrayLike, step: int) -> None:
     _writer().histogram(name, values, step)
 
 
-def graph(graph: Graph, device: str | Mapping[str, str] = "cpu") -> None:
+def graph(graph: Graph, device: Device | str | Sequence[Placement] = "cpu") -> None:
     """Write a graph to the current writer; see `Writer.graph`."""
     _writer().graph(graph, device)
 
@@ -193,7 +202,7 @@ def _numbers(name: str, value: ArrayLike) -> np.ndarray[Any, Any]:
 
 def _describe(node: Any, op: Operation, device: str) -> None:
     """Fill a NodeDef: TensorFlow's words for an operation."""
-    node.name, node.op, node.device = op.name, op.type, _device_name(device)
+    node.name, node.op, node.device = op.name, op.type, device
     node.input.extend(tensor.name for tensor in op.inputs)
     for key, value in op.attrs.items():
         if not isinstance(value, np.ndarray | Tensor):
@@ -211,4 +220,9 @@ def _fill_shape(proto: Any, shape: Shape) -> None:
 def _device_name(device: str) -> str:
     """`cuda:1` as TensorBoard expects it: `/device:CUDA:1`."""
     kind, _, number = device.partition(":")
-    return f"/device:{kind.upper()}:{number or 0}" if kind else ""
+    return f"/device:{kind.upper()}:{number or 0}"
+
+
+def _provider_name(provider: str) -> str:
+    """The same for onnxruntime's name, `CUDAExecutionProvider`."""
+    return _device_name(provider.removesuffix("ExecutionProvider"))

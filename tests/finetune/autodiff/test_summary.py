@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.autodiff import Graph, summary
+from finetune.autodiff import Graph, Session, summary
 from models.errors import GraphError, NumericsError
 
 pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
@@ -38,6 +38,7 @@ def test_histograms_come_back(tmp_path: Path) -> None:
     with summary.Writer(tmp_path) as writer:
         writer.histogram("kernel", values, 7)
         writer.histogram("all the same", np.full(5, 2.0), 7)
+        writer.histogram("nearly the same", [1.0, np.nextafter(1.0, 2.0)], 7)
     reader = read(tmp_path)
     (event,) = reader.Histograms("kernel")
     found = event.histogram_value
@@ -47,7 +48,8 @@ def test_histograms_come_back(tmp_path: Path) -> None:
     counts, edges = np.histogram(values, summary.BINS)
     assert list(found.bucket) == [0, *counts]
     np.testing.assert_allclose(found.bucket_limit, edges)
-    assert sum(reader.Histograms("all the same")[0].histogram_value.bucket) == 5
+    for name, number in (("all the same", 5), ("nearly the same", 2)):
+        assert sum(reader.Histograms(name)[0].histogram_value.bucket) == number
 
 
 def test_the_graph_has_scopes_devices_and_shapes(tmp_path: Path) -> None:
@@ -71,9 +73,10 @@ def test_the_graph_has_scopes_devices_and_shapes(tmp_path: Path) -> None:
 def test_a_placement_names_devices_one_by_one(tmp_path: Path) -> None:
     graph = Graph()
     x = graph.placeholder((2,), name="x")
-    assert (x + x).name == "add"
+    y = x + x
+    session = Session(graph, device="cpu")
     with summary.Writer(tmp_path):
-        summary.graph(graph, device={"add": "cpu"})
+        summary.graph(graph, device=session.placements(y, {x: [1.0, 2.0]}))
     devices = {node.name: node.device for node in read(tmp_path).Graph().node}
     assert devices == {"x": "", "add": "/device:CPU:0"}
 

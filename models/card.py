@@ -162,6 +162,6 @@ def _build(kind: Any, value: Any) -> Any:
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(kind, type) and not isinstance(value, kind):
+    if isinstance(kind, type) and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         raise TypeError(f"expected {kind.__name__}, got {value!r}")
     return value

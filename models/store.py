@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import os
 import shutil
 import tempfile
@@ -71,6 +72,10 @@ def fetch(
                 "file at the source has changed."
             )
         os.replace(part, target)
+    except http.client.HTTPException as exc:
+        raise OfflineError(
+            f"{url}: what answers there does not speak HTTP rightly ({exc!r}). Check the network, or a proxy on the way."
+        ) from exc
     except OSError as exc:
         raise _explain(exc, url, target) from exc
     return target

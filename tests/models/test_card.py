@@ -1,0 +1,111 @@
+"""The model card: there and back, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from models.card import KEY, Accuracy, Cut, Label, ModelCard, Normalization, read_card, write_card
+from models.errors import ModelError
+from models.preprocessing import Preprocessing
+
+CARD = ModelCard(
+    name="birds ✓",
+    task="classification",
+    preprocessing=Preprocessing((64, 48), "shorter", 70, 0.9, "bicubic"),
+    normalization=Normalization((0.5, 0.4, 0.3), (0.1, 0.2, 1.0)),
+    labels=(
+        Label("n02124075", "Egyptian cat"),
+        Label("n02123045", "tabby, tabby cat"),
+        Label("tabby", "mackerel"),
+    ),
+    cuts=(Cut("pool", (384,)), Cut("mixed", (-1, 8, 8))),
+    accuracy=(Accuracy("birds", "val", 100, 0.5, None, "measured"), Accuracy("birds", "test", 10, 1.0, 1.0)),
+    training={"seed": 1, "epochs": [1, 2]},
+    temperature=1.5,
+    batch_size=8,
+)
+
+
+def changed(**values: object) -> str:
+    return json.dumps({**json.loads(CARD.to_json()), **values})
+
+
+def test_card_comes_back_as_it_was() -> None:
+    assert ModelCard.from_json(CARD.to_json()) == CARD
+
+
+def test_least_card_comes_back_as_it_was() -> None:
+    least = ModelCard("x", "features", Preprocessing((1, 1)))
+    assert ModelCard.from_json(least.to_json()) == least
+
+
+def test_whole_numbers_may_stand_for_real_ones() -> None:
+    text = changed(temperature=2, normalization={"mean": [0, 0, 0], "std": [1, 1, 1]})
+    card = ModelCard.from_json(text)
+    assert (card.temperature, card.normalization) == (2.0, Normalization())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "its model card cannot be read"),
+        ("[]", "its model card cannot be read"),
+        ("{}", "its model card cannot be read"),
+        ("3", "its model card cannot be read"),
+        (changed(format=2), "has format 2; this version reads 1. Update graft"),
+        (changed(colour="red"), "unknown fields colour"),
+        (changed(task="detection"), "expected one of .*'classification'.*, got 'detection'"),
+        (changed(name=5), "expected str, got 5"),
+        (changed(labels=[{"id": "a"}]), "its model card is wrong"),
+        (changed(labels=7), "its model card is wrong"),
+        (changed(labels=None), "its model card is wrong"),
+        (changed(preprocessing=None), "its model card is wrong"),
+        (changed(preprocessing={"size": [0, 4]}), "at least 1 pixel"),
+        (changed(preprocessing={"size": [4, 4, 4]}), "expected 2 values"),
+        (changed(normalization={"mean": [0.5], "std": [1, 1, 1]}), "expected 3 values"),
+        (changed(batch_size="8"), "expected int, got '8'"),
+        (changed(batch_size=True), "expected int, got True"),
+        (changed(temperature=True), "expected float, got True"),
+    ],
+)
+def test_what_is_no_card_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=rf"^my\.onnx: .*{reason}"):
+        ModelCard.from_json(text, "my.onnx")
+
+
+@pytest.mark.parametrize(
+    ("key", "index"),
+    [
+        ("n02124075", 0),
+        ("N02124075", 0),
+        ("egyptian cat", 0),
+        ("tabby, tabby cat", 1),
+        ("mackerel", 2),
+        ("fish", None),
+    ],
+)
+def test_class_is_found_by_id_or_name(key: str, index: int | None) -> None:
+    assert CARD.label(key) == index
+
+
+def test_id_goes_before_name_where_one_word_is_both() -> None:
+    assert CARD.label("tabby") == 2
+
+
+def test_card_is_written_into_the_file_and_replaces_the_old_one(tiny_path: Path) -> None:
+    model = onnx.load(tiny_path)
+    model.metadata_props.add(key="author", value="someone")
+    write_card(model, CARD)
+    write_card(model, dataclasses.replace(CARD, name="second"))
+    entries = [(entry.key, entry.value) for entry in model.metadata_props]
+    assert [key for key, _ in entries] == ["author", KEY]
+    assert read_card(dict(entries)) == dataclasses.replace(CARD, name="second")
+
+
+def test_model_without_a_card_has_none() -> None:
+    assert read_card({"author": "someone"}) is None

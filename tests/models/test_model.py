@@ -1,0 +1,71 @@
+"""A model that is ready to run: opened, cut, in batches of any size, from many threads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import CutError, ImageError, ModelError, NumericsError
+from models.model import Model, Prediction
+from models.runtime import RuntimeConfig
+from tests.fixtures import COLOURS, plain, tiny_classifier
+
+CPU = RuntimeConfig(device="cpu", threads=1)
+
+
+def test_classify_gives_the_best_first(tiny: Model) -> None:
+    red, blue = tiny.classify([plain("red"), plain("blue")], top_k=2)
+    assert [guess.label.name for guess in red] == ["red", "green"]
+    assert blue[0] == Prediction(2, tiny.card.labels[2], pytest.approx(0.9999092))
+
+
+def test_equal_probabilities_keep_the_order_of_the_labels(tiny: Model) -> None:
+    guesses = tiny.top(np.full(3, 1 / 3, np.float32), 10)
+    assert [guess.index for guess in guesses] == [0, 1, 2]
+
+
+def test_bad_image_is_an_error(tiny: Model) -> None:
+    with pytest.raises(ImageError, match="not an image that can be read"):
+        tiny.classify([plain("red"), b"nothing"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_graph_of_a_fixed_batch_takes_any_number(tmp_path: Path, count: int) -> None:
+    model = Model.open(tiny_classifier(tmp_path / "fixed.onnx", batch_size=2), CPU)
+    assert model.batch_size == 2
+    batch = np.stack([model.decode(plain(name)) for name in [*COLOURS, *COLOURS][:count]])
+    assert model.probabilities(batch).argmax(axis=1).tolist() == [0, 1, 2, 0, 1][:count]
+
+
+def test_warm_up_runs_once(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+    monkeypatch.setattr(Model, "run", lambda self, batch, outputs=None: shapes.append(batch.shape))
+    Model.open(tiny_path, RuntimeConfig(device="cpu", warm_up=True))
+    assert shapes == [(1, 16, 16, 3)]
+
+
+def test_model_can_be_cut(tiny_path: Path) -> None:
+    model = Model.open(tiny_path, CPU, outputs=["pool"])
+    (features,) = model.run(np.full((2, 16, 16, 3), 255, np.uint8))
+    np.testing.assert_array_equal(features, np.ones((2, 3)))
+    with pytest.raises(ModelError, match=r"tiny: gives features \(pool\), not classes"):
+        model.probabilities(np.zeros((1, 16, 16, 3), np.uint8))
+    with pytest.raises(CutError, match="gone"):
+        Model.open(tiny_path, CPU, outputs=["gone"])
+
+
+def test_nan_is_an_error(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiny, "run", lambda batch, outputs: [np.array([[0.5, np.inf, 0.5]], np.float32)])
+    with pytest.raises(NumericsError, match="tiny: answers with NaN or infinity"):
+        tiny.probabilities(np.zeros((1, 16, 16, 3), np.uint8))
+
+
+def test_one_model_serves_many_threads(tiny: Model) -> None:
+    def ask(index: int) -> int:
+        return tiny.classify([plain(list(COLOURS)[index % 3])], 1)[0][0].index
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(60))) == [0, 1, 2] * 20

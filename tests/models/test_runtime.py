@@ -1,0 +1,75 @@
+"""Sessions: what they take, and what they say when it is something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.errors import DeviceError, FeedError, ModelError
+from models.runtime import RuntimeConfig, Session, zeros
+
+CPU = RuntimeConfig(device="cpu", threads=1)
+
+
+def test_session_tells_inputs_outputs_and_metadata(tiny_path: Path) -> None:
+    session = Session(tiny_path, CPU)
+    assert list(session.inputs) == ["image"]
+    assert session.outputs == ["logits", "probabilities"]
+    assert "graft.card" in session.metadata
+    assert str(session.device) == "cpu"
+
+
+def test_path_and_bytes_give_the_same(tiny_path: Path) -> None:
+    batch = np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3)
+    results = [Session(model, CPU).run({"image": batch}) for model in (tiny_path, tiny_path.read_bytes())]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_outputs_are_chosen_by_name(tiny_path: Path) -> None:
+    session = Session(tiny_path, CPU)
+    (only,) = session.run(zeros(session, 3), ["probabilities"])
+    np.testing.assert_allclose(only, np.full((3, 3), 1 / 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "feeds",
+    [
+        {},
+        {"picture": np.zeros((1, 16, 16, 3), np.uint8)},
+        {"image": np.zeros((1, 16, 16, 3), np.float32)},
+        {"image": np.zeros((1, 8, 16, 3), np.uint8)},
+        {"image": np.zeros((16, 16, 3), np.uint8)},
+    ],
+    ids=["nothing", "name", "dtype", "shape", "rank"],
+)
+def test_wrong_feed_says_what_is_taken(tiny_path: Path, feeds: dict[str, np.ndarray]) -> None:
+    with pytest.raises(FeedError, match=r"it takes image tensor\(uint8\)\['N', 16, 16, 3\]"):
+        Session(tiny_path, CPU).run(feeds)
+
+
+def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "text.onnx"
+    path.write_text("no model")
+    with pytest.raises(
+        ModelError, match=r"text\.onnx: onnxruntime .* cannot load it .*Expected a valid ONNX file"
+    ):
+        Session(path, CPU)
+    with pytest.raises(ModelError, match=r"gone\.onnx: no such file"):
+        Session(tmp_path / "gone.onnx", CPU)
+    with pytest.raises(ModelError, match=r"the model: onnxruntime .* cannot load it"):
+        Session(b"no model", CPU)
+
+
+def test_device_that_onnxruntime_does_not_give_is_an_error(tiny_path: Path) -> None:
+    with pytest.raises(DeviceError, match="device 'openvino' cannot be had"):
+        Session(tiny_path, RuntimeConfig(device="openvino"))
+
+
+def test_profile_is_written_where_it_is_asked_for(tiny_path: Path, tmp_path: Path) -> None:
+    session = Session(tiny_path, RuntimeConfig(device="cpu", profile=tmp_path / "profile"))
+    session.run(zeros(session, 1))
+    session.raw.end_profiling()
+    assert list(tmp_path.glob("profile*.json"))

@@ -74,7 +74,7 @@ def fetch(
         os.replace(part, target)
     except http.client.HTTPException as exc:
         raise OfflineError(
-            f"{url}: what answers there does not speak HTTP rightly ({exc!r}). Check the network, or a proxy on the way."
+            f"{url}: what answers there does not speak HTTP rightly ({exc!r}). Check the network and its proxy."
         ) from exc
     except OSError as exc:
         raise _explain(exc, url, target) from exc

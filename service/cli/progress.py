@@ -11,8 +11,8 @@ from models.store import Progress
 
 @contextlib.contextmanager
 def images_progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar over `total` images; the function given takes how many are done."""
-    if not sys.stderr.isatty():
+    """A bar over `total` images, none for 0; the function given takes how many are done."""
+    if not total or not sys.stderr.isatty():
         yield lambda done: None
         return
     # rich is imported only where a bar is drawn

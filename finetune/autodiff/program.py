@@ -14,6 +14,7 @@ from finetune.autodiff.emitter import Emitter, Order
 from finetune.autodiff.graph import Graph, Operation
 from finetune.autodiff.tensor import Tensor, Variable
 from models.errors import FeedError, GraphError
+from models.graph import prune
 from models.opset import IR_VERSION, opset_imports
 
 Fetch = Tensor | Operation
@@ -138,12 +139,18 @@ def compile_program(
         Effect(op, outputs.add_name(f"effect/{op.name}", name, dtype)) for op, name, dtype in emit.effects
     ]
     outputs.rename()
+    graph_proto = helper.make_graph(emit.nodes, "autodiff", inputs, outputs.infos, emit.initializers)
+    prune(
+        graph_proto, [info.name for info in outputs.infos]
+    )  # what only the other mode, training or not, uses
+    used = {name for node in graph_proto.node for name in node.input}
+    unused = [value for value in graph_proto.input if value.name not in used and value.name in reads.values()]
+    for value in unused:
+        graph_proto.input.remove(value)
     model = helper.make_model(
-        helper.make_graph(emit.nodes, "autodiff", inputs, outputs.infos, emit.initializers),
-        opset_imports=opset_imports(),
-        ir_version=IR_VERSION,
-        producer_name="graft",
+        graph_proto, opset_imports=opset_imports(), ir_version=IR_VERSION, producer_name="graft"
     )
+    reads = {variable: name for variable, name in reads.items() if name in used}
     return Program(model, feeds, reads, new, fetched, effects, emit.owners)
 
 

@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from finetune.autodiff.ops import activations, elementwise, matmul, reductions, shape, slicing, softmax, state
+from finetune.autodiff.ops import (
+    activations,
+    convolution,
+    elementwise,
+    matmul,
+    normalisation,
+    pooling,
+    reductions,
+    shape,
+    slicing,
+    softmax,
+    state,
+    training,
+)
 
-FAMILIES = (activations, elementwise, matmul, reductions, shape, slicing, softmax, state)
+__all__ = [
+    "activations",
+    "convolution",
+    "elementwise",
+    "matmul",
+    "normalisation",
+    "pooling",
+    "reductions",
+    "shape",
+    "slicing",
+    "softmax",
+    "state",
+    "training",
+]

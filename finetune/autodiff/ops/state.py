@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from finetune.autodiff.emitter import Emitter
-from finetune.autodiff.graph import Graph, Operation
+from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.rules import BOOL, any_order, real_like_first, same_as_first
 from finetune.autodiff.registry import Spec, not_differentiable, register_op
 from finetune.autodiff.tensor import Tensor, apply
@@ -106,16 +106,3 @@ def assert_finite(x: Tensor, hint: str = "") -> Tensor:
 def print_tensor(x: Tensor, message: str = "") -> Tensor:
     """x; each run that computes it prints `message` and the value to standard output."""
     return apply("print", [x], message=message)
-
-
-register_op(
-    "training",
-    shape=lambda op: [Spec((), op.graph.dtype)],
-    lower=lambda emit, op: emit.real(float(emit.training)),
-    gradient=not_differentiable("it says how the graph is run"),
-)
-
-
-def training_flag(graph: Graph) -> Tensor:
-    """1 in a training run and 0 otherwise: a scalar of the graph's dtype."""
-    return graph.create("training", ()).output

@@ -35,7 +35,10 @@ class Batch(Generic[Tag]):
 
 
 def decoded_batches(
-    items: Iterable[tuple[ImageItem, Tag]], preprocessing: Preprocessing, batch_size: int, threads: int | None = None
+    items: Iterable[tuple[ImageItem, Tag]],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    threads: int | None = None,
 ) -> Iterator[Batch[Tag]]:
     """Read and decode images in `threads` threads (None: one a core, at most 8), in order.
 

@@ -1,58 +1,45 @@
-"""Where images come from: files, folders, globs, zip archives and standard input.
+"""Where images come from: files, folders, globs, lists, zip and tar archives, and standard input.
 
 A source is any iterable of `ImageItem`. Nothing is read before `item.read()`, so that a million files cost no
-more than their names, and the order depends on the names alone. Zip archives are read where they lie: a member
-called `../../etc/passwd` is only a name here, never a path.
+more than their names, and the order is the same every time.
 """
 
 from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
+from feature_extraction.archives import Entry, is_archive, is_tar, is_tar_name, tar_members, zip_members
+from feature_extraction.lists import is_list, listed
+from feature_extraction.reading import (
+    ImageItem,
+    Tally,
+    failing_item,
+    file_item,
+    is_image,
+    printable,
+    read_stream,
+)
 from models.errors import ImageError, SourceError
 
-# fmt: off
-SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".ico", ".mpo",
-))
-# fmt: on
-MAX_BYTES = 512 << 20  # of one encoded image: more than the largest that is decoded has without compression
+__all__ = ["ImageItem", "Tally", "images", "is_archive", "labelled", "printable"]
+
 SPLITS = ("train", "val", "test")
 STDIN = "-"
-
-
-@dataclass(frozen=True)
-class ImageItem:
-    """One image that has not been read yet: a name that is unique in its source, and a way to its bytes."""
-
-    id: str
-    read: Callable[[], bytes] = field(repr=False, compare=False)
-
-
-Entry = tuple[tuple[str, ...], ImageItem]  # the parts of the path below the source, and the image
-
-
-@dataclass
-class Tally:
-    """What a source has passed over so far."""
-
-    ignored: int = 0  # files that are no images by their suffix, and hidden ones
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # shards/{000..127}.tar, as WebDatasets are named
 
 
 def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
-    """The images of a file, a folder (with all below it), a glob, a zip archive, or `-` for standard input.
+    """The images of a file, a folder (with all below it), a glob, a list, an archive, or `-` for standard input.
 
-    A file that is named outright is taken whatever its suffix; what a folder, glob or archive holds is taken by
-    suffix, and the rest is counted in `tally`.
+    A file that is named outright is taken whatever its suffix, unless that is the suffix of a list or an archive;
+    what a folder, glob or archive holds is taken by suffix, and the rest is counted in `tally`. Numbered shards
+    may be named together: `shards/{000..127}.tar`.
 
     Raises:
         SourceError: nothing is there, or no image is in it.
@@ -86,7 +73,7 @@ def labelled(
         raise SourceError(
             f"{spec}: {kind}; expected a folder or .zip with one folder of images for each class."
         )
-    entries = _folder(root, tally) if root.is_dir() else _unwrapped(_archive(root, tally), split)
+    entries = _folder(root, tally) if root.is_dir() else _unwrapped(zip_members(root, tally), split)
     seen: set[str] = set()
     found = 0
     for parts, item in entries:
@@ -111,30 +98,48 @@ def labelled(
         )
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a path is a zip archive, by its name."""
-    return path.suffix.lower() == ".zip" and path.is_file()
-
-
-def printable(path: str) -> str:
-    """A file name without bytes that are no UTF-8, which no stream would take."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
     path = Path(spec)
     if path.is_dir():
         yield from (item for _, item in _folder(path, tally))
     elif is_archive(path):
-        yield from (item for _, item in _archive(path, tally))
+        yield from (item for _, item in zip_members(path, tally))
+    elif is_tar(path):
+        yield from (item for _, item in tar_members(path, tally))
+    elif is_list(path):
+        yield from listed(path)
     elif os.path.lexists(path):
-        yield _file(spec)
+        yield file_item(spec)
+    elif _RANGE.search(spec):
+        yield from _several(_numbered(spec), tally)
     elif glob.has_magic(spec):  # shells of Windows leave globs to the program
-        for name in sorted(glob.glob(spec, recursive=True)):
-            if Path(name).is_dir() and "**" in spec:
-                continue  # its files are matches themselves
-            if Path(name).is_dir() or is_archive(Path(name)) or _is_image(name, tally):
-                yield from _expand(name, tally)
+        found = sorted(glob.glob(spec, recursive=True))
+        # With ** the files of a folder are matches themselves.
+        yield from _several((name for name in found if not (os.path.isdir(name) and "**" in spec)), tally)
+
+
+def _several(names: Iterable[str], tally: Tally) -> Iterator[ImageItem]:
+    """The images of several sources; one that cannot be opened is a failure among the others."""
+    for name in names:
+        path = Path(name)
+        if not (path.is_dir() or is_archive(path) or is_tar(path)):
+            if is_tar_name(name) or is_image(name, tally):
+                yield file_item(name)
+            continue
+        try:
+            yield from _expand(name, tally)
+        except SourceError as exc:
+            yield failing_item(printable(name), ImageError(str(exc)))
+
+
+def _numbered(spec: str) -> Iterator[str]:
+    """All names that `{000..127}` stands for."""
+    match = _RANGE.search(spec)
+    if match is None:
+        yield spec
+        return
+    for number in range(int(match[1]), int(match[2]) + 1):
+        yield from _numbered(f"{spec[: match.start()]}{number:0{len(match[1])}}{spec[match.end() :]}")
 
 
 def _folder(root: Path, tally: Tally) -> Iterator[Entry]:
@@ -159,25 +164,10 @@ def _folder(root: Path, tally: Tally) -> Iterator[Entry]:
             if entry.is_dir():
                 if not entry.name.startswith("."):
                     yield from walk(entry.path, (*parts, entry.name))
-            elif _is_image(entry.name, tally):
-                yield (*parts, entry.name), _file(entry.path)
+            elif is_image(entry.name, tally):
+                yield (*parts, entry.name), file_item(entry.path)
 
     return walk(str(root), ())
-
-
-def _archive(path: Path, tally: Tally) -> Iterator[Entry]:
-    """Images in a zip archive, in the order of their names."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as exc:
-        raise SourceError(
-            f"{path}: not a zip archive that can be read ({exc}). Copy or download it again."
-        ) from exc
-    # The archive stays open as long as an item of it is held; zipfile may be read from several threads.
-    for info in sorted(archive.infolist(), key=lambda info: info.filename):
-        parts = tuple(part for part in info.filename.replace("\\", "/").split("/") if part)
-        if parts and not info.is_dir() and parts[0] != "__MACOSX" and _is_image(parts[-1], tally):
-            yield parts, ImageItem(f"{path}/{'/'.join(parts)}", partial(_read_member, archive, info))
 
 
 def _unwrapped(entries: Iterator[Entry], split: str | None) -> Iterator[Entry]:
@@ -188,35 +178,12 @@ def _unwrapped(entries: Iterator[Entry], split: str | None) -> Iterator[Entry]:
     return ((parts[1:], item) for parts, item in known) if wrapped else iter(known)
 
 
-def _is_image(name: str, tally: Tally) -> bool:
-    base = os.path.basename(name)
-    if not base.startswith(".") and os.path.splitext(base)[1].lower() in SUFFIXES:
-        return True
-    tally.ignored += 1
-    return False
-
-
-def _file(path: str) -> ImageItem:
-    return ImageItem(printable(path), partial(_read_file, path))
-
-
 def _standard_input() -> ImageItem:
     if sys.stdin is None or sys.stdin.isatty():
         raise SourceError(
             "-: standard input is a terminal; expected an image. Try: graft classify - < photo.jpg"
         )
-    return ImageItem(STDIN, partial(_read_stream, sys.stdin.buffer, "standard input"))
-
-
-def _read_file(path: str) -> bytes:
-    name = printable(path)
-    try:
-        with open(path, "rb") as stream:
-            return _read_stream(stream, name)
-    except FileNotFoundError as exc:
-        raise ImageError(f"{name}: no such file, or a link to nothing. Check the path.") from exc
-    except OSError as exc:
-        raise ImageError(f"{name}: cannot be read ({exc.strerror}). Check its permissions.") from exc
+    return ImageItem(STDIN, partial(read_stream, sys.stdin.buffer, "standard input"))
 
 
 def _unlisted(folder: str, exc: OSError) -> bytes:
@@ -225,30 +192,8 @@ def _unlisted(folder: str, exc: OSError) -> bytes:
     ) from exc
 
 
-def _read_stream(stream: BinaryIO, name: str) -> bytes:
-    # One byte more than allowed tells a file of the largest size from /dev/zero.
-    data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ImageError(_too_large(name))
-    return data
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    name = f"{archive.filename}/{info.filename}"
-    if info.file_size > MAX_BYTES:  # zipfile unpacks no more than a member declares
-        raise ImageError(_too_large(name))
-    try:
-        return archive.read(info)
-    except Exception as exc:  # a wrong password, a wrong checksum, an unknown method: all different
-        raise ImageError(f"{name}: cannot be unpacked ({exc}). Make the archive again.") from exc
-
-
-def _too_large(name: str) -> str:
-    return f"{name}: larger than {MAX_BYTES >> 20} MiB; no image is that large. Make the image smaller first."
-
-
 def _nothing(spec: str, tally: Tally) -> str:
-    if Path(spec).is_dir() or is_archive(Path(spec)):
+    if os.path.lexists(spec):
         return f"{spec}: no images in it ({tally.ignored} other files); expected files such as .jpg, .png or .webp."
     if glob.has_magic(spec):
         return f"{spec}: no image matches. Check the pattern; ** goes into folders."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_extraction import sources
+from feature_extraction import reading
 from feature_extraction.sources import Tally, images, labelled
 from models.errors import ImageError, SourceError
 from tests.fixtures import plain
@@ -112,7 +112,7 @@ def test_names_that_are_no_utf8_can_be_printed(tmp_path: Path) -> None:
 
 
 def test_endless_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(reading, "MAX_BYTES", 1 << 20)
     (item,) = images(os.devnull.replace("null", "zero"))
     with pytest.raises(ImageError, match="larger than 1 MiB"):
         item.read()

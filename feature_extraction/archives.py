@@ -1,0 +1,145 @@
+"""Images in zip and tar archives, read where they lie: nothing is unpacked to disk.
+
+A member called `../../etc/passwd` is only a name here, never a path.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tarfile import EmptyHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
+from typing import Self
+
+from feature_extraction import reading
+from feature_extraction.reading import ImageItem, Tally, failing_item, is_image, too_large
+from models.errors import ImageError, SourceError
+
+Entry = tuple[tuple[str, ...], ImageItem]  # the parts of the path below the source, and the image
+
+_TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is a zip archive, by its name."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a path is a tar archive, compressed or not, by its name."""
+    return is_tar_name(path.name) and path.is_file()
+
+
+def is_tar_name(name: str) -> bool:
+    """Whether a file of this name would be a tar archive."""
+    return name.lower().endswith(_TAR_SUFFIXES)
+
+
+def zip_members(path: Path, tally: Tally) -> Iterator[Entry]:
+    """Images in a zip archive, in the order of their names.
+
+    Raises:
+        SourceError: not a zip archive.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as exc:
+        raise SourceError(
+            f"{path}: not a zip archive that can be read ({exc}). Copy or download it again."
+        ) from exc
+    # The archive stays open as long as an item of it is held; zipfile may be read from several threads.
+    for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        parts = _parts(info.filename)
+        if parts and not info.is_dir() and parts[0] != "__MACOSX" and is_image(parts[-1], tally):
+            yield parts, ImageItem(f"{path}/{'/'.join(parts)}", partial(_read_zip_member, archive, info))
+
+
+def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
+    """Images in a tar archive, in the order in which they lie there; a WebDataset's other files are passed over.
+
+    Members of a plain archive are read when they are asked for, in any thread; those of a compressed one can only
+    be read in passing. An archive that ends too early gives the images before the break and one failure.
+
+    Raises:
+        SourceError: not a tar archive.
+    """
+    plain = path.name.lower().endswith(".tar")
+    try:
+        archive = tarfile.open(path, "r:" if plain else "r|*", tarinfo=_Member)  # noqa: SIM115 (closed below)
+    except (OSError, EOFError, tarfile.TarError) as exc:
+        raise SourceError(
+            f"{path}: not a tar archive that can be read ({exc}). Copy or download it again."
+        ) from exc
+    with archive:
+        while True:
+            try:
+                info = archive.next()
+                if info is None:
+                    break
+                parts = _parts(info.name)
+                if info.isfile() and parts and is_image(parts[-1], tally):
+                    name = f"{path}/{'/'.join(parts)}"
+                    yield parts, _seekable(path, name, info) if plain else _passing(archive, name, info)
+            except (OSError, EOFError, tarfile.TarError) as exc:
+                yield (), _broken(path, exc)
+                return
+            archive.members.clear()  # type: ignore[attr-defined]  # a million of them would fill the memory
+
+
+class _Member(tarfile.TarInfo):
+    """Tells the end of an archive, a block of zeros, from a break: tarfile takes both for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:  # the parameter is called so in the base class
+        try:
+            return super().fromtarfile(tarfile)
+        except (EmptyHeaderError, TruncatedHeaderError) as exc:
+            raise ReadError("unexpected end of data") from exc
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def _broken(path: Path, exc: Exception) -> ImageItem:
+    reason = ImageError(f"{path}: the archive breaks off or is damaged ({exc}). Copy or download it again.")
+    return failing_item(str(path), reason)
+
+
+def _seekable(path: Path, name: str, info: tarfile.TarInfo) -> ImageItem:
+    return ImageItem(name, partial(_read_tar_member, path, name, info.offset_data, info.size))
+
+
+def _passing(archive: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> ImageItem:
+    if info.size > reading.MAX_BYTES:
+        return failing_item(name, ImageError(too_large(name)))
+    stream = archive.extractfile(info)
+    assert stream is not None  # it is a regular file
+    data = stream.read()
+    return ImageItem(name, lambda: data)
+
+
+def _read_tar_member(path: Path, name: str, offset: int, size: int) -> bytes:
+    if size > reading.MAX_BYTES:
+        raise ImageError(too_large(name))
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(size)
+    except OSError as exc:
+        raise ImageError(f"{name}: cannot be read ({exc.strerror}). Check the archive.") from exc
+    if len(data) < size:
+        raise ImageError(f"{name}: the archive breaks off in it. Copy or download the archive again.")
+    return data
+
+
+def _read_zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    name = f"{archive.filename}/{info.filename}"
+    if info.file_size > reading.MAX_BYTES:  # zipfile unpacks no more than a member declares
+        raise ImageError(too_large(name))
+    try:
+        return archive.read(info)
+    except Exception as exc:  # a wrong password, a wrong checksum, an unknown method: all different
+        raise ImageError(f"{name}: cannot be unpacked ({exc}). Make the archive again.") from exc

@@ -1,0 +1,68 @@
+"""Lists of images: text, tables and JSON lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from feature_extraction.sources import images
+from models.errors import ImageError, SourceError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "deep").mkdir()
+    for name in ("b.png", "a.png", "deep/c.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.txt", "b.png\n\n  deep/c.png \n"),
+        ("list.csv", "label,path\n1,b.png\n2,\n3,deep/c.png\n"),
+        ("list.csv", "\ufefffile\nb.png\ndeep/c.png\n"),
+        ("list.tsv", "path\tlabel\nb.png\tx\ndeep/c.png\ty\n"),
+        ("list.jsonl", '{"image": "b.png"}\n\n"deep/c.png"\n'),
+    ],
+)
+def test_paths_begin_at_the_folder_of_the_list(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+    assert [item.read() for item in images(str(folder / name))] == [b"b.png", b"deep/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("l.csv", "id,path\nfirst,b.png\n"), ("l.jsonl", '{"id": "first", "path": "b.png"}')]
+)
+def test_id_column_names_the_image(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+    (item,) = images(str(folder / name))
+    assert item.id == "first"
+
+
+def test_missing_image_is_a_failure_of_its_own(folder: Path) -> None:
+    (folder / "list.txt").write_text("gone.png\na.png\n", encoding="utf-8")
+    gone, there = images(str(folder / "list.txt"))
+    assert there.read() == b"a.png"
+    with pytest.raises(ImageError, match="no such file"):
+        gone.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("l.csv", b"label,url\n1,x\n", "its columns are label, url; expected one of path, file"),
+        ("l.csv", b"", "its columns are none"),
+        ("l.jsonl", b'{"url": 1}', "line 1: its fields are url; expected one of"),
+        ("l.jsonl", b"[1]", r"line 1: \[1\]; expected an object or a string"),
+        ("l.jsonl", b"{", "line 1: not JSON"),
+        ("l.txt", b"\xff\xfe", "cannot be read as a list"),
+        ("l.txt", b"\n", "no images in it"),
+    ],
+)
+def test_other_lists_are_explained(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=reason):
+        list(images(str(tmp_path / name)))

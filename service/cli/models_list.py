@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from models.zoo import BUILTIN, ZOO, ZooRow
-from service.cli.text import columns
+from service.cli.cards import model_and_card
+from service.cli.text import columns, percent
 
 
 @click.command()
@@ -28,7 +29,10 @@ def _state(row: ZooRow) -> str:
 
 
 def _top1(row: ZooRow) -> str:
-    return f"{100 * row.accuracy[0].top1:.1f} %" if row.accuracy else "-"
+    accuracy = row.accuracy
+    if row.name == BUILTIN and row.file.is_file():
+        accuracy = model_and_card(row.name)[1].accuracy
+    return percent(accuracy[0].top1) if accuracy else "-"
 
 
 def _description(row: ZooRow) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 
 from models.store import Progress
 
+_WORTH_A_BAR = 32  # images; fewer are done before it can be read
+
 
 @contextlib.contextmanager
 def images_progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar over `total` images, none for 0; the function given takes how many are done."""
-    if not total or not sys.stderr.isatty():
+    """A bar over `total` images, where they are worth one; the function given takes how many are done."""
+    if total < _WORTH_A_BAR or not sys.stderr.isatty():
         yield lambda done: None
         return
     # rich is imported only where a bar is drawn

@@ -6,7 +6,6 @@ import threading
 
 import click
 
-from models.errors import GraftError
 from models.runtime import RuntimeConfig
 from service.app import create_app
 from service.cli.options import device_options
@@ -55,12 +54,12 @@ def command(
     server = Server(create_app(registry=registry), host, port, workers)
     server.stop_on_signals()
     click.echo(f"{server.url}  loading {', '.join(registry.specs)}")
-    failure: list[GraftError] = []
+    failure: list[Exception] = []
 
     def load() -> None:
         try:
             registry.load()
-        except GraftError as exc:
+        except Exception as exc:  # raised again in the main thread
             failure.append(exc)
             server.stop()
             return

@@ -6,6 +6,7 @@ import base64
 import concurrent.futures
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from flask.testing import FlaskClient
 
 from models.errors import BusyError
 from service.registry import Registry
-from tests.fixtures import COLOURS, plain
+from tests.fixtures import COLOURS, encoded, photo, plain
 from tests.hostile import READABLE, REFUSED
+from tests.service.running import Run
 
 URL = "/v1/classify"
 
@@ -77,6 +79,15 @@ class TestWaysIn:
     def test_model_is_chosen_by_name(self, client: FlaskClient, query: str, name: str) -> None:
         response = client.post(URL + query, data=plain("red"), content_type="image/png")
         assert response.get_json()["model"] == name
+
+    def test_command_line_and_http_give_the_same(
+        self, client: FlaskClient, graft: Run, tiny_path: Path, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "photo.jpg"
+        path.write_bytes(encoded(photo((400, 300)), "JPEG"))
+        told = json.loads(graft("classify", "-m", tiny_path, path, "--json", "--device", "cpu").stdout)
+        answered = client.post(URL, **form(("photo.jpg", path.read_bytes()))).get_json()["results"][0]
+        assert answered["predictions"] == told["predictions"]
 
 
 class TestBadImages:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from models.errors import ImageError
 from models.preprocessing import FORMATS, Preprocessing
-from tests.fixtures import COLOURS, encoded, photo, plain, png_bomb
+from tests.fixtures import COLOURS, encoded, photo, png_bomb
 from tests.hostile import READABLE, REFUSED
 
 SQUASH = Preprocessing((16, 16), "squash")

@@ -1,4 +1,8 @@
-"""Downloads: pinned by digest, resumed where they stopped, put in place in one step."""
+"""Downloads: pinned by digest, resumed where they stopped, put in place in one step.
+
+Written here because pooch, the usual library for this, begins anew after every interruption and cannot check a
+digest of which only the beginning was published.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+import platformdirs
+
 from models.errors import ChecksumError, OfflineError, StoreError
 
 Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all if known)
@@ -27,9 +33,7 @@ def cache_folder() -> Path:
     chosen = os.environ.get("GRAFT_CACHE")
     if chosen:
         return Path(chosen).expanduser()
-    import pooch  # 0.1 s, for the one function that knows each system's cache folder
-
-    return Path(pooch.os_cache("graft"))
+    return platformdirs.user_cache_path("graft")
 
 
 def sha256(path: Path) -> str:
@@ -63,6 +67,8 @@ def fetch(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _download(url, part, progress)
+        if not part.exists() and target.is_file():  # another process was faster
+            return fetch(url, digest, target, allow_unpinned=allow_unpinned, progress=progress)
         found = sha256(part)
         if digest and not found.startswith(digest):
             part.unlink()
@@ -118,7 +124,9 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
         length = response.headers.get("Content-Length")
         start = have if resumed else 0
         total = start + int(length) if length else None
-        with part.open("ab" if resumed else "wb") as stream:
+        # Not appended but written at its place: two processes that download the same file write the same bytes.
+        with part.open("r+b" if resumed else "wb") as stream:
+            stream.seek(start)
             done = _copy(response, stream, start, total, part.name.removesuffix(".part"), progress)
     if total is not None and done < total:
         raise ConnectionError(f"the connection closed after {done:,} of {total:,} bytes")

@@ -46,7 +46,7 @@ def test_arrows_point_downwards(package: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import models.model", {"onnx", "sklearn", "flask", "finetune", "pooch", "scipy"}),
+        ("import models.model", {"onnx", "sklearn", "flask", "finetune", "scipy"}),
         ("import feature_extraction", {"sklearn", "flask", "finetune"}),
         ("import service.cli", {"numpy", "onnxruntime", "onnx", "sklearn", "flask", "PIL", "rich"}),
     ],

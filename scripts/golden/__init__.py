@@ -2,7 +2,7 @@
 
 The references are development tools, never dependencies. In an environment of their own:
 
-    pip install torch==2.13.0 h5py onnx onnxruntime pillow pooch safetensors scikit-image
+    pip install torch==2.13.0 h5py onnx onnxruntime pillow platformdirs safetensors scikit-image
     pip install huggingface_hub pyyaml absl-py rich namex ml_dtypes optree packaging
     pip install --no-deps torchvision==0.28.0 timm==1.0.31 keras==3.15.1
 

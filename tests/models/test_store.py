@@ -123,6 +123,23 @@ def test_part_that_is_already_whole_is_taken(server: Server, target: Path) -> No
     assert target.read_bytes() == BODY
 
 
+def test_two_downloads_of_one_file_do_not_harm_each_other(server: Server, target: Path) -> None:
+    """A second one begins and ends while the first is under way: both see the whole file."""
+    began: list[bool] = []
+
+    def second_one(name: str, done: int, total: int | None) -> None:
+        if not began:
+            began.append(True)
+            fetch(server.url, DIGEST, target)
+
+    server.stop_after = 3000
+    with pytest.raises(OfflineError, match="closed after 3,000"):
+        fetch(server.url, DIGEST, target)
+    server.stop_after = None
+    assert fetch(server.url, DIGEST, target, progress=second_one).read_bytes() == BODY
+    assert files(target) == ["weights.bin"]
+
+
 def test_wrong_digest_is_thrown_away(server: Server, target: Path) -> None:
     wrong = "0" * 64
     with pytest.raises(ChecksumError, match=f"has SHA-256 {DIGEST}; expected {wrong}. It was thrown away"):

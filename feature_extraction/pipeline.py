@@ -1,0 +1,217 @@
+"""Images through stages that work at the same time: list, then read and decode, then run, in order to the caller.
+
+    source ──> lister ──> decoders (read, look into the cache, decode) ──> runners (onnxruntime) ──> caller
+                 ^                                                                                    │
+                 └────────────────── a permit for each batch that may exist ─────────────────────────┘
+
+Each stage has its own queue. A batch needs a permit before it is begun and gives it back when the caller has taken
+it: that bounds all the queues together, so memory does not grow with the number of images. Threads do it, because
+Pillow and onnxruntime let go of Python's lock while they work.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import SimpleQueue
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_extraction.reading import ImageItem
+from feature_extraction.timings import Timings
+from feature_extraction.worker import Rows, Vectors, Worker, collect
+from models.errors import GraftError
+from models.fingerprint import image_digest
+
+
+class Cache(Protocol):
+    """Remembers features by the digest of the image; see `feature_extraction.cache`."""
+
+    def get(self, image: bytes) -> Rows | None:
+        """The features of an image, or None."""
+
+    def put(self, rows: Iterable[tuple[bytes, Rows]]) -> None:
+        """Remember features."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the cores are shared: `decoders` threads decode while `runners` batches run, each on `threads` threads."""
+
+    decoders: int
+    runners: int = 1
+    threads: int | None = None
+
+
+@dataclass
+class _Slot:
+    """The place of one image in its batch."""
+
+    item: ImageItem
+    pixels: NDArray[np.uint8] | None = None  # (H, W, 3), between decoder and runner
+    digest: bytes | None = None
+    result: Rows | GraftError = ()
+
+
+@dataclass
+class _Batch:
+    number: int
+    slots: list[_Slot]
+    undecoded: int = 0
+    error: BaseException | None = None  # what ended the run here
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def run(
+    worker: Worker,
+    items: Iterable[ImageItem],
+    *,
+    batch_size: int,
+    split: Split,
+    cache: Cache | None = None,
+    timings: Timings | None = None,
+) -> Iterator[Vectors]:
+    """Features of all images, lazily and in order; each `Vectors` covers `batch_size` images of the source.
+
+    Raises:
+        SourceError: the source gives no images, or breaks off; what came before it has been yielded.
+        ModelError: the network itself fails.
+    """
+    return _Run(worker, items, batch_size, split, cache, timings or Timings()).batches()
+
+
+class _Run:
+    def __init__(
+        self,
+        worker: Worker,
+        items: Iterable[ImageItem],
+        batch_size: int,
+        split: Split,
+        cache: Cache | None,
+        timings: Timings,
+    ) -> None:
+        self._worker, self._items, self._batch_size, self._split = worker, items, batch_size, split
+        self._cache, self._timings = cache, timings
+        self._timings.threads |= dict.fromkeys(("read", "cache", "decode"), split.decoders)
+        self._timings.threads["infer"] = split.runners
+        # One batch in each runner and one ready for it, one being decoded, one for the caller.
+        ahead = 2 * split.runners + 1 + -(-split.decoders // batch_size)
+        self._permits = threading.Semaphore(ahead)
+        self._work: SimpleQueue[tuple[_Batch, _Slot] | None] = SimpleQueue()
+        self._ready: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._done: SimpleQueue[_Batch] = SimpleQueue()
+        self._stop = threading.Event()
+
+    def batches(self) -> Iterator[Vectors]:
+        targets = [self._list, *[self._decode] * self._split.decoders, *[self._infer] * self._split.runners]
+        threads = [
+            threading.Thread(target=target, name=f"graft{target.__name__}", daemon=True) for target in targets
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            early: dict[int, _Batch] = {}
+            number = 0
+            while True:
+                while number not in early:
+                    batch = self._done.get()
+                    early[batch.number] = batch
+                batch = early.pop(number)
+                if batch.error is not None:
+                    raise batch.error
+                if not batch.slots:  # the end
+                    return
+                yield collect(self._worker.cuts, ((slot.item.id, slot.result) for slot in batch.slots))
+                self._permits.release()
+                number += 1
+        finally:  # the caller may stop early
+            self._stop.set()
+            self._permits.release()
+            for _ in range(self._split.decoders):
+                self._work.put(None)
+            for _ in range(self._split.runners):
+                self._ready.put(None)
+            for thread in threads:
+                thread.join()
+
+    def _list(self) -> None:
+        """Ask the source for images, a batch at a time."""
+        end = _Batch(0, [])
+        stream = iter(self._items)
+        while end.error is None:
+            self._permits.acquire()
+            if self._stop.is_set():
+                return
+            slots = self._next(stream, end)
+            if not slots:
+                break
+            batch = _Batch(end.number, slots, len(slots))
+            end.number += 1
+            for slot in slots:
+                self._work.put((batch, slot))
+        self._done.put(end)
+
+    def _next(self, stream: Iterator[ImageItem], end: _Batch) -> list[_Slot]:
+        """The next images; where the source breaks off, those before the break, and the break goes to `end`."""
+        slots: list[_Slot] = []
+        try:
+            with self._timings.stage("list", 0):
+                slots.extend(map(_Slot, islice(stream, self._batch_size)))
+        except BaseException as exc:  # raised again where the caller waits
+            end.error = exc
+        return slots
+
+    def _decode(self) -> None:
+        """Read and decode one image after the other, unless the cache knows it."""
+        while (task := self._work.get()) is not None:
+            batch, slot = task
+            if not self._stop.is_set():
+                try:
+                    self._fill(slot)
+                except GraftError as exc:
+                    slot.result = exc
+                except BaseException as exc:
+                    batch.error = exc
+            with batch.lock:
+                batch.undecoded -= 1
+                complete = not batch.undecoded
+            if complete:
+                self._ready.put(batch)
+
+    def _fill(self, slot: _Slot) -> None:
+        with self._timings.stage("read"):
+            content = self._worker.read(slot.item)
+        if self._cache is not None:
+            with self._timings.stage("cache"):
+                slot.digest = image_digest(content)
+                rows = self._cache.get(slot.digest)
+            if rows is not None:
+                slot.result = rows
+                return
+        with self._timings.stage("decode"):
+            slot.pixels = self._worker.decode(slot.item, content)
+
+    def _infer(self) -> None:
+        """Run the decoded images of one batch after the other."""
+        while (batch := self._ready.get()) is not None:
+            waiting = [slot for slot in batch.slots if slot.pixels is not None]
+            if waiting and batch.error is None and not self._stop.is_set():
+                try:
+                    self._answer(waiting)
+                except BaseException as exc:
+                    batch.error = exc
+            self._done.put(batch)
+
+    def _answer(self, slots: list[_Slot]) -> None:
+        with self._timings.stage("infer", len(slots)):
+            pixels = np.stack([slot.pixels for slot in slots if slot.pixels is not None])  # (N, H, W, 3)
+            results = self._worker.infer(pixels, [slot.item.id for slot in slots])
+        for slot, result in zip(slots, results, strict=True):
+            slot.result, slot.pixels = result, None
+        if self._cache is not None:
+            new = [(slot.digest, slot.result) for slot in slots if slot.digest]
+            self._cache.put((key, rows) for key, rows in new if not isinstance(rows, GraftError))

@@ -1,0 +1,116 @@
+"""How the cores are shared between decoding and the network: tried out on the first images, kept for the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from feature_extraction.pipeline import Cache, Split, run
+from feature_extraction.reading import ImageItem
+from feature_extraction.timings import Timings
+from feature_extraction.worker import Vectors, Worker
+from models.features import FeatureModel
+
+TRIAL = 1.5  # seconds for each candidate; its vectors are kept, so a trial costs only what it is slower
+_RUNNERS = 4  # more would each hold their own activations
+
+
+@dataclass
+class Tuning:
+    """What was tried, in images a second, and what was taken."""
+
+    rates: dict[Split, float] = field(default_factory=dict)
+    split: Split | None = None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def candidates(kind: str, threads: int | None, count: int) -> list[Split]:
+    """Ways to share `count` cores, the likely best first; `threads` fixes those of a run.
+
+    Decoders that have nothing to do sleep, so there is one a core. On a CPU the network may run one batch on all
+    cores, or several batches on a part of them each: less waiting for one another, more memory. A GPU is kept busy
+    by a second batch while the results of the first come back.
+    """
+    if kind != "cpu":
+        return [Split(count, 2, threads)]
+    if threads is not None or count == 1:
+        return [Split(count, 1, threads or 1)]
+    runners = min(_RUNNERS, count)
+    return [Split(count, 1, count), Split(count, runners, max(1, count // runners))]
+
+
+def tuned(
+    features: FeatureModel,
+    items: Iterable[ImageItem],
+    *,
+    batch_size: int,
+    splits: list[Split],
+    cache: Cache | None = None,
+    timings: Timings | None = None,
+    tuning: Tuning | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Iterator[Vectors]:
+    """As `pipeline.run`, with the fastest of `splits`: each has a turn, then the best one has the rest.
+
+    All the vectors are kept. The choice changes no vector: onnxruntime's CPU kernels add up in the same order
+    however many threads there are.
+    """
+    tuning = tuning if tuning is not None else Tuning()
+    stream = iter(items)
+    opened: dict[Split, FeatureModel] = {}
+
+    def share(split: Split, part: Iterable[ImageItem]) -> Iterator[Vectors]:
+        if split not in opened:
+            opened[split] = _with_threads(features, split)
+        worker = Worker(opened[split])
+        return run(worker, part, batch_size=batch_size, split=split, cache=cache, timings=timings)
+
+    for split in splits if len(splits) > 1 else ():
+        turn = _Turn(stream, batch_size, clock)
+        yield from share(split, turn)
+        tuning.rates[split] = turn.images / max(clock() - turn.began, 1e-9)
+        if turn.ended:  # too few images to choose
+            tuning.split = split
+            return
+    best = max(tuning.rates, key=tuning.rates.__getitem__, default=splits[0])
+    tuning.split = best
+    for other in set(opened) - {best}:  # free their memory
+        del opened[other]
+    yield from share(best, stream)
+
+
+class _Turn:
+    """The next images of a stream for some time, in whole batches, so that later ones are cut as without a turn."""
+
+    def __init__(self, stream: Iterator[ImageItem], batch_size: int, clock: Callable[[], float]) -> None:
+        self._stream, self._batch_size, self._clock = stream, batch_size, clock
+        self.images = 0
+        self.ended = False
+        self.began = clock()
+
+    def __iter__(self) -> Iterator[ImageItem]:
+        self.began = self._clock()
+        while self._clock() - self.began < TRIAL:
+            batch = list(islice(self._stream, self._batch_size))
+            self.images += len(batch)
+            self.ended = len(batch) < self._batch_size
+            yield from batch
+            if self.ended:
+                return
+
+
+def _with_threads(features: FeatureModel, split: Split) -> FeatureModel:
+    config = features.model.session.config
+    if config.threads == split.threads or features.model.session.device.kind != "cpu":
+        return features
+    return features.reopen(dataclasses.replace(config, threads=split.threads))

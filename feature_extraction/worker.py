@@ -1,0 +1,118 @@
+"""The work itself: images in, vectors out. No queues, no files, no threads, so that any engine can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_extraction.reading import Content, ImageItem
+from models.errors import GraftError, ImageError, NumericsError
+from models.features import FeatureModel
+from models.runtime import Array
+
+Rows = tuple[Array, ...]  # the features of one image, one array a cut
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Features of some images: `arrays` holds one array a cut, with a row for each of `ids`."""
+
+    ids: list[str]
+    arrays: dict[str, Array]
+    failures: list[tuple[str, GraftError]]
+
+    @property
+    def images(self) -> int:
+        """How many images went in, those that failed included."""
+        return len(self.ids) + len(self.failures)
+
+
+class Worker:
+    """Turns image items into vectors. Safe to use from several threads."""
+
+    def __init__(self, features: FeatureModel) -> None:
+        """Work with an opened model; see `models.features.open_features`."""
+        self.features = features
+        self.cuts = features.cuts
+        self._preprocessing = features.model.card.preprocessing
+
+    def __call__(self, items: Iterable[ImageItem]) -> Vectors:
+        """Read, decode and run some images at once; one that fails harms no other."""
+        named: list[tuple[str, Rows | GraftError]] = []
+        pixels: list[NDArray[np.uint8]] = []
+        waiting: list[int] = []
+        for item in items:
+            try:
+                pixels.append(self.decode(item, self.read(item)))
+                waiting.append(len(named))
+                named.append((item.id, ()))
+            except GraftError as exc:
+                named.append((item.id, exc))
+        if pixels:
+            answers = self.infer(np.stack(pixels), [named[i][0] for i in waiting])  # (N, H, W, 3)
+            for i, answer in zip(waiting, answers, strict=True):
+                named[i] = (named[i][0], answer)
+        return collect(self.cuts, named)
+
+    def read(self, item: ImageItem) -> Content:
+        """The content of an item.
+
+        Raises:
+            ImageError: it cannot be read, whatever its source raises.
+        """
+        try:
+            return item.read()
+        except GraftError:
+            raise
+        except Exception as exc:  # sources may be anybody's
+            raise ImageError(
+                f"{item.id}: cannot be read ({exc or type(exc).__name__}). Check the source."
+            ) from exc
+
+    def decode(self, item: ImageItem, content: Content) -> NDArray[np.uint8]:
+        """The pixels that the model takes, uint8 (H, W, 3).
+
+        Raises:
+            ImageError: not an image that can be read.
+        """
+        return self._preprocessing.load(content, name=item.id)
+
+    def infer(self, pixels: NDArray[np.uint8], names: Iterable[str]) -> list[Rows | GraftError]:
+        """Features of decoded images, uint8 (N, H, W, 3): for each its rows, or why there are none.
+
+        Raises:
+            ModelError: the network itself fails, out of memory included.
+        """
+        arrays = self.features.model.run(pixels, self.cuts)
+        good = np.ones(len(pixels), np.bool_)
+        for array in arrays:
+            good &= np.isfinite(array).reshape(len(pixels), -1).all(axis=1)
+        return [
+            tuple(array[i] for array in arrays) if good[i] else _not_finite(name)
+            for i, name in enumerate(names)
+        ]
+
+
+def collect(cuts: Iterable[str], named: Iterable[tuple[str, Rows | GraftError]]) -> Vectors:
+    """Put the results of single images together, in their order."""
+    ids: list[str] = []
+    rows: list[Rows] = []
+    failures: list[tuple[str, GraftError]] = []
+    for name, result in named:
+        if isinstance(result, GraftError):
+            failures.append((name, result))
+        else:
+            ids.append(name)
+            rows.append(result)
+    arrays = {cut: np.stack([row[i] for row in rows]) for i, cut in enumerate(cuts)} if rows else {}
+    return Vectors(ids, arrays, failures)
+
+
+def _not_finite(name: str) -> NumericsError:
+    return NumericsError(
+        f"{name}: the model answers with NaN or infinity; expected numbers. If float16 was asked for, it ends at "
+        "65,504: use float32 or --normalize l2; else the weights are damaged."
+    )

@@ -1,0 +1,149 @@
+"""The pipeline: order, bounds, failures in every stage, and ending early."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from feature_extraction.pipeline import Split, run
+from feature_extraction.reading import ImageItem
+from feature_extraction.timings import Timings
+from feature_extraction.worker import Rows, Worker
+from models.errors import ModelError, SourceError
+from tests.feature_extraction.running import counted, item, shades, worker
+from tests.fixtures import plain
+
+SPLITS = [Split(1), Split(3), Split(2, runners=2), Split(5, runners=3)]
+
+
+@pytest.fixture
+def colours(tiny_path: Path) -> Worker:
+    return worker(tiny_path)
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=str)
+def test_order_is_that_of_the_source_however_many_threads_there_are(colours: Worker, split: Split) -> None:
+    batches = list(run(colours, shades(101), batch_size=4, split=split))
+    assert [batch.images for batch in batches] == [4] * 25 + [1]
+    assert [name for batch in batches for name in batch.ids] == [str(i) for i in range(101)]
+    vectors = np.concatenate([batch.arrays["pool"] for batch in batches])
+    assert np.allclose(vectors[:, 0] * 255, np.arange(101), atol=1e-3)
+
+
+def test_failed_image_keeps_its_place(colours: Worker) -> None:
+    items = shades(10)
+    items[3] = item("bad", b"")
+    first, second, third = run(colours, items, batch_size=4, split=Split(2))
+    assert (first.ids, first.failures[0][0]) == (["0", "1", "2"], "bad")
+    assert (second.ids, third.ids) == (["4", "5", "6", "7"], ["8", "9"])
+
+
+def test_no_more_batches_exist_than_have_a_permit(colours: Worker) -> None:
+    asked = [0]
+    endless = (one for _ in itertools.count() for one in shades(8))
+    batches = run(colours, counted(endless, asked), batch_size=4, split=Split(2, runners=1))
+    for taken in range(1, 20):
+        next(batches)
+        assert asked[0] <= (taken + 4) * 4
+    batches.close()  # type: ignore[attr-defined]
+
+
+def test_ending_early_ends_the_threads(colours: Worker) -> None:
+    before = threading.active_count()
+    batches = run(
+        colours, (one for _ in itertools.count() for one in shades(8)), batch_size=2, split=Split(3, 2)
+    )
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_source_that_breaks_off_is_heard_of_after_what_came_before(colours: Worker) -> None:
+    def breaking() -> Iterator[ImageItem]:
+        yield from shades(7)
+        raise SourceError("the list ends in the middle")
+
+    batches = run(colours, breaking(), batch_size=3, split=Split(2))
+    assert [next(batches).ids for _ in range(3)] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
+    with pytest.raises(SourceError, match="ends in the middle"):
+        next(batches)
+
+
+def test_network_that_fails_ends_the_run_at_its_place(
+    colours: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = colours.infer
+
+    def infer(pixels: np.ndarray, names: list[str]) -> list[Rows]:
+        if "4" in names:
+            raise ModelError("out of memory")
+        return original(pixels, names)  # type: ignore[return-value]
+
+    monkeypatch.setattr(colours, "infer", infer)
+    batches = run(colours, shades(9), batch_size=3, split=Split(2, runners=2))
+    assert next(batches).ids == ["0", "1", "2"]
+    with pytest.raises(ModelError, match="out of memory"):
+        next(batches)
+
+
+def test_defect_in_a_decoder_is_not_taken_for_a_bad_image(
+    colours: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(colours, "decode", decode)
+    with pytest.raises(TypeError, match="a defect"):
+        list(run(colours, shades(3), batch_size=2, split=Split(2)))
+
+
+def test_every_stage_is_timed(colours: Worker) -> None:
+    timings = Timings()
+    items = [*shades(5), item("bad", b"")]
+    list(run(colours, items, batch_size=4, split=Split(2), timings=timings))
+    assert timings.images | {"list": 0} == {
+        "list": 0, "read": 6, "cache": 0, "decode": 6, "infer": 5, "write": 0,
+    }  # fmt: skip
+    assert timings.threads["decode"] == 2
+    assert timings.rate("decode") == pytest.approx(2 * 6 / timings.seconds["decode"])
+    assert timings.rate("write") is None
+
+
+class Memory:
+    """A cache in a dictionary."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, Rows] = {}
+
+    def get(self, image: bytes) -> Rows | None:
+        return self.rows.get(image)
+
+    def put(self, rows: object) -> None:
+        self.rows.update(rows)  # type: ignore[call-overload]
+
+
+def test_what_the_cache_knows_is_neither_decoded_nor_run(
+    colours: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Memory()
+    first = list(run(colours, shades(7), batch_size=3, split=Split(2), cache=cache))
+    monkeypatch.setattr(colours, "decode", None)
+    again = list(run(colours, shades(7), batch_size=3, split=Split(2), cache=cache))
+    for one, other in zip(first, again, strict=True):
+        assert one.ids == other.ids
+        assert np.array_equal(one.arrays["pool"], other.arrays["pool"])
+
+
+def test_one_new_image_among_known_ones_is_run(colours: Worker) -> None:
+    cache = Memory()
+    list(run(colours, shades(6), batch_size=3, split=Split(2), cache=cache))
+    items = shades(6)
+    items[1] = item("red", plain("red"))
+    (first, _) = run(colours, items, batch_size=3, split=Split(2), cache=cache)
+    assert first.ids == ["0", "red", "2"]
+    assert np.allclose(first.arrays["pool"][1], [1, 0, 0])

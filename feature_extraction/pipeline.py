@@ -12,7 +12,7 @@ Pillow and onnxruntime let go of Python's lock while they work.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
@@ -74,7 +74,7 @@ def run(
     split: Split,
     cache: Cache | None = None,
     timings: Timings | None = None,
-) -> Iterator[Vectors]:
+) -> Generator[Vectors, None, None]:
     """Features of all images, lazily and in order; each `Vectors` covers `batch_size` images of the source.
 
     Raises:
@@ -106,7 +106,7 @@ class _Run:
         self._done: SimpleQueue[_Batch] = SimpleQueue()
         self._stop = threading.Event()
 
-    def batches(self) -> Iterator[Vectors]:
+    def batches(self) -> Generator[Vectors, None, None]:
         targets = [self._list, *[self._decode] * self._split.decoders, *[self._infer] * self._split.runners]
         threads = [
             threading.Thread(target=target, name=f"graft{target.__name__}", daemon=True) for target in targets

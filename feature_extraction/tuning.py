@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -59,7 +59,7 @@ def tuned(
     timings: Timings | None = None,
     tuning: Tuning | None = None,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[Vectors]:
+) -> Generator[Vectors, None, None]:
     """As `pipeline.run`, with the fastest of `splits`: each has a turn, then the best one has the rest.
 
     All the vectors are kept. The choice changes no vector: onnxruntime's CPU kernels add up in the same order
@@ -69,7 +69,7 @@ def tuned(
     stream = iter(items)
     opened: dict[Split, FeatureModel] = {}
 
-    def share(split: Split, part: Iterable[ImageItem]) -> Iterator[Vectors]:
+    def share(split: Split, part: Iterable[ImageItem]) -> Generator[Vectors, None, None]:
         if split not in opened:
             opened[split] = _with_threads(features, split)
         worker = Worker(opened[split])

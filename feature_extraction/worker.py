@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,10 @@ Rows = tuple[Array, ...]  # the features of one image, one array a cut
 class Vectors:
     """Features of some images: `arrays` holds one array a cut, with a row for each of `ids`."""
 
+    names: list[str]  # all the images that went in, those that failed included
     ids: list[str]
     arrays: dict[str, Array]
     failures: list[tuple[str, GraftError]]
-
-    @property
-    def images(self) -> int:
-        """How many images went in, those that failed included."""
-        return len(self.ids) + len(self.failures)
 
 
 class Worker:
@@ -56,6 +53,13 @@ class Worker:
             for i, answer in zip(waiting, answers, strict=True):
                 named[i] = (named[i][0], answer)
         return collect(self.cuts, named)
+
+    @cached_property
+    def blank(self) -> dict[str, Array]:
+        """Features of no image: for each cut an array with no row, which tells shape and dtype."""
+        height, width = self._preprocessing.size
+        arrays = self.features.model.run(np.zeros((1, height, width, 3), np.uint8), self.cuts)
+        return {cut: array[:0] for cut, array in zip(self.cuts, arrays, strict=True)}
 
     def read(self, item: ImageItem) -> Content:
         """The content of an item.
@@ -98,17 +102,19 @@ class Worker:
 
 def collect(cuts: Iterable[str], named: Iterable[tuple[str, Rows | GraftError]]) -> Vectors:
     """Put the results of single images together, in their order."""
+    names: list[str] = []
     ids: list[str] = []
     rows: list[Rows] = []
     failures: list[tuple[str, GraftError]] = []
     for name, result in named:
+        names.append(name)
         if isinstance(result, GraftError):
             failures.append((name, result))
         else:
             ids.append(name)
             rows.append(result)
     arrays = {cut: np.stack([row[i] for row in rows]) for i, cut in enumerate(cuts)} if rows else {}
-    return Vectors(ids, arrays, failures)
+    return Vectors(names, ids, arrays, failures)
 
 
 def _not_finite(name: str) -> NumericsError:

@@ -11,6 +11,7 @@
     ├── StoreError              a download failed
     │   ├── ChecksumError       what came is not what was expected
     │   └── OfflineError        the network or the host cannot be reached
+    ├── OutputError             a folder of results that cannot be written or continued
     ├── DeviceError             the device that was asked for cannot be had
     ├── GraphError              a computation graph that cannot be built or differentiated
     │   ├── ShapeError          shapes that do not fit an operation
@@ -68,6 +69,10 @@ class ChecksumError(StoreError):
 
 class OfflineError(StoreError):
     """The network or the host cannot be reached."""
+
+
+class OutputError(GraftError):
+    """A folder of results that cannot be written or continued."""
 
 
 class DeviceError(GraftError):

@@ -49,6 +49,7 @@ class FeatureModel:
     """A network that is ready to give features; its outputs are called after the cuts, in their order."""
 
     model: Model
+    options: FeatureOptions
     cuts: tuple[str, ...]
     digests: tuple[str, ...]  # of the sub-graph up to each output: equal ones compute the same
     reopen: Callable[[RuntimeConfig], FeatureModel]  # the same network with other settings
@@ -82,7 +83,7 @@ def open_features(
         card = read_card(session.metadata, str(spec))
         if card is None:
             raise ModelError(f"{spec}: no model card. Import it with `graft models import`.")
-        return FeatureModel(Model(session, card, notes), cuts, digests, opened)
+        return FeatureModel(Model(session, card, notes), options, cuts, digests, opened)
 
     return opened(config)
 

@@ -48,7 +48,7 @@ def test_all_vectors_are_kept_and_the_faster_way_has_the_rest(
         )
     )
     assert [name for batch in batches for name in batch.ids] == [str(i) for i in range(100)]
-    assert [batch.images for batch in batches] == [4] * 25
+    assert [len(batch.names) for batch in batches] == [4] * 25
     assert np.allclose(
         np.concatenate([b.arrays["pool"] for b in batches])[:, 0] * 255, np.arange(100), atol=1e-3
     )
@@ -60,7 +60,7 @@ def test_all_vectors_are_kept_and_the_faster_way_has_the_rest(
 def test_few_images_are_not_worth_a_choice(features: FeatureModel, count: int) -> None:
     chosen = Tuning()
     batches = list(tuned(features, shades(count), batch_size=4, splits=SPLITS, tuning=chosen))
-    assert sum(batch.images for batch in batches) == count
+    assert sum(len(batch.names) for batch in batches) == count
     assert chosen.split == SPLITS[0]
     assert list(chosen.rates) == SPLITS[:1]
 
@@ -68,7 +68,7 @@ def test_few_images_are_not_worth_a_choice(features: FeatureModel, count: int) -
 def test_single_candidate_has_no_turn(features: FeatureModel) -> None:
     chosen = Tuning()
     batches = tuned(features, iter(shades(9)), batch_size=4, splits=[Split(1, 1, 1)], tuning=chosen)
-    assert [batch.images for batch in batches] == [4, 4, 1]
+    assert [len(batch.names) for batch in batches] == [4, 4, 1]
     assert (chosen.rates, chosen.split) == ({}, Split(1, 1, 1))
 
 

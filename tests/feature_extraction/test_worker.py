@@ -21,7 +21,7 @@ def test_vectors_stand_beside_their_ids(tiny_path: Path) -> None:
     assert np.allclose(found.arrays["pool"], [[1, 0, 0], [0, 0, 1]])
     ((name, error),) = found.failures
     assert (name, type(error)) == ("bad", ImageError)
-    assert found.images == 3
+    assert found.names == ["r", "bad", "b"]
 
 
 def test_decoded_images_are_taken_too(tiny_path: Path) -> None:

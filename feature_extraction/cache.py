@@ -1,0 +1,226 @@
+"""Features that were computed before, found by what they were computed from.
+
+The key is a digest of the image's bytes, of the graph up to the cut (pooling and precision included), of the
+preprocessing with its decoders, and of the kind of device. So nothing has to be thrown away by hand: what changes
+gets another key, and what nobody asks for any more is the first to go when the cache is full.
+
+One SQLite file holds it: safe with several processes, whole after a crash, and for values of a few kilobytes faster
+than a file for each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from feature_extraction.worker import Rows, Worker
+from models.errors import InputError
+from models.fingerprint import preprocessing_digest
+from models.store import cache_folder
+
+DEFAULT_GB = 4.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, used INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS by_use ON vectors (used);
+"""
+_FRESH = 3600  # seconds for which a use need not be written down again
+_TOUCHES = 256  # uses that are written down together
+_PATIENCE = 30.0  # seconds to wait for another process to finish writing
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """Where the cache is, how many vectors and bytes are in it, and how many bytes may be."""
+
+    path: Path
+    vectors: int
+    size: int
+    limit: int
+
+
+class VectorStore:
+    """Bytes by key in a file of limited size; the least recently used go first. Safe from threads and processes.
+
+    A cache must never be the reason that work stops: when the file cannot be used, nothing is found in it and
+    nothing is kept, and `trouble` says why.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        """Open or create the file; `limit` is in bytes."""
+        self.path, self.limit, self.trouble = path, limit, ""
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._touched: list[tuple[int, bytes]] = []
+        with self._careful():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._connection()
+            except sqlite3.DatabaseError as exc:
+                if isinstance(exc, sqlite3.OperationalError):  # locked, no permission: not the file's fault
+                    raise
+                path.unlink()
+                self._connection()
+
+    def get(self, keys: list[bytes]) -> list[bytes] | None:
+        """The values of all `keys`, or None when one of them is missing."""
+        if self.trouble:
+            return None
+        with self._careful():
+            marks = ", ".join("?" * len(keys))
+            rows = self._connection().execute(
+                f"SELECT key, used, data FROM vectors WHERE key IN ({marks})", keys
+            )
+            found = {key: (used, data) for key, used, data in rows}
+            if len(found) < len(set(keys)):
+                return None
+            now = int(time.time())
+            self._touch([(now, key) for key, (used, _) in found.items() if now - used > _FRESH])
+            return [found[key][1] for key in keys]
+        return None
+
+    def put(self, values: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep values, and let old ones go where there is no room."""
+        if self.trouble:
+            return
+        now = int(time.time())
+        rows = [(key, now, data) for key, data in values]
+        with self._careful():
+            with self._connection() as connection:
+                connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+            self._shrink()
+
+    def info(self) -> CacheInfo:
+        """How full it is."""
+        count = size = 0
+        with self._careful():
+            count = self._connection().execute("SELECT count(*) FROM vectors").fetchone()[0]
+            size = self._size()
+        return CacheInfo(self.path, count, size, self.limit)
+
+    def clear(self) -> None:
+        """Forget everything; others may be using the file meanwhile."""
+        with self._careful():
+            with self._connection() as connection:
+                connection.execute("DELETE FROM vectors")
+            self._connection().execute("VACUUM")
+
+    def close(self) -> None:
+        """Write down what was used and close the file."""
+        self._touch([], flush=True)
+        with self._lock:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+        self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        if not hasattr(self._local, "connection"):
+            connection = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")  # readers do not wait for a writer
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(_SCHEMA)
+            self._local.connection = connection
+            with self._lock:
+                self._all.append(connection)
+        return self._local.connection  # type: ignore[no-any-return]
+
+    def _touch(self, uses: list[tuple[int, bytes]], *, flush: bool = False) -> None:
+        with self._lock:
+            self._touched += uses
+            if not self._touched or (len(self._touched) < _TOUCHES and not flush):
+                return
+            uses, self._touched = self._touched, []
+        with self._careful(), self._connection() as connection:
+            connection.executemany("UPDATE vectors SET used = ? WHERE key = ?", uses)
+
+    def _shrink(self) -> None:
+        connection = self._connection()
+        while (size := self._size()) > self.limit:
+            count = connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
+            if not count:
+                return
+            # A tenth more than there must be, so that this is rare.
+            drop = max(1, int(count * min(1.0, 1.1 - self.limit / size)))
+            with connection:
+                connection.execute(
+                    "DELETE FROM vectors WHERE key IN (SELECT key FROM vectors ORDER BY used LIMIT ?)",
+                    (drop,),
+                )
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def _size(self) -> int:
+        """Bytes in use, by pages: adding up the values would read them all."""
+        pages, free, each = (
+            self._connection().execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * each)
+
+    @contextlib.contextmanager
+    def _careful(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            self.trouble = f"{self.path}: the cache is not used ({exc})"
+
+
+class FeatureCache:
+    """The features of one model at its cuts, in a store; for `feature_extraction.pipeline`."""
+
+    def __init__(self, worker: Worker, store: VectorStore) -> None:
+        """Make the part of the keys that is the same for all images."""
+        model = worker.features.model
+        pixels = preprocessing_digest(model.card.preprocessing)
+        self._store, self._blank = store, list(worker.blank.values())
+        self._parts = [
+            f"{digest} {pixels} {model.session.device.kind}".encode() for digest in worker.features.digests
+        ]
+
+    def get(self, image: bytes) -> Rows | None:
+        """The features of the image with this digest, or None."""
+        values = self._store.get(self._keys(image))
+        if values is None:
+            return None
+        return tuple(
+            np.frombuffer(data, empty.dtype).reshape(empty.shape[1:])
+            for data, empty in zip(values, self._blank, strict=True)
+        )
+
+    def put(self, rows: Iterable[tuple[bytes, Rows]]) -> None:
+        """Keep features by the digests of their images."""
+        self._store.put(
+            (key, row.tobytes())
+            for image, features in rows
+            for key, row in zip(self._keys(image), features, strict=True)
+        )
+
+    def _keys(self, image: bytes) -> list[bytes]:
+        return [hashlib.sha256(image + part).digest() for part in self._parts]
+
+
+def open_store() -> VectorStore:
+    """The user's store: in the cache folder (`GRAFT_CACHE`), of `GRAFT_CACHE_GB` gigabytes at most.
+
+    Raises:
+        InputError: `GRAFT_CACHE_GB` is no positive number.
+    """
+    given = os.environ.get("GRAFT_CACHE_GB", str(DEFAULT_GB))
+    try:
+        limit = int(float(given) * 1e9)
+        if limit <= 0:
+            raise ValueError("not positive")
+    except (ValueError, OverflowError) as exc:
+        raise InputError(f"GRAFT_CACHE_GB is {given!r}; expected a positive number of gigabytes.") from exc
+    return VectorStore(cache_folder() / "features.sqlite", limit)

@@ -1,0 +1,164 @@
+"""The whole job: images of a source, through the pipeline, to a folder or to the caller."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from feature_extraction.cache import FeatureCache, VectorStore
+from feature_extraction.formats import Format
+from feature_extraction.memory import Source, open_source
+from feature_extraction.output import OutputFolder, part_size
+from feature_extraction.reading import ImageItem
+from feature_extraction.timings import Timings
+from feature_extraction.tuning import Tuning, candidates, cores, tuned
+from feature_extraction.worker import Vectors, Worker
+from models.errors import GraftError
+from models.features import FeatureModel, FeatureOptions, Pool, open_features
+from models.fingerprint import preprocessing_digest
+from models.runtime import Array, RuntimeConfig
+
+OnFailure = Callable[[str, GraftError], None]
+
+
+@dataclass
+class Report:
+    """What a run did. `before` counts images that an earlier run had finished."""
+
+    images: int = 0
+    failed: int = 0
+    before: int = 0
+    seconds: float = 0.0
+    timings: Timings = field(default_factory=Timings)
+    tuning: Tuning = field(default_factory=Tuning)
+
+
+def extract_to(
+    path: Path,
+    items: Iterable[ImageItem],
+    features: FeatureModel,
+    form: Format,
+    *,
+    resume: bool = False,
+    store: VectorStore | None = None,
+    threads: int | None = None,
+    batch_size: int | None = None,
+    on_failure: OnFailure | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Extract features into a folder of files and tell what was done.
+
+    `threads` of one run of the network: None finds out what is fastest; `batch_size`: None is what suits the model.
+    `store` remembers features by image; `on_failure` hears of each image that fails, `progress` how many are done.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds other features.
+        SourceError: the source gives no images, or others than when the folder was begun.
+        ModelError: the network itself fails.
+    """
+    report = Report()
+    began = time.perf_counter()
+    worker = Worker(features)
+    size = batch_size or features.model.batch_size
+    part_items = part_size(worker.blank, size)
+    with OutputFolder(
+        path, form, worker.blank, settings(features, size), part_items=part_items, resume=resume
+    ) as folder:
+        report.before = folder.manifest.items
+        if not folder.manifest.complete:
+            with closing(run(features, folder.rest(items), size, threads, store, report)) as batches:
+                for vectors in batches:
+                    with report.timings.stage("write", len(vectors.ids)):
+                        folder.write(vectors)
+                    report.images += len(vectors.ids)
+                    report.failed += len(vectors.failures)
+                    if on_failure:
+                        for name, error in vectors.failures:
+                            on_failure(name, error)
+                    if progress:
+                        progress(report.before + report.images + report.failed)
+            folder.finish()
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def extract(
+    source: Source,
+    model: str | Path = "builtin",
+    cut: str | None = None,
+    *,
+    pool: Pool = "avg",
+    normalize: bool = False,
+    config: RuntimeConfig | None = None,
+    on_failure: OnFailure | None = None,
+) -> Iterator[tuple[list[str], Array]]:
+    """Features of images, lazily: (ids, array), a batch at a time, in the order of the source.
+
+    `source`: what `feature_extraction.memory.open_source` takes. `cut`: a cut point or tensor, None for the model's
+    own. `normalize` makes vectors of length 1. An image that fails is warned of and left out, or told to `on_failure`.
+
+    Raises:
+        SourceError: the source gives no images.
+        GraftError: as `models.features.open_features`.
+    """
+    options = FeatureOptions((cut,) if cut else (), pool, "l2" if normalize else None)
+    config = config or RuntimeConfig(
+        spinning=False
+    )  # threads that spin would take the cores from the decoders
+    features = open_features(model, options, config)
+    (name, *_) = features.cuts
+    for vectors in run(features, open_source(source), features.model.batch_size, config.threads):
+        for image, error in vectors.failures:
+            if on_failure:
+                on_failure(image, error)
+            else:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+        if vectors.ids:
+            yield vectors.ids, vectors.arrays[name]
+
+
+def run(
+    features: FeatureModel,
+    items: Iterable[ImageItem],
+    batch_size: int,
+    threads: int | None = None,
+    store: VectorStore | None = None,
+    report: Report | None = None,
+) -> Generator[Vectors, None, None]:
+    """Features of all images, a batch at a time, with the cores shared in the way that turns out fastest."""
+    report = report or Report()
+    splits = candidates(features.model.session.device.kind, threads, cores())
+    cache = FeatureCache(Worker(features), store) if store else None
+    return tuned(
+        features,
+        items,
+        batch_size=batch_size,
+        splits=splits,
+        cache=cache,
+        timings=report.timings,
+        tuning=report.tuning,
+    )
+
+
+def settings(features: FeatureModel, batch_size: int) -> dict[str, Any]:
+    """All that decides about the bytes of features, to be compared when a run is resumed."""
+    model, options = features.model, features.options
+    return {
+        "model": model.card.name,
+        "cuts": list(features.cuts),
+        "graphs": list(features.digests),
+        "pool": options.pool,
+        "normalize": options.normalize,
+        "dtype": options.dtype,
+        "preprocessing": preprocessing_digest(model.card.preprocessing),
+        "device": model.session.device.kind,
+        "onnxruntime": onnxruntime.__version__,
+        "batch_size": batch_size,
+    }

@@ -1,0 +1,204 @@
+"""A folder of features, written part by part, so that a run that was ended anywhere goes on from there.
+
+Each part covers the same number of images of the source. Its files are written under another name, brought to the
+disk and renamed; then the manifest gets its line. What is in the manifest is whole; what is not is written again,
+with the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from feature_extraction.formats import FORMATS, Format
+from feature_extraction.lock import locked
+from feature_extraction.manifest import NAME, Manifest, Part, names_digest
+from feature_extraction.reading import ImageItem
+from feature_extraction.worker import Vectors
+from models.errors import OutputError
+from models.runtime import Array
+
+FAILED = "failed.jsonl"
+INDEX = "index.csv"
+PART_IMAGES = 1024  # of the source, in a part
+PART_BYTES = 32 << 20  # of features; large maps have fewer images in a part
+_TEMPORARY = ".tmp"
+
+
+def part_size(blank: Mapping[str, Array], batch_size: int) -> int:
+    """How many images a part covers: whole batches, whatever the features' size."""
+    each = sum(array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in blank.values())
+    wanted = min(PART_IMAGES, PART_BYTES // max(each, 1))
+    return max(1, wanted // batch_size) * batch_size
+
+
+class OutputFolder:
+    """Use as a context: the folder is locked in it."""
+
+    def __init__(
+        self,
+        path: Path,
+        form: Format,
+        blank: Mapping[str, Array],
+        settings: Mapping[str, Any],
+        *,
+        part_items: int,
+        resume: bool = False,
+    ) -> None:
+        """Prepare a folder for features like `blank`.
+
+        `settings` are written into the manifest; with other ones nothing is resumed. `part_items`: images of the
+        source that a part covers, a multiple of the batch size.
+        """
+        self.path = path
+        self._form, self._blank, self._part_items, self._resume = form, blank, part_items, resume
+        self._settings = {**settings, "format": form, "part_items": part_items}
+        self._waiting: list[Vectors] = []
+        self._context = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Lock the folder and read or begin its manifest.
+
+        Raises:
+            OutputError: another process writes there, it holds features already, or other ones than these.
+        """
+        with _explained(self.path), ExitStack() as context:
+            self.path.mkdir(parents=True, exist_ok=True)
+            context.enter_context(locked(self.path))
+            there = (self.path / NAME).exists()
+            if there and not self._resume:
+                raise OutputError(
+                    f"{self.path}: holds features already. Add --resume to go on with them, or choose another folder."
+                )
+            for leftover in self.path.glob(f".*{_TEMPORARY}"):
+                leftover.unlink()
+            begin = Manifest.resume if there else Manifest.begin
+            self.manifest = begin(self.path, self._settings)
+            self._context = context.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let others in."""
+        self._context.close()
+
+    def rest(self, items: Iterable[ImageItem]) -> Iterator[ImageItem]:
+        """The images that are not done yet.
+
+        Raises:
+            OutputError: the source has changed since the folder was begun.
+        """
+        stream = iter(items)
+        self.manifest.skip(stream)
+        yield from stream
+
+    def write(self, vectors: Vectors) -> None:
+        """Take features in the order of the source; each full part goes to the disk.
+
+        Raises:
+            OutputError: the disk is full or the folder not writable. The parts before stay.
+        """
+        self._waiting.append(vectors)
+        if sum(len(batch.names) for batch in self._waiting) >= self._part_items:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write the last part, the index and the report of failures.
+
+        Raises:
+            OutputError: as `write`.
+        """
+        if self._waiting:
+            self._flush()
+        if self.manifest.complete:
+            return
+        with _explained(self.path):
+            if self.manifest.failed:
+                self._replace(FAILED, self._failures())
+            if self._form == "npy":
+                self._replace(INDEX, self._index())
+            self.manifest.finish()
+
+    def _flush(self) -> None:
+        batches, self._waiting = self._waiting, []
+        ids = [name for batch in batches for name in batch.ids]
+        parts = {
+            cut: np.concatenate([empty, *(batch.arrays[cut] for batch in batches if batch.ids)])
+            for cut, empty in self._blank.items()
+        }
+        number = self.manifest.parts
+        names = [name for batch in batches for name in batch.names]
+        failed = [{"id": name, "error": str(error)} for batch in batches for name, error in batch.failures]
+        files = {}
+        with _explained(self.path):
+            for name, data in FORMATS[self._form](f"part-{number:05}", ids, parts).items():
+                self._replace(name, [data])
+                files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            self.manifest.add(Part(number, len(names), names_digest(names), len(ids), failed, files))
+
+    def _replace(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Write a file so that it is there whole or not at all, also after the power has failed."""
+        temporary = self.path / f".{name}{_TEMPORARY}"
+        with temporary.open("wb") as stream:
+            for chunk in chunks:
+                stream.write(chunk)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, self.path / name)
+        _sync_folder(self.path)
+
+    def _failures(self) -> Iterator[bytes]:
+        for part in self.manifest.each_part():
+            for failure in part.failed:
+                yield json.dumps(failure).encode() + b"\n"
+
+    def _index(self) -> Iterator[bytes]:
+        """A table: in which part and row the features of an image stand."""
+        yield b"id,part,row\n"
+        for part in self.manifest.each_part():
+            ids = json.loads((self.path / f"part-{part.part:05}.ids.json").read_bytes())
+            table = io.StringIO()
+            csv.writer(table, lineterminator="\n").writerows(
+                (name, part.part, row) for row, name in enumerate(ids)
+            )
+            yield table.getvalue().encode("utf-8", "replace")
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Translate what the disk says."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno == errno.ENOSPC:
+            free = shutil.disk_usage(folder).free / 1e6
+            raise OutputError(
+                f"{folder}: the disk is full ({free:.0f} MB free). The finished parts are kept; free some space "
+                "and run the command again with --resume."
+            ) from exc
+        raise OutputError(
+            f"{folder}: cannot be written ({exc.strerror or exc}). Check that it is a folder of yours."
+        ) from exc

@@ -1,0 +1,62 @@
+"""What rules see of an ONNX node, and what a rule is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import NodeProto, helper
+
+from finetune.autodiff.shapes import Shape
+from finetune.autodiff.tensor import Tensor
+
+
+@dataclass(frozen=True)
+class Node:
+    """An ONNX node without its inputs.
+
+    `shape`: of its first output as far as the file tells, None where the rank is unknown. `keeps_batch`: whether
+    the first of these sizes is known to be the batch. `batch`: the size to which the file fixes the batch, None
+    where it is free; in the graph it always is.
+    """
+
+    op_type: str
+    name: str
+    outputs: int
+    attributes: Mapping[str, Any]
+    shape: Shape | None
+    keeps_batch: bool
+    batch: int | None
+
+    @classmethod
+    def of(cls, proto: NodeProto, shape: Shape | None, keeps_batch: bool, batch: int | None) -> Node:
+        """Read `proto`; strings among its attributes are decoded."""
+        attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+        texts = {key: value.decode() for key, value in attributes.items() if isinstance(value, bytes)}
+        name = proto.name or next(iter(proto.output), proto.op_type)
+        values = {**attributes, **texts}
+        return cls(proto.op_type, name, len(proto.output), values, shape, keeps_batch, batch)
+
+    def get(self, attribute: str, default: Any = None) -> Any:
+        """The value of an attribute, or `default`."""
+        return self.attributes.get(attribute, default)
+
+    def __str__(self) -> str:
+        return f"{self.op_type} node {self.name!r}"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an operator is built: `build(node, *inputs)` returns its output, or all outputs in order.
+
+    The numbers are positions of inputs. `weights`: constants here become variables. `frozen`: they do, and are
+    never trained. `static`: read while the graph is built; the rule gets arrays. `layer`: what comes behind it is
+    part of the network proper, where elementwise constants are weights too.
+    """
+
+    build: Callable[..., Tensor | Sequence[Tensor]]
+    weights: tuple[int, ...] = ()
+    frozen: tuple[int, ...] = ()
+    static: tuple[int, ...] = ()
+    layer: bool = False

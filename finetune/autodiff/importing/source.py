@@ -1,0 +1,201 @@
+"""The part of an ONNX network that is imported: behind the cut, in our opset, without computed constants."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper, shape_inference, version_converter
+
+from finetune.autodiff.folding import fold_constants
+from finetune.autodiff.importing.node import Node, Rule
+from finetune.autodiff.importing.rules import RULES
+from finetune.autodiff.shapes import Shape
+from models.errors import CutError, GraphError, ModelError
+from models.graph import load, producers, prune, reads, shape_of, weight_names
+from models.opset import OPSET
+from models.truncation import list_cuts
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be imported: nodes in an order in which they can run, and what they read.
+
+    `batch`: the size to which the file fixes the batch, its name where it is free. `infos`: types and shapes of
+    the tensors of the whole network, as far as they can be inferred. `behind_layers`: tensors behind the first
+    layer with weights; what stands before it is preprocessing.
+    """
+
+    nodes: Sequence[NodeProto]
+    constants: dict[str, Array]
+    infos: dict[str, ValueInfoProto]
+    cut: str
+    outputs: Sequence[str]
+    batch: int | str
+    behind_layers: frozenset[str]
+
+    def shape(self, name: str) -> Shape | None:
+        """Sizes as far as the file tells, None where not even the rank is known."""
+        info = self.infos.get(name)
+        if info is None or not info.type.tensor_type.HasField("shape"):
+            return None
+        return tuple(None if size < 0 else size for size in shape_of(info))
+
+    def node(self, proto: NodeProto) -> Node:
+        """What a rule may know of a node."""
+        name = proto.output[0]
+        first = _first_size(self.infos[name]) if self.shape(name) else ""
+        keeps_batch = first != "" and first == self.batch
+        return Node.of(
+            proto, self.shape(name), keeps_batch, None if isinstance(self.batch, str) else self.batch
+        )
+
+
+def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequence[str] | None) -> Source:
+    """Take what lies between `cut` and `outputs` out of a network.
+
+    Raises:
+        ModelError: not an ONNX model, or one that cannot be lifted to our opset.
+        CutError: no such tensors, or the outputs do not depend on the cut alone.
+        GraphError: a node without a rule.
+    """
+    whole = _in_our_opset(model if isinstance(model, ModelProto) else load(str(model)))
+    graph = whole.graph
+    weights = weight_names(graph)
+    inputs = [
+        value.name for value in graph.input if value.name not in weights
+    ]  # IR 3 lists weights as inputs
+    if cut is None and len(inputs) != 1:
+        raise CutError(
+            f"the network's inputs are {', '.join(inputs) or 'none'}; expected one, or name a cut."
+        )
+    cut = cut if cut is not None else inputs[0]
+    wanted = list(outputs) if outputs is not None else [value.name for value in graph.output]
+    made = producers(graph)
+    for name in (cut, *wanted):
+        if name not in made and name not in inputs:
+            raise CutError(_unknown(whole, name, made))
+    inferred = shape_inference.infer_shapes(whole, data_prop=True).graph
+    infos = {value.name: value for value in (*inferred.input, *inferred.value_info, *inferred.output)}
+    behind = _behind_layers(graph.node, weights)
+    _detach(whole, cut, wanted)
+    fold_constants(whole)
+    nodes = _needed(whole, cut, wanted)
+    _require_reached(whole, nodes, cut, wanted)
+    return Source(
+        nodes,
+        {value.name: numpy_helper.to_array(value) for value in graph.initializer},
+        infos,
+        cut,
+        wanted,
+        _first_size(infos[inputs[0]]),
+        behind,
+    )
+
+
+def _first_size(info: ValueInfoProto) -> int | str:
+    """The batch: a number, or a name, which is empty where the file gives none."""
+    sizes = info.type.tensor_type.shape.dim
+    return (sizes[0].dim_value or sizes[0].dim_param) if sizes else ""
+
+
+def _in_our_opset(model: ModelProto) -> ModelProto:
+    """A copy of `model`, lifted to our opset; what is newer differs in nothing that rules look at."""
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+    if version >= OPSET:
+        copy = ModelProto()
+        copy.CopyFrom(model)
+        return copy
+    try:
+        return version_converter.convert_version(model, OPSET)
+    except Exception as exc:  # the converter raises RuntimeError and its own
+        raise ModelError(
+            f"the network has opset {version} and cannot be converted to {OPSET} ({exc}). Export it again with a "
+            "later opset."
+        ) from exc
+
+
+def _detach(model: ModelProto, cut: str, wanted: Iterable[str]) -> None:
+    """Drop what makes the cut tensor, and all else that the outputs do not need."""
+    for node in model.graph.node:
+        for i, name in enumerate(node.output):
+            if name == cut:
+                node.output[i] = ""
+    prune(model.graph, wanted)
+    for value in list(model.graph.output):
+        if value.name not in wanted:
+            model.graph.output.remove(value)
+
+
+def _rule(node: NodeProto) -> Rule:
+    rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if rule is None:
+        name = node.name or next(iter(node.output), "")
+        kind = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        raise GraphError(
+            f"node {name!r} is a {kind}, which cannot be imported. There are rules for {', '.join(sorted(RULES))}. "
+            "Cut behind the node, or export the network without it."
+        )
+    return rule
+
+
+def _needed(model: ModelProto, cut: str, wanted: Iterable[str]) -> list[NodeProto]:
+    """The nodes through which tensors flow to the outputs; those that only compute shapes are left out."""
+    made = producers(model.graph)
+    found: set[str] = set()
+    waiting = list(wanted)
+    while waiting:
+        node = made.get(waiting.pop())
+        if node is not None and node.output[0] not in found:
+            found.add(node.output[0])
+            static = _rule(node).static
+            waiting.extend(name for i, name in enumerate(node.input) if i not in static)
+    return [node for node in model.graph.node if node.output[0] in found]
+
+
+def _require_reached(model: ModelProto, nodes: Sequence[NodeProto], cut: str, wanted: Sequence[str]) -> None:
+    """The outputs depend on the cut, and on no input besides."""
+    have = {
+        cut,
+        "",
+        *(v.name for v in model.graph.initializer),
+        *(name for node in nodes for name in node.output),
+    }
+    for node in nodes:
+        static = _rule(node).static
+        for i, name in enumerate(node.input):
+            if name not in have and i not in static:
+                raise CutError(
+                    f"{', '.join(wanted)} depends on {name!r} too, which does not come out of {cut!r}. Cut where all "
+                    f"paths meet: {_meeting_points(model)}."
+                )
+    if wanted and not any(cut in reads(node) for node in nodes) and cut not in wanted:
+        raise CutError(f"{', '.join(wanted)} does not depend on {cut!r}. Cut before it.")
+
+
+def _meeting_points(model: ModelProto) -> str:
+    return ", ".join(cut.name for cut in list_cuts(model)) or "for example at the input"
+
+
+def _unknown(model: ModelProto, name: str, made: Iterable[str]) -> str:
+    cuts = [cut.name for cut in list_cuts(model)]
+    close = difflib.get_close_matches(name, [*cuts, *made], 1, 0.5)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"no cut point or tensor named {name!r}; there are {', '.join(cuts) or 'none with names'}.{hint}"
+
+
+def _behind_layers(nodes: Iterable[NodeProto], weights: set[str]) -> frozenset[str]:
+    """The tensors that depend on a layer with weights."""
+    behind: set[str] = set()
+    for node in nodes:
+        rule = RULES.get(node.op_type)
+        layer = rule is not None and rule.layer and not weights.isdisjoint(node.input)
+        if layer or not behind.isdisjoint(node.input):
+            behind.update(node.output)
+    return frozenset(behind)

@@ -30,11 +30,12 @@ OnFailure = Callable[[str, GraftError], None]
 
 @dataclass
 class Report:
-    """What a run did. `before` counts images that an earlier run had finished."""
+    """What a run did. `before` counts the images of an earlier run, and `failed_before` those of them that failed."""
 
     images: int = 0
     failed: int = 0
     before: int = 0
+    failed_before: int = 0
     seconds: float = 0.0
     timings: Timings = field(default_factory=Timings)
     tuning: Tuning = field(default_factory=Tuning)
@@ -50,10 +51,11 @@ def extract_to(
     store: VectorStore | None = None,
     threads: int | None = None,
     batch_size: int | None = None,
+    report: Report | None = None,
     on_failure: OnFailure | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
-    """Extract features into a folder of files and tell what was done.
+    """Extract features into a folder of files and tell what was done, in `report` also when it ends with an error.
 
     `threads` of one run of the network: None finds out what is fastest; `batch_size`: None is what suits the model.
     `store` remembers features by image; `on_failure` hears of each image that fails, `progress` how many are done.
@@ -63,7 +65,7 @@ def extract_to(
         SourceError: the source gives no images, or others than when the folder was begun.
         ModelError: the network itself fails.
     """
-    report = Report()
+    report = report or Report()
     began = time.perf_counter()
     worker = Worker(features)
     size = batch_size or features.model.batch_size
@@ -71,7 +73,7 @@ def extract_to(
     with OutputFolder(
         path, form, worker.blank, settings(features, size), part_items=part_items, resume=resume
     ) as folder:
-        report.before = folder.manifest.items
+        report.before, report.failed_before = folder.manifest.items, folder.manifest.failed
         if not folder.manifest.complete:
             with closing(run(features, folder.rest(items), size, threads, store, report)) as batches:
                 for vectors in batches:
@@ -84,7 +86,8 @@ def extract_to(
                             on_failure(name, error)
                     if progress:
                         progress(report.before + report.images + report.failed)
-            folder.finish()
+            with report.timings.stage("write", 0):
+                folder.finish()
     report.seconds = time.perf_counter() - began
     return report
 

@@ -73,8 +73,6 @@ class Manifest:
                     break
                 manifest._take(_parsed(path, number, line), first=number == 0)
                 end += len(line)
-        if end == 0:  # killed before the first line was whole
-            return cls.begin(folder, settings)
         if end < path.stat().st_size:
             os.truncate(path, end)
         return manifest

@@ -37,6 +37,15 @@ PART_BYTES = 32 << 20  # of features; large maps have fewer images in a part
 _TEMPORARY = ".tmp"
 
 
+def has_parts(path: Path) -> bool:
+    """Whether a manifest stands in a folder that lists more than settings: only then is there anything to lose."""
+    try:
+        with (path / NAME).open("rb") as stream:
+            return stream.readline().endswith(b"\n") and bool(stream.readline())
+    except FileNotFoundError:
+        return False
+
+
 def part_size(blank: Mapping[str, Array], batch_size: int) -> int:
     """How many images a part covers: whole batches, whatever the features' size."""
     each = sum(array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in blank.values())
@@ -77,7 +86,7 @@ class OutputFolder:
         with _explained(self.path), ExitStack() as context:
             self.path.mkdir(parents=True, exist_ok=True)
             context.enter_context(locked(self.path))
-            there = (self.path / NAME).exists()
+            there = has_parts(self.path)
             if there and not self._resume:
                 raise OutputError(
                     f"{self.path}: holds features already. Add --resume to go on with them, or choose another folder."

@@ -12,6 +12,7 @@ Pillow and onnxruntime let go of Python's lock while they work.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -158,11 +159,12 @@ class _Run:
     def _next(self, stream: Iterator[ImageItem], end: _Batch) -> list[_Slot]:
         """The next images; where the source breaks off, those before the break, and the break goes to `end`."""
         slots: list[_Slot] = []
+        began = time.perf_counter()
         try:
-            with self._timings.stage("list", 0):
-                slots.extend(map(_Slot, islice(stream, self._batch_size)))
+            slots.extend(map(_Slot, islice(stream, self._batch_size)))
         except BaseException as exc:  # raised again where the caller waits
             end.error = exc
+        self._timings.add("list", time.perf_counter() - began, len(slots))
         return slots
 
     def _decode(self) -> None:

@@ -17,8 +17,10 @@ from service.cli.lazy import LazyGroup
 COMMANDS = {
     "classify": ("service.cli.classify", "Say what is on images."),
     "evaluate": ("service.cli.evaluate", "Measure a model's accuracy on labelled images."),
+    "features": ("service.cli.features", "Turn images into feature vectors."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
     "serve": ("service.cli.serve", "Answer over HTTP."),
+    "cache": ("service.cli.cache", "Look at the features that are remembered, or forget them."),
     "doctor": ("service.cli.doctor", "Tell versions, devices and what is missing."),
 }
 

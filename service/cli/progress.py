@@ -12,16 +12,32 @@ _WORTH_A_BAR = 32  # images; fewer are done before it can be read
 
 
 @contextlib.contextmanager
-def images_progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar over `total` images, where they are worth one; the function given takes how many are done."""
-    if total < _WORTH_A_BAR or not sys.stderr.isatty():
+def images_progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar over `total` images with rate and time left, where they are worth one; None is not known.
+
+    The function given takes how many are done.
+    """
+    if (total is not None and total < _WORTH_A_BAR) or not sys.stderr.isatty():
         yield lambda done: None
         return
     # rich is imported only where a bar is drawn
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
 
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=total)
         yield lambda done: bar.update(task, completed=done)

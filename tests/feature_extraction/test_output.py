@@ -136,6 +136,15 @@ def test_features_that_are_there_are_not_overwritten(colours: Worker, tmp_path: 
         write(tmp_path, colours)
 
 
+def test_folder_without_a_finished_part_is_begun_again(colours: Worker, tmp_path: Path) -> None:
+    write(tmp_path / "whole", colours)
+    (tmp_path / "out").mkdir()
+    head = contents(tmp_path / "whole")["manifest.jsonl"].splitlines(keepends=True)[0]
+    (tmp_path / "out" / "manifest.jsonl").write_bytes(head.replace(b"tiny", b"other"))
+    write(tmp_path / "out", colours)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_other_settings_do_not_mix(colours: Worker, tmp_path: Path) -> None:
     write(tmp_path, colours)
     with pytest.raises(OutputError, match=r"model was tiny, now other; format was npy, now npz"):
@@ -166,7 +175,7 @@ def test_part_that_is_gone_is_missed(colours: Worker, tmp_path: Path) -> None:
     [("{", "line 1: damaged"), ("[]", "not a line of a manifest"), ("{}", "not a manifest of features")],
 )
 def test_other_manifest_is_refused(colours: Worker, tmp_path: Path, line: str, reason: str) -> None:
-    (tmp_path / "manifest.jsonl").write_text(f"{line}\n")
+    (tmp_path / "manifest.jsonl").write_text(f"{line}\n{line}\n")
     with pytest.raises(OutputError, match=reason):
         write(tmp_path, colours, resume=True)
 

@@ -1,0 +1,195 @@
+"""`graft features`: images in, vectors out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from feature_extraction.archives import is_archive
+from feature_extraction.cache import open_store
+from feature_extraction.extraction import Report, extract_to
+from feature_extraction.formats import Format
+from feature_extraction.lists import is_list
+from feature_extraction.output import FAILED
+from feature_extraction.sources import Tally, images
+from models.errors import GraftError, OutputError
+from models.features import FeatureModel, FeatureOptions, Pool, open_features
+from models.runtime import RuntimeConfig
+from service.cli.options import device_options, model_option
+from service.cli.progress import download_progress, images_progress
+from service.cli.text import clean, columns, percent
+
+
+@click.command()
+@click.argument("source")
+@model_option
+@click.option(
+    "--cut", "-c", "cuts", multiple=True, metavar="NAME",
+    help="Cut point or tensor, or several with commas.  [default: pool, else what the classifier reads]",
+)  # fmt: skip
+@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option(
+    "--format", "-f", "form", type=click.Choice(["npy", "npz", "parquet", "jsonl"]), default="npy",
+    show_default=True, help="Kind of files.",
+)  # fmt: skip
+@click.option(
+    "--pool", type=click.Choice(["avg", "max", "none", "flatten"]), default="avg", show_default=True,
+    help="What is done to maps: mean or maximum over positions, nothing, or one long vector.",
+)  # fmt: skip
+@click.option("--normalize", type=click.Choice(["l2"]), help="Make vectors of length 1.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Precision.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1), help="Images run at once.  [default: what suits the model]"
+)
+@click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
+@click.option(
+    "--cache/--no-cache", default=True, show_default=True, help="Remember features by the image's content."
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
+@device_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    source: str,
+    model: str,
+    cuts: tuple[str, ...],
+    out: Path,
+    form: Format,
+    pool: Pool,
+    normalize: Any,
+    dtype: Any,
+    batch_size: int | None,
+    resume: bool,
+    cache: bool,
+    as_json: bool,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Turn images into feature vectors, written part by part into a folder.
+
+    SOURCE is a folder (with all below it), an image, a quoted glob, a list (.txt, .csv, .jsonl), a zip or tar archive,
+    numbered shards such as 'shards/{000..127}.tar', or - for standard input. Images that cannot be read are reported
+    and listed in failed.jsonl; the others are done, and the exit code is 1.
+    """
+    names = tuple(name for text in cuts for name in text.split(",") if name)
+    features = _open(model, FeatureOptions(names, pool, normalize, dtype), device, threads)
+    tally, report = Tally(), Report()
+    with contextlib.ExitStack() as context:
+        store = context.enter_context(contextlib.closing(open_store())) if cache else None
+        progress = context.enter_context(images_progress(_count(source)))
+        try:
+            extract_to(
+                out,
+                images(source, tally),
+                features,
+                form,
+                resume=resume,
+                store=store,
+                threads=threads,
+                batch_size=batch_size,
+                report=report,
+                on_failure=_complain,
+                progress=progress,
+            )
+        except OutputError as exc:  # a full disk in the middle: what is finished stays
+            if not report.images + report.before:
+                raise
+            _complain("", exc)
+            ctx.exit(1)
+        if store is not None and store.trouble:
+            click.secho(store.trouble, err=True, fg="yellow")
+    if as_json:
+        click.echo(json.dumps(_as_json(report, features, source, out, form), indent=2))
+    else:
+        _print(report, features, out)
+    if tally.ignored:
+        click.secho(f"{tally.ignored:,} other files passed over", err=True, dim=True)
+    if report.failed + report.failed_before:
+        ctx.exit(1)
+
+
+def _open(model: str, options: FeatureOptions, device: str, threads: int | None) -> FeatureModel:
+    # Threads that wait for work by spinning would take the cores from those that decode.
+    config = RuntimeConfig(device, threads, spinning=False)
+    with download_progress() as progress:
+        features = open_features(model, options, config, progress=progress)
+    for note in features.model.notes:
+        click.secho(f"{model}: {note}", err=True, fg="yellow")
+    return features
+
+
+def _count(source: str) -> int | None:
+    """How many images there are, where somebody looks and counting costs no more than names."""
+    path = Path(source)
+    if not sys.stderr.isatty() or not (path.is_dir() or is_archive(path) or is_list(path)):
+        return None
+    with contextlib.suppress(GraftError):  # it will be said where the images are read
+        return sum(1 for _ in images(source))
+    return None
+
+
+def _complain(_: str, error: GraftError) -> None:
+    click.secho(f"Error: {clean(str(error))}", err=True, fg="red")
+
+
+def _print(report: Report, features: FeatureModel, out: Path) -> None:
+    done = report.images + report.failed
+    told = f"{report.images:,} images in {report.seconds:,.1f} s"
+    if report.images:
+        told += f", {done / report.seconds:,.1f} images/s on {features.model.session.device}"
+    click.echo(f"{out}: {told}; {features.model.card.name} at {', '.join(features.cuts)}")
+    if report.before:
+        click.echo(f"  {report.before:,} were done before")
+    if report.failed + report.failed_before:
+        click.echo(f"  {report.failed + report.failed_before:,} could not be read: {out / FAILED}")
+    times = report.timings
+    busy = sum(times.seconds.values())
+    rows = [
+        (f"  {stage}", percent(seconds / busy, 0), f"{times.rate(stage) or 0:,.0f}", "images/s")
+        for stage, seconds in times.seconds.items()
+        if times.images[stage]
+    ]
+    if rows:
+        click.echo(columns([("  stage", "time", "alone", ""), *rows], right=(1, 2)))
+
+
+def _as_json(report: Report, features: FeatureModel, source: str, out: Path, form: str) -> dict[str, Any]:
+    times, tuning = report.timings, report.tuning
+    stages = {
+        stage: {
+            "images": times.images[stage],
+            "seconds": round(times.seconds[stage], 4),
+            "threads": times.threads[stage],
+            "images_per_second": times.rate(stage),
+        }
+        for stage in times.seconds
+    }
+    return {
+        "source": source,
+        "out": str(out),
+        "format": form,
+        "model": features.model.card.name,
+        "cuts": list(features.cuts),
+        "device": str(features.model.session.device),
+        "images": report.images,
+        "failed": report.failed,
+        "done_before": report.before,
+        "failed_before": report.failed_before,
+        "from_cache": max(0, times.images["cache"] - times.images["decode"]),
+        "seconds": round(report.seconds, 4),
+        "images_per_second": (report.images + report.failed) / report.seconds,
+        "stages": stages,
+        "split": vars(tuning.split) if tuning.split else None,
+        "tried": [{**vars(split), "images_per_second": rate} for split, rate in tuning.rates.items()],
+    }

@@ -11,4 +11,5 @@ The references are development tools, never dependencies. In an environment of t
     python -m scripts.golden.torch_files        # tests/models/golden/tiny.{pth,legacy.pth,safetensors,npz}
     python -m scripts.golden.keras_file         # tests/models/golden/tiny_keras.{h5,npz}
     python -m scripts.golden.preprocessing      # tests/models/golden/preprocessing.npz
+    python -m scripts.golden.autodiff_torch     # tests/finetune/autodiff/golden/*.npz
 """

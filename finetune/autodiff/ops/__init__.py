@@ -5,6 +5,7 @@ from __future__ import annotations
 from finetune.autodiff.ops import (
     activations,
     convolution,
+    convolution_cpu,
     elementwise,
     matmul,
     normalisation,
@@ -20,6 +21,7 @@ from finetune.autodiff.ops import (
 __all__ = [
     "activations",
     "convolution",
+    "convolution_cpu",
     "elementwise",
     "matmul",
     "normalisation",

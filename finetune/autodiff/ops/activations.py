@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from finetune.autodiff.emitter import Emitter
 from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.elementwise import cast_like, erf, greater, less, logical_and, where
@@ -111,14 +113,19 @@ register_op(
 )
 
 
+def _single(number: float) -> float:
+    """The number that ONNX keeps: attributes are single precision, in a float64 graph too."""
+    return float(np.float32(number))
+
+
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x above 0, alpha (exp(x) - 1) below (Clevert et al., 2015)."""
-    return apply("elu", [x], alpha=alpha)
+    return apply("elu", [x], alpha=_single(alpha))
 
 
 def leaky_relu(x: Tensor, alpha: float = 0.01) -> Tensor:
     """x above 0, alpha x below; the gradient at 0 is alpha."""
-    return apply("leaky_relu", [x], alpha=alpha)
+    return apply("leaky_relu", [x], alpha=_single(alpha))
 
 
 def silu(x: Tensor) -> Tensor:

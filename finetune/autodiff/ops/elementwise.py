@@ -178,7 +178,8 @@ def where(condition: Tensor, a: TensorLike, b: TensorLike) -> Tensor:
     like = next((t for t in (a, b) if isinstance(t, Tensor)), None)
     graph = condition.graph
     sides = [
-        t if isinstance(t, Tensor) else graph.constant(t, like.dtype if like else graph.dtype) for t in (a, b)
+        t if isinstance(t, Tensor) else graph.constant(t, graph.dtype if like is None else like.dtype)
+        for t in (a, b)
     ]
     return apply("where", [condition, *sides])
 

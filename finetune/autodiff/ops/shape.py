@@ -45,7 +45,7 @@ register_op(
 
 def _reshape_like_lower(emit: Emitter, op: Operation, x: str, like: str) -> str:
     shape = op.inputs[1].shape
-    if shape.count(None) <= 1:
+    if shape.count(None) == 0 or (shape.count(None) == 1 and 0 not in shape):
         return _to_shape(emit, x, shape)
     return emit.node("Reshape", [x, emit.node("Shape", [like])], allowzero=1)
 

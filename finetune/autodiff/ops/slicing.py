@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from finetune.autodiff.ops.elementwise import cast, equal
 from finetune.autodiff.ops.rules import INT64, require_integer, what
 from finetune.autodiff.ops.shape import squeeze, unsqueeze
 from finetune.autodiff.registry import Permuted, Spec, register_op
-from finetune.autodiff.shapes import known, normal_axis, show
+from finetune.autodiff.shapes import count, normal_axis, show
 from finetune.autodiff.tensor import Tensor, apply
 from models.errors import GraphError, ShapeError
 
@@ -70,7 +69,8 @@ def _unslice_lower(emit: Emitter, op: Operation, g: str, x: str) -> str:
     sizes, flat = emit.node("Shape", [x]), emit.constant([-1], INT64)
     places = emit.node("Range", [emit.constant(0), emit.node("Size", [x]), emit.constant(1)])
     places = _slice(emit, emit.node("Reshape", [places, sizes], allowzero=1), bounds)
-    zeros = emit.node("Expand", [emit.constant(0, op.inputs[0].dtype), emit.node("Size", [x])])
+    total = emit.node("Reshape", [emit.node("Size", [x]), emit.constant([1])])
+    zeros = emit.node("Expand", [emit.constant(0, op.inputs[0].dtype), total])
     flat_g, flat_places = emit.node("Reshape", [g, flat]), emit.node("Reshape", [places, flat])
     return emit.node(
         "Reshape", [emit.node("ScatterElements", [zeros, flat_places, flat_g]), sizes], allowzero=1
@@ -195,14 +195,18 @@ register_op(
 def _scatter_lower(emit: Emitter, op: Operation, g: str, indices: str, x: str) -> str:
     """Add the pieces of g to zeros in the shape of x, at the places from which they were gathered."""
     shape, axis = op.inputs[2].shape, op.attrs["axis"]
-    outer, inner = math.prod(known(what(op), shape[:axis])), math.prod(known(what(op), shape[axis + 1 :]))
-    pieces = emit.node("Reshape", [g, emit.constant([outer, -1, inner])])
+
+    def three(middle: int | None) -> str:  # (before, along, behind the axis); one of them may be unknown
+        sizes = (count(shape[:axis]), middle, count(shape[axis + 1 :]))
+        return emit.constant([-1 if size is None else size for size in sizes], INT64)
+
+    pieces = emit.node("Reshape", [g, three(count(op.inputs[1].shape))])
     places = emit.node(
         "Expand", [emit.node("Reshape", [indices, emit.constant([1, -1, 1])]), emit.node("Shape", [pieces])]
     )
     sizes = emit.node("Shape", [x])
     zeros = emit.node("Expand", [emit.constant(0, op.inputs[0].dtype), sizes])
-    zeros = emit.node("Reshape", [zeros, emit.constant([outer, -1, inner])])
+    zeros = emit.node("Reshape", [zeros, three(shape[axis])])
     result = emit.node("ScatterElements", [zeros, places, pieces], axis=1, reduction="add")
     return emit.node("Reshape", [result, sizes])
 

@@ -56,7 +56,9 @@ def _cross_entropy_shape(op: Operation) -> list[Spec]:
 
 def _cross_entropy_lower(emit: Emitter, op: Operation, logits: str, labels: str) -> list[str]:
     logs = emit.node("LogSoftmax", [logits], axis=-1)
-    total = emit.node("ReduceSum", [emit.node("Mul", [labels, logs]), emit.constant([-1], INT64)], keepdims=0)
+    # Counted from the front: with an empty batch, onnxruntime 1.31 reduces nothing along axis -1.
+    last = emit.constant([op.inputs[0].rank - 1], INT64)
+    total = emit.node("ReduceSum", [emit.node("Mul", [labels, logs]), last], keepdims=0)
     return [emit.node("Neg", [total]), logs]
 
 

@@ -1,0 +1,188 @@
+"""Convolution on the CPU as matrix products over pixels.
+
+onnxruntime packs the weights of a Conv when a model is loaded. Weights that change in each step are fed, cannot be
+packed, and Conv runs at less than half its speed; a matrix product does not. So images are kept as N, H, W, C, the
+pixels under each window are laid side by side in a row of `columns`, once for the result and the gradient of the
+weights, and
+
+    result           = columns(images)    @ weights         (windows, KH KW C) @ (KH KW C, F)
+    weight gradient  = columns(images)^T  @ gradient        (KH KW C, windows) @ (windows, F)
+    input gradient   = columns(gradient)  @ flipped weights, for each residue of the position modulo the strides
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from finetune.autodiff.emitter import Emitter, register_lowering
+from finetune.autodiff.graph import Operation
+from finetune.autodiff.ops.rules import INT64, what
+from finetune.autodiff.ops.windows import Pair, Windows
+from finetune.autodiff.shapes import known
+from finetune.autodiff.tensor import Tensor
+
+NHWC = (0, 2, 3, 1)
+HWIO = (2, 3, 1, 0)
+_BEFORE_ALL = -(2**62)  # where a slice that runs backwards ends when it goes all the way
+FEW = 4  # channels: with fewer, laying out columns costs more than it saves
+
+
+def suits(op: Operation, channels: int | None) -> bool:
+    """Whether a convolution of that many channels is done as a matrix product."""
+    return bool(op.attrs["groups"] == 1 and channels is not None and channels >= FEW)
+
+
+@register_lowering("conv2d", "cpu")
+def _conv(emit: Emitter, op: Operation) -> bool:
+    x, w = op.inputs
+    if not suits(op, x.shape[1]) or w in emit.frozen:
+        return False
+    at: Windows = op.attrs["windows"]
+    rows = columns(emit, x, at)
+    result = emit.node("Gemm", [rows, _matrix(emit, emit.read(w, HWIO), w.shape[0])])
+    emit.bind(op.output, _images(emit, result, at.output, w.shape[0]), NHWC)
+    return True
+
+
+@register_lowering("conv2d_weight_gradient", "cpu")
+def _weight_gradient(emit: Emitter, op: Operation) -> bool:
+    x, g = op.inputs
+    if not suits(op, x.shape[1]):
+        return False
+    at: Windows = op.attrs["windows"]
+    rows = columns(emit, x, at)
+    result = emit.node("Gemm", [rows, _matrix(emit, emit.read(g, NHWC), g.shape[1])], transA=1)
+    shape = [*at.kernel, *known(what(op), (x.shape[1], g.shape[1]))]
+    emit.bind(op.output, emit.node("Reshape", [result, emit.constant(shape)]), HWIO)
+    return True
+
+
+@register_lowering("conv2d_input_gradient", "cpu")
+def _input_gradient(emit: Emitter, op: Operation) -> bool:
+    w, g = op.inputs
+    at: Windows = op.attrs["windows"]
+    phases = [[_phase(at, axis, rest) for rest in range(at.strides[axis])] for axis in (0, 1)]
+    mixed = any(s > 1 and d > 1 for s, d in zip(at.strides, at.dilations, strict=True))
+    if (
+        mixed
+        or not suits(op, op.output.shape[1])
+        or any(phase.taps == 0 for axis in phases for phase in axis)
+    ):
+        return False
+    channels, sizes = known(what(op), w.shape[1:2])[0], [axis[0].size for axis in phases]
+    parts = []
+    for down, across in product(*phases):
+        rows = columns(emit, g, _windows(at, down, across))
+        if at.kernel == (1, 1):
+            weights = _matrix(emit, emit.read(w, HWIO), w.shape[0])  # (I, O)
+            parts.append(emit.node("Gemm", [rows, weights], transB=1))
+        else:
+            weights = _flipped(emit, emit.read(w, HWIO), down, across)
+            parts.append(emit.node("Gemm", [rows, _matrix(emit, weights, channels)]))
+    emit.bind(op.output, _interleave(emit, parts, at, sizes, channels), NHWC)
+    return True
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """Along one axis, the pixels i = stride q + rest of an image: there are `size` such q, the last perhaps outside.
+
+    Pixel i is met by window o with weight k where stride o + dilation k = i + padding. For stride > 1 these are the
+    `taps` weights k = first + step j, at o = q + shift - j; for stride 1 all weights, at o = q + shift - dilation j.
+    """
+
+    size: int
+    first: int
+    step: int
+    taps: int
+    shift: int
+    dilation: int
+
+
+def _phase(at: Windows, axis: int, rest: int) -> _Phase:
+    stride, padding, kernel = at.strides[axis], at.before[axis], at.kernel[axis]
+    shift, first = divmod(rest + padding, stride)
+    taps = len(range(first, kernel, stride))
+    return _Phase(-(-at.image[axis] // stride), first, stride, taps, shift, at.dilations[axis])
+
+
+def _windows(at: Windows, *phases: _Phase) -> Windows:
+    """The windows over the gradient: over o = q + shift - dilation (taps - 1), ..., q + shift."""
+    spans = [(p.taps - 1) * p.dilation for p in phases]
+    before = [span - p.shift for span, p in zip(spans, phases, strict=True)]
+    after = [p.size + p.shift - n for p, n in zip(phases, at.output, strict=True)]
+    kernel, dilations = [p.taps for p in phases], [p.dilation for p in phases]
+    return Windows(at.output, _pair(kernel), (1, 1), _pair(dilations), _pair(before), _pair(after))
+
+
+def _pair(values: Sequence[int]) -> Pair:
+    return values[0], values[1]
+
+
+def _flipped(emit: Emitter, weights: str, *phases: _Phase) -> str:
+    """(KH, KW, I, O) weights -> (taps, taps, O, I), those of the phases, last first."""
+    last = [p.first + p.step * (p.taps - 1) for p in phases]
+    stop = [p.first - 1 if p.first else _BEFORE_ALL for p in phases]
+    bounds = [emit.constant(v, INT64) for v in (last, stop, [0, 1], [-p.step for p in phases])]
+    return emit.node("Transpose", [emit.node("Slice", [weights, *bounds])], perm=[0, 1, 3, 2])
+
+
+def _interleave(emit: Emitter, parts: Sequence[str], at: Windows, sizes: Sequence[int], channels: int) -> str:
+    """Rows of pixels, one tensor for each phase, as images (N, H, W, C)."""
+    (high, wide), (down, across) = sizes, at.strides
+    parts = [_images(emit, part, (high, wide), channels) for part in parts]
+    if across > 1:
+        rows = [parts[i : i + across] for i in range(0, len(parts), across)]
+        parts = [_woven(emit, row, 3, (high, wide * across, channels)) for row in rows]
+    result = _woven(emit, parts, 2, (high * down, wide * across, channels)) if down > 1 else parts[0]
+    if (high * down, wide * across) == at.image:
+        return result
+    return emit.node("Slice", [result, *(emit.constant(v, INT64) for v in ([0, 0], at.image, [1, 2]))])
+
+
+def _woven(emit: Emitter, parts: Sequence[str], axis: int, shape: Sequence[int]) -> str:
+    """Tensors put side by side on a new `axis`, which then becomes one with the axis before it."""
+    place = emit.constant([axis], INT64)
+    wide = [emit.node("Unsqueeze", [part, place]) for part in parts]
+    return emit.node("Reshape", [emit.node("Concat", wide, axis=axis), emit.constant([-1, *shape], INT64)])
+
+
+def columns(emit: Emitter, x: Tensor, at: Windows) -> str:
+    """(N OH OW, KH KW C): a row for each window, with the pixels under it one behind the other."""
+    key = ("columns", x, at)
+    if key not in emit.memo:
+        channels = x.shape[1]
+        pads = [max(pad, 0) for pad in (*at.before, *at.after)]
+        name = emit.read(x, NHWC)
+        if any(pads):
+            name = emit.node("Pad", [name, emit.constant([0, *pads[:2], 0, 0, *pads[2:], 0], INT64)])
+        start = [max(-pad, 0) for pad in at.before]
+        taps = [
+            _tap(emit, name, at, [start[0] + i * at.dilations[0], start[1] + j * at.dilations[1]], pads)
+            for i, j in product(range(at.kernel[0]), range(at.kernel[1]))
+        ]
+        name = emit.node("Concat", taps, axis=3) if len(taps) > 1 else taps[0]
+        emit.memo[key] = _matrix(emit, name, len(taps) * (channels or 0))
+    return str(emit.memo[key])
+
+
+def _tap(emit: Emitter, x: str, at: Windows, start: Sequence[int], pads: Sequence[int]) -> str:
+    """The pixels under one weight, for all windows: (N, OH, OW, C)."""
+    counts = at.output
+    stop = [first + (n - 1) * step + 1 for first, n, step in zip(start, counts, at.strides, strict=True)]
+    padded = [at.image[i] + pads[i] + pads[i + 2] for i in (0, 1)]
+    if [*start] == [0, 0] and stop == padded and at.strides == (1, 1):
+        return x
+    return emit.node("Slice", [x, *(emit.constant(v, INT64) for v in (start, stop, [1, 2], at.strides))])
+
+
+def _matrix(emit: Emitter, x: str, width: int | None) -> str:
+    """Any tensor as rows of `width`."""
+    return emit.node("Reshape", [x, emit.constant([-1, width], INT64)])
+
+
+def _images(emit: Emitter, rows: str, size: Pair, channels: int | None) -> str:
+    """Rows of pixels as (N, H, W, C)."""
+    return emit.node("Reshape", [rows, emit.constant([-1, *size, channels], INT64)])

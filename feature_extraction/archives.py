@@ -14,7 +14,7 @@ from tarfile import EmptyHeaderError, ReadError, TruncatedHeaderError  # type: i
 from typing import Self
 
 from feature_extraction import reading
-from feature_extraction.reading import ImageItem, Tally, failing_item, is_image, too_large
+from feature_extraction.reading import ImageItem, Tally, failing_item, is_image, printable, too_large
 from models.errors import ImageError, SourceError
 
 Entry = tuple[tuple[str, ...], ImageItem]  # the parts of the path below the source, and the image
@@ -45,7 +45,7 @@ def zip_members(path: Path, tally: Tally) -> Iterator[Entry]:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as exc:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as exc:
         raise SourceError(
             f"{path}: not a zip archive that can be read ({exc}). Copy or download it again."
         ) from exc
@@ -80,7 +80,7 @@ def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
                     break
                 parts = _parts(info.name)
                 if info.isfile() and parts and is_image(parts[-1], tally):
-                    name = f"{path}/{'/'.join(parts)}"
+                    name = printable(f"{path}/{'/'.join(parts)}")
                     yield parts, _seekable(path, name, info) if plain else _passing(archive, name, info)
             except (OSError, EOFError, tarfile.TarError) as exc:
                 yield (), _broken(path, exc)

@@ -71,7 +71,7 @@ def _json(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise SourceError(
                 f"{path}, line {number}: not JSON ({exc}); expected one object or string a line."
             ) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ SUFFIXES = frozenset((
 ))
 # fmt: on
 MAX_BYTES = 512 << 20  # of one encoded image: more than the largest that is decoded has without compression
+
+_UNPAIRED = re.compile("[\ud800-\udfff]")  # how Python writes such bytes, or what JSON smuggles in
 
 Content = bytes | Image.Image | NDArray[np.uint8]  # an encoded image, or one that is decoded already
 
@@ -51,13 +54,13 @@ def is_image(name: str, tally: Tally) -> bool:
 
 
 def printable(path: str) -> str:
-    """A file name without bytes that are no UTF-8, which no stream would take."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    """A file name without bytes that are no UTF-8, and other signs that no stream would take."""
+    return _UNPAIRED.sub("\N{REPLACEMENT CHARACTER}", path)
 
 
 def file_item(path: str, name: str | None = None) -> ImageItem:
     """The image in a file, called by its path or by `name`."""
-    return ImageItem(name or printable(path), partial(read_file, path))
+    return ImageItem(printable(name or path), partial(read_file, path))
 
 
 def failing_item(name: str, error: ImageError) -> ImageItem:
@@ -85,6 +88,8 @@ def read_file(path: str) -> bytes:
         raise ImageError(f"{name}: no such file, or a link to nothing. Check the path.") from exc
     except OSError as exc:
         raise ImageError(f"{name}: cannot be read ({exc.strerror}). Check its permissions.") from exc
+    except ValueError as exc:  # a zero byte, or a sign that the file system cannot write
+        raise ImageError(f"{name!r}: no file can be called so ({exc}). Check the path.") from exc
     if stat.S_ISREG(before.st_mode):
         # The size too: coarse clocks give two writes the same time.
         stands = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)

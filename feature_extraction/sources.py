@@ -48,6 +48,8 @@ def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
     if spec == STDIN:
         yield _standard_input()
         return
+    if not spec:  # an unset variable of a shell, not the folder where it happens to be
+        raise SourceError("a path is empty; expected a file, a folder or a glob. Check how it was written.")
     found = 0
     for item in _expand(spec, tally):
         found += 1
@@ -181,7 +183,7 @@ def _unwrapped(entries: Iterator[Entry], split: str | None) -> Iterator[Entry]:
 def _standard_input() -> ImageItem:
     if sys.stdin is None or sys.stdin.isatty():
         raise SourceError(
-            "-: standard input is a terminal; expected an image. Try: graft classify - < photo.jpg"
+            "-: standard input is closed or a terminal; expected an image. Try: graft classify - < photo.jpg"
         )
     return ImageItem(STDIN, partial(read_stream, sys.stdin.buffer, "standard input"))
 

@@ -42,6 +42,13 @@ def test_members_come_in_the_order_of_the_archive(tmp_path: Path, suffix: str, m
     assert tally.ignored == 1
 
 
+def test_name_in_a_tar_that_is_no_utf8_can_be_printed(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", errors="surrogateescape") as archive:
+        archive.addfile(tarfile.TarInfo("caf\udce9.png"))
+    (name,) = found(tmp_path / "a.tar")
+    assert name.endswith("caf\N{REPLACEMENT CHARACTER}.png")
+
+
 def test_links_and_devices_in_a_tar_are_no_images(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "links.tar", "w") as archive:
         for name, kind in (("link.png", tarfile.SYMTYPE), ("device.png", tarfile.CHRTYPE)):

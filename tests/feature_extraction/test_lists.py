@@ -51,6 +51,29 @@ def test_missing_image_is_a_failure_of_its_own(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("l.txt", b"a\0b.png"),
+        ("l.csv", b"path\na\0b.png"),
+        ("l.jsonl", b'"a\\u0000b.png"'),
+        ("l.jsonl", b'"\\ud800.png"'),
+    ],
+)
+def test_name_that_no_file_can_have_is_a_failure_of_its_own(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    (item,) = images(str(tmp_path / name))
+    item.id.encode("utf-8")
+    with pytest.raises(ImageError, match="no file can be called so|no such file"):
+        item.read()
+
+
+def test_id_that_no_stream_can_write_is_made_printable(folder: Path) -> None:
+    (folder / "l.jsonl").write_bytes(b'{"path": "a.png", "id": "\\ud800"}')
+    (item,) = images(str(folder / "l.jsonl"))
+    assert item.id == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
         ("l.csv", b"label,url\n1,x\n", "its columns are label, url; expected one of path, file"),
@@ -58,6 +81,7 @@ def test_missing_image_is_a_failure_of_its_own(folder: Path) -> None:
         ("l.jsonl", b'{"url": 1}', "line 1: its fields are url; expected one of"),
         ("l.jsonl", b"[1]", r"line 1: \[1\]; expected an object or a string"),
         ("l.jsonl", b"{", "line 1: not JSON"),
+        ("l.jsonl", b"[" * 100_000, "line 1: not JSON"),
         ("l.txt", b"\xff\xfe", "cannot be read as a list"),
         ("l.txt", b"\n", "no images in it"),
     ],

@@ -102,6 +102,12 @@ def test_source_without_images_says_so(tmp_path: Path, spec: str, reason: str) -
         ids(tmp_path / spec)
 
 
+def test_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree(tmp_path, "a.png"))
+    with pytest.raises(SourceError, match="a path is empty"):
+        ids("")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no names that are not Unicode")
 def test_names_that_are_no_utf8_can_be_printed(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
@@ -147,6 +153,18 @@ class TestArchive:
         with pytest.raises(ImageError, match="larger than 512 MiB"):
             item.read()
 
+    @pytest.mark.parametrize("change", [(6, b"\x63\0"), (46, b"\xff\xfe")], ids=["version", "name"])
+    def test_directory_that_cannot_be_understood_is_explained(
+        self, tmp_path: Path, change: tuple[int, bytes]
+    ) -> None:
+        path = archive(tmp_path / "a.zip", "é.png")
+        data = bytearray(path.read_bytes())
+        position = data.index(b"PK\x01\x02") + change[0]
+        data[position : position + 2] = change[1]
+        path.write_bytes(data)
+        with pytest.raises(SourceError, match=r"a\.zip: not a zip archive that can be read"):
+            list(images(str(path)))
+
     def test_damaged_member_harms_only_itself(self, tmp_path: Path) -> None:
         path = archive(tmp_path / "half.zip", "1.png", "2.png")
         data = path.read_bytes().replace(b"1.png1.png", b"1.png?.png")
@@ -183,7 +201,7 @@ class TestStandardInput:
         terminal = io.StringIO()
         terminal.isatty = lambda: True  # type: ignore[method-assign]
         monkeypatch.setattr(sys, "stdin", terminal)
-        with pytest.raises(SourceError, match="standard input is a terminal"):
+        with pytest.raises(SourceError, match="standard input is closed or a terminal"):
             ids("-")
 
 

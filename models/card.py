@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import functools
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ if typing.TYPE_CHECKING:
 
 KEY = "graft.card"  # of the ONNX metadata entry
 FORMAT = 1
+MAX_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,13 @@ class ModelCard:
     reject_threshold: float | None = None
     batch_size: int | None = None  # set where the graph takes only this many images at a time
 
+    def __post_init__(self) -> None:
+        """Refuse what no run could follow."""
+        if self.batch_size is not None and not 1 <= self.batch_size <= MAX_BATCH:
+            raise ValueError(f"batch_size is {self.batch_size}; expected 1 to {MAX_BATCH}")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature is {self.temperature}; expected a finite number above 0")
+
     def to_json(self) -> str:
         """The card as JSON text."""
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, ensure_ascii=False)
@@ -92,7 +102,7 @@ class ModelCard:
         try:
             values = json.loads(text)
             found = values.pop("format")
-        except (ValueError, KeyError, AttributeError, TypeError) as exc:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as exc:
             raise ModelError(
                 f"{where}: its model card cannot be read ({exc!r}). Import the model again."
             ) from exc
@@ -139,10 +149,15 @@ def read_card(metadata: Mapping[str, str], where: str = "the model") -> ModelCar
     return None if text is None else ModelCard.from_json(text, where)
 
 
+@functools.cache  # labels come by the thousand
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _build(kind: Any, value: Any) -> Any:
     """Turn parsed JSON into `kind`: a dataclass, a tuple, an optional or a plain value."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         unknown = sorted(set(value) - set(hints))
         if unknown:
             raise ValueError(f"unknown fields {', '.join(unknown)}")
@@ -156,6 +171,8 @@ def _build(kind: Any, value: Any) -> Any:
         return items
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _build(arguments[0], value)
+    if origin is collections.abc.Mapping:
+        origin, kind = None, dict
     if origin is Literal:
         if value not in arguments:
             raise ValueError(f"expected one of {arguments}, got {value!r}")

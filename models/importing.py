@@ -13,12 +13,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from models.card import Cut, Label, ModelCard, Normalization, read_card, write_card
+from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Normalization, read_card, write_card
 from models.errors import GraftError, InputError, ModelError
 from models.graph import FLOATS, element_type, load, producers, prune, rename, shape_of
 from models.guessing import Guesses, find_logits, guess_labels, guess_scale
 from models.opset import IR_VERSION, OPSET
-from models.preprocessing import Interpolation, Preprocessing
+from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
 from models.runtime import RuntimeConfig, Session, zeros
 from models.store import sha256
 from models.truncation import list_cuts
@@ -68,18 +68,27 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
 
     Raises:
         ModelError: not an ONNX model, none that takes one image, or labels that do not fit its outputs.
-        InputError: options of size and resize that contradict each other.
+        InputError: the file was imported already, or options that contradict each other or the network.
     """
     options = options or ImportOptions()
-    model = _to_our_opset(load(str(path)))
+    loaded = load(str(path))
+    if any(entry.key == KEY for entry in loaded.metadata_props):
+        raise InputError(
+            f"{path}: explains itself already, and every command takes it as it is. To change its labels or "
+            "preprocessing, import the network that it was made from."
+        )
+    model = _to_our_opset(loaded)
     said = Guesses()
     source, layout, size = _image_input(model, path, options, said)
     batch_size = _free_batch(model, source)
+    if batch_size is not None and batch_size > MAX_BATCH:
+        raise ModelError(
+            f"{path}: takes {batch_size:,} images at a time; expected at most {MAX_BATCH}. Export it for fewer."
+        )
     probe = _dry_run(model, source, size, layout, path)
     ending = find_logits(model, probe, options.labels, said)
     classes = 0 if ending is None else int(np.prod(probe[ending.output].shape[1:]))
-    scale = options.scale if options.scale is not None else guess_scale(model, source, size, classes, said)
-    normalization = scale if isinstance(scale, Normalization) else SCALES[scale]
+    normalization = _normalization(model, path, source, size, classes, options, said)
     labels = () if ending is None else options.labels or guess_labels(path, classes, said)
     if ending is not None and len(labels) != classes:
         raise ModelError(f"{path}: {len(labels)} labels were given and the network has {classes} outputs.")
@@ -144,9 +153,38 @@ def _image_input(
             raise ModelError(
                 f"{path}: size {options.size} was asked for and the network takes {tuple(sides)} only."
             )
-        return value.name, layout, (sides[0], sides[1])
+        return value.name, layout, _bounded(path, (sides[0], sides[1]))
     size = options.size or said.take((224, 224), "size 224 x 224, since the file does not say (--size)")
-    return value.name, layout, size
+    return value.name, layout, _bounded(path, size)
+
+
+def _bounded(path: Path, size: tuple[int, int]) -> tuple[int, int]:
+    if max(size) > MAX_SIDE:
+        raise ModelError(
+            f"{path}: images of {size[0]} x {size[1]} pixels; expected at most {MAX_SIDE} a side. "
+            "Export it for smaller ones."
+        )
+    return size
+
+
+def _normalization(
+    model: ModelProto,
+    path: Path,
+    source: str,
+    size: tuple[int, int],
+    classes: int,
+    options: ImportOptions,
+    said: Guesses,
+) -> Normalization:
+    """What is done to the pixels before the network: nothing where it takes bytes."""
+    scale = options.scale
+    if element_type(model.graph.input[0]) == TensorProto.UINT8:
+        if scale not in (None, "0..255"):
+            raise InputError(f"{path}: takes bytes, which are not scaled; leave --scale out.")
+        return SCALES["0..255"]
+    if isinstance(scale, Normalization):
+        return scale
+    return SCALES[scale or guess_scale(model, source, size, classes, said)]
 
 
 def _layout(shape: tuple[int, ...], said: Guesses) -> Layout:
@@ -172,7 +210,7 @@ def _free_batch(model: ModelProto, source: str) -> int | None:
         results = session.run(zeros(session, 2))
     except GraftError:
         return fixed
-    if any(len(result) != 2 for result in results):
+    if any(len(result) != 2 for result in results if _has_rows(result)):
         return fixed
     model.CopyFrom(trial)
     return None
@@ -181,7 +219,7 @@ def _free_batch(model: ModelProto, source: str) -> int | None:
 def _dry_run(
     model: ModelProto, source: str, size: tuple[int, int], layout: str, path: Path
 ) -> dict[str, NDArray[Any]]:
-    """Outputs for one blank image: they tell what the file may not."""
+    """Outputs for one blank image, those without a row an image left out: they tell what the file may not."""
     session = Session(model.SerializeToString(), RuntimeConfig(device="cpu"))
     blank = zeros(session, 1)[source]
     shape = (len(blank), 3, *size) if layout == "nchw" else (len(blank), *size, 3)
@@ -189,7 +227,18 @@ def _dry_run(
         results = session.run({source: np.zeros(shape, blank.dtype)})
     except GraftError as exc:
         raise ModelError(f"{path}: it cannot run on one image of {size}: {exc}") from exc
-    return dict(zip(session.outputs, results, strict=True))
+    found = {n: v for n, v in zip(session.outputs, results, strict=True) if _has_rows(v)}
+    if not found:
+        raise ModelError(
+            f"{path}: its outputs are {', '.join(session.outputs)}, none of them a tensor with a row for each image. "
+            "Is it an image classifier?"
+        )
+    return found
+
+
+def _has_rows(result: Any) -> bool:
+    """Whether an output is a tensor of at least one axis; others are numbers, or lists of tensors."""
+    return isinstance(result, np.ndarray) and result.ndim > 0
 
 
 def _prepend_input(

@@ -120,11 +120,16 @@ class Model:
         """Class probabilities, float32 (N, classes), of decoded images.
 
         Raises:
-            ModelError: the model gives features, not classes.
+            ModelError: the model gives features, not classes, or another number of classes than its card has labels.
             NumericsError: the model answers with NaN or infinity.
         """
         self.require_classifier()
         probabilities = self.run(batch, [PROBABILITIES])[0]
+        if probabilities.shape[1:] != (len(self.card.labels),):
+            raise ModelError(
+                f"{self.card.name}: answers with {list(probabilities.shape)} for {len(batch)} images, and its card has "
+                f"{len(self.card.labels)} labels; expected one probability for each. Import the network again."
+            )
         if not np.isfinite(probabilities).all():
             raise NumericsError(
                 f"{self.card.name}: answers with NaN or infinity; expected probabilities. Its weights are damaged, "

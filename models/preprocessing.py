@@ -25,6 +25,7 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 # The decoders that are let near files of strangers. Pillow has more; some of them start other programs. JPEG opens
 # MPO too: the several pictures in one file that some cameras write.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO")
+MAX_SIDE = 8192  # of what a model takes
 MAX_PIXELS = 178_956_970  # 512 MiB as RGB; a 108-megapixel phone photo passes, a pixel bomb does not
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -56,8 +57,10 @@ class Preprocessing:
     def __post_init__(self) -> None:
         """Refuse settings that cannot be followed."""
         height, width = self.size
-        if height < 1 or width < 1:
-            raise ValueError(f"size is {self.size}; expected (height, width) of at least 1 pixel each")
+        if min(height, width) < 1 or max(height, width) > MAX_SIDE:
+            raise ValueError(
+                f"size is {self.size}; expected (height, width) of at least 1 pixel each, at most {MAX_SIDE}"
+            )
         if self.resize not in ("shorter", "squash"):
             raise ValueError(f"resize is {self.resize!r}; expected 'shorter' or 'squash'")
         if self.interpolation not in _FILTERS:

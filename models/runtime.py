@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from models.devices import Device, choose_device
 from models.errors import DeviceError, FeedError, ModelError
 
 Array = NDArray[Any]
+_CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def _provider_options(device: Device, config: RuntimeConfig) -> dict[str, str]:
 
 
 def _first_line(exc: Exception) -> str:
-    return str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
+    """What onnxruntime says, without the place in its source: a file, a line and a C++ signature."""
+    text = _CPP_PLACE.sub("", str(exc).strip())
+    return text.splitlines()[0][:300] if text else type(exc).__name__
 
 
 def zeros(session: Session, batch: int) -> dict[str, Array]:

@@ -70,6 +70,12 @@ def test_whole_numbers_may_stand_for_real_ones() -> None:
         (changed(normalization={"mean": [0.5], "std": [1, 1, 1]}), "expected 3 values"),
         (changed(batch_size="8"), "expected int, got '8'"),
         (changed(batch_size=True), "expected int, got True"),
+        (changed(batch_size=0), "batch_size is 0; expected 1 to"),
+        (changed(batch_size=10**9), "batch_size is 1000000000; expected 1 to"),
+        (changed(preprocessing={"size": [10**9, 4]}), "at most 8192"),
+        (changed(training=7), "expected dict, got 7"),
+        (changed(temperature=0), "temperature is 0.0; expected a finite number above 0"),
+        ("[" * 100_000, "its model card cannot be read"),
         (changed(temperature=True), "expected float, got True"),
     ],
 )

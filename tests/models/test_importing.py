@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from models.card import Label, Normalization, read_card
-from models.errors import ModelError
+from models.errors import InputError, ModelError
 from models.importing import SCALES, ImportOptions, import_model
 from models.model import Model
 from models.runtime import RuntimeConfig, Session
@@ -130,7 +131,8 @@ def test_other_input_types(tmp_path: Path, pixels: NDArray[np.uint8], kind: int)
     ]
     axes = {"axes": np.int64([1, 2])}
     path = save(tmp_path / "net.onnx", nodes, axes, shape=("N", 32, 32, 3), kind=kind)
-    model, _ = opened(path, ImportOptions(scale="0..1"))
+    model, notes = opened(path, None if kind == TensorProto.UINT8 else ImportOptions(scale="0..1"))
+    assert not any("--scale" in note for note in notes)
     means = pixels.mean((1, 2)) / (1 if kind == TensorProto.UINT8 else 255)
     expected = np.exp(means - means.max(1, keepdims=True))
     np.testing.assert_allclose(
@@ -217,6 +219,45 @@ def test_hostile_files(tmp_path: Path) -> None:
         import_model(good, ImportOptions(size=(64, 64)))
 
 
+def test_scale_of_a_network_that_takes_bytes_is_refused(tmp_path: Path) -> None:
+    nodes = [node("Cast", ["x"], ["out"], to=TensorProto.FLOAT)]
+    path = save(tmp_path / "net.onnx", nodes, {}, kind=TensorProto.UINT8)
+    with pytest.raises(InputError, match="takes bytes, which are not scaled; leave --scale out"):
+        import_model(path, ImportOptions(scale="imagenet"))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 10**9, 10**9), ("N", 3, "H", "W")])
+def test_images_that_no_memory_holds_are_refused(tmp_path: Path, shape: tuple[Any, ...]) -> None:
+    path = save(tmp_path / "net.onnx", [node("Identity", ["x"], ["out"])], {}, shape=shape)
+    options = ImportOptions(size=(10**5, 10**5)) if "H" in shape else None
+    with pytest.raises(ModelError, match="expected at most 8192 a side"):
+        import_model(path, options)
+
+
+def test_batch_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    nodes = [node("Reshape", ["x", "shape"], ["out"])]
+    shape = {"shape": np.int64([10**9, 3072])}
+    path = save(tmp_path / "net.onnx", nodes, shape, shape=(10**9, 3, 32, 32))
+    with pytest.raises(ModelError, match="takes 1,000,000,000 images at a time; expected at most 4096"):
+        import_model(path)
+
+
+def test_outputs_without_a_row_an_image_are_left_out(tmp_path: Path) -> None:
+    extra = [
+        node("ReduceSum", ["x"], ["total"], keepdims=0),
+        node("SequenceConstruct", ["x", "x"], ["list"]),
+    ]
+    path = save(tmp_path / "none.onnx", extra, {}, shape=(1, 3, 32, 32), outputs=("total",))
+    with pytest.raises(ModelError, match="its outputs are total, none of them a tensor with a row"):
+        import_model(path)
+    nodes = [*extra, node("ReduceMean", ["x", "axes"], ["out"], keepdims=0)]
+    weights = {"axes": np.int64([2, 3])}
+    path = save(tmp_path / "net.onnx", nodes, weights, shape=(1, 3, 32, 32), outputs=("total", "out"))
+    model, _ = opened(path)
+    assert model.session.outputs == ["out"]
+    assert model.card.batch_size is None
+
+
 def test_two_inputs(tmp_path: Path) -> None:
     path = residual_net(tmp_path / "net.onnx")
     model = onnx.load(path)
@@ -231,5 +272,7 @@ def test_import_of_an_imported_file_keeps_its_card(tmp_path: Path) -> None:
     onnx.save(proto, tmp_path / "mine.onnx")
     model = Model.open(tmp_path / "mine.onnx", CPU)
     assert (model.card.name, model.notes) == ("mine", ())
+    with pytest.raises(InputError, match="explains itself already"):
+        import_model(tmp_path / "mine.onnx")
     again = Model.open(tmp_path / "mine.onnx", CPU, outputs=["pool"])
     assert again.card == dataclasses.replace(model.card, task="features", labels=(), cuts=again.card.cuts)

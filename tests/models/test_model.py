@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,12 @@ def test_nan_is_an_error(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiny, "run", lambda batch, outputs: [np.array([[0.5, np.inf, 0.5]], np.float32)])
     with pytest.raises(NumericsError, match="tiny: answers with NaN or infinity"):
         tiny.probabilities(np.zeros((1, 16, 16, 3), np.uint8))
+
+
+def test_card_with_other_labels_than_the_network_has_classes_is_an_error(tiny: Model) -> None:
+    card = dataclasses.replace(tiny.card, labels=tiny.card.labels[:2])
+    with pytest.raises(ModelError, match=r"answers with \[1, 3\] for 1 images, and its card has 2 labels"):
+        Model(tiny.session, card).classify([plain("red")])
 
 
 def test_one_model_serves_many_threads(tiny: Model) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper, save
 
 from models.errors import DeviceError, FeedError, ModelError
 from models.runtime import RuntimeConfig, Session, zeros
@@ -61,6 +62,14 @@ def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         Session(tmp_path / "gone.onnx", CPU)
     with pytest.raises(ModelError, match=r"the model: onnxruntime .* cannot load it"):
         Session(b"no model", CPU)
+
+
+def test_reason_is_told_without_the_place_in_the_source_of_onnxruntime(tmp_path: Path) -> None:
+    graph = helper.make_graph([], "g", [], [])
+    path = tmp_path / "future.onnx"
+    save(helper.make_model(graph, ir_version=99), path)
+    with pytest.raises(ModelError, match=r"failed:Unsupported model IR version: 99, max supported"):
+        Session(path, CPU)
 
 
 def test_device_that_onnxruntime_does_not_give_is_an_error(tiny_path: Path) -> None:

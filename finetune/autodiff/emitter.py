@@ -54,9 +54,7 @@ class Emitter:
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
         self.owners: dict[str, str] = {}  # ONNX node -> operation
-        self.effects: list[
-            tuple[Operation, str, Any]
-        ] = []  # (operation, tensor to look at after a run, its dtype)
+        self.effects: list[tuple[Operation, str, Any, int]] = []  # as given to `effect`
         self.frozen: set[Tensor] = set()  # variables that are initializers of the model
         self.memo: dict[Any, Any] = {}
         self._bound: dict[Tensor, dict[Order, str]] = {}
@@ -158,9 +156,9 @@ class Emitter:
         """Name of an initializer of the graph's dtype."""
         return self.constant(value, self.graph.dtype)
 
-    def effect(self, op: Operation, name: str, dtype: Any) -> None:
-        """Have the session show the ONNX tensor `name` to the handler of `op` after each run."""
-        self.effects.append((op, name, dtype))
+    def effect(self, op: Operation, name: str, dtype: Any, rank: int) -> None:
+        """Have the session look at the ONNX tensor `name`, of `dtype` and `rank`, after each run."""
+        self.effects.append((op, name, dtype, rank))
 
     def unique(self, name: str) -> str:
         """`name`, or `name_1`, `name_2`, ... when it is taken."""

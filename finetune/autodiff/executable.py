@@ -28,7 +28,9 @@ class Executable:
 
     def __init__(self, program: Program, store: VariableStore, config: RuntimeConfig) -> None:
         self.program, self.store, self.config = program, store, config
-        self.runtime = Runtime(program.model.SerializeToString(), config).raw
+        # A group of operations that have no effect leaves nothing to run, and onnxruntime takes no empty model.
+        idle = not program.model.graph.output
+        self.runtime: Any = None if idle else Runtime(program.model.SerializeToString(), config).raw
         self._updates = sum(store.bit(variable) for variable in program.updates)
         self._mask = self._updates | sum(store.bit(v) for v in program.reads if v not in program.updates)
         self._bindings: dict[int, onnxruntime.IOBinding] = {}
@@ -41,6 +43,8 @@ class Executable:
         Raises:
             NumericsError: a number that was asserted to be finite is not; the variables keep their values.
         """
+        if self.runtime is None:
+            return [None] * len(self.program.outputs)
         key = self.store.state & self._mask
         binding = self._bindings.get(key) or self._bind(key)
         for name, array in zip(self._feeds, feeds, strict=True):
@@ -51,8 +55,9 @@ class Executable:
             binding.bind_output(effect.output)
         try:
             self.runtime.run_with_iobinding(binding)
-        except onnxruntime.capi.onnxruntime_pybind11_state.Fail as exc:
-            raise FeedError(f"onnxruntime could not run with these feeds: {exc}") from exc
+        except (RuntimeError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as exc:
+            fed = ", ".join(f"{t.name} {a.shape}" for t, a in zip(self.program.feeds, feeds, strict=True))
+            raise FeedError(f"onnxruntime could not run with these feeds: {fed or 'none'} ({exc})") from exc
         values = dict(zip(self._names, binding.get_outputs(), strict=True))
         for effect in self.program.effects:
             self._handle(effect, values[effect.output].numpy())

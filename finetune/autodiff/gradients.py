@@ -105,4 +105,5 @@ def _refuse(x: Tensor, ys: Sequence[Tensor]) -> Tensor:
 
 
 def _differentiable(op: Operation) -> bool:
-    return not isinstance(registry.get(op.type).gradient, registry.NotDifferentiable)
+    blocked = isinstance(registry.get(op.type).gradient, registry.NotDifferentiable)
+    return not blocked and any(t.is_real for t in op.outputs)

@@ -83,6 +83,8 @@ def profile(
 
     with tempfile.TemporaryDirectory() as folder:
         executable = Executable(program, store, replace(config, profile=Path(folder) / "profile"))
+        if executable.runtime is None:
+            return RunMetadata([])
         for _ in range(1 + runs):
             executable.run(feeds)
         events = json.loads(Path(executable.runtime.end_profiling()).read_text())

@@ -12,6 +12,7 @@ from onnx import ModelProto, ValueInfoProto, helper, numpy_helper
 
 from finetune.autodiff.emitter import Emitter, Order
 from finetune.autodiff.graph import Graph, Operation
+from finetune.autodiff.shapes import show
 from finetune.autodiff.tensor import Tensor, Variable
 from models.errors import FeedError, GraphError
 from models.graph import prune
@@ -113,7 +114,7 @@ def compile_program(
     for op in ops:
         if op.type == "placeholder":
             raise FeedError(
-                f"{op.name} {op.output.shape} is not fed, and {_reader(op, ops, fetches)} needs it. "
+                f"{op.name} {show(op.output.shape)} is not fed, and {_reader(op, ops, fetches)} needs it. "
                 "Add it to the feeds of this run."
             )
         if op.type != "variable":
@@ -136,7 +137,8 @@ def compile_program(
     new = {v: outputs.add(f"update/{v.name}", t, orders[v]) for v, t in updates.items()}
     fetched = [outputs.add(f"fetch/{f.name}", f) if isinstance(f, Tensor) else None for f in fetches]
     effects = [
-        Effect(op, outputs.add_name(f"effect/{op.name}", name, dtype)) for op, name, dtype in emit.effects
+        Effect(op, outputs.add_name(f"effect/{op.name}", name, dtype, rank))
+        for op, name, dtype, rank in emit.effects
     ]
     outputs.rename()
     graph_proto = helper.make_graph(emit.nodes, "autodiff", inputs, outputs.infos, emit.initializers)
@@ -183,9 +185,9 @@ class _Outputs:
         count = len(self.emit.nodes)
         name = self.emit.read(tensor, order)
         self._made.update(name for node in self.emit.nodes[count:] for name in node.output)
-        return self.add_name(wanted, name, tensor.dtype)
+        return self.add_name(wanted, name, tensor.dtype, tensor.rank)
 
-    def add_name(self, wanted: str, name: str, dtype: Any) -> str:
+    def add_name(self, wanted: str, name: str, dtype: Any, rank: int) -> str:
         """Make the ONNX tensor `name` an output; returns its new name."""
         wanted = self.emit.unique(wanted)
         if name in self._made and name not in self._renamed:
@@ -193,7 +195,7 @@ class _Outputs:
         else:
             self.emit.nodes.append(helper.make_node("Identity", [name], [wanted], name=wanted))
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        self.infos.append(helper.make_tensor_value_info(wanted, kind, None))
+        self.infos.append(helper.make_tensor_value_info(wanted, kind, [None] * rank))
         return wanted
 
     def rename(self) -> None:

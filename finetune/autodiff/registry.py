@@ -156,6 +156,8 @@ def gradient_refused(op: Operation) -> GradientError:
     """The error for an operation that stands in the way of a gradient."""
     definition = get(op.type)
     reason = (
-        definition.gradient.reason if isinstance(definition.gradient, NotDifferentiable) else "it is cut here"
+        definition.gradient.reason
+        if isinstance(definition.gradient, NotDifferentiable)
+        else "its result is not real"
     )
     return GradientError(f"no gradient flows through {op.name} ({op.type}): {reason}.")

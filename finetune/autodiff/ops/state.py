@@ -82,12 +82,12 @@ def stop_gradient(x: Tensor) -> Tensor:
 def _assert_finite_lower(emit: Emitter, op: Operation, x: str) -> str:
     # x - x is 0 for finite numbers and NaN for all others; the sum is NaN as soon as one of them is.
     total = emit.node("ReduceSum", [emit.node("Sub", [x, x])], keepdims=0)
-    emit.effect(op, emit.node("Equal", [total, emit.real(0)]), BOOL)
+    emit.effect(op, emit.node("Equal", [total, emit.real(0)]), BOOL, 0)
     return x
 
 
 def _print_lower(emit: Emitter, op: Operation, x: str) -> str:
-    emit.effect(op, emit.node("Identity", [x]), op.inputs[0].dtype)
+    emit.effect(op, emit.node("Identity", [x]), op.inputs[0].dtype, op.inputs[0].rank)
     return x
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
-from feature_extraction.worker import Rows, Vectors, Worker, collect
+from feature_extraction.worker import Rows, Vectors, Worker, collect, read_item
 from models.errors import GraftError
 from models.fingerprint import image_digest
 
@@ -186,7 +186,7 @@ class _Run:
 
     def _fill(self, slot: _Slot) -> None:
         with self._timings.stage("read"):
-            content = self._worker.read(slot.item)
+            content = read_item(slot.item)
         if self._cache is not None:
             with self._timings.stage("cache"):
                 slot.digest = image_digest(content)

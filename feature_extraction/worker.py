@@ -43,7 +43,7 @@ class Worker:
         waiting: list[int] = []
         for item in items:
             try:
-                pixels.append(self.decode(item, self.read(item)))
+                pixels.append(self.decode(item, read_item(item)))
                 waiting.append(len(named))
                 named.append((item.id, ()))
             except GraftError as exc:
@@ -60,21 +60,6 @@ class Worker:
         height, width = self._preprocessing.size
         arrays = self.features.model.run(np.zeros((1, height, width, 3), np.uint8), self.cuts)
         return {cut: array[:0] for cut, array in zip(self.cuts, arrays, strict=True)}
-
-    def read(self, item: ImageItem) -> Content:
-        """The content of an item.
-
-        Raises:
-            ImageError: it cannot be read, whatever its source raises.
-        """
-        try:
-            return item.read()
-        except GraftError:
-            raise
-        except Exception as exc:  # sources may be anybody's
-            raise ImageError(
-                f"{item.id}: cannot be read ({exc or type(exc).__name__}). Check the source."
-            ) from exc
 
     def decode(self, item: ImageItem, content: Content) -> NDArray[np.uint8]:
         """The pixels that the model takes, uint8 (H, W, 3).
@@ -98,6 +83,22 @@ class Worker:
             tuple(array[i] for array in arrays) if good[i] else _not_finite(name)
             for i, name in enumerate(names)
         ]
+
+
+def read_item(item: ImageItem) -> Content:
+    """The content of an item.
+
+    Raises:
+        ImageError: it cannot be read, whatever its source raises.
+    """
+    try:
+        return item.read()
+    except GraftError:
+        raise
+    except Exception as exc:  # sources may be anybody's
+        raise ImageError(
+            f"{item.id}: cannot be read ({exc or type(exc).__name__}). Check the source."
+        ) from exc
 
 
 def collect(cuts: Iterable[str], named: Iterable[tuple[str, Rows | GraftError]]) -> Vectors:

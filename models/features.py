@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from models.card import read_card
 from models.errors import CutError, ModelError
@@ -99,16 +99,25 @@ def default_cuts(model: ModelProto) -> tuple[str, ...]:
         return (_POOL,)
     if LOGITS not in made:
         return tuple(value.name for value in model.graph.output if value.name != PROBABILITIES)
-    name = LOGITS
-    while name in made:
-        node = made[name]
-        name = node.input[0] if node.input else ""
-        if node.op_type in ("Gemm", "MatMul", "Conv") and name in made:
-            return (name,)
+    last = classifier(model)
+    if last is not None and last.input[0] in made:
+        return (last.input[0],)
     raise CutError(
         "the network has no cut point `pool`, and no layer that makes its logits was found. "
         "Name a cut with --cut; `graft models cuts` lists them."
     )
+
+
+def classifier(model: ModelProto) -> NodeProto | None:
+    """The node that makes the logits out of features: the last matrix product or convolution before them."""
+    made = producers(model.graph)
+    name = LOGITS
+    while name in made:
+        node = made[name]
+        if node.op_type in ("Gemm", "MatMul", "Conv"):
+            return node
+        name = node.input[0] if node.input else ""
+    return None
 
 
 def feature_graph(model: ModelProto, cuts: tuple[str, ...], options: FeatureOptions) -> ModelProto:

@@ -12,6 +12,7 @@ COMMANDS = {
     "cuts": ("service.cli.models_cuts", "List the places where a model can be cut."),
     "pull": ("service.cli.models_pull", "Download a model and build its ONNX file."),
     "import": ("service.cli.models_import", "Make any ONNX network explain itself."),
+    "quantize": ("service.cli.models_quantize", "Make an int8 version, and compare it."),
 }
 
 

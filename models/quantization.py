@@ -1,0 +1,170 @@
+"""Eight-bit networks: convolutions and what lies between them on integers, the ends in float32.
+
+Static, from calibration images: activations unsigned with one scale a tensor, weights signed with one a channel, as
+QuantizeLinear and DequantizeLinear around each operation (QDQ). The normalisation of pixels, the pooling to the
+feature vector and the classifier stay in float32: they cost next to nothing, and rounding them costs accuracy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from models.card import read_card, write_card
+from models.errors import ModelError
+from models.features import classifier
+from models.graph import producers, prune
+
+OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
+SUFFIX = ".int8"
+_PREPARED = (
+    "onnx.infer"  # metadata by which onnxruntime knows that a model was prepared; it complains of others
+)
+
+
+def quantize(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> ModelProto:
+    """An int8 version of a model, calibrated on decoded images, uint8 (H, W, 3), one after the other.
+
+    The card goes along, under another name and without accuracies that were measured on the original.
+
+    Raises:
+        ModelError: a network without convolutions or matrix products, no images, or one that onnxruntime refuses.
+    """
+    prepared = prepare(model)
+    if not any(node.op_type in ("Conv", "Gemm", "MatMul") for node in prepared.graph.node):
+        raise ModelError(
+            "the network has neither convolutions nor matrix products; there is nothing to quantize."
+        )
+    stream = iter(images)
+    first = next(stream, None)
+    if first is None:
+        raise ModelError("no calibration image could be read; expected some dozens. Check the folder.")
+    last = classifier(prepared)
+    quantized = _quantize(prepared, _Feed(first, stream), [last.name] if last is not None else [])
+    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    if card is not None:
+        write_card(quantized, dataclasses.replace(card, name=card.name + SUFFIX, accuracy=()))
+    return quantized
+
+
+def prepare(model: ModelProto) -> ModelProto:
+    """A copy whose weights are plain float32, with batch norm inside the convolutions and a name for each node."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    _widen(copy)
+    _fold_batch_norm(copy)
+    for number, node in enumerate(copy.graph.node):
+        node.name = node.name or f"{node.op_type}_{number}"
+    prune(copy.graph, [value.name for value in copy.graph.output])
+    return copy
+
+
+def _quantize(model: ModelProto, feed: _Feed, excluded: list[str]) -> ModelProto:
+    from onnxruntime.quantization import (  # 0.3 s, and only needed here
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            image = next(feed, None)
+            return None if image is None else {model.graph.input[0].name: image[None]}  # (1, H, W, 3)
+
+    model.metadata_props.add(key=_PREPARED, value="onnxruntime.quant")
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "int8.onnx"
+        try:
+            quantize_static(
+                model,
+                target,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(OPERATORS),
+                nodes_to_exclude=excluded,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod.MinMax,
+            )
+            quantized = onnx.load(target)
+        except Exception as exc:  # it raises whatever its parts raise
+            raise ModelError(
+                f"onnxruntime cannot quantize the network ({str(exc).strip()[:300]}). Use it in float32."
+            ) from exc
+    quantized.ir_version = model.ir_version
+    for position in reversed(range(len(quantized.metadata_props))):
+        if quantized.metadata_props[position].key == _PREPARED:
+            del quantized.metadata_props[position]
+    return quantized
+
+
+class _Feed(Iterator[NDArray[np.uint8]]):
+    """The calibration images, of which one has been taken to see whether there is any."""
+
+    def __init__(self, first: NDArray[np.uint8], rest: Iterator[NDArray[np.uint8]]) -> None:
+        self._first: NDArray[np.uint8] | None = first
+        self._rest = rest
+
+    def __next__(self) -> NDArray[np.uint8]:
+        first, self._first = self._first, None
+        return next(self._rest) if first is None else first
+
+
+def _widen(model: ModelProto) -> None:
+    """Replace half-precision weights behind a Cast by float32 ones."""
+    weights = {value.name: value for value in model.graph.initializer}
+    kept: list[NodeProto] = []
+    for node in model.graph.node:
+        weight = weights.get(node.input[0]) if node.op_type == "Cast" else None
+        if weight is not None and node.attribute[0].i == TensorProto.FLOAT:
+            values = numpy_helper.to_array(weight).astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _fold_batch_norm(model: ModelProto) -> None:
+    """Put batch norm that follows a convolution into its weights: w * s and shift + (b - mean) * s."""
+    graph = model.graph
+    weights = {value.name: value for value in graph.initializer}
+    made = producers(graph)
+    readers: dict[str, int] = {}
+    for name in [name for node in graph.node for name in node.input] + [value.name for value in graph.output]:
+        readers[name] = readers.get(name, 0) + 1
+    folded = []
+    for norm in graph.node:
+        conv = made.get(norm.input[0]) if norm.op_type == "BatchNormalization" else None
+        if conv is None or conv.op_type != "Conv" or readers[norm.input[0]] > 1:
+            continue
+        if not all(name in weights for name in (*conv.input[1:], *norm.input[1:])):
+            continue
+        scale, shift, mean, variance = (numpy_helper.to_array(weights[name]) for name in norm.input[1:])
+        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+        factor = scale / np.sqrt(variance.astype(np.float64) + epsilon)
+        kernel = numpy_helper.to_array(weights[conv.input[1]])  # (F, C, ...)
+        bias = numpy_helper.to_array(weights[conv.input[2]]) if len(conv.input) > 2 else 0.0
+        new = {
+            f"{norm.output[0]}/kernel": kernel * factor.reshape(-1, *[1] * (kernel.ndim - 1)),
+            f"{norm.output[0]}/bias": shift + (bias - mean) * factor,
+        }
+        graph.initializer.extend(
+            numpy_helper.from_array(v.astype(np.float32), name) for name, v in new.items()
+        )
+        del conv.input[1:]
+        conv.input.extend(new)
+        conv.output[0] = norm.output[0]
+        folded.append(norm)
+    for norm in folded:
+        graph.node.remove(norm)

@@ -1,0 +1,158 @@
+"""`graft models quantize`: a smaller and faster version of a model, in eight bits."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_extraction.reading import ImageItem
+from feature_extraction.sources import images
+from feature_extraction.worker import read_item
+from models.comparison import Comparison, compare
+from models.errors import GraftError, ModelError
+from models.features import default_cuts
+from models.importing import as_graft_model
+from models.model import LOGITS, Model
+from models.quantization import SUFFIX, quantize
+from models.runtime import RuntimeConfig
+from models.store import write_atomically
+from models.zoo import locate
+from service.cli.options import device_options
+from service.cli.progress import download_progress
+from service.cli.text import clean, columns, percent, size
+
+_HELD_OUT = 200  # images on which both versions are compared, at most
+_SEED = 0
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--calibrate",
+    required=True,
+    metavar="SOURCE",
+    help="Images such as the model will see: a folder, zip, ...",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: NAME.int8.onnx]",
+)
+@click.option(
+    "--images",
+    "count",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    help="Images to calibrate with.",
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=0.9, show_default=True,
+    help="Agreement (or cosine, of a features model) below which nothing is written.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Write it all the same.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+@device_options
+def command(
+    model: str,
+    calibrate: str,
+    output: Path | None,
+    count: int,
+    threshold: float,
+    force: bool,
+    as_json: bool,
+    device: str,
+    threads: int | None,
+) -> None:
+    """Make an int8 version of a model, and compare both on images that it was not calibrated with.
+
+    Weights and activations become integers of eight bits; the ends of the network stay in float32. How much faster
+    that is depends on the processor: measure it here.
+    """
+    with download_progress() as progress:
+        path = locate(model, progress=progress)
+    proto, notes = as_graft_model(path)
+    for note in notes:
+        click.secho(f"{model}: {note}", err=True, fg="yellow")
+    config = RuntimeConfig(device, threads)
+    made = {name for node in proto.graph.node for name in node.output}
+    outputs = list(dict.fromkeys([*default_cuts(proto), *({LOGITS} & made)]))
+    before = Model.open(path, config, outputs=outputs)
+    chosen = _choose(calibrate, count + _HELD_OUT)
+    split = min(count, (len(chosen) + 1) // 2)
+    quantized = quantize(proto, _decoded(before, chosen[:split])).SerializeToString()
+    target = output or Path(f"{before.card.name}{SUFFIX}.onnx")
+    trial = target.with_name(f".{target.name}.trial")
+    write_atomically(trial, quantized)
+    try:
+        after = Model.open(trial, config, outputs=outputs)
+        result = compare(before, after, _decoded(before, chosen[split:] or chosen))
+    finally:
+        trial.unlink()
+    sizes = path.stat().st_size, len(quantized)
+    if as_json:
+        click.echo(json.dumps(_as_json(result, sizes, model, target), indent=2))
+    else:
+        click.echo(_text(result, sizes))
+    reached = result.cosine if result.agreement is None else result.agreement
+    if reached < threshold and not force:
+        kind = "cosine" if result.agreement is None else "agreement"
+        raise ModelError(
+            f"{model}: the int8 version reaches {reached:.3f} in {kind}; expected {threshold} at least. Nothing was "
+            "written. Calibrate with more images, or more like those that it will see; or write it with --force."
+        )
+    write_atomically(target, quantized)
+    click.echo(f"{target}: {size(sizes[1])}", err=as_json)
+
+
+def _choose(source: str, most: int) -> list[ImageItem]:
+    """Some images of all parts of the source, the same every time."""
+    items = list(images(source))
+    return random.Random(_SEED).sample(items, min(most, len(items)))
+
+
+def _decoded(model: Model, items: Sequence[ImageItem]) -> Iterator[NDArray[np.uint8]]:
+    for item in items:
+        try:
+            yield model.decode(read_item(item), name=item.id)
+        except GraftError as exc:
+            click.secho(f"Error: {clean(str(exc))}", err=True, fg="red")
+
+
+def _text(result: Comparison, sizes: tuple[int, int]) -> str:
+    rows = [("", "float32", "int8", "")]
+    rows.append(("  size", size(sizes[0]), size(sizes[1]), f"{sizes[0] / sizes[1]:.1f} times smaller"))
+    faster = result.speed_after / result.speed_before
+    rows.append(
+        (
+            "  images/s",
+            f"{result.speed_before:,.1f}",
+            f"{result.speed_after:,.1f}",
+            f"{faster:.2f} times as fast",
+        )
+    )
+    told = f"mean {result.cosine:.4f}, least {result.cosine_min:.4f}"
+    rows.append(("  cosine", "", "", f"{told}, on {result.images} images that it was not calibrated with"))
+    if result.agreement is not None:
+        rows.append(("  agreement", "", "", f"{percent(result.agreement)} have the same best class"))
+    return columns(rows, right=(1, 2))
+
+
+def _as_json(result: Comparison, sizes: tuple[int, int], model: str, target: Path) -> dict[str, Any]:
+    values = dataclasses.asdict(result)
+    return {
+        "model": model,
+        "output": str(target),
+        "bytes_before": sizes[0],
+        "bytes_after": sizes[1],
+        **values,
+    }

@@ -11,6 +11,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import ssl
 import tempfile
 import urllib.error
 import urllib.request
@@ -26,6 +27,12 @@ Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, b
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
+_NETWORK = (
+    urllib.error.URLError,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)  # among all that is an OSError
 
 
 def cache_folder() -> Path:
@@ -147,16 +154,22 @@ def _explain(exc: OSError, what: str, target: Path) -> StoreError:
     """Translate what the network or the disk said."""
     if isinstance(exc, urllib.error.HTTPError):
         return StoreError(f"{what}: the server answered {exc.code} {exc.reason}. Try again later.")
+    if isinstance(exc, _NETWORK):
+        return _offline(exc, what)
     if exc.errno == errno.ENOSPC:
         free = shutil.disk_usage(target.parent).free
         return StoreError(
-            f"{what}: the disk is full ({free / 1e6:.0f} MB free in {target.parent}). What has come is kept; free "
-            "some space, or set GRAFT_CACHE to a folder on another disk, and run the command again."
+            f"{what}: the disk is full ({free / 1e6:.0f} MB free in {target.parent}). Free some space, or choose a "
+            "folder on another disk (GRAFT_CACHE for downloads, which go on where they stopped), and run the command "
+            "again."
         )
-    if exc.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return StoreError(
-            f"{what}: cannot write {target} ({exc.strerror}). Set GRAFT_CACHE to a folder of yours."
-        )
+    return StoreError(
+        f"{what}: cannot write {target} ({exc.strerror or exc}). Choose a folder of yours; for downloads and built "
+        "models set GRAFT_CACHE."
+    )
+
+
+def _offline(exc: OSError, what: str) -> OfflineError:
     return OfflineError(
         f"{what}: cannot be reached ({getattr(exc, 'reason', exc)}). Check the network and run the command again: "
         "it goes on where it stopped. Offline, use the built-in model or a file: --model path/to/model.onnx."

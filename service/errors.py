@@ -26,6 +26,7 @@ STATUS: dict[type[GraftError], int] = {
     errors.StoreError: 502,
     errors.ChecksumError: 502,
     errors.OfflineError: 502,
+    errors.OutputError: 500,
     errors.DeviceError: 500,
     errors.GraphError: 400,
     errors.ShapeError: 400,

@@ -16,7 +16,7 @@ def check_known(given: Mapping[str, str], *known: str) -> None:
     """
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise InputError(f"parameter {unknown[0]!r} is not known; expected {', '.join(known)}.")
+        raise InputError(f"parameter {unknown[0]!r} is not known; expected {', '.join(known) or 'none'}.")
 
 
 def whole_number(given: Mapping[str, str], name: str, default: int, low: int = 1) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import signal
 import socket
 import time
@@ -19,6 +20,8 @@ from waitress.task import ErrorTask
 from models.errors import InputError
 
 _SPARE = 1 << 20  # waitress refuses a little later than the application, whose refusal is JSON
+_CONNECTIONS = 500  # open at once; whoever holds one without a word loses it after _IDLE_S
+_IDLE_S = 30  # seconds
 _GRACE_S = 20.0  # that requests have to finish after a request to stop
 
 
@@ -60,6 +63,9 @@ class Server:
             sockets=[self._listener],
             threads=threads,
             ident="graft",
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_IDLE_S,
+            asyncore_use_poll=hasattr(select, "poll"),
             max_request_body_size=app.config["MAX_CONTENT_LENGTH"] + _SPARE,
         )
         self._waitress.channel_class = _Channel

@@ -64,7 +64,8 @@ def uploads(request: Request, config: ServiceConfig) -> list[Upload]:
         )
     if len(found) > config.max_images:
         raise InputError(
-            f"the request holds {len(found)} images; at most {config.max_images} go together. Send several."
+            f"the request holds {len(found)} images; at most {config.max_images} go together. "
+            "Send several requests."
         )
     return found
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import click
 
-from models.runtime import RuntimeConfig
 from service.app import create_app
 from service.cli.options import device_options
 from service.config import ServiceConfig
@@ -47,7 +47,7 @@ def command(
     """
     config = ServiceConfig(
         models=models or ("builtin",),
-        runtime=RuntimeConfig(device, threads, warm_up=True),
+        runtime=dataclasses.replace(ServiceConfig().runtime, device=device, threads=threads),
         max_request_bytes=max_request_mb << 20,
     )
     registry = Registry(config)

@@ -81,6 +81,11 @@ def test_service_answers_refuses_and_stops_without_losing_a_request(service: sub
     assert b" 400 Bad Request" in answer
     assert b'{"error": {"type": "BadRequest"' in answer
 
+    with contextlib.ExitStack() as silent:  # more than waitress allows by itself
+        for _ in range(120):
+            silent.enter_context(socket.create_connection(place))
+        assert ask(place, "GET", "/livez")[0] == 200
+
     with contextlib.closing(http.client.HTTPConnection(*place, timeout=30)) as slow:
         slow.request(
             "POST", "/v1/classify?top_k=1", png_bomb(12_000), PHOTO

@@ -28,8 +28,8 @@ class Guesses:
     _notes: list[str] = field(default_factory=list)
 
     def take(self, value: T, sentence: str) -> T:
-        """Note a guess and return its value."""
-        self._notes.append(f"guessed: {sentence}")
+        """Note a guess and return its value; names in it come from the file and may hold anything."""
+        self._notes.append("guessed: " + "".join(sign if sign.isprintable() else "?" for sign in sentence))
         return value
 
     @property

@@ -6,6 +6,7 @@ done. Nothing heavy is imported here: each command has its module, imported when
 
 from __future__ import annotations
 
+import errno
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 
 from models.errors import GraftError
 from service.cli.lazy import LazyGroup
+from service.cli.text import clean
 
 COMMANDS = {
     "classify": ("service.cli.classify", "Say what is on images."),
@@ -38,7 +40,16 @@ class _Main(LazyGroup):
         except GraftError as exc:
             if debug:
                 raise
-            click.secho(f"Error: {exc}", err=True, fg="red")
+            click.secho(f"Error: {clean(str(exc))}", err=True, fg="red")
+            ctx.exit(2)
+        except OSError as exc:
+            if debug or exc.errno != errno.ENOSPC:
+                raise
+            click.secho(
+                "Error: the answers cannot be written, the disk is full. Free some space and run again.",
+                err=True,
+                fg="red",
+            )
             ctx.exit(2)
         except KeyboardInterrupt:
             ctx.exit(130)

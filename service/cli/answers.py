@@ -13,7 +13,7 @@ import click
 from models.card import ModelCard
 from models.errors import GraftError
 from models.model import Prediction
-from service.cli.text import bar, clean, fit, percent, terminal_width, width_of
+from service.cli.text import bar, clean, encodable, fit, percent, terminal_width, width_of
 from service.encoding import predictions_json
 
 
@@ -73,7 +73,8 @@ class Csv:
     def answer(self, image: str, predictions: Sequence[Prediction]) -> None:
         """Print what is on an image."""
         for rank, row in enumerate(predictions_json(predictions), 1):
-            self._writer.writerow((image, rank, row["id"], row["label"], row["probability"]))
+            texts = (encodable(text) for text in (row["id"], row["label"]))
+            self._writer.writerow((encodable(image), rank, *texts, row["probability"]))
 
     def failure(self, image: str, error: GraftError) -> None:
         """Nothing: standard error has it."""

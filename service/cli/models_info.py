@@ -61,7 +61,7 @@ def _of_card(card: ModelCard) -> Iterator[tuple[str, str]]:
         f"mean {_numbers(card.normalization.mean)}, deviation {_numbers(card.normalization.std)}",
     )
     if card.cuts:
-        yield "cut points", ", ".join(cut.name for cut in card.cuts)
+        yield "cut points", clean(", ".join(cut.name for cut in card.cuts))
     yield from (("accuracy", _accuracy(figure)) for figure in card.accuracy)
     if card.temperature is not None:
         yield "calibrated", f"temperature {card.temperature:.3g}"

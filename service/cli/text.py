@@ -10,7 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# C0, C1, and what ends lines or turns the direction of writing: a name could pretend to be another.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def bar(share: float, width: int) -> str:
@@ -29,9 +30,13 @@ def percent(share: float, digits: int = 1) -> str:
 
 def clean(text: str) -> str:
     """A name without control characters, which a terminal would obey, and without what the stream cannot write."""
-    shown = _CONTROL.sub("?", text)
+    return encodable(_CONTROL.sub("?", text))
+
+
+def encodable(text: str) -> str:
+    """A text with `?` for what standard output cannot write."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return shown.encode(encoding, "replace").decode(encoding)
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def width_of(text: str) -> int:

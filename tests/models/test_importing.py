@@ -166,6 +166,16 @@ def test_guesses_are_said_and_options_silence_them(tmp_path: Path) -> None:
     assert model.card.preprocessing.resize == "squash"
 
 
+def test_guesses_that_quote_a_hostile_name_can_be_printed(tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.node.append(node("Identity", ["x"], ["\x1b[31m"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("\x1b[31m", TensorProto.FLOAT, None))
+    onnx.save(model, path)
+    _, notes = import_model(path)
+    assert "guessed: output out of out, ?[31m holds the classes" in notes
+
+
 def test_labels_file_beside_the_network(tmp_path: Path) -> None:
     (tmp_path / "net_labels.txt").write_text("a\nb\nb\nd\ne\n", encoding="utf-8")
     (tmp_path / "other_labels.txt").write_text("1\n2\n3\n4\n5\n", encoding="utf-8")

@@ -99,6 +99,35 @@ def test_error_is_one_message_and_code_2(graft: Run, tmp_path: Path) -> None:
     )
 
 
+def test_error_that_quotes_a_hostile_name_does_not_reach_the_terminal(graft: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "a\N{RIGHT-TO-LEFT OVERRIDE}\x1b[31m.onnx"
+    broken.write_text("no model")
+    result = graft("models", "info", broken)
+    assert result.exit_code == 2
+    assert "a??[31m.onnx: not a valid ONNX model" in result.stderr
+
+
+def test_csv_has_marks_for_what_the_stream_cannot_write(tiny_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(plain("red"))
+    (tmp_path / "l.jsonl").write_text('{"path": "a.png", "id": "\\ud800é"}', encoding="utf-8")
+    arguments = ["classify", "--csv", "-k", "1", "-m", str(tiny_path), str(tmp_path / "l.jsonl")]
+    done = process("-m", "service.cli", *arguments, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.stdout.splitlines()[1].startswith("??,1,")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [("classify", "--csv"), ("classify",)])
+def test_full_disk_is_one_message(tiny_path: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "a.png").write_bytes(plain("red"))
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-u", "-m", "service.cli", *arguments, "-m", tiny_path, tmp_path / "a.png"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the disk is full" in done.stderr
+
+
 def test_debug_shows_the_traceback(graft: Run, tmp_path: Path) -> None:
     broken = tmp_path / "text.onnx"
     broken.write_text("no model")

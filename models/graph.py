@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -77,8 +78,30 @@ def element_type(value: ValueInfoProto) -> int:
 
 def infer(model: ModelProto) -> dict[str, ValueInfoProto]:
     """Name -> type and shape of every tensor whose shape can be inferred."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+    inferred = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
     return {v.name: v for v in (*inferred.input, *inferred.value_info, *inferred.output)}
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    """The same graph with weights that have shapes only: inference reads no values but those of sizes and axes."""
+    graph = model.graph
+    weights = [
+        TensorProto(name=value.name, dims=value.dims, data_type=value.data_type)
+        if math.prod(value.dims) > 1024
+        else value
+        for value in graph.initializer
+    ]
+    bare = GraphProto(
+        name=graph.name,
+        node=graph.node,
+        initializer=weights,
+        input=graph.input,
+        output=graph.output,
+        value_info=graph.value_info,
+    )
+    return ModelProto(
+        ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=bare
+    )
 
 
 def load(path: str) -> ModelProto:

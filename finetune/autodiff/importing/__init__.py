@@ -53,7 +53,10 @@ class Imported:
             raise GraphError(
                 f"{', '.join(self.outputs)}: no logits there; expected (N, classes), got {last!r}."
             )
-        return last.op.inputs[0] if last.op.type in ("softmax", "log_softmax") else last
+        end = last  # conversion of old opsets puts softmax between reshapes
+        while end.op.type in ("identity", "reshape") and end.op.inputs[0].shape == last.shape:
+            end = end.op.inputs[0]
+        return end.op.inputs[0] if end.op.type in ("softmax", "log_softmax") else last
 
 
 def import_onnx(
@@ -135,21 +138,23 @@ class _Importer:
 
     def _build(self, proto: NodeProto) -> None:
         rule = RULES[proto.op_type]
-        node = self.source.node(proto)
+        node = Node.of(proto, self.source.batch)
         try:
             with self.graph.name_scope(_scoped(node.name)):
-                inputs = [self._input(name, i in rule.static, node) for i, name in enumerate(proto.input)]
+                inputs = [self._input(name, i in rule.static) for i, name in enumerate(proto.input)]
                 result = rule.build(node, *inputs)
         except GraphError as exc:
             raise type(exc)(f"importing {node}: {exc}") from exc
         results = [result] if isinstance(result, Tensor) else result
         self.tensors.update(zip(proto.output, results, strict=False))  # further outputs are for training
 
-    def _input(self, name: str, static: bool, node: Node) -> Tensor | Array | None:
+    def _input(self, name: str, static: bool) -> Tensor | Array | None:
         if not name:
             return None
         if static:
-            return self.source.constants.get(name)
+            if name not in self.source.constants:
+                raise GraphError(f"{name!r} is known only when the network runs; export it with fixed sizes.")
+            return self.source.constants[name]
         if name not in self.tensors:
             self.tensors[name] = self.graph.constant(self.source.constants[name])
         return self.tensors[name]

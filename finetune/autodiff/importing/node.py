@@ -8,7 +8,6 @@ from typing import Any
 
 from onnx import NodeProto, helper
 
-from finetune.autodiff.shapes import Shape
 from finetune.autodiff.tensor import Tensor
 
 
@@ -16,27 +15,22 @@ from finetune.autodiff.tensor import Tensor
 class Node:
     """An ONNX node without its inputs.
 
-    `shape`: of its first output as far as the file tells, None where the rank is unknown. `keeps_batch`: whether
-    the first of these sizes is known to be the batch. `batch`: the size to which the file fixes the batch, None
-    where it is free; in the graph it always is.
+    `batch`: the size to which the file fixes the batch, None where it is free; in the graph it always is.
     """
 
     op_type: str
     name: str
     outputs: int
     attributes: Mapping[str, Any]
-    shape: Shape | None
-    keeps_batch: bool
-    batch: int | None
+    batch: int | None = None
 
     @classmethod
-    def of(cls, proto: NodeProto, shape: Shape | None, keeps_batch: bool, batch: int | None) -> Node:
+    def of(cls, proto: NodeProto, batch: int | None = None) -> Node:
         """Read `proto`; strings among its attributes are decoded."""
         attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
         texts = {key: value.decode() for key, value in attributes.items() if isinstance(value, bytes)}
         name = proto.name or next(iter(proto.output), proto.op_type)
-        values = {**attributes, **texts}
-        return cls(proto.op_type, name, len(proto.output), values, shape, keeps_batch, batch)
+        return cls(proto.op_type, name, len(proto.output), {**attributes, **texts}, batch)
 
     def get(self, attribute: str, default: Any = None) -> Any:
         """The value of an attribute, or `default`."""

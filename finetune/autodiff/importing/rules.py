@@ -97,33 +97,18 @@ def _flatten(node: Node, x: Tensor) -> Tensor:
     return reshape(x, [-1 if size is None else size for size in sides])
 
 
-def _reshape(node: Node, x: Tensor, wanted: Ints | None) -> Tensor:
+def _reshape(node: Node, x: Tensor, wanted: Ints) -> Tensor:
     """The batch stays free, also where the file fixes it."""
-    sizes = _wanted_sizes(node, x, wanted)
-    open_batch = bool(x.rank) and x.shape[0] is None
-    if open_batch and sizes and sizes[0] in (None, node.batch):
+    sizes = wanted.tolist()
+    if not node.get("allowzero", 0):
+        sizes = [size or x.shape[i] for i, size in enumerate(sizes)]
+    if x.rank and x.shape[0] is None and sizes and sizes[0] in (None, node.batch):
         inner = count(x.shape[1:])
         if -1 in sizes[1:] and inner is not None:  # the batch takes the only -1 that a shape may have
             others = math.prod(size for size in sizes[1:] if size not in (None, -1))
             sizes = [inner // others if size == -1 else size for size in sizes]
         sizes = [-1, *sizes[1:]]
     return reshape(x, known(str(node), sizes))
-
-
-def _wanted_sizes(node: Node, x: Tensor, wanted: Ints | None) -> list[int | None]:
-    """The new shape: None for the batch, -1 for what follows from the rest.
-
-    Where the file computes it as the network runs, shape inference may know it all the same.
-    """
-    if wanted is not None:
-        sizes = wanted.tolist()
-        return sizes if node.get("allowzero", 0) else [size or x.shape[i] for i, size in enumerate(sizes)]
-    if node.shape is None or node.shape.count(None) > 1 + node.keeps_batch:
-        raise GraphError(
-            f"{node}: its new shape is known only when the network runs; export it with fixed sizes."
-        )
-    rest = [-1 if size is None else size for size in node.shape]
-    return [None, *rest[1:]] if node.keeps_batch else list(rest)
 
 
 def _axes(x: Tensor, axes: Ints | None) -> tuple[int, ...] | None:

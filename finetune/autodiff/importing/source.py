@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper, shape_inference, version_converter
+from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper, version_converter
 
 from finetune.autodiff.folding import fold_constants
-from finetune.autodiff.importing.node import Node, Rule
+from finetune.autodiff.importing.node import Rule
 from finetune.autodiff.importing.rules import RULES
+from finetune.autodiff.importing.sizes import settle_sizes
 from finetune.autodiff.shapes import Shape
 from models.errors import CutError, GraphError, ModelError
-from models.graph import load, producers, prune, reads, shape_of, weight_names
+from models.graph import infer, load, producers, prune, reads, shape_of, weight_names
 from models.opset import OPSET
 from models.truncation import list_cuts
 
@@ -27,9 +28,9 @@ Array = NDArray[Any]
 class Source:
     """What is to be imported: nodes in an order in which they can run, and what they read.
 
-    `batch`: the size to which the file fixes the batch, its name where it is free. `infos`: types and shapes of
-    the tensors of the whole network, as far as they can be inferred. `behind_layers`: tensors behind the first
-    layer with weights; what stands before it is preprocessing.
+    `batch`: the size to which the file fixes the batch, None where it is free. `infos`: types and shapes of the
+    tensors of the whole network, as far as they can be inferred. `behind_layers`: tensors behind the first layer
+    with weights; what stands before it is preprocessing.
     """
 
     nodes: Sequence[NodeProto]
@@ -37,7 +38,7 @@ class Source:
     infos: dict[str, ValueInfoProto]
     cut: str
     outputs: Sequence[str]
-    batch: int | str
+    batch: int | None
     behind_layers: frozenset[str]
 
     def shape(self, name: str) -> Shape | None:
@@ -46,15 +47,6 @@ class Source:
         if info is None or not info.type.tensor_type.HasField("shape"):
             return None
         return tuple(None if size < 0 else size for size in shape_of(info))
-
-    def node(self, proto: NodeProto) -> Node:
-        """What a rule may know of a node."""
-        name = proto.output[0]
-        first = _first_size(self.infos[name]) if self.shape(name) else ""
-        keeps_batch = first != "" and first == self.batch
-        return Node.of(
-            proto, self.shape(name), keeps_batch, None if isinstance(self.batch, str) else self.batch
-        )
 
 
 def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequence[str] | None) -> Source:
@@ -81,11 +73,11 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
     for name in (cut, *wanted):
         if name not in made and name not in inputs:
             raise CutError(_unknown(whole, name, made))
-    inferred = shape_inference.infer_shapes(whole, data_prop=True).graph
-    infos = {value.name: value for value in (*inferred.input, *inferred.value_info, *inferred.output)}
-    behind = _behind_layers(graph.node, weights)
-    _detach(whole, cut, wanted)
     fold_constants(whole)
+    settle_sizes(whole, inputs[0])
+    infos = infer(whole)
+    behind = _behind_layers(graph.node, {value.name for value in graph.initializer})
+    _detach(whole, cut, wanted)
     nodes = _needed(whole, cut, wanted)
     _require_reached(whole, nodes, cut, wanted)
     return Source(
@@ -94,15 +86,14 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
         infos,
         cut,
         wanted,
-        _first_size(infos[inputs[0]]),
+        _fixed_batch(infos[inputs[0]]),
         behind,
     )
 
 
-def _first_size(info: ValueInfoProto) -> int | str:
-    """The batch: a number, or a name, which is empty where the file gives none."""
-    sizes = info.type.tensor_type.shape.dim
-    return (sizes[0].dim_value or sizes[0].dim_param) if sizes else ""
+def _fixed_batch(info: ValueInfoProto) -> int | None:
+    sizes = shape_of(info)
+    return sizes[0] if sizes and sizes[0] > 0 else None
 
 
 def _in_our_opset(model: ModelProto) -> ModelProto:

@@ -47,7 +47,11 @@ def original(model: ModelProto, feeds: Mapping[str, Array], names: Sequence[str]
     copy.CopyFrom(model)
     have = {value.name for value in copy.graph.output}
     copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in have)
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return list(session.run(list(names), feeds))
 
 

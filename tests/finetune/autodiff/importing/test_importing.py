@@ -141,6 +141,26 @@ def test_a_file_of_an_older_opset(tmp_path: Path) -> None:
     assert largest_difference(got, original(model, {"x": x}, ["y"])[0]) <= 1e-6
 
 
+def test_logits_of_a_file_of_an_older_opset() -> None:
+    nodes = [node("MatMul", ["x", "w"], ["raw"]), node("Softmax", ["raw"], ["y"], axis=1)]
+    x = reals(3, 6)
+    part, session, (got,) = imported(network(nodes, {"w": reals(6, 5)}, ("N", 6), opset=11), x)
+    np.testing.assert_allclose(
+        session.run(part.logits, {part.input: x}), x @ reals(6, 5), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(got.sum(1), 1, rtol=1e-6)
+
+
+def test_sizes_that_depend_on_the_batch_otherwise_are_refused() -> None:
+    nodes = [node("Shape", ["x"], ["s"]), node("Mul", ["s", "k"], ["t"]), node("Reshape", ["x", "t"], ["y"])]
+    model = network(nodes, {"k": np.array([2, 1])}, ("N", 6))
+    with (
+        Graph(),
+        pytest.raises(GraphError, match="Reshape node 'y': 't' is known only when the network runs"),
+    ):
+        import_onnx(model)
+
+
 def test_weights_that_nodes_compute_are_constants_of_the_file() -> None:
     half = reals(4, 3, 3, 3).astype(np.float16)
     nodes = [

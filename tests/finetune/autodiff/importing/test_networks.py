@@ -57,7 +57,7 @@ def photos(model: ModelProto, count: int) -> np.ndarray:
 )
 def test_the_whole_network_equals_onnxruntime(name: str) -> None:
     model = load(name)
-    x = photos(model, 2)
+    x = photos(model, 1)
     part, _, got = imported(model, x, trainable=False)
     want = original(model, {model.graph.input[0].name: x}, list(part.outputs))
     assert [largest_difference(a, b) <= 1e-5 for a, b in zip(got, want, strict=True)] == [True] * len(want)
@@ -66,7 +66,7 @@ def test_the_whole_network_equals_onnxruntime(name: str) -> None:
 
 
 TOPS: list[tuple[str, str, list[str], list[str] | bool]] = [
-    ("inception_v3_folded", "mixed_7b", ["logits"], ["mixed_7c", "fc"]),
+    ("inception_v3_folded", "mixed_7b", ["logits"], ["mixed_7c.branch_pool", "fc"]),
     ("inception_v3_unfolded", "mixed_7b", ["logits"], True),
     ("graft_mini", "features", ["logits"], True),
     (MOBILENET, "t153", ["t173"], True),

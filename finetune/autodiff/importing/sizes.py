@@ -48,7 +48,7 @@ def _constants(model: ModelProto, source: str, batch: int) -> dict[str, Array]:
     for value in trial.graph.output:
         value.type.tensor_type.ClearField("shape")
     for value in trial.graph.input:
-        if value.name == source:
+        if value.name == source and value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_value = batch
     while _settle_shapes(trial):
         fold_constants(trial)

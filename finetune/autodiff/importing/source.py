@@ -63,7 +63,7 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
     inputs = [
         value.name for value in graph.input if value.name not in weights
     ]  # IR 3 lists weights as inputs
-    if cut is None and len(inputs) != 1:
+    if not inputs or (cut is None and len(inputs) != 1):
         raise CutError(
             f"the network's inputs are {', '.join(inputs) or 'none'}; expected one, or name a cut."
         )

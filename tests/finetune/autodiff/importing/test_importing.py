@@ -229,6 +229,23 @@ def test_two_inputs_need_a_cut() -> None:
         import_onnx(model)
 
 
+def test_an_input_of_unknown_shape() -> None:
+    model = network([node("Shape", ["x"], ["s"]), node("Reshape", ["x", "s"], ["y"])])
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    with (
+        Graph(),
+        pytest.raises(ModelError, match="the shape of 'x' is not known; run onnx's shape inference"),
+    ):
+        import_onnx(model)
+
+
+def test_a_network_without_inputs() -> None:
+    model = network([node("Relu", ["w"], ["y"])], {"w": reals(3)})
+    del model.graph.input[:]
+    with Graph(), pytest.raises(CutError, match="the network's inputs are none; expected one"):
+        import_onnx(model, "y")
+
+
 def test_not_a_model(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_text("hello")
     with Graph(), pytest.raises(ModelError, match=r"x\.onnx: not a valid ONNX model"):

@@ -10,6 +10,7 @@ without being searched for, and `transpose` itself costs nothing.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,8 @@ class Emitter:
         self.initializers: list[TensorProto] = []
         self.owners: dict[str, str] = {}  # ONNX node -> operation
         self.effects: list[tuple[Operation, str, Any, int]] = []  # as given to `effect`
+        self.needs_batch = False  # whether a node is there that onnxruntime cannot run on an empty batch
+        self.uses: Counter[Tensor] = Counter()  # how often tensors are read or fetched
         self.frozen: set[Tensor] = set()  # variables that are initializers of the model
         self.memo: dict[Any, Any] = {}
         self._bound: dict[Tensor, dict[Order, str]] = {}

@@ -41,10 +41,15 @@ class Executable:
         """Run once. `feeds` stand in the order of the program's.
 
         Raises:
+            FeedError: an empty batch that onnxruntime cannot run, or feeds that do not fit each other.
             NumericsError: a number that was asserted to be finite is not; the variables keep their values.
         """
         if self.runtime is None:
             return [None] * len(self.program.outputs)
+        if self.program.needs_batch and any(array.ndim and not len(array) for array in feeds):
+            raise FeedError(
+                "an empty batch was fed to a run that trains a convolution; feed at least one image."
+            )
         key = self.store.state & self._mask
         binding = self._bindings.get(key) or self._bind(key)
         for name, array in zip(self._feeds, feeds, strict=True):

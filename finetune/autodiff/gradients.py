@@ -75,11 +75,12 @@ def _between(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> list[Operation]:
 def sum_to(gradient: Tensor, shape: Shape) -> Tensor:
     """Undo broadcasting: sum a gradient over the axes along which a tensor of `shape` was stretched."""
     extra = gradient.rank - len(shape)
-    stretched = [extra + i for i, size in enumerate(shape) if size == 1 and gradient.shape[extra + i] != 1]
-    if extra:
-        gradient = apply("sum", [gradient], axes=tuple(range(extra)), keepdims=False)
-        stretched = [axis - extra for axis in stretched]
-    return apply("sum", [gradient], axes=tuple(stretched), keepdims=True) if stretched else gradient
+    ones = [i for i, size in enumerate(shape) if size == 1 and gradient.shape[extra + i] != 1]
+    axes = (*range(extra), *(extra + i for i in ones))
+    if not axes:
+        return gradient
+    total = apply("sum", [gradient], axes=axes, keepdims=False)  # in one pass, whichever axes they are
+    return apply("unsqueeze", [total], axes=tuple(ones)) if ones else total
 
 
 def _total(sums: dict[Tensor, list[Tensor]], tensor: Tensor) -> Tensor:

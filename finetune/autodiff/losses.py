@@ -49,7 +49,7 @@ def sigmoid_cross_entropy(
     if label_smoothing:
         targets = (1.0 - label_smoothing) * targets + 0.5 * label_smoothing
     losses = softplus(logits) - logits * targets  # -t log s(x) - (1 - t) log(1 - s(x))
-    return reduce_mean(losses if class_weights is None else losses * list(class_weights))
+    return reduce_mean(losses if class_weights is None else losses * [float(w) for w in class_weights])
 
 
 def hellinger(p: Tensor, q: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def _distributions(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _example_weights(targets: Tensor, class_weights: Sequence[float] | None) -> Tensor | None:
-    return None if class_weights is None else reduce_sum(targets * list(class_weights), -1)
+    return None if class_weights is None else reduce_sum(targets * [float(w) for w in class_weights], -1)
 
 
 def _weighted_mean(losses: Tensor, weights: Tensor | None) -> Tensor:

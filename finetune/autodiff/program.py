@@ -34,6 +34,7 @@ class Program:
     """A compiled set of fetches: the model, and what its inputs and outputs mean.
 
     `outputs` has one name for each fetch, None for an operation that computes nothing to look at.
+    `needs_batch`: onnxruntime cannot run it on an empty batch.
     """
 
     model: ModelProto
@@ -43,6 +44,7 @@ class Program:
     outputs: Sequence[str | None]
     effects: Sequence[Effect]
     owners: Mapping[str, str]
+    needs_batch: bool
 
 
 def needed(fetches: Sequence[Fetch], fed: Collection[Tensor]) -> list[Operation]:
@@ -105,6 +107,8 @@ def compile_program(
     ops = needed(fetches, fed)
     updates = updates_of(ops)
     emit = Emitter(graph, target, training)
+    emit.uses.update(t for op in ops for t in op.inputs)
+    emit.uses.update(f for f in fetches if isinstance(f, Tensor))
     inputs: list[ValueInfoProto] = []
     feeds = {tensor: emit.unique(f"feed/{tensor.name}") for tensor in fed}
     for fed_tensor, name in feeds.items():
@@ -153,7 +157,7 @@ def compile_program(
         graph_proto, opset_imports=opset_imports(), ir_version=IR_VERSION, producer_name="graft"
     )
     reads = {variable: name for variable, name in reads.items() if name in used}
-    return Program(model, feeds, reads, new, fetched, effects, emit.owners)
+    return Program(model, feeds, reads, new, fetched, effects, emit.owners, emit.needs_batch)
 
 
 def _reader(placeholder: Operation, ops: Sequence[Operation], fetches: Sequence[Fetch]) -> str:

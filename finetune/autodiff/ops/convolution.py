@@ -78,6 +78,7 @@ def _weight_gradient_shape(op: Operation) -> list[Spec]:
 def _weight_gradient_lower(emit: Emitter, op: Operation, x: str, g: str) -> str:
     """A convolution of the images with the gradients as weights: batch and channels change places, and so do
     strides and dilations."""
+    emit.needs_batch = True  # the batch becomes channels, and no Conv has 0 of them
     at, groups = op.attrs["windows"], op.attrs["groups"]
     channels = known(what(op), op.inputs[0].shape[1:2])[0]
     part = channels // groups

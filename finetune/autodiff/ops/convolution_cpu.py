@@ -21,7 +21,7 @@ from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.rules import INT64, what
 from finetune.autodiff.ops.windows import Pair, Windows
 from finetune.autodiff.shapes import known
-from finetune.autodiff.tensor import Tensor
+from finetune.autodiff.tensor import Tensor, Variable
 
 NHWC = (0, 2, 3, 1)
 HWIO = (2, 3, 1, 0)
@@ -42,7 +42,30 @@ def _conv(emit: Emitter, op: Operation) -> bool:
     at: Windows = op.attrs["windows"]
     rows = columns(emit, x, at)
     result = emit.node("Gemm", [rows, _matrix(emit, emit.read(w, HWIO), w.shape[0])])
+    emit.memo["product", op.output] = emit.nodes[-1]
     emit.bind(op.output, _images(emit, result, at.output, w.shape[0]), NHWC)
+    return True
+
+
+@register_lowering("add", "cpu")
+def _bias(emit: Emitter, op: Operation) -> bool:
+    """A bias that is added to a convolution, and to nothing else, is added by the matrix product."""
+    conv, bias = op.inputs
+    node = emit.memo.get(("product", conv))
+    if (
+        node is None
+        or emit.uses[conv] > 1
+        or bias.op.type != "reshape"
+        or bias.shape != (conv.shape[1], 1, 1)
+    ):
+        return False
+    vector = bias.op.inputs[0]
+    if (
+        not isinstance(vector, Variable) or vector.rank != 1
+    ):  # a variable is there before the product is computed
+        return False
+    node.input.append(emit.read(vector))
+    emit.bind(op.output, emit.read(conv, NHWC), NHWC)
     return True
 
 

@@ -9,6 +9,7 @@ from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.rules import INT64, any_order, require_real, stretched, what
 from finetune.autodiff.ops.shape import zeros_like
 from finetune.autodiff.registry import Spec, register_op
+from finetune.autodiff.shapes import show
 from finetune.autodiff.tensor import Tensor, apply
 from models.errors import GraphError
 
@@ -107,7 +108,6 @@ def in_training(training: Tensor, otherwise: Tensor) -> Tensor:
         GraphError: their shapes differ.
     """
     if training.shape != otherwise.shape:
-        raise GraphError(
-            f"in_training: {training.name} {training.shape} and {otherwise.name} {otherwise.shape} differ."
-        )
+        shapes = f"{show(training.shape)} and {show(otherwise.shape)}"
+        raise GraphError(f"in_training: {training.name} and {otherwise.name} differ in shape: {shapes}.")
     return apply("in_training", [training, otherwise])

@@ -13,7 +13,7 @@ from finetune.autodiff.layers import batch_norm, conv2d, dense, dropout, flatten
 from finetune.autodiff.losses import softmax_cross_entropy
 from finetune.autodiff.ops.activations import relu
 from finetune.autodiff.ops.state import assert_finite, group, print_tensor
-from finetune.autodiff.optimizers import Adam
+from finetune.autodiff.optimizers import SGD, Adam
 from finetune.autodiff.program import compile_program
 from models.errors import FeedError, GraphError, NumericsError, ShapeError, WeightsError
 
@@ -250,6 +250,17 @@ def test_feeds_that_do_not_fit(feeds, message) -> None:
         total = graph.create("add", list(tensors.values()), name="total").output
     with pytest.raises(FeedError, match=message):
         session(graph).run(total, {tensors[name]: value for name, value in feeds.items()})
+
+
+def test_an_empty_batch_trains_no_depthwise_convolution() -> None:
+    with Graph() as graph:
+        x = placeholder((None, 2, 4, 4), name="x")
+        y = conv2d(x, 2, 3, groups=2)
+        train = SGD(0.1).minimize((y * y).sum())
+    s, empty = session(graph), np.zeros((0, 2, 4, 4), np.float32)
+    assert s.run(y, {x: empty}).shape == (0, 2, 4, 4)
+    with pytest.raises(FeedError, match="an empty batch was fed to a run that trains a convolution"):
+        s.run(train, {x: empty})
 
 
 def test_what_cannot_be_fed_or_fetched() -> None:

@@ -72,6 +72,9 @@ def test_top5_counts_the_five_best(tiny: Model, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tiny, "run", lambda batch, outputs: [np.tile(rising, (len(batch), 1))])
     result = evaluate(tiny, shown(("red", "k9"), ("red", "k5"), ("red", "k4"), ("red", "k0")))
     assert (result.top1, result.top5) == (0.25, 0.5)
+    monkeypatch.setattr(tiny, "card", dataclasses.replace(ten, labels=ten.labels[5:]))
+    monkeypatch.setattr(tiny, "run", lambda batch, outputs: [np.tile(rising[5:], (len(batch), 1))])
+    assert evaluate(tiny, shown(("red", "k9"))).top5 is None  # five of five are always right
 
 
 @pytest.mark.parametrize(

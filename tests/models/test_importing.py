@@ -166,6 +166,14 @@ def test_guesses_are_said_and_options_silence_them(tmp_path: Path) -> None:
     assert model.card.preprocessing.resize == "squash"
 
 
+def test_images_cover_an_input_that_is_not_square(tmp_path: Path) -> None:
+    nodes = [node("ReduceMean", ["x", "axes"], ["out"], keepdims=0)]
+    path = save(tmp_path / "net.onnx", nodes, {"axes": np.int64([2, 3])}, shape=("N", 3, 28, 56))
+    model, _ = opened(path)
+    assert model.card.preprocessing.size == (28, 56)
+    assert model.card.preprocessing.resize_to == 64  # the longer side / 0.875
+
+
 def test_guesses_that_quote_a_hostile_name_can_be_printed(tmp_path: Path) -> None:
     path = residual_net(tmp_path / "net.onnx")
     model = onnx.load(path)

@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from feature_extraction.worker import Rows, Worker
+from feature_extraction.worker import Rows
 from models.errors import InputError
+from models.features import FeatureModel
 from models.fingerprint import preprocessing_digest
 from models.store import cache_folder
 
@@ -179,13 +180,13 @@ class VectorStore:
 class FeatureCache:
     """The features of one model at its cuts, in a store; for `feature_extraction.pipeline`."""
 
-    def __init__(self, worker: Worker, store: VectorStore) -> None:
+    def __init__(self, features: FeatureModel, store: VectorStore) -> None:
         """Make the part of the keys that is the same for all images."""
-        model = worker.features.model
+        model = features.model
         pixels = preprocessing_digest(model.card.preprocessing)
-        self._store, self._blank = store, list(worker.blank.values())
+        self._store, self._blank = store, list(features.blank.values())
         self._parts = [
-            f"{digest} {pixels} {model.session.device.kind}".encode() for digest in worker.features.digests
+            f"{digest} {pixels} {model.session.device.kind}".encode() for digest in features.digests
         ]
 
     def get(self, image: bytes) -> Rows | None:

@@ -19,7 +19,7 @@ from feature_extraction.output import OutputFolder, part_size
 from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
 from feature_extraction.tuning import Tuning, candidates, cores, tuned
-from feature_extraction.worker import Vectors, Worker
+from feature_extraction.worker import Vectors
 from models.errors import GraftError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.fingerprint import preprocessing_digest
@@ -67,11 +67,10 @@ def extract_to(
     """
     report = report or Report()
     began = time.perf_counter()
-    worker = Worker(features)
     size = batch_size or features.model.batch_size
-    part_items = part_size(worker.blank, size)
+    part_items = part_size(features.blank, size)
     with OutputFolder(
-        path, form, worker.blank, settings(features, size), part_items=part_items, resume=resume
+        path, form, features.blank, settings(features, size), part_items=part_items, resume=resume
     ) as folder:
         report.before, report.failed_before = folder.manifest.items, folder.manifest.failed
         if not folder.manifest.complete:
@@ -138,7 +137,7 @@ def run(
     """Features of all images, a batch at a time, with the cores shared in the way that turns out fastest."""
     report = report or Report()
     splits = candidates(features.model.session.device.kind, threads, cores())
-    cache = FeatureCache(Worker(features), store) if store else None
+    cache = FeatureCache(features, store) if store else None
     return tuned(
         features,
         items,

@@ -27,7 +27,7 @@ from feature_extraction.reading import (
 )
 from models.errors import ImageError, SourceError
 
-__all__ = ["ImageItem", "Tally", "images", "is_archive", "labelled", "printable"]
+__all__ = ["STDIN", "ImageItem", "Tally", "images", "is_archive", "labelled", "printable"]
 
 SPLITS = ("train", "val", "test")
 STDIN = "-"

@@ -14,9 +14,8 @@ from sklearn.utils import Tags
 from feature_extraction.cache import open_store
 from feature_extraction.extraction import run
 from feature_extraction.memory import Source, open_source
-from feature_extraction.worker import Worker
 from models.errors import InputError
-from models.features import FeatureOptions, Pool, open_features
+from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import Array, RuntimeConfig
 
 
@@ -70,9 +69,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             ImageError: one of the images cannot be read.
             SourceError: X is nothing that gives images.
         """
-        worker = self._open()
-        features = worker.features
-        (empty,) = worker.blank.values()
+        features = self._open()
+        (empty,) = features.blank.values()
         rows = [empty.reshape(0, self._width(empty))]
         size = self.batch_size or features.model.batch_size
         with ExitStack() as context:
@@ -90,20 +88,20 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         ((cut, empty),) = self._open().blank.items()
         return np.array([f"{cut}_{i}" for i in range(self._width(empty))], object)
 
-    def _open(self) -> Worker:
-        """The worker for the current parameters; opened again when they have changed."""
+    def _open(self) -> FeatureModel:
+        """The network for the current parameters; opened again when they have changed."""
         options = FeatureOptions((self.cut,) if self.cut else (), self.pool, self.normalize, self.dtype)
         wanted = (str(self.model), options, self.device, self.threads)
         if getattr(self, "_opened", None) != wanted:
             # Threads that wait for work by spinning would take the cores from those that decode.
             config = RuntimeConfig(self.device, self.threads, spinning=False)
-            worker = Worker(open_features(self.model, options, config))
-            if len(worker.cuts) > 1:
+            features = open_features(self.model, options, config)
+            if len(features.cuts) > 1:
                 raise InputError(
-                    f"{self.model}: has several outputs ({', '.join(worker.cuts)}); expected one. Name it: cut=..."
+                    f"{self.model}: has several outputs ({', '.join(features.cuts)}); expected one. Name it: cut=..."
                 )
-            self._worker, self._opened = worker, wanted
-        return self._worker
+            self._features, self._opened = features, wanted
+        return self._features
 
     @staticmethod
     def _width(empty: Array) -> int:
@@ -112,7 +110,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     def __getstate__(self) -> dict[str, Any]:
         """The parameters: a session cannot travel to another process, and is opened there again."""
         return {
-            key: value for key, value in super().__getstate__().items() if key not in ("_worker", "_opened")
+            key: value for key, value in super().__getstate__().items() if key not in ("_features", "_opened")
         }
 
     def __sklearn_is_fitted__(self) -> bool:

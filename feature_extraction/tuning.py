@@ -111,6 +111,6 @@ class _Turn:
 
 def _with_threads(features: FeatureModel, split: Split) -> FeatureModel:
     config = features.model.session.config
-    if config.threads == split.threads or features.model.session.device.kind != "cpu":
+    if (config.threads or cores()) == split.threads or features.model.session.device.kind != "cpu":
         return features
     return features.reopen(dataclasses.replace(config, threads=split.threads))

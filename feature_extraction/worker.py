@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +52,6 @@ class Worker:
             for i, answer in zip(waiting, answers, strict=True):
                 named[i] = (named[i][0], answer)
         return collect(self.cuts, named)
-
-    @cached_property
-    def blank(self) -> dict[str, Array]:
-        """Features of no image: for each cut an array with no row, which tells shape and dtype."""
-        height, width = self._preprocessing.size
-        arrays = self.features.model.run(np.zeros((1, height, width, 3), np.uint8), self.cuts)
-        return {cut: array[:0] for cut, array in zip(self.cuts, arrays, strict=True)}
 
     def decode(self, item: ImageItem, content: Content) -> NDArray[np.uint8]:
         """The pixels that the model takes, uint8 (H, W, 3).

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from models.fingerprint import graph_digests
 from models.graph import element_type, infer, producers, rename, shape_of
 from models.importing import as_graft_model
 from models.model import LOGITS, PROBABILITIES, Model
-from models.runtime import RuntimeConfig, Session
+from models.runtime import Array, RuntimeConfig, Session
 from models.store import Progress
 from models.truncation import cut_model
 from models.zoo import locate
@@ -53,6 +54,13 @@ class FeatureModel:
     cuts: tuple[str, ...]
     digests: tuple[str, ...]  # of the sub-graph up to each output: equal ones compute the same
     reopen: Callable[[RuntimeConfig], FeatureModel]  # the same network with other settings
+
+    @cached_property
+    def blank(self) -> dict[str, Array]:
+        """Features of no image: for each cut an array with no row, which tells shape and dtype."""
+        height, width = self.model.card.preprocessing.size
+        arrays = self.model.run(np.zeros((1, height, width, 3), np.uint8), self.cuts)
+        return {cut: array[:0] for cut, array in zip(self.cuts, arrays, strict=True)}
 
 
 def open_features(

@@ -16,7 +16,8 @@ from feature_extraction.extraction import Report, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.lists import is_list
 from feature_extraction.output import FAILED
-from feature_extraction.sources import Tally, images
+from feature_extraction.quantized import quantized
+from feature_extraction.sources import STDIN, Tally, images
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import RuntimeConfig
@@ -52,6 +53,7 @@ from service.cli.text import clean, columns, percent
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Images run at once.  [default: what suits the model]"
 )
+@click.option("--quantize", is_flag=True, help="Use an int8 version, calibrated on some of the images.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
 @click.option(
     "--cache/--no-cache", default=True, show_default=True, help="Remember features by the image's content."
@@ -70,6 +72,7 @@ def command(
     normalize: Any,
     dtype: Any,
     batch_size: int | None,
+    quantize: bool,
     resume: bool,
     cache: bool,
     as_json: bool,
@@ -83,6 +86,8 @@ def command(
     and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
     names = tuple(name for text in cuts for name in text.split(",") if name)
+    if quantize:
+        model = _quantized(model, source)
     features = _open(model, FeatureOptions(names, pool, normalize, dtype), device, threads)
     tally, report = Tally(), Report()
     with contextlib.ExitStack() as context:
@@ -127,6 +132,14 @@ def _open(model: str, options: FeatureOptions, device: str, threads: int | None)
     for note in features.model.notes:
         click.secho(f"{model}: {note}", err=True, fg="yellow")
     return features
+
+
+def _quantized(model: str, source: str) -> str:
+    if source == STDIN:
+        raise click.UsageError(
+            "--quantize looks at the images first, and standard input can be read only once."
+        )
+    return str(quantized(model, images(source)))
 
 
 def _count(source: str) -> int | None:

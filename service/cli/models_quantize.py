@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
-from feature_extraction.reading import ImageItem
+from feature_extraction.quantized import decoded, sample
 from feature_extraction.sources import images
-from feature_extraction.worker import read_item
 from models.comparison import Comparison, compare
 from models.errors import GraftError, ModelError
 from models.features import default_cuts
@@ -30,7 +25,6 @@ from service.cli.progress import download_progress
 from service.cli.text import clean, columns, percent, size
 
 _HELD_OUT = 200  # images on which both versions are compared, at most
-_SEED = 0
 
 
 @click.command()
@@ -87,15 +81,15 @@ def command(
     made = {name for node in proto.graph.node for name in node.output}
     outputs = list(dict.fromkeys([*default_cuts(proto), *({LOGITS} & made)]))
     before = Model.open(path, config, outputs=outputs)
-    chosen = _choose(calibrate, count + _HELD_OUT)
+    chosen = sample(images(calibrate), count + _HELD_OUT)
     split = min(count, (len(chosen) + 1) // 2)
-    quantized = quantize(proto, _decoded(before, chosen[:split])).SerializeToString()
+    quantized = quantize(proto, decoded(before, chosen[:split], _complain)).SerializeToString()
     target = output or Path(f"{before.card.name}{SUFFIX}.onnx")
     trial = target.with_name(f".{target.name}.trial")
     write_atomically(trial, quantized)
     try:
         after = Model.open(trial, config, outputs=outputs)
-        result = compare(before, after, _decoded(before, chosen[split:] or chosen))
+        result = compare(before, after, decoded(before, chosen[split:] or chosen, _complain))
     finally:
         trial.unlink()
     sizes = path.stat().st_size, len(quantized)
@@ -114,18 +108,8 @@ def command(
     click.echo(f"{target}: {size(sizes[1])}", err=as_json)
 
 
-def _choose(source: str, most: int) -> list[ImageItem]:
-    """Some images of all parts of the source, the same every time."""
-    items = list(images(source))
-    return random.Random(_SEED).sample(items, min(most, len(items)))
-
-
-def _decoded(model: Model, items: Sequence[ImageItem]) -> Iterator[NDArray[np.uint8]]:
-    for item in items:
-        try:
-            yield model.decode(read_item(item), name=item.id)
-        except GraftError as exc:
-            click.secho(f"Error: {clean(str(exc))}", err=True, fg="red")
+def _complain(error: GraftError) -> None:
+    click.secho(f"Error: {clean(str(error))}", err=True, fg="red")
 
 
 def _text(result: Comparison, sizes: tuple[int, int]) -> str:

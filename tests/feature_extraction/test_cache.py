@@ -126,17 +126,17 @@ def test_error_in_the_middle_stops_nothing(store: VectorStore) -> None:
 def test_features_depend_on_image_cut_and_preprocessing(
     store: VectorStore, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = FeatureCache(worker(tiny_path), store)
+    pool = FeatureCache(worker(tiny_path).features, store)
     row = np.array([1, 2, 3], np.float32)
     pool.put([(b"a", (row,))])
-    (found,) = FeatureCache(worker(tiny_path, cuts=("pool",)), store).get(b"a") or ()
+    (found,) = FeatureCache(worker(tiny_path, cuts=("pool",)).features, store).get(b"a") or ()
     assert np.array_equal(found, row)
     assert pool.get(b"b") is None
-    assert FeatureCache(worker(tiny_path, cuts=("logits",)), store).get(b"a") is None
-    assert FeatureCache(worker(tiny_path, normalize="l2"), store).get(b"a") is None
-    assert FeatureCache(worker(tiny_path, dtype="float16"), store).get(b"a") is None
+    assert FeatureCache(worker(tiny_path, cuts=("logits",)).features, store).get(b"a") is None
+    assert FeatureCache(worker(tiny_path, normalize="l2").features, store).get(b"a") is None
+    assert FeatureCache(worker(tiny_path, dtype="float16").features, store).get(b"a") is None
     monkeypatch.setattr("models.fingerprint.pillow_version", "0.1")
-    assert FeatureCache(worker(tiny_path), store).get(b"a") is None
+    assert FeatureCache(worker(tiny_path).features, store).get(b"a") is None
     store.close()
 
 

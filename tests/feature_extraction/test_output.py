@@ -45,7 +45,7 @@ def write(
     **settings: object,
 ) -> None:
     folder = OutputFolder(
-        path, form, worker.blank, SETTINGS | settings, part_items=8, resume=resume  # type: ignore[arg-type]
+        path, form, worker.features.blank, SETTINGS | settings, part_items=8, resume=resume  # type: ignore[arg-type]
     )  # fmt: skip
     with folder:
         rest = folder.rest(items or images())

@@ -254,3 +254,21 @@ class TestLabelled:
             self.found(tree(tmp_path, "data.tar") / "data.tar")
         with pytest.raises(SourceError, match="not there; expected a folder"):
             self.found(tmp_path / "nowhere")
+
+
+def test_folder_that_cannot_be_listed_is_a_failure_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, "a/1.png", "b/2.png", "c/3.png")
+    real = os.scandir
+
+    def scandir(folder: str) -> object:
+        if folder.endswith("b"):
+            raise PermissionError(13, "Permission denied")
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    first, closed, last = images(str(tmp_path))
+    assert (first.read(), last.read()) == (b"a/1.png", b"c/3.png")
+    with pytest.raises(ImageError, match=r"b: cannot be listed \(Permission denied\)"):
+        closed.read()

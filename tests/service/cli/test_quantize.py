@@ -70,3 +70,18 @@ def test_version_that_is_too_far_off_is_not_written(
     assert sorted(path.name for path in setting.iterdir()) == ["net.onnx", "photos"]
     assert graft(*arguments, "--force").exit_code == 0
     assert (setting / "net.int8.onnx").exists()
+
+
+def test_features_of_an_int8_version_resume_with_the_same_version(graft: Run, setting: Path) -> None:
+    arguments = ["features", "photos", "-m", "net.onnx", "--quantize", "--json", "--out"]
+    result = graft(*arguments, "out")
+    assert result.exit_code == 1  # one is broken
+    assert json.loads(result.stdout)["model"] == "net.int8"
+    assert graft(*arguments, "out", "--resume").exit_code == 1
+    graft(*arguments, "again")
+    assert (setting / "out" / "manifest.jsonl").read_bytes() == (
+        setting / "again" / "manifest.jsonl"
+    ).read_bytes()
+    refused = graft("features", "-", "-m", "net.onnx", "--quantize", "-o", "other", input=b"")
+    assert refused.exit_code == 2
+    assert "can be read only once" in refused.stderr

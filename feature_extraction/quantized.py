@@ -1,0 +1,67 @@
+"""An int8 version of a model for the images that are about to be extracted, made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from feature_extraction.reading import ImageItem
+from feature_extraction.worker import read_item
+from models.errors import GraftError
+from models.fingerprint import image_digest, preprocessing_digest
+from models.importing import as_graft_model
+from models.model import Model
+from models.quantization import SUFFIX, quantize
+from models.store import cache_folder, sha256, write_atomically
+from models.zoo import locate
+
+CALIBRATION = 64  # images
+_SEED = 0
+
+OnFailure = Callable[[GraftError], None]
+
+
+def sample(items: Iterable[ImageItem], most: int) -> list[ImageItem]:
+    """Some images of all parts of a source, the same every time; only names are held for the rest."""
+    every = list(items)
+    return random.Random(_SEED).sample(every, min(most, len(every)))
+
+
+def decoded(model: Model, items: Sequence[ImageItem], on_failure: OnFailure) -> Iterator[NDArray[np.uint8]]:
+    """The pixels of images, uint8 (H, W, 3), without those that fail, which are told."""
+    for item in items:
+        try:
+            yield model.decode(read_item(item), name=item.id)
+        except GraftError as exc:
+            on_failure(exc)
+
+
+def quantized(spec: str | Path, items: Iterable[ImageItem]) -> Path:
+    """The file of an int8 version of a model, calibrated on a sample of `items`; kept in the cache folder.
+
+    The same model and images give the same file, so that a run that is resumed goes on with it. Images that fail
+    are passed over: they are reported where features are extracted.
+
+    Raises:
+        ModelError: no model, or one that cannot be quantized, or no image can be read.
+        StoreError: the file cannot be written.
+    """
+    path = locate(spec)
+    model = Model.open(path)
+    chosen = sample(items, CALIBRATION)
+    digest = hashlib.sha256(f"{sha256(path)} {onnxruntime.__version__}".encode())
+    digest.update(preprocessing_digest(model.card.preprocessing).encode())
+    for pixels in decoded(model, chosen, lambda _: None):
+        digest.update(image_digest(pixels))
+    target = cache_folder() / "quantized" / f"{model.card.name}-{digest.hexdigest()[:16]}{SUFFIX}.onnx"
+    if not target.is_file():
+        proto, _ = as_graft_model(path)
+        made = quantize(proto, decoded(model, chosen, lambda _: None))
+        write_atomically(target, made.SerializeToString())
+    return target

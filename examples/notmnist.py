@@ -16,7 +16,8 @@ from finetune.autodiff import Graph, Operation, Session, Tensor
 IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 SOURCE = "https://github.com/davidflanagan/notMNIST-to-MNIST"
 LETTERS = "ABCDEFGHIJ"
-TRAINING = 8_000
+TRAINING = 8_000  # glyphs to learn from; the others are for the test
+BATCH = 64
 
 
 class Glyphs(NamedTuple):
@@ -43,23 +44,21 @@ def load() -> tuple[Glyphs, Glyphs]:
     return Glyphs(images[:TRAINING], labels[:TRAINING]), Glyphs(images[TRAINING:], labels[TRAINING:])
 
 
-def batches(glyphs: Glyphs, size: int, seed: int) -> Iterator[Glyphs]:
-    """All glyphs once, in an order that `seed` decides; what does not fill a batch is left out."""
+def batches(glyphs: Glyphs, seed: int) -> Iterator[Glyphs]:
+    """All glyphs once, `BATCH` at a time, in an order that `seed` decides; what does not fill a batch is left out."""
     order = np.random.default_rng(seed).permutation(len(glyphs.labels))
-    for start in range(0, len(order) - size + 1, size):
-        chosen = order[start : start + size]
+    for start in range(0, len(order) - BATCH + 1, BATCH):
+        chosen = order[start : start + BATCH]
         yield Glyphs(glyphs.images[chosen], glyphs.labels[chosen])
 
 
-def train(
-    graph: Graph, x: Tensor, y: Tensor, logits: Tensor, step: Operation, epochs: int, batch: int = 64
-) -> float:
+def train(graph: Graph, x: Tensor, y: Tensor, logits: Tensor, step: Operation, epochs: int) -> float:
     """Train with `step`, tell how it goes, and return the accuracy on the test glyphs."""
     learn, test = load()
     session = Session(graph)
     accuracy = 0.0
     for epoch in range(epochs):
-        for part in batches(learn, batch, seed=epoch):
+        for part in batches(learn, seed=epoch):
             session.run(step, {x: part.images, y: part.labels})
         right = session.run(logits, {x: test.images}).argmax(1) == test.labels
         accuracy = float(right.mean())

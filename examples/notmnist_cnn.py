@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.notmnist import train
+from examples.notmnist import BATCH, TRAINING, train
 from finetune.autodiff import Graph, Tensor, placeholder
 from finetune.autodiff.initializers import he_normal
 from finetune.autodiff.layers import conv2d, dense, flatten
 from finetune.autodiff.losses import softmax_cross_entropy
 from finetune.autodiff.ops.activations import relu
 from finetune.autodiff.optimizers import Adam
+from finetune.autodiff.schedules import cosine
 
 
 def network(x: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def main(epochs: int = 5, at_least: float = 0.91) -> None:
     with Graph() as graph:
         x, y = placeholder((None, 784), name="glyphs"), placeholder((None,), np.int64, name="letters")
         logits = network(x)
-        step = Adam(0.002).minimize(softmax_cross_entropy(logits, y))
+        step = Adam(cosine(0.003, epochs * TRAINING // BATCH)).minimize(softmax_cross_entropy(logits, y))
     assert train(graph, x, y, logits, step, epochs) >= at_least
 
 

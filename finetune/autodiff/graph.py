@@ -65,7 +65,7 @@ class Graph:
         self._operations: list[Operation] = []
         self._names: set[str] = set()
         self._scope = ""
-        self._scalars: dict[tuple[str, float], Tensor] = {}
+        self._scalars: dict[tuple[str, bytes], Tensor] = {}
         self._step: Variable | None = None
         self._tokens: list[Any] = []
 
@@ -197,7 +197,7 @@ class Graph:
         array = np.array(value, dtype)  # a copy: the caller's array may change later
         if dtype is None and array.dtype.kind == "f":
             array = array.astype(self.dtype)
-        key = (array.dtype.str, array.item()) if array.ndim == 0 and name is None else None
+        key = (array.dtype.str, array.tobytes()) if array.ndim == 0 and name is None else None
         if key is not None and key in self._scalars:
             return self._scalars[key]
         array.setflags(write=False)

@@ -151,14 +151,21 @@ def test_logits_of_a_file_of_an_older_opset() -> None:
     np.testing.assert_allclose(got.sum(1), 1, rtol=1e-6)
 
 
-def test_sizes_that_depend_on_the_batch_otherwise_are_refused() -> None:
-    nodes = [node("Shape", ["x"], ["s"]), node("Mul", ["s", "k"], ["t"]), node("Reshape", ["x", "t"], ["y"])]
-    model = network(nodes, {"k": np.array([2, 1])}, ("N", 6))
+@pytest.mark.parametrize(
+    ("reader", "weights"),
+    [
+        (node("Reshape", ["x", "s"], ["y"]), {"k": np.array([2, 1])}),  # twice as many rows
+        (node("Slice", ["x", "k", "s", "k"], ["y"]), {"k": np.array([1])}),  # as many columns as rows
+    ],
+)
+def test_sizes_that_depend_on_the_batch_otherwise_are_refused(reader: Any, weights: dict[str, Any]) -> None:
+    end = {} if reader.op_type == "Reshape" else {"end": 1}
+    nodes = [node("Shape", ["x"], ["all"], **end), node("Mul", ["all", "k"], ["s"]), reader]
     with (
         Graph(),
-        pytest.raises(GraphError, match="Reshape node 'y': 't' is known only when the network runs"),
+        pytest.raises(GraphError, match=f"{reader.op_type} node 'y': 's' is known only when the netw"),
     ):
-        import_onnx(model)
+        import_onnx(network(nodes, weights, ("N", 6)))
 
 
 def test_weights_that_nodes_compute_are_constants_of_the_file() -> None:

@@ -25,7 +25,7 @@ from models.graph import producers, prune
 OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
 SUFFIX = ".int8"
 _PREPARED = (
-    "onnx.infer"  # metadata by which onnxruntime knows that a model was prepared; it complains of others
+    "onnx.quant.pre_process"  # by this metadata onnxruntime knows that a model was prepared; it adds more
 )
 
 
@@ -103,7 +103,7 @@ def _quantize(model: ModelProto, feed: _Feed, excluded: list[str]) -> ModelProto
             ) from exc
     quantized.ir_version = model.ir_version
     for position in reversed(range(len(quantized.metadata_props))):
-        if quantized.metadata_props[position].key == _PREPARED:
+        if quantized.metadata_props[position].key.startswith("onnx."):
             del quantized.metadata_props[position]
     return quantized
 

@@ -96,8 +96,9 @@ def test_answers_stay_close_and_cuts_keep_their_names(quantized: ModelProto) -> 
         assert cosine(ours, theirs).min() > 0.99, cut
 
 
-def test_card_goes_along_without_what_was_measured_on_the_original() -> None:
+def test_card_goes_along_without_what_was_measured_on_the_original(caplog: pytest.LogCaptureFixture) -> None:
     model = quantize(network(), IMAGES)
+    assert caplog.messages == []
     card = read_card({entry.key: entry.value for entry in model.metadata_props})
     assert card is not None
     assert (card.name, card.accuracy, len(card.cuts)) == ("small.int8", (), len(BLUEPRINT.cuts))

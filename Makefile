@@ -8,7 +8,7 @@ DEVICE ?= auto
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
-	$(BIN)/graft classify --device $(DEVICE) "$$photos/chelsea.png" "$$photos/coffee.png"
+	$(BIN)/graft classify --device $(DEVICE) "$$photos/coffee.png" "$$photos/rocket.jpg"
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

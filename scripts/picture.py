@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-COMMAND = ["graft", "classify", "photos/coffee.png", "photos/chelsea.png", "--top-k", "4"]
+COMMAND = ["graft", "classify", "photos/coffee.png", "photos/rocket.jpg", "--top-k", "4"]
 
 
 def main(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
-        for name in ("coffee.png", "chelsea.png"):
+        for name in ("coffee.png", "rocket.jpg"):
             shutil.copy(Path(skimage.__file__).parent / "data" / name, photos)
         done = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, check=True)
     console = Console(record=True, width=80, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115

@@ -71,6 +71,7 @@ def main() -> None:
             "teacher": "pooled mixed_7a features of InceptionV3 (Google, 2015-12-05), itself trained on ImageNet",
             "epochs": last["epochs"],
             "steps": last["step"],
+            "seed": 20,
         },
     )
     model = build(blueprint, read(args.weights), mean=MEAN, std=STD, half=True, name="graft-mini")

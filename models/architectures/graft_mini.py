@@ -1,4 +1,4 @@
-"""graft-mini: the built-in network, an Inception-style trunk of about 200 million multiply-adds at 128 px.
+"""graft-mini: the built-in network, an Inception-style trunk of about 300 million multiply-adds at 128 px.
 
 Factorised convolutions and parallel branches as in "Rethinking the Inception Architecture for Computer Vision"
 (Szegedy et al., 2015), with the widths cut down. The last block ends in 1,280 channels because that is the

@@ -29,7 +29,9 @@ def test_every_package_is_listed() -> None:
 
 def test_changelog_knows_the_version() -> None:
     version = PROJECT["project"]["version"]
-    assert re.search(rf"^## .*{re.escape(version)}", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert re.search(
+        rf"^## .*{re.escape(version)}", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
+    )
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def pytorch(items: Sequence[ImageItem], name: str) -> Candidate:
             return len(self.part)
 
         def __getitem__(self, i: int) -> np.ndarray:
-            return worker.decode(self.part[i], read_item(self.part[i]))
+            return worker.decode(self.part[i], read_item(self.part[i])).copy()  # PyTorch wants it writable
 
     @torch.inference_mode()
     def loop(part: Sequence[ImageItem]) -> None:

@@ -20,10 +20,11 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from models.card import read_card, write_card
 from models.errors import ModelError
 from models.features import classifier
-from models.graph import producers, prune
+from models.graph import producers, prune, weight_names
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
 SUFFIX = ".int8"
+_LAYERS = ("Conv", "Gemm", "MatMul")
 _PREPARED = (
     "onnx.quant.pre_process"  # by this metadata onnxruntime knows that a model was prepared; it adds more
 )
@@ -38,7 +39,7 @@ def quantize(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> ModelPro
         ModelError: a network without convolutions or matrix products, no images, or one that onnxruntime refuses.
     """
     prepared = prepare(model)
-    if not any(node.op_type in ("Conv", "Gemm", "MatMul") for node in prepared.graph.node):
+    if not any(node.op_type in _LAYERS for node in prepared.graph.node):
         raise ModelError(
             "the network has neither convolutions nor matrix products; there is nothing to quantize."
         )
@@ -47,7 +48,8 @@ def quantize(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> ModelPro
     if first is None:
         raise ModelError("no calibration image could be read; expected some dozens. Check the folder.")
     last = classifier(prepared)
-    quantized = _quantize(prepared, _Feed(first, stream), [last.name] if last is not None else [])
+    excluded = [*_normalisation(prepared), *([last.name] if last is not None else [])]
+    quantized = _quantize(prepared, _Feed(first, stream), excluded)
     card = read_card({entry.key: entry.value for entry in model.metadata_props})
     if card is not None:
         write_card(quantized, dataclasses.replace(card, name=card.name + SUFFIX, accuracy=()))
@@ -106,6 +108,17 @@ def _quantize(model: ModelProto, feed: _Feed, excluded: list[str]) -> ModelProto
         if quantized.metadata_props[position].key.startswith("onnx."):
             del quantized.metadata_props[position]
     return quantized
+
+
+def _normalisation(model: ModelProto) -> list[str]:
+    """Names of the nodes between the image and the first layers."""
+    constants, early, names = weight_names(model.graph), {model.graph.input[0].name}, []
+    for node in model.graph.node:  # in topological order, as ONNX demands
+        varying = [name for name in node.input if name and name not in constants]
+        if node.op_type not in _LAYERS and varying and early.issuperset(varying):
+            early.update(node.output)
+            names.append(node.name)
+    return names
 
 
 class _Feed(Iterator[NDArray[np.uint8]]):

@@ -108,7 +108,11 @@ def test_card_goes_along_without_what_was_measured_on_the_original(caplog: pytes
 def test_network_of_a_user_is_quantized_too(tmp_path: Path) -> None:
     model, _ = import_model(residual_net(tmp_path / "net.onnx"))
     images = list(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8))
-    assert "QuantizeLinear" in {node.op_type for node in quantize(model, images).graph.node}
+    quantized = quantize(model, images)
+    made = {name: node for node in quantized.graph.node for name in node.output}
+    adds = [node for node in quantized.graph.node if node.op_type == "Add"]
+    kinds = [{made[name].op_type for name in node.input if name in made} for node in adds]
+    assert kinds == [{"Mul"}, {"DequantizeLinear"}], "the normalisation stays, the shortcut does not"
 
 
 def test_nothing_to_quantize_is_said(tiny_path: Path) -> None:

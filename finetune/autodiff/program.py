@@ -80,12 +80,17 @@ def updates_of(ops: Sequence[Operation]) -> dict[Variable, Tensor]:
 
 
 def storage_order(variable: Variable, target: str) -> Order:
-    """The order of axes in which a session keeps `variable`: on the CPU, convolution weights as H, W, in, out."""
+    """The order of axes in which a session keeps `variable`: on the CPU, convolution weights as out, H, W, in."""
     while variable.like is not None:
         variable = variable.like
-    uses = (op for op in variable.graph.operations() if op.type == "conv2d" and op.inputs[1] is variable)
-    if target == "cpu" and variable.trainable and any(op.attrs["groups"] == 1 for op in uses):
-        return (2, 3, 1, 0)
+    uses = [op for op in variable.graph.operations() if variable in op.inputs]
+    convolved = any(
+        op.type == "conv2d" and op.inputs[1] is variable and op.attrs["groups"] == 1 for op in uses
+    )
+    if target == "cpu" and variable.trainable and convolved:
+        return (0, 2, 3, 1)
+    if variable.rank == 2 and any(op.type == "transpose" for op in uses):
+        return (1, 0)  # as the product reads it, and as its gradient comes
     return tuple(range(variable.rank))
 
 

@@ -5,16 +5,20 @@ packed, and Conv runs at less than half its speed; a matrix product does not. So
 pixels under each window are laid side by side in a row of `columns`, once for the result and the gradient of the
 weights, and
 
-    result           = columns(images)    @ weights         (windows, KH KW C) @ (KH KW C, F)
-    weight gradient  = columns(images)^T  @ gradient        (KH KW C, windows) @ (windows, F)
+    result           = columns(images)    @ weights^T       (windows, KH KW C) @ (KH KW C, F)
+    weight gradient  = gradient^T         @ columns(images) (F, windows) @ (windows, KH KW C)
     input gradient   = columns(gradient)  @ flipped weights, for each residue of the position modulo the strides
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
 
 from finetune.autodiff.emitter import Emitter, register_lowering
 from finetune.autodiff.graph import Operation
@@ -24,7 +28,7 @@ from finetune.autodiff.shapes import known
 from finetune.autodiff.tensor import Tensor, Variable
 
 NHWC = (0, 2, 3, 1)
-HWIO = (2, 3, 1, 0)
+OHWI = (0, 2, 3, 1)
 _BEFORE_ALL = -(2**62)  # where a slice that runs backwards ends when it goes all the way
 FEW = 4  # channels: with fewer, laying out columns costs more than it saves
 
@@ -41,7 +45,7 @@ def _conv(emit: Emitter, op: Operation) -> bool:
         return False
     at: Windows = op.attrs["windows"]
     rows = columns(emit, x, at)
-    result = emit.node("Gemm", [rows, _matrix(emit, emit.read(w, HWIO), w.shape[0])])
+    result = emit.node("Gemm", [rows, _filters(emit, w)], transB=1)
     emit.memo["product", op.output] = emit.nodes[-1]
     emit.bind(op.output, _images(emit, result, at.output, w.shape[0]), NHWC)
     return True
@@ -76,9 +80,10 @@ def _weight_gradient(emit: Emitter, op: Operation) -> bool:
         return False
     at: Windows = op.attrs["windows"]
     rows = columns(emit, x, at)
-    result = emit.node("Gemm", [rows, _matrix(emit, emit.read(g, NHWC), g.shape[1])], transA=1)
-    shape = [*at.kernel, *known(what(op), (x.shape[1], g.shape[1]))]
-    emit.bind(op.output, emit.node("Reshape", [result, emit.constant(shape)]), HWIO)
+    # The gradient is the narrower of the two to transpose: a tenth faster than columns^T @ gradient.
+    result = emit.node("Gemm", [_matrix(emit, emit.read(g, NHWC), g.shape[1]), rows], transA=1)
+    channels, filters = known(what(op), (x.shape[1], g.shape[1]))
+    emit.bind(op.output, emit.node("Reshape", [result, emit.constant([filters, *at.kernel, channels])]), OHWI)
     return True
 
 
@@ -99,10 +104,9 @@ def _input_gradient(emit: Emitter, op: Operation) -> bool:
     for down, across in product(*phases):
         rows = columns(emit, g, _windows(at, down, across))
         if at.kernel == (1, 1):
-            weights = _matrix(emit, emit.read(w, HWIO), w.shape[0])  # (I, O)
-            parts.append(emit.node("Gemm", [rows, weights], transB=1))
+            parts.append(emit.node("Gemm", [rows, _filters(emit, w)]))
         else:
-            weights = _flipped(emit, emit.read(w, HWIO), down, across)
+            weights = _flipped(emit, emit.read(w, OHWI), down, across)
             parts.append(emit.node("Gemm", [rows, _matrix(emit, weights, channels)]))
     emit.bind(op.output, _interleave(emit, parts, at, sizes, channels), NHWC)
     return True
@@ -144,12 +148,18 @@ def _pair(values: Sequence[int]) -> Pair:
     return values[0], values[1]
 
 
+def _filters(emit: Emitter, w: Tensor) -> str:
+    """Weights as (O, KH KW I)."""
+    out, *rest = known(w.name, w.shape)
+    return emit.node("Reshape", [emit.read(w, OHWI), emit.constant([out, math.prod(rest)], INT64)])
+
+
 def _flipped(emit: Emitter, weights: str, *phases: _Phase) -> str:
-    """(KH, KW, I, O) weights -> (taps, taps, O, I), those of the phases, last first."""
+    """(O, KH, KW, I) weights -> (taps, taps, O, I), those of the phases, last first."""
     last = [p.first + p.step * (p.taps - 1) for p in phases]
     stop = [p.first - 1 if p.first else _BEFORE_ALL for p in phases]
-    bounds = [emit.constant(v, INT64) for v in (last, stop, [0, 1], [-p.step for p in phases])]
-    return emit.node("Transpose", [emit.node("Slice", [weights, *bounds])], perm=[0, 1, 3, 2])
+    bounds = [emit.constant(v, INT64) for v in (last, stop, [1, 2], [-p.step for p in phases])]
+    return emit.node("Transpose", [emit.node("Slice", [weights, *bounds])], perm=[1, 2, 0, 3])
 
 
 def _interleave(emit: Emitter, parts: Sequence[str], at: Windows, sizes: Sequence[int], channels: int) -> str:
@@ -181,24 +191,24 @@ def columns(emit: Emitter, x: Tensor, at: Windows) -> str:
         name = emit.read(x, NHWC)
         if any(pads):
             name = emit.node("Pad", [name, emit.constant([0, *pads[:2], 0, 0, *pads[2:], 0], INT64)])
-        start = [max(-pad, 0) for pad in at.before]
-        taps = [
-            _tap(emit, name, at, [start[0] + i * at.dilations[0], start[1] + j * at.dilations[1]], pads)
-            for i, j in product(range(at.kernel[0]), range(at.kernel[1]))
-        ]
-        name = emit.node("Concat", taps, axis=3) if len(taps) > 1 else taps[0]
-        emit.memo[key] = _matrix(emit, name, len(taps) * (channels or 0))
+        if at.kernel == at.strides == (1, 1) and at.before == at.after == (0, 0):
+            emit.memo[key] = _matrix(emit, name, channels)
+        else:
+            size = [at.image[i] + pads[i] + pads[i + 2] for i in (0, 1)]
+            down, across = (_reach(at, axis) for axis in (0, 1))  # (windows, taps)
+            # one constant index for each (row, column, tap down, tap across): a copy of each pixel, and no more
+            places = down[:, None, :, None] * size[1] + across[None, :, None, :]
+            flat = emit.node("Reshape", [name, emit.constant([-1, size[0] * size[1], channels], INT64)])
+            name = emit.node("Gather", [flat, emit.constant(places.reshape(-1), INT64)], axis=1)
+            emit.memo[key] = _matrix(emit, name, at.kernel[0] * at.kernel[1] * (channels or 0))
     return str(emit.memo[key])
 
 
-def _tap(emit: Emitter, x: str, at: Windows, start: Sequence[int], pads: Sequence[int]) -> str:
-    """The pixels under one weight, for all windows: (N, OH, OW, C)."""
-    counts = at.output
-    stop = [first + (n - 1) * step + 1 for first, n, step in zip(start, counts, at.strides, strict=True)]
-    padded = [at.image[i] + pads[i] + pads[i + 2] for i in (0, 1)]
-    if [*start] == [0, 0] and stop == padded and at.strides == (1, 1):
-        return x
-    return emit.node("Slice", [x, *(emit.constant(v, INT64) for v in (start, stop, [1, 2], at.strides))])
+def _reach(at: Windows, axis: int) -> NDArray[np.int64]:
+    """(windows, taps) along `axis`: the padded image's pixel under each tap of each window."""
+    start = max(-at.before[axis], 0)
+    windows = np.arange(at.output[axis]) * at.strides[axis]
+    return start + windows[:, None] + np.arange(at.kernel[axis]) * at.dilations[axis]
 
 
 def _matrix(emit: Emitter, x: str, width: int | None) -> str:

@@ -1,0 +1,33 @@
+"""Where weights stand in memory: so that a step on the CPU moves none of them about."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from finetune.autodiff import Graph, Operation, Session, Tensor, placeholder, variable
+from finetune.autodiff.layers import conv2d
+from finetune.autodiff.optimizers import Momentum
+
+
+def nodes(train: Operation, feeds: dict[Tensor, np.ndarray]) -> list[str]:
+    """ONNX types of a training step's nodes on the CPU, before onnxruntime changes them."""
+    session = Session(train.graph, "cpu")
+    session.run(train, feeds)
+    (executable,) = session._compiled.values()
+    return [node.op_type for node in executable.program.model.graph.node]
+
+
+def test_transposed_weights_of_a_product_are_kept_as_they_are_read() -> None:
+    with Graph():
+        x, w = placeholder((None, 4), name="x"), variable(np.ones((3, 4)), name="w")
+        train = Momentum(0.1).minimize((x @ w.T).mean())
+    assert "Transpose" not in nodes(train, {x: np.ones((2, 4), np.float32)})
+
+
+def test_convolutions_lay_out_pixels_with_one_gather_and_move_no_weights() -> None:
+    with Graph():
+        x = placeholder((None, 8, 6, 6), name="x")
+        train = Momentum(0.1).minimize(conv2d(x, 8, 3, padding="VALID").sum())
+    found = nodes(train, {x: np.ones((2, 8, 6, 6), np.float32)})
+    assert found.count("Gather") == 1  # the result and the gradient of the weights share it
+    assert found.count("Transpose") == 1  # of the images

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from finetune.autodiff import ops
+from finetune.autodiff import ops, summary
+from finetune.autodiff.exporting import export
 from finetune.autodiff.gradients import gradients
 from finetune.autodiff.graph import Graph, Operation, constant, placeholder, variable
+from finetune.autodiff.importing import Imported, import_onnx
+from finetune.autodiff.joining import join
 from finetune.autodiff.registry import not_differentiable, register_op
 from finetune.autodiff.session import Session
 from finetune.autodiff.tensor import Tensor, Variable
 
 __all__ = [
     "Graph",
+    "Imported",
     "Operation",
     "Session",
     "Tensor",
     "Variable",
     "constant",
+    "export",
     "gradients",
+    "import_onnx",
+    "join",
     "not_differentiable",
     "ops",
     "placeholder",
     "register_op",
+    "summary",
     "variable",
 ]

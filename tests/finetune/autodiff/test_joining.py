@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto
 
 from finetune.autodiff import Graph, Session
-from finetune.autodiff.export import export
+from finetune.autodiff.exporting import export
 from finetune.autodiff.importing import import_onnx
 from finetune.autodiff.joining import join
 from finetune.autodiff.layers import dense

@@ -11,8 +11,8 @@ import pytest
 from onnx import ModelProto, numpy_helper
 
 from finetune.autodiff import Graph, Session, Tensor
-from finetune.autodiff import export as exporting
-from finetune.autodiff.export import export
+from finetune.autodiff import exporting
+from finetune.autodiff.exporting import export
 from finetune.autodiff.layers import batch_norm, conv2d, dense, dropout, flatten, max_pool
 from finetune.autodiff.losses import softmax_cross_entropy
 from finetune.autodiff.ops.activations import relu

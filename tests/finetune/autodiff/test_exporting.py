@@ -10,8 +10,7 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from finetune.autodiff import Graph, Session, Tensor
-from finetune.autodiff import exporting
+from finetune.autodiff import Graph, Session, Tensor, exporting
 from finetune.autodiff.exporting import export
 from finetune.autodiff.layers import batch_norm, conv2d, dense, dropout, flatten, max_pool
 from finetune.autodiff.losses import softmax_cross_entropy

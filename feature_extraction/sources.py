@@ -7,6 +7,7 @@ more than their names, and the order is the same every time.
 from __future__ import annotations
 
 import glob
+import io
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from feature_extraction.archives import Entry, is_archive, is_tar, is_tar_name, tar_members, zip_members
 from feature_extraction.lists import is_list, listed
 from feature_extraction.reading import (
+    MAX_BYTES,
     ImageItem,
     Tally,
     failing_item,
@@ -185,7 +187,9 @@ def _standard_input() -> ImageItem:
         raise SourceError(
             "-: standard input is closed or a terminal; expected an image. Try: graft classify - < photo.jpg"
         )
-    return ImageItem(STDIN, partial(read_stream, sys.stdin.buffer, "standard input"))
+    # Read here and not in a decode thread, which Ctrl-C could not wake while the other side is silent.
+    data = io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1))
+    return ImageItem(STDIN, partial(read_stream, data, "standard input"))
 
 
 def _unlisted(folder: str, exc: OSError) -> bytes:

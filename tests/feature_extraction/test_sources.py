@@ -195,6 +195,8 @@ class TestStandardInput:
     def test_is_one_image(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(plain("red"))))
         (item,) = images("-")
+        # read by whoever lists it, who can be interrupted, not later by a decode thread, who cannot
+        assert sys.stdin.buffer.read() == b""
         assert (item.id, item.read()) == ("-", plain("red"))
 
     def test_of_a_terminal_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto
 
+from models.architectures.blueprint import Blueprint
 from models.build import build
 from models.card import Accuracy, Cut, Label, ModelCard, read_card, write_card
 from models.comparison import compare, cosine
@@ -56,6 +57,22 @@ def test_prepared_network_is_plain_and_gives_the_same(options: dict[str, bool]) 
     assert all(node.name for node in plain.graph.node)
     for ours, theirs in zip(run(plain, ["logits"]), run(model, ["logits"]), strict=True):
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("counts", [True, False], ids=["padding counts", "padding does not count"])
+def test_average_pool_moves_behind_the_convolution_that_makes_fewer_channels(counts: bool) -> None:
+    blueprint = Blueprint((HEIGHT, WIDTH), 1e-3)
+    wide = blueprint.conv(blueprint.INPUT, "wide", 32, 3)
+    pooled = blueprint.avg_pool(wide, "pool_branch", 3, 1, 1, count_include_pad=counts)
+    narrow = blueprint.conv(pooled, "narrow", 8)
+    broad = blueprint.conv(blueprint.avg_pool(narrow, "other", 3, 1, 1, counts), "broad", 16)
+    blueprint.cut(blueprint.dense(blueprint.global_pool(broad, "gap"), "fc", 5), "logits")
+    model = build(blueprint, random_weights(blueprint), mean=[0.5] * 3, std=[0.5] * 3)
+    plain = prepare(model)
+    assert np.allclose(run(plain, ["logits"])[0], run(model, ["logits"])[0], rtol=1e-4, atol=1e-4)
+    made = {name: node for node in plain.graph.node for name in node.output}
+    sources = [made[node.input[0]].op_type for node in plain.graph.node if node.op_type == "AveragePool"]
+    assert sources == ["Conv", "Relu"], "the second one would be computed on more channels"
 
 
 @pytest.fixture(scope="module")

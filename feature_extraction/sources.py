@@ -69,6 +69,7 @@ def labelled(
 
     Raises:
         SourceError: no such folder or archive, no such split, or no image in a folder of a class.
+        ImageError: the folder itself cannot be listed.
     """
     tally = tally if tally is not None else Tally()
     root = Path(spec)
@@ -81,6 +82,9 @@ def labelled(
     seen: set[str] = set()
     found = 0
     for parts, item in entries:
+        if not parts:  # the folder itself cannot be listed: reading says why
+            item.read()
+            continue
         seen.add(parts[0])
         if split is not None and parts[0] != split:
             continue

@@ -274,3 +274,14 @@ def test_folder_that_cannot_be_listed_is_a_failure_of_its_own(
     assert (first.read(), last.read()) == (b"a/1.png", b"c/3.png")
     with pytest.raises(ImageError, match=r"b: cannot be listed \(Permission denied\)"):
         closed.read()
+
+
+def test_labelled_folder_that_cannot_be_listed_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(ImageError, match=r"cannot be listed \(Permission denied\)"):
+        list(labelled(str(tmp_path)))

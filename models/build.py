@@ -17,12 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.architectures.blueprint import Blueprint, Layer
 from models.errors import ModelError, WeightsError
+from models.model import INPUT, LOGITS, PROBABILITIES
 from models.opset import IR_VERSION, opset_imports
 from models.weights.canonical import Weights, check
 
-IMAGE = "image"
-LOGITS = "logits"
-PROBABILITIES = "probabilities"
 _BATCH = "N"
 
 
@@ -105,7 +103,7 @@ def _normalized(graph: _Graph, mean: Sequence[float], std: Sequence[float]) -> s
             "Correct the model's card."
         )
     # (N, H, W, C) to (N, C, H, W) while pixels are still bytes
-    planes = graph.node("Transpose", [IMAGE], "image.planes", perm=[0, 3, 1, 2])
+    planes = graph.node("Transpose", [INPUT], "image.planes", perm=[0, 3, 1, 2])
     pixels = graph.node("Cast", [planes], "image.float", to=TensorProto.FLOAT)
     shift_name = graph.constant("image.mean", shift.reshape(1, 3, 1, 1))
     scale_name = graph.constant("image.scale", (1 / scale).reshape(1, 3, 1, 1))
@@ -203,7 +201,7 @@ def _model(graph: _Graph, blueprint: Blueprint, name: str) -> onnx.ModelProto:
         helper.make_graph(
             graph.nodes,
             name,
-            [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, (_BATCH, height, width, 3))],
+            [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, (_BATCH, height, width, 3))],
             outputs,
             graph.initializers,
             value_info=list(infos.values()),

@@ -1,0 +1,1 @@
+"""scikit-learn classifiers and regressors on features, and their way into ONNX."""

@@ -1,0 +1,1 @@
+"""Heads and top blocks of networks, trained in the autodiff graph."""

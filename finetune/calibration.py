@@ -1,0 +1,136 @@
+"""Whether probabilities mean what they say: temperature scaling, calibration error, reliability curve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError, NumericsError
+
+TEMPERATURES = (0.05, 20.0)  # never less, never more
+BINS = 15
+_STEPS = 60  # of bisection: the width of log T shrinks to 1e-17
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability curve: what was said and what was true, in bins of the highest probability of an image."""
+
+    confidence: NDArray[np.float64]  # (bins,) mean highest probability; NaN where a bin is empty
+    accuracy: NDArray[np.float64]  # (bins,) share of right answers; NaN where a bin is empty
+    count: NDArray[np.int64]  # (bins,) images
+
+
+def fit_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
+    """The temperature T for which softmax(logits / T) is likeliest on held-out images.
+
+    `logits` (N, classes), `y` (N,) indices of the true classes. Minimises the mean negative log-likelihood, which is
+    convex in 1 / T and has one minimum in log T, by bisection of its derivative, within `TEMPERATURES`. Source:
+    Guo et al. 2017, "On calibration of modern neural networks".
+
+    Two ends are kept from running away. Where (almost) every answer is right, the likelihood wants certainty, however
+    few the images are: T stays so large that the mean highest probability is at most (N + 1) / (N + 2), which is what
+    Laplace's rule of succession grants after N right answers in a row. Where answers are worse than chance, or the
+    logits of each image are all equal, T is the upper bound or 1.
+
+    Raises:
+        InputError: no image, or shapes and classes that do not go together.
+        NumericsError: the logits hold NaN or infinity.
+    """
+    scores, truth = _checked(logits, y, "logits")
+    n, classes = len(scores), scores.shape[1]
+    scores = scores - scores.max(axis=1, keepdims=True)  # (N, classes), the best is 0
+    if classes < 2 or not scores.any():
+        return 1.0
+    wanted = scores[np.arange(n), truth]
+
+    def slope(temperature: float) -> float:  # of the likelihood by 1 / T: above 0 means too sure
+        return float(((_softmax(scores / temperature) * scores).sum(axis=1) - wanted).mean())
+
+    def excess(temperature: float) -> float:
+        return float(_softmax(scores / temperature).max(axis=1).mean()) - (n + 1) / (n + 2)
+
+    return float(max(_lowest(slope), _lowest(excess)))
+
+
+def calibration_error(probabilities: NDArray[Any], y: NDArray[np.int64], bins: int = BINS) -> float:
+    """Expected calibration error, 0 to 1: the mean gap between confidence and accuracy, over bins by their images.
+
+    `probabilities` (N, classes), `y` (N,). Source: Naeini et al. 2015, with equally wide bins of the highest
+    probability, as Guo et al. 2017 use them.
+
+    Raises:
+        InputError: no image, or shapes and classes that do not go together.
+        NumericsError: the probabilities hold NaN or infinity.
+    """
+    curve = reliability(probabilities, y, bins)
+    filled = curve.count > 0
+    gaps = np.abs(curve.confidence[filled] - curve.accuracy[filled])
+    return float((gaps * curve.count[filled]).sum() / curve.count.sum())
+
+
+def reliability(probabilities: NDArray[Any], y: NDArray[np.int64], bins: int = BINS) -> Reliability:
+    """Confidence and accuracy in `bins` equally wide bins of the highest probability; a bin owns its upper edge.
+
+    Raises:
+        InputError: no image, no bin, or shapes and classes that do not go together.
+        NumericsError: the probabilities hold NaN or infinity.
+    """
+    values, truth = _checked(probabilities, y, "probabilities")
+    if bins < 1:
+        raise InputError(f"{bins} bins; expected at least 1.")
+    best = values.max(axis=1)
+    right = values.argmax(axis=1) == truth
+    place = np.clip(np.ceil(best * bins).astype(np.int64) - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of an empty bin
+        confidence = np.bincount(place, best, bins) / count
+        accuracy = np.bincount(place, right, bins) / count
+    return Reliability(confidence, accuracy, count)
+
+
+def probabilities_of(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
+    """softmax(logits / temperature), (N, classes)."""
+    return _softmax(np.asarray(logits, np.float64) / temperature)
+
+
+def _lowest(rises: Callable[[float], float]) -> float:
+    """The lowest T at which a function that falls with T is no longer above 0."""
+    low, high = np.log(TEMPERATURES)
+    if rises(float(np.exp(low))) <= 0:
+        return TEMPERATURES[0]
+    if rises(float(np.exp(high))) > 0:
+        return TEMPERATURES[1]
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rises(float(np.exp(middle))) > 0 else (low, middle)
+    return float(np.exp(high))
+
+
+def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _checked(
+    values: NDArray[Any], y: NDArray[np.int64], what: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    table, truth = np.asarray(values, np.float64), np.asarray(y)
+    if table.ndim != 2 or truth.shape != table.shape[:1] or not table.size:
+        raise InputError(
+            f"{what} {list(table.shape)} for {list(truth.shape)} classes; expected (images, classes) and one class "
+            "for each image, one image at least."
+        )
+    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= table.shape[1]:
+        raise InputError(
+            f"classes {truth.min()} to {truth.max()}; expected whole numbers below {table.shape[1]}."
+        )
+    if not np.isfinite(table).all():
+        raise NumericsError(
+            f"the {what} hold NaN or infinity. Train with a lower rate, or check the features."
+        )
+    return table, truth.astype(np.int64)

@@ -1,0 +1,188 @@
+"""Scores that say how little an image is like anything known, in NumPy and as ONNX nodes. Larger = less alike.
+
+Distances are measured between embeddings of length 1 (Mueller & Hein 2025, "Mahalanobis++"), on their principal
+components. docs/finetuning.md has the measurements that the kinds, their order and `SHARE` come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.runtime import Array
+
+Kind = Literal["relative", "mahalanobis", "neighbour", "energy", "confidence"]
+KINDS: tuple[Kind, ...] = get_args(Kind)  # in order of preference
+BY_DISTANCE: tuple[Kind, ...] = ("relative", "mahalanobis", "neighbour")
+COMPONENTS = 128
+REMEMBERED = 2000  # training images that neighbours are sought among, at most
+SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
+_TINY = 1e-12
+_FLOOR = 1e-4  # of the mean variance, added to each: classes of one image have none of their own
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The known embeddings, seen along their principal components, whitened by what varies within classes."""
+
+    mean: NDArray[np.float64]  # (D,)
+    components: NDArray[np.float64]  # (D, R)
+    whitening: NDArray[np.float64]  # (R, R)
+    background: NDArray[np.float64]  # (R, R), from whitened within classes to whitened over all images
+    centres: NDArray[np.float64]  # (classes, R), whitened class means
+    priors: NDArray[np.float64]  # (classes,) logarithms of the classes' shares
+    remembered: NDArray[np.float64]  # (M, R) along the components, not whitened
+
+    @classmethod
+    def fit(cls, embeddings: Array, y: NDArray[np.int64], seed: int = 0) -> Space:
+        """Learn from known embeddings (N, D) of the classes `y` (N,); classes without images do not count."""
+        from sklearn.covariance import ledoit_wolf
+
+        x = unit(embeddings)
+        mean = x.mean(axis=0)
+        components = _principal(x - mean, seed)  # (D, R)
+        z = (x - mean) @ components  # (N, R)
+        present, place, counts = np.unique(y, return_inverse=True, return_counts=True)
+        means = np.zeros((len(present), z.shape[1]))
+        np.add.at(means, place, z)
+        means /= counts[:, None]
+        within, _ = ledoit_wolf(z - means[place], assume_centered=True)
+        total, _ = ledoit_wolf(z, assume_centered=True)
+        floor = max(_FLOOR * np.trace(total) / len(total), _TINY) * np.eye(len(total))
+        whitening = _whitening(within + floor)
+        kept = np.sort(np.random.default_rng(seed).permutation(len(z))[:REMEMBERED])
+        return cls(
+            mean,
+            components,
+            whitening,
+            np.asarray(np.linalg.solve(whitening, _whitening(total + floor)), np.float64),
+            means @ whitening,
+            np.log(counts / counts.sum()),
+            z[kept],
+        )
+
+    def arrays(self, kind: Kind) -> dict[str, NDArray[np.float32]]:
+        """What a score of this kind needs, in the precision in which it is stored."""
+        if kind not in BY_DISTANCE:
+            return {}
+        if kind == "neighbour":
+            found = {"mean": self.mean, "project": self.components, "known": self.remembered}
+        else:
+            project = self.components @ self.whitening
+            found = {"mean": self.mean, "project": project, "known": self.centres}
+            if kind == "relative":
+                found["background"] = self.background
+        return {name: values.astype(np.float32) for name, values in found.items()}
+
+    def discriminant(self, embeddings: Array) -> NDArray[np.float64]:
+        """Logits (N, classes) of the linear discriminant, a classifier that is fitted in closed form.
+
+        z . m - |m|^2 / 2 + log prior, z and m whitened. Source: Fisher 1936.
+        """
+        z = (unit(embeddings) - self.mean) @ self.components @ self.whitening
+        return np.asarray(z @ self.centres.T - (self.centres**2).sum(axis=1) / 2 + self.priors)
+
+
+def unit(embeddings: Array) -> NDArray[np.float64]:
+    """Embeddings (N, D) divided by their lengths."""
+    x = np.asarray(embeddings, np.float64)
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), _TINY))
+
+
+def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArray[np.float64]:
+    """The score (N,) of embeddings (N, D) and logits (N, classes), without temperature.
+
+    confidence: 1 - max softmax(logits) (Hendrycks & Gimpel 2017). energy: -logsumexp(logits) (Liu et al. 2020).
+    mahalanobis: the squared distance to the nearest class mean, in units of the covariance that all classes share (Lee
+    et al. 2018). relative: the same, less `SHARE` times that to the mean of all images (after Ren et al. 2021, who
+    take all of it). neighbour: the distance to the nearest training image (Sun et al. 2022).
+    """
+    if kind in ("energy", "confidence"):
+        z = np.asarray(logits, np.float64)
+        top = z.max(axis=1)
+        total = np.exp(z - top[:, None]).sum(axis=1)
+        return np.asarray(-top - np.log(total) if kind == "energy" else 1 - 1 / total)
+    z = (unit(embedding) - arrays["mean"]) @ arrays["project"].astype(np.float64)  # (N, R)
+    known = arrays["known"].astype(np.float64)  # (M, R)
+    distances = (z**2).sum(axis=1)[:, None] - 2 * z @ known.T + (known**2).sum(axis=1)  # (N, M)
+    nearest = np.maximum(distances.min(axis=1), 0)
+    if kind == "neighbour":
+        return np.asarray(np.sqrt(nearest))
+    if kind == "mahalanobis":
+        return np.asarray(nearest)
+    return np.asarray(nearest - SHARE * ((z @ arrays["background"]) ** 2).sum(axis=1))
+
+
+def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output: str) -> tuple[Any, Any]:
+    """The same as ONNX nodes of opset 18 with their initializers, from two tensors to `output`, float32 (N,)."""
+    from onnx import helper, numpy_helper
+
+    nodes: list[Any] = []
+    constants: list[Any] = []
+
+    def constant(name: str, values: Any, dtype: Any = np.float32) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(values, dtype), f"{output}/{name}"))
+        return f"{output}/{name}"
+
+    def add(op: str, *inputs: str, to: str = "", **attributes: Any) -> str:
+        name = to or f"{output}/{len(nodes)}"
+        nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        return name
+
+    rows = constant("rows", [1], np.int64)
+    if kind == "energy":
+        add("Neg", add("ReduceLogSumExp", logits, rows, keepdims=0), to=output)
+        return nodes, constants
+    if kind == "confidence":
+        best = add("ReduceMax", add("Softmax", logits, axis=1), rows, keepdims=0)
+        add("Sub", constant("one", 1.0), best, to=output)
+        return nodes, constants
+    length = add("Max", add("ReduceL2", embedding, rows, keepdims=1), constant("tiny", _TINY))
+    centred = add("Sub", add("Div", embedding, length), constant("mean", arrays["mean"]))
+    z = add("MatMul", centred, constant("project", arrays["project"]))  # (N, R)
+    known = arrays["known"].astype(np.float64)
+    cross = add("MatMul", z, constant("known", -2 * known.T))  # (N, M)
+    partly = add("Add", cross, constant("lengths", (known**2).sum(axis=1)))
+    least = add(
+        "ReduceMin", add("Add", partly, add("ReduceSumSquare", z, rows, keepdims=1)), rows, keepdims=0
+    )
+    last = output if kind == "mahalanobis" else ""
+    nearest = add("Max", least, constant("zero", 0.0), to=last)
+    if kind == "neighbour":
+        add("Sqrt", nearest, to=output)
+    if kind == "relative":
+        over_all = add("MatMul", z, constant("background", np.sqrt(SHARE) * arrays["background"]))
+        add("Sub", nearest, add("ReduceSumSquare", over_all, rows, keepdims=0), to=output)
+    return nodes, constants
+
+
+def _principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """Directions (D, R) in which the rows vary most, those in which they do not vary left out."""
+    n, width = centred.shape
+    most = min(n, width)
+    if most > 2048:  # exactly it would take seconds
+        from sklearn.utils.extmath import randomized_svd
+
+        _, sizes, rows = randomized_svd(centred, COMPONENTS, random_state=seed)
+        directions = rows.T
+    else:
+        from scipy.linalg import eigh
+
+        squared = centred @ centred.T if n < width else centred.T @ centred
+        squares, found = eigh(squared, subset_by_index=[max(0, most - COMPONENTS), most - 1])
+        sizes, found = np.sqrt(np.maximum(squares[::-1], 0)), found[:, ::-1]
+        directions = centred.T @ found / np.maximum(sizes, _TINY) if n < width else found
+    count = int((sizes > 1e-6 * max(sizes[0], _TINY)).sum())
+    return np.asarray(directions[:, : max(count, 1)])
+
+
+def _whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix W for which W W^T is the inverse of a covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors / np.sqrt(np.maximum(values, _TINY)))

@@ -20,8 +20,14 @@ if typing.TYPE_CHECKING:
     from onnx import ModelProto
 
 KEY = "graft.card"  # of the ONNX metadata entry
-FORMAT = 1
+FORMAT = 2  # 1 is written where it can hold the card: earlier versions read that alone
 MAX_BATCH = 4096
+_SINCE_2 = (
+    "reject",
+    "target",
+    "splits",
+    "regression",
+)  # fields of the card; left out of it where they are empty
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,54 @@ class Accuracy:
     top1: float
     top5: float | None = None
     source: str = ""  # the command that measured it, or where it was published
+    interval: tuple[float, float] | None = None  # 95 % confidence interval of top1
+
+
+@dataclass(frozen=True)
+class Target:
+    """The number that a regression gives, and how far from it the truth may be.
+
+    The truth lies within `half_width` of the answer with probability `coverage`, as measured on images that were not
+    trained on (split conformal prediction); None where it was not measured.
+    """
+
+    name: str = "value"
+    unit: str = ""
+    half_width: float | None = None
+    coverage: float | None = None
+
+
+@dataclass(frozen=True)
+class Regression:
+    """How far a regression is from the truth: on what, and in the unit of its target."""
+
+    data: str
+    split: str
+    images: int
+    mse: float
+    mae: float
+    r2: float | None = None  # None where all targets are equal
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """From which score on an image is none of the classes, and how well that works."""
+
+    threshold: float  # an image that scores above it is none of them
+    kept: float  # share of known images below it
+    auroc: float | None = None  # that an unknown image scores above a known one; 0.5 is chance
+    measured: str = ""  # how auroc was, in words
+    kind: str = ""  # of the score
+
+
+@dataclass(frozen=True)
+class Splits:
+    """How many images a model was trained, validated and tested on."""
+
+    train: int
+    val: int
+    test: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +119,7 @@ class ModelCard:
     """Everything that is needed to use a model file rightly."""
 
     name: str
-    task: Literal["classification", "features"]
+    task: Literal["classification", "features", "regression"]
     preprocessing: Preprocessing
     normalization: Normalization = Normalization()
     labels: tuple[Label, ...] = ()
@@ -78,8 +132,11 @@ class ModelCard:
     accuracy: tuple[Accuracy, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     temperature: float | None = None  # logits are divided by it before the softmax
-    reject_threshold: float | None = None
     batch_size: int | None = None  # set where the graph takes only this many images at a time
+    reject: Reject | None = None
+    target: Target | None = None  # of a regression
+    splits: Splits | None = None
+    regression: tuple[Regression, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run could follow."""
@@ -87,10 +144,30 @@ class ModelCard:
             raise ValueError(f"batch_size is {self.batch_size}; expected 1 to {MAX_BATCH}")
         if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature}; expected a finite number above 0")
+        if self.reject is not None and not math.isfinite(self.reject.threshold):
+            raise ValueError(f"the reject threshold is {self.reject.threshold}; expected a finite number")
+        width = self.target.half_width if self.target is not None else None
+        if width is not None and not 0 <= width < math.inf:
+            raise ValueError(f"half_width is {width}; expected a finite number of at least 0")
 
     def to_json(self) -> str:
-        """The card as JSON text."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, ensure_ascii=False)
+        """The card as JSON text, in the lowest format that can hold it.
+
+        Raises:
+            ValueError: a number outside `training` is NaN or infinite, which JSON does not know; inside it becomes null.
+        """
+        values = dataclasses.asdict(self)
+        values["training"] = _finite(values["training"])
+        newer = self.task == "regression"
+        for row, name in [
+            *((values, name) for name in _SINCE_2),
+            *((a, "interval") for a in values["accuracy"]),
+        ]:
+            if row[name]:
+                newer = True
+            else:
+                del row[name]
+        return json.dumps({"format": 2 if newer else 1, **values}, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, where: str = "the model") -> ModelCard:
@@ -106,10 +183,12 @@ class ModelCard:
             raise ModelError(
                 f"{where}: its model card cannot be read ({exc!r}). Import the model again."
             ) from exc
-        if found != FORMAT:
+        if found not in range(1, FORMAT + 1):
             raise ModelError(
-                f"{where}: its model card has format {found}; this version reads {FORMAT}. Update graft."
+                f"{where}: its model card has format {found}; this version reads 1 to {FORMAT}. Update graft."
             )
+        if values.get("reject_threshold", 0) is None:  # never more than a place for what is now `reject`
+            del values["reject_threshold"]
         try:
             card = _build(cls, values)
         except (ValueError, KeyError, TypeError) as exc:
@@ -147,6 +226,14 @@ def read_card(metadata: Mapping[str, str], where: str = "the model") -> ModelCar
     """
     text = metadata.get(KEY)
     return None if text is None else ModelCard.from_json(text, where)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @functools.cache  # labels come by the thousand

@@ -19,6 +19,9 @@ from models.zoo import locate
 INPUT = "image"  # uint8 (N, H, W, 3)
 LOGITS = "logits"
 PROBABILITIES = "probabilities"
+EMBEDDING = "embedding"  # a cut point of fine-tuned models: float32 (N, D), what the last layer reads
+REJECT_SCORE = "reject_score"  # float32 (N,): the larger, the less is an image like any known class
+VALUE = "value"  # float32 (N,): the answer of a regression, in the unit of its target
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,17 @@ class Prediction:
     index: int
     label: Label
     probability: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier says of N images."""
+
+    probabilities: NDArray[np.float32]  # (N, classes)
+    reject_scores: NDArray[np.float32] | None = (
+        None  # (N,); None for a model that takes any image for a known one
+    )
+    rejected: NDArray[np.bool_] | None = None  # (N,): whether an image is none of the classes
 
 
 class Model:
@@ -124,10 +138,46 @@ class Model:
             NumericsError: the model answers with NaN or infinity.
         """
         self.require_classifier()
-        probabilities = self.run(batch, [PROBABILITIES])[0]
+        return self._checked(self.run(batch, [PROBABILITIES])[0], len(batch))
+
+    def answers(self, batch: NDArray[np.uint8]) -> Answers:
+        """Class probabilities of decoded images, and whether each is none of the classes, in one run.
+
+        Raises:
+            ModelError: as `probabilities`.
+            NumericsError: the model answers with NaN or infinity.
+        """
+        reject = self.card.reject
+        if reject is None or REJECT_SCORE not in self.session.outputs:
+            return Answers(self.probabilities(batch))
+        self.require_classifier()
+        probabilities, scores = self.run(batch, [PROBABILITIES, REJECT_SCORE])
+        self._checked(probabilities, len(batch))
+        return Answers(probabilities, self._finite(scores, len(batch)), scores > reject.threshold)
+
+    def values(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The answers of a regression, float32 (N,), in the unit of its target.
+
+        Raises:
+            ModelError: the model gives something else.
+            NumericsError: the model answers with NaN or infinity.
+        """
+        if not self.is_regression:
+            raise ModelError(
+                f"{self.card.name}: gives {', '.join(self.session.outputs)}; expected a regression, which gives "
+                f"`{VALUE}`. Fine-tune one with a number for each image."
+            )
+        return self._finite(self.run(batch, [VALUE])[0], len(batch))
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the model gives a number for each image, not classes."""
+        return self.card.task == "regression" and VALUE in self.session.outputs
+
+    def _checked(self, probabilities: NDArray[np.float32], images: int) -> NDArray[np.float32]:
         if probabilities.shape[1:] != (len(self.card.labels),):
             raise ModelError(
-                f"{self.card.name}: answers with {list(probabilities.shape)} for {len(batch)} images, and its card has "
+                f"{self.card.name}: answers with {list(probabilities.shape)} for {images} images, and its card has "
                 f"{len(self.card.labels)} labels; expected one probability for each. Import the network again."
             )
         if not np.isfinite(probabilities).all():
@@ -136,6 +186,20 @@ class Model:
                 "or half precision is not enough for it: export it again in float32."
             )
         return probabilities
+
+    def _finite(self, numbers: NDArray[np.float32], images: int) -> NDArray[np.float32]:
+        """One finite number for each image."""
+        if numbers.shape != (images,):
+            raise ModelError(
+                f"{self.card.name}: answers with {list(numbers.shape)} for {images} images; expected one number for "
+                "each. Fine-tune the model again."
+            )
+        if not np.isfinite(numbers).all():
+            raise NumericsError(
+                f"{self.card.name}: answers with NaN or infinity; expected numbers. Its weights are damaged: fine-tune "
+                "the model again."
+            )
+        return numbers
 
     def classify(self, sources: Iterable[ImageSource], top_k: int = 5) -> list[list[Prediction]]:
         """The `top_k` most probable classes of each image, best first.
@@ -157,6 +221,11 @@ class Model:
     def require_classifier(self) -> None:
         """Raise a ModelError unless the model gives probabilities of classes."""
         if self.card.task != "classification" or PROBABILITIES not in self.session.outputs:
+            if self.is_regression:
+                raise ModelError(
+                    f"{self.card.name}: gives a number, not classes. Use it with `graft classify` or `graft evaluate` "
+                    "on the command line, or `Model.values`."
+                )
             raise ModelError(
                 f"{self.card.name}: gives features ({', '.join(self.session.outputs)}), not classes. "
                 "Use it with `graft features`, or fine-tune it on labelled images first."

@@ -57,7 +57,7 @@ def test_whole_numbers_may_stand_for_real_ones() -> None:
         ("[]", "its model card cannot be read"),
         ("{}", "its model card cannot be read"),
         ("3", "its model card cannot be read"),
-        (changed(format=2), "has format 2; this version reads 1. Update graft"),
+        (changed(format=3), "has format 3; this version reads 1 to 2. Update graft"),
         (changed(colour="red"), "unknown fields colour"),
         (changed(task="detection"), "expected one of .*'classification'.*, got 'detection'"),
         (changed(name=5), "expected str, got 5"),

@@ -14,14 +14,16 @@ from finetune.autodiff.tensor import Variable
 from models.errors import WeightsError
 
 
-def save(path: str | Path, values: Mapping[str, NDArray[Any]]) -> None:
+def save(
+    path: str | Path, values: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write `values` under their names; whoever reads `path` sees the old file or the new one."""
     from safetensors.numpy import save as encode
 
     path = Path(path)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         try:
-            file.write(encode(dict(values)))
+            file.write(encode(dict(values), dict(metadata) if metadata else None))
             file.flush()
             os.fsync(file.fileno())
             os.replace(file.name, path)

@@ -49,4 +49,5 @@ class AdamW(Adam):
 
     def rule(self, w: Variable, g: Tensor, rate: Tensor, memory: Memory) -> Tensor:
         """See the class."""
-        return super().rule(w, g, rate, memory) - rate * self.decay * w
+        new = super().rule(w, g, rate, memory)
+        return new if w in self.undecayed or not self.decay else new - rate * self.decay * w

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -39,8 +39,9 @@ class Memory:
 class Optimizer(ABC):
     """Turns gradients into new values of variables.
 
-    `learning_rate`: a number or a schedule. `weight_decay`: this times the variable is added to its gradient (L2).
-    `clip`: see `clipping`; before the decay. `rates`: factors on the learning rate for single variables.
+    `learning_rate`: a number or a schedule. `weight_decay`: this times the variable is added to its gradient (L2),
+    but for those in `undecayed`. `clip`: see `clipping`; before the decay. `rates`: factors on the learning rate for
+    single variables.
     """
 
     def __init__(
@@ -50,13 +51,10 @@ class Optimizer(ABC):
         weight_decay: float = 0.0,
         clip: Clipping | None = None,
         rates: Mapping[Variable, float] | None = None,
+        undecayed: Collection[Variable] = (),
     ) -> None:
-        self.learning_rate, self.weight_decay, self.clip, self.rates = (
-            learning_rate,
-            weight_decay,
-            clip,
-            rates or {},
-        )
+        self.learning_rate, self.weight_decay, self.clip = learning_rate, weight_decay, clip
+        self.rates, self.undecayed = rates or {}, frozenset(undecayed)
 
     @abstractmethod
     def rule(self, w: Variable, g: Tensor, rate: Tensor, memory: Memory) -> Tensor:
@@ -102,7 +100,9 @@ class Optimizer(ABC):
             for w, g in zip(variables, self.clip(grads) if self.clip else grads, strict=True):
                 with graph.name_scope(w.name):
                     memory = Memory(w, now + 1.0)
-                    decayed = g + self.weight_decay * w if self.weight_decay else g
+                    decayed = (
+                        g + self.weight_decay * w if self.weight_decay and w not in self.undecayed else g
+                    )
                     new = self.rule(w, decayed, rate * self.rates[w] if w in self.rates else rate, memory)
                     updates += [w.assign(new), *memory.updates]
             return group([*along, *updates], "step")

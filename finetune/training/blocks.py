@@ -1,0 +1,181 @@
+"""Trains a head, and then the head together with the blocks of the network below it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto
+
+from finetune.autodiff import Session
+from finetune.autodiff.schedules import Schedule
+from finetune.training.data import Array, TrainingData, class_weights
+from finetune.training.finder import HIGH, LOW, STEPS, find_rate
+from finetune.training.head import finish, fit_head, opened
+from finetune.training.loop import Loop, Run
+from finetune.training.measuring import measure
+from finetune.training.network import Blocks, Network, build
+from finetune.training.rates import schedule, sweep
+from finetune.training.result import Observer, Trained
+from finetune.training.settings import FORGETFUL, Settings
+from finetune.training.state import INTERVAL, values_of
+from models.errors import InputError, OutputError, StoreError
+from models.features import default_cuts
+from models.store import write_atomically
+
+Learned = tuple[Network, Session]
+
+PHASE = "blocks"
+_POOLED = "embeddings-{}.npy"
+_BELOW = ("model", "cut", "embedding", "data")  # what embeddings depend on
+_AT_ONCE = 64  # images in a run without training
+
+
+def train_blocks(
+    data: TrainingData,
+    model: ModelProto,
+    cut: str,
+    settings: Settings,
+    work: Path,
+    *,
+    embedding: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    events: Path | None = None,
+    checkpoint_seconds: float = INTERVAL,
+) -> Trained:
+    """Train a head and the blocks between `cut` and `embedding` on maps, x (N, V, C, H, W).
+
+    First the head alone learns on embeddings, which are computed once; then both learn, the blocks at lower rates the
+    deeper they lie (see `Settings`). Statistics of batch norm stay those of the pretrained network throughout.
+    `embedding`: the tensor that the head reads, by default what the network's own classifier reads; maps are
+    averaged. The rest is as in `train_head`.
+
+    Raises:
+        GraphError: an operator that cannot be differentiated.
+        CutError: no such tensors, or data of another shape than `cut`.
+        InputError: data or settings that do not fit.
+        OutputError: `work` cannot be written, or its checkpoint is of other settings, data or network.
+        NumericsError: features or the loss are NaN or infinite; the checkpoint keeps the best so far.
+    """
+    if settings.optimizer in FORGETFUL:
+        raise InputError(
+            f"optimizer is {settings.optimizer!r}, which computes weights anew and would lose the pretrained ones. "
+            "Use adamw, adam, momentum, nesterov, sgd, rmsprop, adagrad or adadelta for blocks."
+        )
+    blocks = Blocks(model, cut, embedding or default_cuts(model)[0])
+    identity = {
+        "method": PHASE,
+        "settings": settings.to_json(),
+        "cut": cut,
+        "embedding": blocks.embedding,
+        "model": hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(),
+        "data": data.digest(),
+    }
+    about = {"method": PHASE, "cut": cut, "embedding": blocks.embedding}
+    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as run:
+        key = hashlib.sha256(json.dumps([identity[k] for k in _BELOW]).encode()).hexdigest()[:12]
+        whole = _Whole(run, data, blocks, device, threads)
+        if run.checkpoint.state.phase == PHASE:
+            network, session = whole.build(whole.schedule())
+            run.checkpoint.load(network, session)
+        else:
+            # Built before anything is computed, so that a network that cannot be trained is refused at once.
+            trial, below = whole.build(sweep(LOW, HIGH, STEPS))
+            head = fit_head(run, _pooled(data, trial, below, work / _POOLED.format(key)), device, threads)
+            if run.interrupt.asked:
+                _hand_over(head, trial, below)
+                return finish(run, trial, below, about)
+            network, session = whole.begin(head, trial, below)
+        Loop(run, network, session, data, settings.block_epochs, _AT_ONCE).run()
+        return finish(run, network, session, about)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """The head and the blocks below it."""
+
+    run: Run
+    data: TrainingData
+    blocks: Blocks
+    device: str
+    threads: int | None
+
+    def build(self, rate: Schedule) -> tuple[Network, Session]:
+        """The network with its pretrained values, and a head that knows nothing."""
+        settings, data = self.run.settings, self.data
+        weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
+        network = build(settings, data.classes, data.shape, rate, weights=weights, blocks=self.blocks)
+        return network, Session(network.graph, self.device, threads=self.threads)
+
+    def schedule(self) -> Schedule:
+        """The rates of the phase."""
+        settings = self.run.settings
+        steps = settings.block_epochs * len(self.data.batches(0, 0, settings.batch_size))
+        return schedule(settings, self.run.checkpoint.state.learning_rate, steps)
+
+    def begin(self, head: Learned, trial: Network, below: Session) -> tuple[Network, Session]:
+        """Go over to the second phase. `trial` finds the learning rate and is spoilt by that."""
+        run, data, settings = self.run, self.data, self.run.settings
+        state = run.checkpoint.state
+        state.begin(PHASE)
+        rate = settings.block_learning_rate
+        if rate is None:
+            _hand_over(head, trial, below)
+            rate, state.finder = find_rate(trial, below, data, settings)
+        state.learning_rate = rate
+        network, session = self.build(self.schedule())
+        _hand_over(head, network, session)
+        if len(data.val_y):  # what the head alone gives is to be beaten
+            state.best_loss = measure(network, session, data.val_x, data.val_y, data.classes, _AT_ONCE).loss
+            run.checkpoint.best = values_of(session, network.trained)
+        run.events.graph(network, session)
+        return network, session
+
+
+def _hand_over(head: Learned, network: Network, session: Session) -> None:
+    """Give the head and the standardisations of the first phase to a network with blocks."""
+    source, values = head
+    pairs = [
+        *zip(source.standard, network.standard, strict=True),
+        *zip(source.scale, network.scale, strict=True),
+        *(
+            (a, b)
+            for old, new in zip(source.head, network.head, strict=True)
+            for a, b in zip(old, new, strict=True)
+        ),
+    ]
+    session.load({new: values.value(old) for old, new in pairs})
+
+
+def _pooled(data: TrainingData, network: Network, session: Session, path: Path) -> TrainingData:
+    """Embeddings of all views, which are kept in `path` for a resumed run."""
+    size = int(network.pooled.shape[1] or 0)
+    count = len(data.rows)
+    if path.exists():
+        both = np.load(path)
+    else:
+        both = np.empty((count + len(data.val_x), size), np.float32)
+        for rows, into in ((data.rows, both[:count]), (data.val_x, both[count:])):
+            for i in range(0, len(rows), _AT_ONCE):
+                into[i : i + _AT_ONCE] = session.run(
+                    network.pooled, {network.x: np.asarray(rows[i : i + _AT_ONCE])}
+                )
+        _keep(path, both)
+    x = both[:count].reshape(len(data.y), data.views, size)
+    return TrainingData(x, data.y, both[count:], data.val_y, data.classes)
+
+
+def _keep(path: Path, values: Array) -> None:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    try:
+        write_atomically(path, stream.getvalue())
+    except StoreError as exc:
+        raise OutputError(str(exc)) from exc

@@ -1,0 +1,62 @@
+"""The learning-rate finder: rates rise until the loss blows up; a good one lies well before that.
+
+Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+
+from finetune.autodiff import Session
+from finetune.training.data import Array, TrainingData
+from finetune.training.network import Network
+from finetune.training.settings import Settings
+from models.errors import NumericsError
+
+LOW, HIGH = 1e-6, 10.0
+STEPS = 100
+_SMOOTH = 0.9  # weight of the past in the smoothed loss
+_BLOWN = 4.0  # times the lowest loss: it has blown up
+_SEED = 0x5EED  # the order of the images is another one than in training
+
+Curve = list[tuple[float, float]]
+
+
+def find_rate(
+    network: Network, session: Session, data: TrainingData, settings: Settings
+) -> tuple[float, Curve]:
+    """The learning rate to train with, and the curve of (rate, smoothed loss); the variables of `session` are spoilt.
+
+    `network` was built with the schedule `rates.sweep(LOW, HIGH, STEPS)`. The rate is a tenth of the one at which the
+    smoothed loss was lowest.
+    """
+    curve: Curve = []
+    smoothed = 0.0
+    epoch = 0
+    batches: list[tuple[Array, Array]] = []
+    for step in range(STEPS):
+        if not batches:
+            rows = data.view_rows(settings.seed, epoch)
+            batches = [(rows[b], b) for b in data.batches(settings.seed + _SEED, epoch, settings.batch_size)]
+            epoch += 1
+        chosen, batch = batches.pop()
+        try:
+            _, loss, rate = session.run(
+                [network.train, network.loss, network.rate],
+                {network.x: data.rows[chosen], network.y: data.y[batch]},
+            )
+        except NumericsError:
+            break
+        smoothed = _SMOOTH * smoothed + (1 - _SMOOTH) * float(loss)
+        curve.append((float(rate), smoothed / (1 - _SMOOTH ** (step + 1))))
+        if curve[-1][1] > _BLOWN * min(value for _, value in curve):
+            break
+    return choose(curve), curve
+
+
+def choose(curve: Curve) -> float:
+    """A tenth of the rate at which the smoothed loss is lowest, to two digits."""
+    if not curve:
+        return 1e-3
+    lowest = min(curve, key=lambda point: point[1])[0]
+    return float(f"{max(lowest / 10, LOW):.1e}") if math.isfinite(lowest) else 1e-3

@@ -1,0 +1,147 @@
+"""Trains a head, linear or with hidden layers, on features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finetune.autodiff import Session
+from finetune.top import Top
+from finetune.training.data import TrainingData, class_weights, standardisation
+from finetune.training.events import Events
+from finetune.training.finder import HIGH, LOW, STEPS, find_rate
+from finetune.training.interrupt import Interrupt
+from finetune.training.loop import Loop, Run
+from finetune.training.network import Network, build
+from finetune.training.rates import schedule, sweep
+from finetune.training.result import Observer, Phase, Trained
+from finetune.training.settings import Settings
+from finetune.training.state import INTERVAL, Checkpoint
+from models.errors import InputError
+
+PHASE = "head"
+_SMALL = 500_000  # weights: with fewer, one thread is quicker than several that wait for each other
+_AT_ONCE = 1024  # rows of features in a validation run
+
+
+def train_head(
+    data: TrainingData,
+    settings: Settings,
+    work: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    events: Path | None = None,
+    checkpoint_seconds: float = INTERVAL,
+) -> Trained:
+    """Train a head on features, x (N, V, D); see `Settings`.
+
+    `work`: folder of the checkpoint, which is written every `checkpoint_seconds` (0: after each step). `resume` goes
+    on from it, where there is one, and ends with the same bytes as a run that was never stopped. `events`: folder for
+    TensorBoard. Ctrl-C ends training with the best so far; it can be resumed.
+
+    Raises:
+        InputError: data or settings that do not fit.
+        OutputError: `work` cannot be written, or its checkpoint is of other settings or data.
+        NumericsError: features or the loss are NaN or infinite; the checkpoint keeps the best so far.
+    """
+    if len(data.shape) != 1:
+        raise InputError(f"x is {data.x.shape}; a head is trained on vectors, (images, views, features).")
+    identity = {"method": PHASE, "settings": settings.to_json(), "data": data.digest()}
+    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as run:
+        network, session = fit_head(run, data, device, threads)
+        return finish(run, network, session, {"method": PHASE})
+
+
+@contextmanager
+def opened(
+    work: Path,
+    identity: dict[str, Any],
+    settings: Settings,
+    resume: bool,
+    observer: Observer | None,
+    events: Path | None,
+    seconds: float,
+) -> Iterator[Run]:
+    """The checkpoint, event files and Ctrl-C of a training."""
+    checkpoint = Checkpoint(work, identity, seconds)
+    checkpoint.open(resume)
+    written = Events(events, checkpoint.state.marks)
+    try:
+        with Interrupt() as interrupt:
+            yield Run(settings, checkpoint, written, interrupt, observer)
+    finally:
+        written.close()
+
+
+def fit_head(run: Run, data: TrainingData, device: str, threads: int | None) -> tuple[Network, Session]:
+    """The phase "head": a network with the best values in its variables."""
+    settings, checkpoint = run.settings, run.checkpoint
+    weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
+    sizes = [data.shape[0], *settings.hidden, data.classes or 1]
+    if threads is None and sum(a * b for a, b in pairwise(sizes)) < _SMALL:
+        threads = 1
+    steps = settings.epochs * len(data.batches(0, 0, settings.batch_size))
+    if checkpoint.state.phase != PHASE:
+        checkpoint.state.begin(PHASE)
+        standard = standardisation(data.rows)
+        rate = settings.learning_rate
+        if rate is None:
+            finder = build(settings, data.classes, data.shape, sweep(LOW, HIGH, STEPS), weights=weights)
+            trial = Session(finder.graph, device, threads=threads)
+            set_scales(finder, trial, data, standard)
+            rate, checkpoint.state.finder = find_rate(finder, trial, data, settings)
+        checkpoint.state.learning_rate = rate
+        fresh = True
+    else:
+        fresh = False
+    rate = checkpoint.state.learning_rate
+    network = build(settings, data.classes, data.shape, schedule(settings, rate, steps), weights=weights)
+    session = Session(network.graph, device, threads=threads)
+    if fresh:
+        set_scales(network, session, data, standard)
+        run.events.graph(network, session)
+    else:
+        checkpoint.load(network, session)
+    Loop(run, network, session, data, settings.epochs, _AT_ONCE).run()
+    return network, session
+
+
+def set_scales(network: Network, session: Session, data: TrainingData, standard: tuple[Any, Any]) -> None:
+    """Give the network the standardisation of features, `standard`, and in a regression of targets."""
+    values = dict(zip(network.standard, standard, strict=True))
+    if not data.classes:
+        deviation = float(np.std(data.y, dtype=np.float64))
+        pair = np.float32(np.mean(data.y, dtype=np.float64)), np.float32(deviation or 1)
+        values |= dict(zip(network.scale, pair, strict=True))
+    session.load(values)
+
+
+def finish(run: Run, network: Network, session: Session, about: dict[str, Any]) -> Trained:
+    """The result; `about` what goes into its `chosen` besides the settings and what training decided."""
+    state = run.checkpoint.state
+    history = (*state.earlier, state.as_phase())
+    top = Top(
+        network.export(session), {**about, **run.settings.to_json(), "phases": [_summary(p) for p in history]}
+    )
+    return Trained(top, history, run.checkpoint.seconds(), not state.finished, run.events.notes)
+
+
+def _summary(phase: Phase) -> dict[str, Any]:
+    best = phase.epochs[phase.best_epoch - 1] if phase.best_epoch else None
+    return {
+        "phase": phase.name,
+        "learning_rate": phase.learning_rate,
+        "epochs": len(phase.epochs),
+        "best_epoch": phase.best_epoch,
+        "val_loss": best.val_loss if best else None,
+        "val_accuracy": best.val_accuracy if best else None,
+        "val_r2": best.val_r2 if best else None,
+    }

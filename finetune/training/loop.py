@@ -1,0 +1,161 @@
+"""One phase of training: epochs of steps, early stopping, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from finetune.autodiff import Session
+from finetune.autodiff.program import Fetch
+from finetune.training.data import Array, TrainingData
+from finetune.training.events import Events
+from finetune.training.interrupt import Interrupt
+from finetune.training.measuring import measure
+from finetune.training.network import Network
+from finetune.training.result import Epoch, Observer, Progress
+from finetune.training.settings import Settings
+from finetune.training.state import Checkpoint, values_of
+from models.errors import NumericsError
+
+_TELL = 0.1  # seconds between two words to the observer
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all phases of a training share."""
+
+    settings: Settings
+    checkpoint: Checkpoint
+    events: Events
+    interrupt: Interrupt
+    observer: Observer | None
+
+
+class Loop:
+    """The phase of `run.checkpoint.state`, on a network whose variables are as that state says.
+
+    Validation decides: the epoch with the lowest validation loss is the best (loss, since with few images accuracy
+    moves in steps; without validation images the last epoch). `patience` epochs without a better one end the phase.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        network: Network,
+        session: Session,
+        data: TrainingData,
+        epochs: int,
+        measured_at_once: int,
+    ) -> None:
+        self.run_, self.network, self.session, self.data = run, network, session, data
+        self.state = run.checkpoint.state
+        self.epochs, self.measured_at_once = epochs, measured_at_once
+        self._told = 0.0
+
+    def run(self) -> None:
+        """Train until the end, or until Ctrl-C, and put the best values into the variables.
+
+        Raises:
+            NumericsError: the loss became NaN or infinite; the checkpoint stands where it was finite.
+            OutputError: a checkpoint cannot be written.
+        """
+        state, settings = self.state, self.run_.settings
+        try:
+            while not state.finished and not self.run_.interrupt.asked:
+                batches = self.data.batches(settings.seed, state.epoch, settings.batch_size)
+                rows = self.data.view_rows(settings.seed, state.epoch)
+                for batch in batches[state.step :]:
+                    self._step(rows[batch], self.data.y[batch], len(batches))
+                    if self.run_.interrupt.asked:
+                        break
+                else:
+                    self._end_epoch()
+        except NumericsError as exc:
+            self._save()
+            raise NumericsError(f"{exc} {self._kept()}") from exc
+        self._save()
+        if not self.run_.checkpoint.best:  # Ctrl-C in the first epoch
+            self.run_.checkpoint.best = values_of(self.session, self.network.trained)
+        best = self.run_.checkpoint.best
+        self.session.load({v: best[v.name] for v in self.network.trained})
+
+    def _step(self, rows: Array, y: Array, steps: int) -> None:
+        network, state = self.network, self.state
+        fetches: list[Fetch] = [network.train, network.loss, network.rate]
+        if network.hits is not None:
+            fetches.append(network.hits)
+        _, loss, rate, *hits = self.session.run(fetches, {network.x: self.data.rows[rows], network.y: y})
+        state.step += 1
+        state.loss += float(loss) * len(y)
+        state.hits += float(hits[0]) if hits else 0.0
+        state.rate = float(rate)
+        self.run_.events.step(
+            state.phase, state.step, steps, float(loss), state.rate, state.epoch * steps + state.step
+        )
+        if self.run_.checkpoint.due():
+            self._save()
+        self._tell(steps, len(y))
+
+    def _end_epoch(self) -> None:
+        state, data, checkpoint = self.state, self.data, self.run_.checkpoint
+        size = len(data.y)
+        loss = state.loss / size
+        found = (
+            measure(self.network, self.session, data.val_x, data.val_y, data.classes, self.measured_at_once)
+            if len(data.val_y)
+            else None
+        )
+        epoch = Epoch(
+            rate=state.rate,
+            loss=loss,
+            accuracy=state.hits / size if data.classes else None,
+            r2=None if data.classes else 1 - loss,  # targets are standardised
+            val_loss=found.loss if found else None,
+            val_accuracy=found.accuracy if found else None,
+            val_r2=found.r2 if found else None,
+        )
+        state.epochs.append(epoch)
+        state.epoch, state.step, state.loss, state.hits = state.epoch + 1, 0, 0.0, 0.0
+        if found is None or state.best_loss is None or found.loss < state.best_loss:
+            state.best_epoch, state.best_loss = state.epoch, found.loss if found else None
+            checkpoint.best = values_of(self.session, self.network.trained)
+        patience = self.run_.settings.patience
+        tired = patience is not None and state.epoch - state.best_epoch >= patience
+        state.finished = state.epoch >= self.epochs or tired
+        self.run_.events.epoch(state.phase, epoch, state.epoch, self.network, self.session)
+        if checkpoint.due():
+            self._save()
+
+    def _save(self) -> None:
+        self.state.marks = self.run_.events.marks()
+        self.run_.checkpoint.save(self.network, self.session)
+
+    def _kept(self) -> str:
+        path, best = self.run_.checkpoint.path, self.state.best_epoch
+        return f"Training stopped in epoch {self.state.epoch + 1}; {path} keeps " + (
+            f"the best until then, of epoch {best}." if best else "where it stood; no epoch had ended."
+        )
+
+    def _tell(self, steps: int, last: int) -> None:
+        observer, state, now = self.run_.observer, self.state, time.monotonic()
+        if observer is None or (now - self._told < _TELL and state.step < steps):
+            return
+        self._told = now
+        done = (
+            len(self.data.y) if state.step == steps else state.step * last
+        )  # batches differ by one image at most
+        before = state.epochs[-1] if state.epochs else None
+        observer(
+            Progress(
+                state.phase,
+                state.epoch + 1,
+                self.epochs,
+                state.step,
+                steps,
+                state.loss / done,
+                before.val_loss if before else None,
+                (before.val_accuracy if before.val_accuracy is not None else before.val_r2)
+                if before
+                else None,
+            )
+        )

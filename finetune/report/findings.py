@@ -1,0 +1,201 @@
+"""What a fine-tuning run found out: plain arrays and values, from which the whole report is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.dataset.table import Split, Task
+from models.errors import InputError
+
+Floats = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """The learning-rate finder's curve: the loss as the rate was raised, and the rate that was taken."""
+
+    rates: Floats  # (K,), rising
+    losses: Floats  # (K,)
+    chosen: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What was measured after each epoch; (E,) each, NaN where an epoch has no such number."""
+
+    train_loss: Floats
+    val_loss: Floats | None = None  # None: no validation images
+    train_accuracy: Floats | None = None  # 0 to 1; None in a regression
+    val_accuracy: Floats | None = None
+    best: int = 0  # index of the epoch whose weights were kept
+    rate_search: RateSearch | None = None
+
+
+@dataclass(frozen=True)
+class LearningPoint:
+    """How good the method is with fewer training samples. Scores are accuracies 0 to 1, or R² in a regression."""
+
+    samples: int
+    train: float  # on the samples that were learned from
+    val: float | None
+    test: float | None
+    seconds: float  # of the fit alone; features were there already
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """The threshold for "none of these". Scores are larger where an image is less like anything known."""
+
+    kind: str  # what the score is, such as "energy"
+    threshold: float  # an image with a larger score is rejected
+    known: Floats  # (N,), of the measured images, in their order
+    unknown: Floats | None = None  # (U,), of images that belong to none of the classes
+    auroc: float | None = None  # None: computed from the scores, where there are unknown ones
+    measured: str = ""  # one sentence: which images stood for the unknown
+
+
+@dataclass(frozen=True)
+class Previous:
+    """What an older model answers on the same measured images, in their order."""
+
+    name: str
+    predicted: (
+        Ints | Floats
+    )  # (N,): class indices, -1 for a class that is none of ours; values in a regression
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The range that a regression gives around each value."""
+
+    level: float  # how many of the true values it should hold, such as 0.9
+    low: Floats  # (N,)
+    high: Floats  # (N,)
+
+
+@dataclass(frozen=True)
+class ProofResult:
+    """What a fresh process gave for the finished file, against the training session's own answers."""
+
+    images: int
+    largest: float  # largest absolute difference of any probability or value
+    tolerance: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a report is made of. What is None is left out of the report, with a sentence that says so.
+
+    "Measured images" are the N images of `measured_on` that the numbers are about; `ids`, `truth`, `before`, `after`,
+    `values` and others of shape (N, ...) are in one order.
+
+    Attributes:
+        title: what the model is for, such as the name of the folder.
+        model: the backbone's name.
+        method: sklearn, head or blocks, as it was asked for.
+        task: classification or regression.
+        classes: names in the order of the outputs; empty in a regression.
+        counts: images of each split, int64 (classes,); in a regression (1,).
+        settings: everything that was asked for or chosen; values that JSON knows.
+        backbone: more about the backbone in words: weights, cut, features.
+        file: name of the finished model file.
+        file_bytes: its size.
+        measured_on: "test"; or "val" where there are no test images.
+        ids: names of the measured images, N of them.
+        truth: int64 (N,) class indices, or float (N,) numbers in `unit`. None: nothing was measured.
+        before: probabilities without temperature, float (N, classes).
+        after: probabilities as the file gives them.
+        temperature: what the logits are divided by.
+        values: what a regression gives, float (N,).
+        interval: the range around each of `values`.
+        unit: unit of the targets of a regression, such as "kg".
+        history: measured during training.
+        learning_curve: the same method with fewer samples.
+        rejection: the threshold for "none of these".
+        leaks: indices of measured images that have a duplicate among the training images. None: not looked for.
+        previous: an older model's answers.
+        timings: seconds of each stage, in their order.
+        failed: (image, reason) of images that could not be read.
+        warnings: sentences about the data or the run.
+        proof: whether the file says what the training session says.
+        commands: command lines that use the file next.
+    """
+
+    title: str
+    model: str
+    method: str
+    task: Task = "classification"
+    classes: tuple[str, ...] = ()
+    counts: Mapping[Split, Ints] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    backbone: str = ""
+    file: str = "model.onnx"
+    file_bytes: int | None = None
+    measured_on: Split = "test"
+    ids: tuple[str, ...] = ()
+    truth: Ints | Floats | None = None
+    before: Floats | None = None
+    after: Floats | None = None
+    temperature: float | None = None
+    values: Floats | None = None
+    interval: Interval | None = None
+    unit: str = ""
+    history: History | None = None
+    learning_curve: tuple[LearningPoint, ...] | None = None
+    rejection: Rejection | None = None
+    leaks: Ints | None = None
+    previous: Previous | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    failed: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    proof: ProofResult | None = None
+    commands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit together.
+
+        Raises:
+            InputError: an array of another length than `ids`, or an index out of range.
+        """
+        images, classes = len(self.ids), len(self.classes)
+        self._expect("truth", self.truth, (images,))
+        self._expect("before", self.before, (images, classes))
+        self._expect("after", self.after, (images, classes))
+        self._expect("values", self.values, (images,))
+        if self.interval:
+            self._expect("interval.low", self.interval.low, (images,))
+            self._expect("interval.high", self.interval.high, (images,))
+        if self.rejection:
+            self._expect("rejection.known", self.rejection.known, (images,))
+        if self.previous:
+            self._expect("previous.predicted", self.previous.predicted, (images,))
+        for split, counted in self.counts.items():
+            self._expect(f"counts[{split!r}]", counted, (max(classes, 1),))
+        if self.task == "classification" and self.truth is not None:
+            _within("truth", self.truth, classes)
+        if self.leaks is not None:
+            _within("leaks", self.leaks, images)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are answers whose truth is known."""
+        answers = self.after if self.task == "classification" else self.values
+        return self.truth is not None and len(self.truth) > 0 and answers is not None
+
+    @staticmethod
+    def _expect(name: str, array: NDArray[Any] | None, shape: tuple[int, ...]) -> None:
+        if array is not None and array.shape != shape:
+            raise InputError(f"{name} has shape {array.shape}; expected {shape}: one row for each of `ids`.")
+
+
+def _within(name: str, indices: NDArray[Any], end: int) -> None:
+    if indices.size and (indices.min() < 0 or indices.max() >= end):
+        raise InputError(
+            f"{name} goes from {indices.min()} to {indices.max()}; expected indices 0 to {end - 1}."
+        )

@@ -1,0 +1,102 @@
+"""How numbers and names are written on pages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+NONE = "–"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """0.8817 as "88.2 %"; a dash where there is no number."""
+    return NONE if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f}\u00a0%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, without an exponent where that is readable."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == 0 or 1e-3 <= abs(value) < 10**digits:
+        return f"{value:.{digits}g}"
+    return f"{value:,.0f}".replace(",", "\u202f") if 1 <= abs(value) < 1e9 else f"{value:.{digits - 1}e}"
+
+
+def count(value: int) -> str:
+    """An integer with thin spaces between thousands."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def seconds(value: float) -> str:
+    """A time in the unit that suits it: 0.012 as "12 ms", 75 as "1 min 15 s"."""
+    if not math.isfinite(value):
+        return NONE
+    if value < 1:
+        return f"{1000 * value:.3g}\u00a0ms"
+    if value < 59.95:
+        return f"{value:.1f}\u00a0s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes}\u00a0min {rest}\u00a0s"
+    return f"{minutes // 60}\u00a0h {minutes % 60}\u00a0min"
+
+
+def size(octets: int) -> str:
+    """Bytes as "1.2 MB"."""
+    value = float(octets)
+    for unit in ("bytes", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.3g}\u00a0{unit}"
+        value /= 1000
+    return f"{value:.3g}\u00a0GB"
+
+
+def short(text: str, most: int = 60) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def tail(text: str, most: int = 48) -> str:
+    """The end of a long text, which is what tells paths apart."""
+    return text if len(text) <= most else f"…{text[1 - most :]}"
+
+
+def plural(items: int, word: str) -> str:
+    """ "1 image", "2 images", "2 classes"."""
+    return f"{count(items)} {word}{'' if items == 1 else 'es' if word.endswith('s') else 's'}"
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as rows of a table: names joined with points, values as text."""
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            rows += flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", _value(value)))
+    return rows
+
+
+def _value(value: Any) -> str:
+    if value is None or value == "" or value == {}:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_value, value))
+    return str(value)
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "percent": percent,
+    "number": number,
+    "count": count,
+    "seconds": seconds,
+    "size": size,
+    "short": short,
+    "tail": tail,
+    "plural": plural,
+}

@@ -1,0 +1,145 @@
+"""What curves and counts mean, in words, by rules that are written down."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from finetune.report.findings import Floats, History, Ints
+
+Fit = Literal["unknown", "diverged", "unfinished", "overfitted", "late", "good"]
+
+FEWEST_EPOCHS = 3
+GAP = (
+    0.05  # accuracy on training images above that on validation images from which on we speak of over-fitting
+)
+LARGE_GAP = 0.15
+LOSS_RATIO = 1.5  # validation loss over training loss, where there are no accuracies
+LOSS_RISE = 0.10  # rise of the validation loss after its best epoch
+STILL_FALLING = 0.01  # fall of the validation loss over the last quarter of the epochs
+UNBALANCED = 3.0  # largest class over smallest
+FEW = 20  # training images of a class
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A finding in words. `kind` is one word for programs, `concern` whether it is a reason for care."""
+
+    kind: Fit
+    words: str
+    concern: bool = False
+
+
+def judge_fit(history: History, val_images: int | None = None) -> Judgement:
+    """Whether the model over-fits, judged by training and validation curves. The first rule that holds decides:
+
+    1. no validation images, or fewer than three epochs: unknown.
+    2. a training loss that is not a number: diverged.
+    3. at the epoch that was kept, accuracy on training images is more than 5 points above that on validation images,
+       and more than the half-width of the 95 % interval of the latter: over-fitted (above 15 points: strongly). Where
+       there are no accuracies: validation loss above 1.5 times the training loss.
+    4. the last epoch is the best, and the validation loss fell by over 1 % in the last quarter: unfinished.
+    5. the validation loss rose by over 10 % after its best epoch: over-fitted late, which the kept epoch escapes.
+    6. otherwise good.
+    """
+    if not np.isfinite(history.train_loss).all():
+        epoch = int(np.flatnonzero(~np.isfinite(history.train_loss))[0]) + 1
+        return Judgement(
+            "diverged",
+            f"The training loss became infinite or not a number in epoch {epoch}: the learning rate is too high for "
+            "this model. Try a tenth of it.",
+            True,
+        )
+    if history.val_loss is None or not np.isfinite(history.val_loss).any():
+        return Judgement("unknown", "Without validation images nothing can be said about over-fitting.", True)
+    if len(history.train_loss) < FEWEST_EPOCHS:
+        return Judgement("unknown", "Too few epochs to say anything about over-fitting.")
+    best = history.best
+    gap = _gap(history, best, val_images) or _loss_gap(history, best)
+    if gap:
+        return gap
+    val = history.val_loss
+    last = len(val) - 1
+    earlier = val[last - max(1, len(val) // 4)]
+    if best == last and val[last] < earlier * (1 - STILL_FALLING):
+        return Judgement(
+            "unfinished",
+            "The validation loss was still falling in the last epoch: the model is not over-fitted, and longer "
+            "training is likely to make it better.",
+        )
+    if best < last and val[last] > np.nanmin(val) * (1 + LOSS_RISE):
+        return Judgement(
+            "late",
+            f"After epoch {best + 1} the model went on learning its training images by heart: the validation loss "
+            f"rose by {100 * (val[last] / np.nanmin(val) - 1):.0f} %. The weights of epoch {best + 1} were kept, so "
+            "the model does not suffer from it.",
+        )
+    return Judgement(
+        "good", "Training and validation curves stay close together: there is no sign of over-fitting."
+    )
+
+
+def _gap(history: History, best: int, val_images: int | None) -> Judgement | None:
+    if history.train_accuracy is None or history.val_accuracy is None:
+        return None
+    train, val = float(history.train_accuracy[best]), float(history.val_accuracy[best])
+    gap = train - val
+    noise = 1.96 * math.sqrt(max(val * (1 - val), 0) / val_images) if val_images else 0.0
+    if not gap > max(GAP, noise):
+        return None
+    return Judgement(
+        "overfitted",
+        f"The model is {'strongly' if gap > LARGE_GAP else 'somewhat'} over-fitted: it is right on {100 * train:.1f} % "
+        f"of the images that it learned from, but only on {100 * val:.1f} % of the validation images. More training "
+        "images help most; more augmented views, weight decay or dropout help too.",
+        gap > LARGE_GAP,
+    )
+
+
+def _loss_gap(history: History, best: int) -> Judgement | None:
+    if history.train_accuracy is not None or history.val_loss is None:
+        return None
+    train, val = float(history.train_loss[best]), float(history.val_loss[best])
+    if not (train > 0 and val > LOSS_RATIO * train):
+        return None
+    return Judgement(
+        "overfitted",
+        f"The model is over-fitted: its loss on validation images is {val / train:.1f} times that on the images that "
+        "it learned from. More training images help most; more augmented views, weight decay or dropout help too.",
+        val > 2 * LOSS_RATIO * train,
+    )
+
+
+def judge_balance(counts: Ints, names: tuple[str, ...]) -> str | None:
+    """What to know about unbalanced or small classes; `counts` are training images (classes,). None: nothing.
+
+    Said when the largest class has at least three times the images of the smallest, or a class has under 20.
+    """
+    if len(counts) < 2:
+        return None
+    most, least = int(np.argmax(counts)), int(np.argmin(counts))
+    said = []
+    if counts[least] * UNBALANCED <= counts[most]:
+        said.append(
+            f"The classes are unbalanced: {counts[most]} training images of {_short(names[most])} against "
+            f"{counts[least]} of {_short(names[least])}. Accuracy speaks mostly of the large classes; the macro "
+            "averages count every class alike. Class weights or more images of the small classes help."
+        )
+    few = int((counts < FEW).sum())
+    if few:
+        which = _short(names[least]) if few == 1 else f"{few} classes"
+        said.append(f"There are fewer than {FEW} training images of {which}: expect little there.")
+    return " ".join(said) or None
+
+
+def decimate(curve: Floats, most: int = 1000) -> tuple[Ints, Floats]:
+    """At most about `most` points of a curve (E,), evenly spaced, first and last among them; with their indices."""
+    rows = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), most)).round().astype(np.int64))
+    return rows, curve[rows]
+
+
+def _short(name: str, most: int = 60) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

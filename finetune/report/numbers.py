@@ -1,0 +1,145 @@
+"""report.json: every number of the report, for programs. docs/report.md describes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from finetune.report.findings import Findings
+from finetune.report.measures import Share
+from finetune.report.summary import Classification, Regression, Summary
+from finetune.report.verdict import Verdict
+
+SCHEMA = 1  # raised whenever a key changes its name or its meaning; new keys may appear without
+
+
+def numbers(findings: Findings, summary: Summary, verdict: Verdict) -> dict[str, Any]:
+    """The whole report as values that JSON knows; what was not measured is null, and so is NaN."""
+    found = summary.classification
+    table: dict[str, Any] = {
+        "schema": SCHEMA,
+        "title": findings.title,
+        "task": findings.task,
+        "model": findings.model,
+        "backbone": findings.backbone,
+        "method": findings.method,
+        "file": {"name": findings.file, "bytes": findings.file_bytes},
+        "settings": findings.settings,
+        "verdict": verdict,
+        "data": {
+            "classes": findings.classes,
+            "images": findings.counts,
+            "measured_on": findings.measured_on,
+            "balance": summary.balance,
+            "failed": [{"image": image, "reason": reason} for image, reason in findings.failed],
+            "warnings": findings.warnings,
+        },
+        "classification": _classification(findings, found) if found else None,
+        "regression": _regression(findings, summary.regression) if summary.regression else None,
+        "training": {"history": findings.history, "judgement": summary.fit} if findings.history else None,
+        "learning_curve": _growth(findings, summary) if findings.learning_curve else None,
+        "proof": findings.proof,
+        "seconds": findings.timings,
+        "commands": findings.commands,
+    }
+    plain: dict[str, Any] = _plain(table)
+    return plain
+
+
+def _classification(findings: Findings, found: Classification) -> dict[str, Any]:
+    names = findings.classes
+    rejection = findings.rejection
+    return {
+        "accuracy": found.accuracy,
+        "top5": found.top5,
+        "baseline": found.baseline,
+        "broken": found.broken,
+        "macro": found.macro,
+        "classes": found.classes,
+        "confusions": [
+            {
+                "truth": names[pair.truth],
+                "predicted": names[pair.predicted],
+                "images": len(pair.rows),
+                "share": pair.share,
+                "ids": [findings.ids[row] for row in pair.rows],
+            }
+            for pair in found.confusions
+        ],
+        "calibration": {"temperature": findings.temperature, "before": found.before, "after": found.after},
+        "rejection": {
+            "kind": rejection.kind,
+            "threshold": rejection.threshold,
+            "measured": rejection.measured,
+        }
+        | _plain(found.rejection)
+        if rejection and found.rejection
+        else None,
+        "leaks": {"ids": [findings.ids[row] for row in found.leaks.rows]} | _plain(found.leaks)
+        if found.leaks
+        else None,
+        "comparison": {
+            "name": findings.previous.name,
+            "words": found.comparison.words(),
+            "changed": found.comparison.changed,
+            "significant": found.comparison.significant,
+        }
+        | _plain(found.comparison)
+        if findings.previous and found.comparison
+        else None,
+        "images": [
+            {"id": name, "truth": int(truth), "predicted": int(predicted), "probability": float(probability)}
+            for name, truth, predicted, probability in zip(
+                findings.ids, _list(findings.truth), found.predicted, found.confidence, strict=True
+            )
+        ],
+    }
+
+
+def _regression(findings: Findings, found: Regression) -> dict[str, Any]:
+    table: dict[str, Any] = _plain(found)
+    if found.coverage:
+        table["coverage"]["words"] = found.coverage.words()
+    if findings.previous and found.comparison:
+        table["comparison"] |= {"name": findings.previous.name, "words": found.comparison.words()}
+    rows = zip(findings.ids, _list(findings.truth), _list(findings.values), strict=True)
+    images = [{"id": name, "truth": float(truth), "predicted": float(value)} for name, truth, value in rows]
+    return {"unit": findings.unit} | table | {"images": images}
+
+
+def _growth(findings: Findings, summary: Summary) -> dict[str, Any]:
+    rising, gain = summary.growth or (None, None)
+    return {"points": findings.learning_curve, "rising": rising, "gain_per_doubling": gain}
+
+
+def _list(array: Any) -> list[Any]:
+    return [] if array is None else list(array)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: dataclasses and arrays as plain values, NaN and infinities as None."""
+    if isinstance(value, Share):
+        low, high = value.interval
+        return {
+            "count": value.count,
+            "images": value.images,
+            "value": _plain(value.value),
+            "interval": [low, high],
+        }
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

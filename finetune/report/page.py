@@ -1,0 +1,164 @@
+"""report.html: one file that explains itself, and report.json beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from finetune.report import plots
+from finetune.report.findings import Findings
+from finetune.report.formatting import FILTERS, flatten
+from finetune.report.matrix import matrix_drawing, matrix_table
+from finetune.report.numbers import numbers
+from finetune.report.pictures import Thumbnails, choose
+from finetune.report.summary import Summary, summarise
+from finetune.report.verdict import Verdict, judge
+from models.store import write_atomically
+
+PAGE, NUMBERS = "report.html", "report.json"
+MOST_ROWS = 200  # of any table; report.json has them all
+HERE = Path(__file__).parent
+
+
+def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None = None) -> Path:
+    """Write report.json and report.html into `folder`; returns the path of the page.
+
+    `thumbnails(row)` gives an image file (small, JPEG at best) of a measured image, or None. The page is one file,
+    requests nothing, runs no script, and stays below 3 MB however many classes and images there are.
+
+    Raises:
+        StoreError: the disk is full or the folder is not writable.
+    """
+    summary = summarise(findings)
+    verdict = judge(findings, summary)
+    table = json.dumps(numbers(findings, summary, verdict), indent=1, allow_nan=False)
+    page = _render(findings, summary, verdict, thumbnails or (lambda row: None))
+    write_atomically(folder / NUMBERS, table.encode())
+    write_atomically(folder / PAGE, page.encode(errors="replace"))  # file names may hold what is no Unicode
+    return folder / PAGE
+
+
+def environment() -> Any:
+    """Jinja's environment for the pages of this package: everything is escaped, unknown names are errors.
+
+    Has the filters of `finetune.report.formatting` and the global `style`, the common style sheet.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= FILTERS
+    made.globals["style"] = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    return made
+
+
+def _render(findings: Findings, summary: Summary, verdict: Verdict, thumbnails: Thumbnails) -> str:
+    found = summary.classification
+    template = environment().get_template("report.html")
+    page: str = template.render(
+        findings=findings,
+        found=found,
+        regression=summary.regression,
+        summary=summary,
+        verdict=verdict,
+        most=MOST_ROWS,
+        pictures=choose(findings, found, thumbnails) if found else None,
+        drawings=_drawings(findings, summary),
+        matrix=matrix_table(found, findings.classes) if found else None,
+        worst=_worst_classes(summary),
+        counts=_class_counts(findings),
+        settings=flatten(findings.settings)[:MOST_ROWS],
+        absent=list(_absent(findings, summary)),
+    )
+    return page
+
+
+def _drawings(findings: Findings, summary: Summary) -> dict[str, Markup | None]:
+    """All plots by name; None where there is nothing to draw."""
+    drawn: dict[str, Markup | None] = {}
+    history, found = findings.history, summary.classification
+    if history and len(history.train_loss):
+        drawn["loss"] = plots.curves(history, "loss")
+        drawn["accuracy"] = plots.curves(history, "accuracy")
+        drawn["rates"] = plots.rate_search(history.rate_search) if history.rate_search else None
+    if found:
+        drawn["matrix"] = matrix_drawing(found, findings.classes)
+        if found.after:
+            drawn["reliability"] = plots.reliability(found.before, found.after)
+            drawn["confidences"] = plots.confidences(found.after)
+        drawn["rejection"] = plots.rejection(findings.rejection) if findings.rejection else None
+    if findings.learning_curve:
+        images: dict[str, int] = {findings.measured_on: len(findings.ids)}
+        regression = findings.task == "regression"
+        drawn["learning"] = plots.learning(findings.learning_curve, images, regression)
+        drawn["times"] = plots.fit_times(findings.learning_curve)
+    if summary.regression and findings.truth is not None and findings.values is not None:
+        truth, values = np.asarray(findings.truth, np.float64), np.asarray(findings.values, np.float64)
+        drawn["scatter"] = plots.scatter(truth, values, findings.interval, findings.unit)
+        drawn["residuals"] = plots.residuals(truth, values, findings.unit)
+    return drawn
+
+
+def _worst_classes(summary: Summary) -> list[tuple[int, Any]]:
+    """Classes with their numbers, the lowest F1 first, those without measured images last."""
+    if not summary.classification:
+        return []
+    numbered = list(enumerate(summary.classification.classes, 1))
+    return sorted(numbered, key=lambda one: (one[1].images == 0, one[1].f1, one[0]))[:MOST_ROWS]
+
+
+def _class_counts(findings: Findings) -> list[tuple[str, list[int]]]:
+    """Name and images of each split of the classes with the fewest training images."""
+    if not findings.classes or not findings.counts:
+        return []
+    first = next(iter(findings.counts.values()))
+    order = np.argsort(findings.counts.get("train", first), kind="stable")[:MOST_ROWS].tolist()
+    return [(findings.classes[i], [int(counted[i]) for counted in findings.counts.values()]) for i in order]
+
+
+def _absent(findings: Findings, summary: Summary) -> Iterator[tuple[str, str]]:
+    """What the report does not hold, and why."""
+    classifies = findings.task == "classification"
+    if not findings.measured:
+        lost = "accuracy, confusions, calibration and numbers for each class" if classifies else "errors"
+        yield "Results", f"there were no test images, so {lost} are not known."
+    if findings.history is None:
+        one_go = findings.method == "sklearn"
+        yield (
+            "Training curves",
+            "this kind of model is fitted in one go, without epochs." if one_go else "none were recorded.",
+        )
+    elif findings.history.val_loss is None:
+        yield "Validation curve", "there were no validation images."
+    if findings.learning_curve is None:
+        yield "Learning curve", "was not measured."
+    if findings.leaks is None:
+        yield (
+            "Accuracy with and without leaked duplicates",
+            "duplicates across the splits were not looked for.",
+        )
+    if findings.previous is None:
+        yield "Comparison", "no previous model was given to compare with."
+    if findings.proof is None:
+        yield "Proof of the file", "it was not loaded in a fresh process."
+    if not classifies:
+        if findings.interval is None:
+            yield "Intervals", "the model gives a value alone, without a range."
+        return
+    if findings.rejection is None:
+        yield (
+            "Rejection",
+            "no threshold for “none of these” was set, so unknown things get one of the known names.",
+        )
+    if summary.classification and summary.classification.before is None:
+        yield "Calibration before temperature", "probabilities without temperature were not recorded."

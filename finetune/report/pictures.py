@@ -1,0 +1,99 @@
+"""The few images that a report shows: which, and as small pictures inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from finetune.report.findings import Findings
+from finetune.report.measures import confident_mistakes
+from finetune.report.summary import Classification
+
+Thumbnails = Callable[[int], bytes | None]
+
+PAIRS = 8
+OF_A_PAIR = 4
+MISTAKES = 12
+REJECTED = 12
+SIDE = 160  # pixels
+MOST_BYTES = 16_000  # of one picture; 56 of them make 1.2 MB in base64
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One measured image with what was answered. `source` is a data URI, None where there is no picture."""
+
+    row: int
+    source: str | None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All images that the page shows, each list in the order in which they are worth looking at."""
+
+    confusions: tuple[tuple[Picture, ...], ...]  # for the first PAIRS of the confusions
+    mistakes: tuple[Picture, ...]  # the most confident first
+    rejected: tuple[Picture, ...]  # the highest score first
+
+
+def choose(findings: Findings, found: Classification, thumbnails: Thumbnails) -> Pictures:
+    """Fetch the pictures of the worst confusions, of confident mistakes, and of what would be rejected."""
+    seen: dict[int, Picture] = {}
+
+    def picture(row: int) -> Picture:
+        if row not in seen:
+            data = thumbnails(row)
+            seen[row] = Picture(row, data_uri(data) if data else None)
+        return seen[row]
+
+    refused = np.zeros(0, np.int64)
+    if findings.rejection:
+        scores = findings.rejection.known
+        refused = np.flatnonzero(scores > findings.rejection.threshold)
+        refused = refused[np.argsort(-scores[refused], kind="stable")]
+    mistakes = confident_mistakes(_truth(findings), found.predicted, found.confidence)
+    return Pictures(
+        tuple(tuple(map(picture, pair.rows[:OF_A_PAIR])) for pair in found.confusions[:PAIRS]),
+        tuple(map(picture, mistakes[:MISTAKES].tolist())),
+        tuple(map(picture, refused[:REJECTED].tolist())),
+    )
+
+
+def data_uri(encoded: bytes) -> str | None:
+    """An image file as a small JPEG in a `data:` address; None where it cannot be read."""
+    if encoded[:3] != b"\xff\xd8\xff" or len(encoded) > MOST_BYTES:
+        smaller = _shrink(encoded)
+        if smaller is None:
+            return None
+        encoded = smaller
+    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+
+
+def _shrink(encoded: bytes) -> bytes | None:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            small = image.convert("RGB")
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ):  # what Pillow raises on damaged files
+        return None
+    small.thumbnail((SIDE, SIDE))
+    for quality in (80, 60, 30):
+        stream = io.BytesIO()
+        small.save(stream, "JPEG", quality=quality)
+        if stream.tell() <= MOST_BYTES:
+            break
+    return stream.getvalue()
+
+
+def _truth(findings: Findings) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    return np.asarray(findings.truth, np.int64)

@@ -1,0 +1,270 @@
+"""The plots of the report, each with the sentence that is read instead of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from finetune.evaluation import wilson_interval
+from finetune.report.calibrating import Calibration
+from finetune.report.drawing import BLUE, GREEN, GROUND, INK, ORANGE, RULE, SOFT, draw
+from finetune.report.findings import Floats, History, Interval, LearningPoint, RateSearch, Rejection
+from finetune.report.judging import decimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_DOTS = 1500
+
+
+def curves(history: History, what: str) -> Markup | None:
+    """Training against validation over the epochs; `what` is "loss" or "accuracy". None: there is no such number."""
+    train = history.train_loss if what == "loss" else history.train_accuracy
+    val = history.val_loss if what == "loss" else history.val_accuracy
+    if train is None or not np.isfinite(train).any():
+        return None
+    scale = 1 if what == "loss" else 100
+
+    def paint(axes: Axes) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        for curve, name, colour, style in ((train, "training", BLUE, "-"), (val, "validation", ORANGE, "--")):
+            if curve is not None and np.isfinite(curve).any():
+                rows, points = decimate(np.where(np.isfinite(curve), curve, np.nan))
+                marker = "o" if len(rows) == 1 else None
+                axes.plot(rows + 1, points * scale, color=colour, label=name, linestyle=style, marker=marker)
+        if len(train) > 1:
+            axes.axvline(history.best + 1, color=SOFT, linewidth=1, linestyle=":", label="kept epoch")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss" if what == "loss" else "accuracy (%)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+
+    last = f"{train[history.best] * scale:.3g}"
+    other = f" and {val[history.best] * scale:.3g} on validation images" if val is not None else ""
+    alt = f"{what} over {len(train)} epochs; in the kept epoch {last} on training images{other}."
+    return draw(f"curves-{what}", alt.capitalize(), paint)
+
+
+def rate_search(search: RateSearch) -> Markup | None:
+    """The loss as the learning rate was raised."""
+    usable = np.isfinite(search.losses) & (search.rates > 0)
+    if usable.sum() < 2:
+        return None
+    rates, losses = search.rates[usable], search.losses[usable]
+
+    def paint(axes: Axes) -> None:
+        rows, points = decimate(losses)
+        axes.plot(rates[rows], points, color=BLUE)
+        axes.axvline(
+            search.chosen, color=ORANGE, linestyle="--", linewidth=1.5, label=f"taken: {search.chosen:.2g}"
+        )
+        axes.set_xscale("log")
+        axes.set_ylim(top=min(losses.max(), losses[0] + 3 * (losses[0] - losses.min()) + 1e-6))
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss")
+        axes.legend()
+
+    return draw("rates", f"Loss over the learning rate; {search.chosen:.2g} was taken.", paint)
+
+
+def reliability(before: Calibration | None, after: Calibration) -> Markup:
+    """What was said against what was true, before and after temperature."""
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 100], [0, 100], color=SOFT, linewidth=1, linestyle=":", label="perfect")
+        for found, name, colour, marker in (
+            (before, "before", ORANGE, "s"),
+            (after, "after temperature", BLUE, "o"),
+        ):
+            if found:
+                seen = found.curve.count > 0
+                x, y = 100 * found.curve.confidence[seen], 100 * found.curve.accuracy[seen]
+                style = "-" if found is after else "--"
+                axes.plot(x, y, color=colour, label=name, linestyle=style, linewidth=1.5)
+                sizes = 12 + 90 * np.sqrt(found.curve.count[seen] / found.curve.count.sum())
+                axes.scatter(x, y, s=sizes, color=colour, marker=marker, linewidths=0, zorder=3)
+        axes.set_xlim(0, 102)
+        axes.set_ylim(0, 102)
+        axes.set_xlabel("probability of the answer (%)")
+        axes.set_ylabel("of these, right (%)")
+        axes.legend(loc="upper left")
+
+    was = f", {100 * before.error:.1f} % before" if before else ""
+    return draw(
+        "reliability",
+        f"Reliability curve: calibration error {100 * after.error:.1f} %{was}.",
+        paint,
+        (5.2, 3.6),
+    )
+
+
+def confidences(after: Calibration) -> Markup:
+    """How many images got an answer of which probability."""
+
+    def paint(axes: Axes) -> None:
+        bins = len(after.curve.count)
+        left = 100 * np.arange(bins) / bins
+        right = np.where(after.curve.count > 0, np.nan_to_num(after.curve.accuracy) * after.curve.count, 0)
+        width = 100 / bins * 0.9
+        axes.bar(left, right, width, align="edge", color=BLUE, label="right")
+        axes.bar(left, after.curve.count - right, width, right, align="edge", color=ORANGE, label="wrong")
+        axes.set_xlim(0, 102)
+        axes.set_xlabel("probability of the answer (%)")
+        axes.set_ylabel("images")
+        axes.grid(False, axis="x")
+        axes.legend(loc="upper left")
+
+    return draw(
+        "confidences",
+        "How many images were answered with which probability, right and wrong.",
+        paint,
+        (5.2, 3.6),
+    )
+
+
+def rejection(found: Rejection) -> Markup | None:
+    """Histogram of the reject scores with the threshold."""
+    known = found.known[np.isfinite(found.known)]
+    unknown = found.unknown[np.isfinite(found.unknown)] if found.unknown is not None else known[:0]
+    every = np.concatenate([known, unknown, [found.threshold]])
+    if not len(known) or not np.isfinite(found.threshold):
+        return None
+
+    def paint(axes: Axes) -> None:
+        low, high = np.percentile(every, [0.5, 99.5])  # one far outlier would leave a single bar
+        low, high = min(low, found.threshold), max(high, found.threshold)
+        edges = np.linspace(low, high, 31) if high > low else np.linspace(low - 0.5, low + 0.5, 4)
+        middle, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
+        for scores, name, colour, offset in (
+            (known, "known classes", GREEN, -0.22),
+            (unknown, "none of these", ORANGE, 0.22),
+        ):
+            if len(scores):
+                share = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores)
+                axes.bar(middle + offset * width, 100 * share, 0.44 * width, color=colour, label=name)
+        axes.axvline(found.threshold, color=INK, linestyle="--", linewidth=1.5, label="threshold")
+        axes.set_xlabel("reject score (larger: less like anything known)")
+        axes.set_ylabel("images of each kind (%)")
+        axes.grid(False, axis="x")
+        axes.legend()
+
+    alt = f"Histogram of reject scores of known{' and unknown' if len(unknown) else ''} images with the threshold."
+    return draw("rejection", alt, paint)
+
+
+def learning(points: tuple[LearningPoint, ...], images: dict[str, int], regression: bool) -> Markup:
+    """Score over the number of training samples, with 95 % intervals where the number of images is known."""
+    scale = 1 if regression else 100
+
+    def paint(axes: Axes) -> None:
+        samples = np.array([point.samples for point in points])
+        lines: tuple[tuple[str, str, str, str], ...] = (
+            ("train", "the samples themselves", SOFT, ":"),
+            ("val", "validation images", ORANGE, "--"),
+            ("test", "test images", BLUE, "-"),
+        )
+        for key, name, colour, style in lines:
+            values: list[Any] = [getattr(point, key) for point in points]
+            scores = np.array([np.nan if value is None else value for value in values], np.float64)
+            if np.isfinite(scores).any():
+                axes.plot(
+                    samples,
+                    scores * scale,
+                    color=colour,
+                    linestyle=style,
+                    marker="o",
+                    markersize=5,
+                    label=name,
+                )
+                if key == "test" and images.get(key) and not regression:
+                    ends = np.array(
+                        [wilson_interval(round(s * images[key]), images[key]) for s in np.nan_to_num(scores)]
+                    )
+                    axes.fill_between(samples, *(100 * ends.T), color=colour, alpha=0.14, linewidth=0)
+        _sample_axis(axes, samples)
+        axes.set_ylabel("R²" if regression else "accuracy (%)")
+        axes.legend(loc="lower right")
+
+    told = ", ".join(f"{point.samples}: {_score(point) * scale:.3g}" for point in points)
+    return draw("learning", f"Learning curve; score by number of training samples: {told}.", paint)
+
+
+def fit_times(points: tuple[LearningPoint, ...]) -> Markup:
+    """Fit time over the number of training samples."""
+
+    def paint(axes: Axes) -> None:
+        samples = np.array([point.samples for point in points])
+        axes.plot(samples, [point.seconds for point in points], color=GREEN, marker="o", markersize=5)
+        _sample_axis(axes, samples)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("fit time (s)")
+
+    return draw("fit-times", "Time to fit by number of training samples.", paint)
+
+
+def scatter(truth: Floats, values: Floats, interval: Interval | None, unit: str) -> Markup:
+    """Predicted against true values of a regression."""
+    rows, _ = decimate(truth, MOST_DOTS)
+
+    def paint(axes: Axes) -> None:
+        ends = [min(truth.min(), values.min()), max(truth.max(), values.max())]
+        axes.plot(ends, ends, color=SOFT, linewidth=1, linestyle=":", label="perfect")
+        if interval:
+            low, high = values[rows] - interval.low[rows], interval.high[rows] - values[rows]
+            axes.errorbar(
+                truth[rows],
+                values[rows],
+                np.maximum([low, high], 0),
+                fmt="none",
+                ecolor=BLUE,
+                alpha=0.2,
+                elinewidth=1,
+            )
+        axes.scatter(truth[rows], values[rows], s=12, color=BLUE, edgecolors=GROUND, linewidths=0.4, zorder=3)
+        axes.set_xlabel(_with("true value", unit))
+        axes.set_ylabel(_with("the model's answer", unit))
+        axes.legend(loc="upper left")
+
+    return draw("scatter", f"Predicted against true values of {len(truth)} images.", paint, (5.2, 3.6))
+
+
+def residuals(truth: Floats, values: Floats, unit: str) -> Markup:
+    """Histogram of predicted minus true."""
+    errors = values.astype(np.float64) - truth
+
+    def paint(axes: Axes) -> None:
+        axes.hist(
+            errors, bins=min(40, max(5, int(np.sqrt(len(errors))))), color=BLUE, edgecolor=RULE, linewidth=0.5
+        )
+        axes.axvline(0, color=INK, linewidth=1, linestyle="--")
+        axes.set_xlabel(_with("answer minus true value", unit))
+        axes.set_ylabel("images")
+        axes.grid(False, axis="x")
+
+    return draw("residuals", "Histogram of the errors.", paint, (5.2, 3.6))
+
+
+def _sample_axis(axes: Axes, samples: np.ndarray[Any, Any]) -> None:
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+
+    axes.set_xscale("log")
+    apart = [n for i, n in enumerate(samples) if i == len(samples) - 1 or samples[i + 1] / n > 1.25]
+    axes.xaxis.set_major_locator(FixedLocator(apart))
+    axes.xaxis.set_major_formatter(lambda n, _: f"{n:.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("training samples")
+
+
+def _score(point: LearningPoint) -> float:
+    score = point.test if point.test is not None else point.val
+    return float("nan") if score is None else score
+
+
+def _with(label: str, unit: str) -> str:
+    """An axis label with its unit; one that a plot could not write well is left to the text."""
+    writable = unit.isprintable() and all(ord(letter) < 0x250 and letter != "$" for letter in unit)
+    return f"{label} ({unit})" if unit and len(unit) <= 20 and writable else label

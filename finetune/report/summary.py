@@ -1,0 +1,148 @@
+"""Every number of the report, computed once from the findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from finetune.report import comparing, judging, measures, regression
+from finetune.report.calibrating import Calibration, calibrate
+from finetune.report.findings import Findings, Floats, Ints, Rejection
+from finetune.report.learning_curve import growth
+from finetune.report.measures import Share
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class RejectionMeasure:
+    """What the threshold for "none of these" does to the measured images."""
+
+    auroc: float | None
+    known_rejected: Share
+    unknown_rejected: Share | None
+    kept: Share  # accuracy on the measured images that are not rejected
+    rejected_wrong: int  # rejected images that would have been answered wrongly
+
+
+@dataclass(frozen=True)
+class Classification:
+    """How good a classifier is. `truth`, `predicted` and `confidence` are (N,), of the finished file."""
+
+    truth: Ints
+    predicted: Ints
+    confidence: Floats
+    broken: int  # images that got an answer with NaN or infinity
+    accuracy: Share
+    top5: Share | None  # None where there are no more than five classes
+    baseline: Share  # of answering the most frequent class always
+    classes: tuple[measures.ClassMeasure, ...]
+    macro: measures.Macro
+    confusions: tuple[measures.Confusion, ...]
+    before: Calibration | None
+    after: Calibration | None  # None where no answer holds numbers
+    leaks: comparing.Leaks | None
+    comparison: comparing.Comparison | None
+    rejection: RejectionMeasure | None
+
+
+@dataclass(frozen=True)
+class Regression:
+    """How far off a regression is."""
+
+    errors: regression.RegressionMeasure
+    coverage: regression.Coverage | None
+    without_leaks: regression.RegressionMeasure | None
+    comparison: regression.ErrorComparison | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All numbers of the report; what was not measured is None."""
+
+    classification: Classification | None
+    regression: Regression | None
+    fit: judging.Judgement | None
+    balance: str | None
+    growth: tuple[bool, float] | None  # still rising with more samples; gain for each doubling
+
+
+def summarise(findings: Findings) -> Summary:
+    """Compute every number of the report."""
+    train = findings.counts.get("train")
+    val = findings.counts.get("val")
+    classifies = findings.task == "classification"
+    return Summary(
+        _classification(findings) if findings.measured and classifies else None,
+        _regression(findings) if findings.measured and not classifies else None,
+        judging.judge_fit(findings.history, int(val.sum()) if val is not None else None)
+        if findings.history and len(findings.history.train_loss)
+        else None,
+        judging.judge_balance(train, findings.classes) if classifies and train is not None else None,
+        growth(findings.learning_curve) if findings.learning_curve else None,
+    )
+
+
+def _classification(findings: Findings) -> Classification:
+    truth, raw = _known(findings.truth), _known(findings.after)
+    probabilities = np.nan_to_num(raw, nan=-1, posinf=-1, neginf=-1)
+    predicted = probabilities.argmax(axis=1).astype(np.int64)
+    confidence = np.clip(probabilities[np.arange(len(truth)), predicted], 0, 1)
+    classes = measures.per_class(truth, predicted, findings.classes)
+    right = measures.accuracy(truth, predicted)
+    return Classification(
+        truth,
+        predicted,
+        confidence,
+        int((~np.isfinite(raw)).any(axis=1).sum()),
+        right,
+        measures.within(probabilities, truth, TOP) if len(classes) > TOP else None,
+        Share(max(one.images for one in classes), len(truth)),
+        classes,
+        measures.macro(classes),
+        measures.confusions(truth, predicted, confidence),
+        calibrate(findings.before, truth) if findings.before is not None else None,
+        calibrate(raw, truth),
+        comparing.leak_effect(truth, predicted, findings.leaks) if findings.leaks is not None else None,
+        comparing.compare(truth, predicted, _known(findings.previous.predicted))
+        if findings.previous
+        else None,
+        _rejection(findings.rejection, truth == predicted) if findings.rejection else None,
+    )
+
+
+def _rejection(rejection: Rejection, right: np.ndarray[Any, np.dtype[np.bool_]]) -> RejectionMeasure:
+    refused = rejection.known > rejection.threshold
+    area, caught = rejection.auroc, None
+    if rejection.unknown is not None and len(rejection.unknown):
+        area = measures.auroc(rejection.known, rejection.unknown) if area is None else area
+        caught = Share(int((rejection.unknown > rejection.threshold).sum()), len(rejection.unknown))
+    return RejectionMeasure(
+        area,
+        Share(int(refused.sum()), len(refused)),
+        caught,
+        Share(int((right & ~refused).sum()), int((~refused).sum())),
+        int((refused & ~right).sum()),
+    )
+
+
+def _regression(findings: Findings) -> Regression:
+    truth, values = _known(findings.truth), _known(findings.values)
+    leaked = findings.leaks if findings.leaks is not None else np.zeros(0, np.int64)
+    clean = np.setdiff1d(np.arange(len(truth)), leaked)
+    return Regression(
+        regression.measure_regression(truth, values),
+        regression.coverage(truth, findings.interval) if findings.interval else None,
+        regression.measure_regression(truth[clean], values[clean]) if len(leaked) and len(clean) else None,
+        regression.compare_errors(truth, values, _known(findings.previous.predicted))
+        if findings.previous
+        else None,
+    )
+
+
+def _known(array: Any) -> Any:
+    """An array that `Findings.measured` promises."""
+    assert array is not None
+    return array

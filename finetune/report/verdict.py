@@ -1,0 +1,217 @@
+"""The two or three sentences at the top: how good, whether to trust it, what to do next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from finetune.report.findings import Findings
+from finetune.report.summary import Classification, Summary
+
+FEW_IMAGES = 100  # measured images below which the interval is wide
+LARGE_ECE = 0.10
+LOW_RECALL = 0.5
+FEWEST_OF_A_CLASS = 10  # measured images of a class below which its recall says nothing
+MANY_FAILED = 0.05
+
+
+@dataclass(frozen=True)
+class Concern:
+    """A reason not to take the figure at face value, and what to do about it."""
+
+    words: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the report comes to."""
+
+    trusted: bool
+    figure: str
+    trust: str
+    advice: str
+    concerns: tuple[Concern, ...]
+
+
+def judge(findings: Findings, summary: Summary) -> Verdict:
+    """Say how good the model is, whether the figure can be trusted, and what to do next."""
+    concerns = tuple(_concerns(findings, summary))
+    if concerns:
+        trust = "Take this with care: " + " ".join(concern.words for concern in concerns[:2])
+        rest = len(concerns) - 2
+        if rest > 0:
+            trust += f" {'One more reason is' if rest == 1 else f'{rest} more reasons are'} listed below."
+    else:
+        reasons = list(_reasons(findings, summary))
+        trust = "Nothing was found that speaks against this figure" + (
+            f": {_join(reasons)}." if reasons else "."
+        )
+    return Verdict(
+        not concerns, _figure(findings, summary), trust, _advice(findings, summary, concerns), concerns
+    )
+
+
+def _figure(findings: Findings, summary: Summary) -> str:
+    where = "test" if findings.measured_on == "test" else "validation"
+    if summary.classification:
+        right = summary.classification.accuracy
+        low, high = right.interval
+        return (
+            f"The model is right on {_percent(right.value)} of {right.images} {where} image{_s(right.images)} that it "
+            f"did not learn from; on other images of the same kind, expect {_percent(low)} to {_percent(high)} "
+            "(95 % confidence)."
+        )
+    if summary.regression:
+        errors = summary.regression.errors
+        unit = f" {findings.unit}" if findings.unit else ""
+        explained = (
+            f" It explains {_percent(errors.r2)} of the differences (R²)." if math.isfinite(errors.r2) else ""
+        )
+        return (
+            f"On {errors.images} {where} image{_s(errors.images)} that it did not learn from, the model is off by "
+            f"{errors.mae:.3g}{unit} on average.{explained}"
+        )
+    return "It is not known how good this model is: there were no test images."
+
+
+def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
+    """What speaks against the figure, the gravest first."""
+    if not findings.measured:
+        yield Concern(
+            "nothing was measured.",
+            "Put some labelled images aside: a test/ folder, or a part for testing above 0.",
+        )
+    proof = findings.proof
+    if proof and not proof.largest <= proof.tolerance:  # NaN too
+        yield Concern(
+            f"the finished file, loaded afresh, differs from the training session by {proof.largest:.1g}.",
+            "Do not use the file before that is understood: run the training again, and report it if it stays.",
+        )
+    if findings.measured and findings.measured_on != "test":
+        yield Concern(
+            "these images also chose the settings, so the figure is too good.",
+            "Put some images aside for testing.",
+        )
+    if summary.classification:
+        yield from _classification_concerns(findings, summary.classification)
+    errors = summary.regression.errors if summary.regression else None
+    if errors and errors.mae >= errors.baseline_mae:
+        yield Concern(
+            "always answering the median would be as good.", "Check the targets, or try a stronger backbone."
+        )
+    images = len(findings.ids) if findings.measured else 0
+    if 0 < images < FEW_IMAGES:
+        yield Concern(
+            f"{images} image{_s(images)} {'is' if images == 1 else 'are'} few to judge by, and the range is wide.",
+            "Measure it on a few hundred labelled images: graft evaluate.",
+        )
+    if summary.fit and summary.fit.concern and summary.fit.kind != "unknown":
+        first, _, rest = summary.fit.words.partition(": ")
+        yield Concern(f"{_lower(first)}.", f"{rest[:1].upper()}{rest[1:]}")
+    everything = sum(int(counted.sum()) for counted in findings.counts.values()) + len(findings.failed)
+    if len(findings.failed) > MANY_FAILED * everything:
+        yield Concern(
+            f"{len(findings.failed)} of {everything} images could not be read.",
+            "Look at the reasons below, and replace those files.",
+        )
+
+
+def _classification_concerns(findings: Findings, found: Classification) -> Iterator[Concern]:
+    right = found.accuracy
+    if found.broken:
+        yield Concern(
+            f"{found.broken} answer{_s(found.broken)} held no numbers.",
+            "Train again with a lower learning rate.",
+        )
+    if found.leaks and found.leaks.rows:
+        count = len(found.leaks.rows)
+        without = found.leaks.without
+        rest = f"; without them it is {_percent(without.value)}" if without.images else ""
+        yield Concern(
+            f"{count} of the measured images {'has a duplicate' if count == 1 else 'have duplicates'} among the "
+            f"training images{rest}.",
+            "Trust the figure without duplicates; graft dataset clean lists them.",
+        )
+    if len(found.classes) > 1 and right.interval[0] <= found.baseline.value:
+        yield Concern(
+            f"always answering the most frequent class would be right on {_percent(found.baseline.value)}.",
+            "Check the labels (graft dataset inspect), or try a stronger backbone.",
+        )
+    enough = right.images >= 2 * FEW_IMAGES
+    if enough and found.after and found.after.error > LARGE_ECE:
+        yield Concern(
+            f"its probabilities are off by {_percent(found.after.error)} on average.",
+            "Use the class that it names, not the percentage beside it.",
+        )
+    weak = [one for one in found.classes if one.images >= FEWEST_OF_A_CLASS and one.recall < LOW_RECALL]
+    if weak and right.value >= LOW_RECALL:
+        worst = min(weak, key=lambda one: one.recall)
+        others = (
+            f", and of {len(weak) - 1} other class{'es' if len(weak) > 2 else ''} less than half"
+            if weak[1:]
+            else ""
+        )
+        yield Concern(
+            f"it finds only {_percent(worst.recall)} of {_short(worst.name)}{others}.",
+            f"Add training images of {_short(worst.name)}, and look at its confusions below.",
+        )
+
+
+def _reasons(findings: Findings, summary: Summary) -> Iterator[str]:
+    """What was checked and is well."""
+    found = summary.classification
+    leaks = found.leaks if found else None
+    if leaks and not leaks.rows:
+        yield "no measured image has a duplicate among the training images"
+    if summary.fit and summary.fit.kind in ("good", "late", "unfinished"):
+        yield "the model that was kept is not over-fitted"
+    enough = found is not None and found.accuracy.images >= 2 * FEW_IMAGES
+    if enough and found and found.after and found.after.error <= LARGE_ECE / 2:
+        yield "its probabilities mean what they say"
+    if findings.proof:
+        yield "the finished file gives the same answers in a fresh process"
+
+
+def _advice(findings: Findings, summary: Summary, concerns: tuple[Concern, ...]) -> str:
+    if concerns:
+        return f"Next: {_lower(concerns[0].advice)}"
+    if summary.fit and summary.fit.kind == "unfinished":
+        return "Next: train for more epochs; the validation loss was still falling."
+    if summary.growth and summary.growth[0]:
+        return (
+            "Next: collect more training images, because the learning curve still rises: "
+            f"{100 * summary.growth[1]:+.1f} points for each doubling."
+        )
+    found = summary.classification
+    if found and found.confusions and found.accuracy.value < 0.995:
+        worst = found.confusions[0]
+        truth, answer = _short(findings.classes[worst.truth]), _short(findings.classes[worst.predicted])
+        wrong = found.accuracy.images - found.accuracy.count
+        return (
+            f"Next: look at {truth} taken for {answer}, which is {len(worst.rows)} of the {wrong} mistake{_s(wrong)}; clearer "
+            "labels or more images of these two help most."
+        )
+    return "Next: use it, and test it on images from the place where it will work."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _short(name: str, most: int = 60) -> str:
+    """A class name between quotation marks, cut where it is long."""
+    return f"“{name if len(name) <= most else name[: most - 1] + '…'}”"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+def _join(parts: list[str]) -> str:
+    return ", ".join(parts[:-1]) + (" and " if parts[1:] else "") + parts[-1]

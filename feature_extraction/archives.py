@@ -5,6 +5,7 @@ A member called `../../etc/passwd` is only a name here, never a path.
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -24,12 +25,12 @@ _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".tx
 
 def is_archive(path: Path) -> bool:
     """Whether a path is a zip archive, by its name."""
-    return path.suffix.lower() == ".zip" and path.is_file()
+    return path.suffix.lower() == ".zip" and os.path.isfile(path)
 
 
 def is_tar(path: Path) -> bool:
     """Whether a path is a tar archive, compressed or not, by its name."""
-    return is_tar_name(path.name) and path.is_file()
+    return is_tar_name(path.name) and os.path.isfile(path)
 
 
 def is_tar_name(name: str) -> bool:
@@ -53,7 +54,8 @@ def zip_members(path: Path, tally: Tally) -> Iterator[Entry]:
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         parts = _parts(info.filename)
         if parts and not info.is_dir() and parts[0] != "__MACOSX" and is_image(parts[-1], tally):
-            yield parts, ImageItem(f"{path}/{'/'.join(parts)}", partial(_read_zip_member, archive, info))
+            name = printable(f"{path}/{'/'.join(parts)}")
+            yield parts, ImageItem(name, partial(_read_zip_member, archive, name, info))
 
 
 def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
@@ -104,8 +106,10 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _broken(path: Path, exc: Exception) -> ImageItem:
-    reason = ImageError(f"{path}: the archive breaks off or is damaged ({exc}). Copy or download it again.")
-    return failing_item(str(path), reason)
+    reason = ImageError(
+        f"{printable(str(path))}: the archive breaks off or is damaged ({exc}). Copy or download it again."
+    )
+    return failing_item(printable(str(path)), reason)
 
 
 def _seekable(path: Path, name: str, info: tarfile.TarInfo) -> ImageItem:
@@ -135,8 +139,7 @@ def _read_tar_member(path: Path, name: str, offset: int, size: int) -> bytes:
     return data
 
 
-def _read_zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    name = f"{archive.filename}/{info.filename}"
+def _read_zip_member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> bytes:
     if info.file_size > reading.MAX_BYTES:  # zipfile unpacks no more than a member declares
         raise ImageError(too_large(name))
     try:

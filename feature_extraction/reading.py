@@ -72,16 +72,18 @@ def failing_item(name: str, error: ImageError) -> ImageItem:
     return ImageItem(name, fail)
 
 
-def read_file(path: str) -> bytes:
-    """The bytes of a file.
+def read_file(path: str, *, special: bool = False) -> bytes:
+    """The bytes of a file; `special` takes pipes and devices too, which may keep one waiting.
 
     Raises:
-        ImageError: not there, not readable, too large, or it changed while it was read.
+        ImageError: not there, not readable, no file, too large, or it changed while it was read.
     """
     name = printable(path)
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=None if special else _at_once) as stream:
             before = os.fstat(stream.fileno())
+            if not (special or stat.S_ISREG(before.st_mode)):
+                raise ImageError(f"{name}: a pipe or a device; expected a file. Take it out of the source.")
             data = read_stream(stream, name)
             after = os.fstat(stream.fileno())
     except FileNotFoundError as exc:
@@ -96,6 +98,11 @@ def read_file(path: str) -> bytes:
         if not stands or len(data) != after.st_size:
             raise ImageError(f"{name}: changed while it was read. Run again when nothing writes to it.")
     return data
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for somebody to write into it, if it is a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_stream(stream: BinaryIO, name: str) -> bytes:

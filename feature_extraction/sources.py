@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import io
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -25,15 +24,16 @@ from feature_extraction.reading import (
     file_item,
     is_image,
     printable,
+    read_file,
     read_stream,
 )
+from feature_extraction.shards import has_range, numbered, present
 from models.errors import ImageError, SourceError
 
-__all__ = ["STDIN", "ImageItem", "Tally", "images", "is_archive", "labelled", "printable"]
+__all__ = ["STDIN", "ImageItem", "Tally", "entries", "images", "is_archive", "labelled", "printable"]
 
 SPLITS = ("train", "val", "test")
 STDIN = "-"
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")  # shards/{000..127}.tar, as WebDatasets are named
 
 
 def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
@@ -73,12 +73,12 @@ def labelled(
     """
     tally = tally if tally is not None else Tally()
     root = Path(spec)
-    if not root.is_dir() and not is_archive(root):
-        kind = "a file that is no zip archive" if root.exists() else "not there"
+    if not os.path.isdir(root) and not is_archive(root):
+        kind = "a file that is no zip archive" if os.path.exists(root) else "not there"
         raise SourceError(
             f"{spec}: {kind}; expected a folder or .zip with one folder of images for each class."
         )
-    entries = _folder(root, tally) if root.is_dir() else _unwrapped(zip_members(root, tally), split)
+    entries = _folder(root, tally) if os.path.isdir(root) else _unwrapped(zip_members(root, tally), split)
     seen: set[str] = set()
     found = 0
     for parts, item in entries:
@@ -106,9 +106,31 @@ def labelled(
         )
 
 
+def count(spec: str) -> int | None:
+    """How many images a source gives, or None where counting would cost more than names, or use it up."""
+    path = Path(spec)
+    if not (os.path.isdir(spec) or is_archive(path) or is_list(path) or os.path.isfile(spec)) or is_tar(path):
+        return None
+    try:
+        return sum(1 for _ in images(spec))
+    except SourceError:  # it will be said where the images are read
+        return None
+
+
+def entries(root: Path, tally: Tally) -> Iterator[Entry]:
+    """The images of a folder or zip archive in the order of their names, each with the parts of its path below it.
+
+    A folder that cannot be listed is an image that cannot be read, for that reason.
+
+    Raises:
+        SourceError: not a zip archive.
+    """
+    return _folder(root, tally) if root.is_dir() else zip_members(root, tally)
+
+
 def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
     path = Path(spec)
-    if path.is_dir():
+    if os.path.isdir(spec):
         yield from (item for _, item in _folder(path, tally))
     elif is_archive(path):
         yield from (item for _, item in zip_members(path, tally))
@@ -116,21 +138,24 @@ def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
         yield from (item for _, item in tar_members(path, tally))
     elif is_list(path):
         yield from listed(path)
-    elif os.path.lexists(path):
-        yield file_item(spec)
-    elif _RANGE.search(spec):
-        yield from _several(_numbered(spec), tally)
+    elif os.path.lexists(spec):  # /dev/stdin and other pipes too, when they are named outright
+        yield ImageItem(printable(spec), partial(read_file, spec, special=True))
+    elif has_range(spec):
+        yield from _several(present(numbered(spec)), tally)
     elif glob.has_magic(spec):  # shells of Windows leave globs to the program
         found = sorted(glob.glob(spec, recursive=True))
         # With ** the files of a folder are matches themselves.
         yield from _several((name for name in found if not (os.path.isdir(name) and "**" in spec)), tally)
 
 
-def _several(names: Iterable[str], tally: Tally) -> Iterator[ImageItem]:
+def _several(names: Iterable[str | ImageItem], tally: Tally) -> Iterator[ImageItem]:
     """The images of several sources; one that cannot be opened is a failure among the others."""
     for name in names:
+        if isinstance(name, ImageItem):
+            yield name
+            continue
         path = Path(name)
-        if not (path.is_dir() or is_archive(path) or is_tar(path)):
+        if not (os.path.isdir(name) or is_archive(path) or is_tar(path)):
             if is_tar_name(name) or is_image(name, tally):
                 yield file_item(name)
             continue
@@ -138,16 +163,6 @@ def _several(names: Iterable[str], tally: Tally) -> Iterator[ImageItem]:
             yield from _expand(name, tally)
         except SourceError as exc:
             yield failing_item(printable(name), ImageError(str(exc)))
-
-
-def _numbered(spec: str) -> Iterator[str]:
-    """All names that `{000..127}` stands for."""
-    match = _RANGE.search(spec)
-    if match is None:
-        yield spec
-        return
-    for number in range(int(match[1]), int(match[2]) + 1):
-        yield from _numbered(f"{spec[: match.start()]}{number:0{len(match[1])}}{spec[match.end() :]}")
 
 
 def _folder(root: Path, tally: Tally) -> Iterator[Entry]:
@@ -169,7 +184,15 @@ def _folder(root: Path, tally: Tally) -> Iterator[Entry]:
             return
         entered.add((info.st_dev, info.st_ino))
         for entry in entries:
-            if entry.is_dir():
+            try:
+                inner = entry.is_dir()
+            except OSError as exc:  # a link to itself, or into a folder that cannot be entered
+                yield (
+                    (*parts, entry.name),
+                    ImageItem(printable(entry.path), partial(_unlisted, entry.path, exc)),
+                )
+                continue
+            if inner:
                 if not entry.name.startswith("."):
                     yield from walk(entry.path, (*parts, entry.name))
             elif is_image(entry.name, tally):
@@ -178,9 +201,9 @@ def _folder(root: Path, tally: Tally) -> Iterator[Entry]:
     return walk(str(root), ())
 
 
-def _unwrapped(entries: Iterator[Entry], split: str | None) -> Iterator[Entry]:
+def _unwrapped(members: Iterator[Entry], split: str | None) -> Iterator[Entry]:
     """Take off the one folder that holds all the others in most archives of a folder."""
-    known = list(entries)
+    known = list(members)
     tops = {parts[0] for parts, _ in known}
     wrapped = len(tops) == 1 and split not in tops and all(len(parts) > 2 for parts, _ in known)
     return ((parts[1:], item) for parts, item in known) if wrapped else iter(known)
@@ -203,8 +226,17 @@ def _unlisted(folder: str, exc: OSError) -> bytes:
 
 
 def _nothing(spec: str, tally: Tally) -> str:
+    name = printable(spec)
     if os.path.lexists(spec):
-        return f"{spec}: no images in it ({tally.ignored} other files); expected files such as .jpg, .png or .webp."
+        return f"{name}: no images in it ({tally.ignored} other files); expected files such as .jpg, .png or .webp."
+    if has_range(spec):
+        return f"{name}: none of these files is there. Check the path and the range."
     if glob.has_magic(spec):
-        return f"{spec}: no image matches. Check the pattern; ** goes into folders."
-    return f"{spec}: no such file or folder. Check the path."
+        return f"{name}: no image matches. Check the pattern; ** goes into folders."
+    try:
+        os.lstat(spec)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as exc:
+        return f"{name}: cannot be reached ({getattr(exc, 'strerror', exc)}). Check the path and its permissions."
+    return f"{name}: no such file or folder. Check the path."

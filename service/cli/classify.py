@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 
 from feature_extraction.batches import decoded_batches
-from feature_extraction.sources import ImageItem, Tally, images
+from feature_extraction.sources import ImageItem, Tally, count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
 from service.cli.answers import Answers, answers
@@ -46,8 +46,8 @@ def command(
     source = _Source(paths, _complain)
     # A bar beside answers that scroll by would only disturb.
     watched = sys.stderr.isatty() and not sys.stdout.isatty()
-    total = sum(1 for _ in _Source(paths, lambda error: None)) if watched else 0
-    with images_progress(total) as progress:
+    counts = [count(path) for path in paths] if watched else [0]
+    with images_progress(None if None in counts else sum(filter(None, counts))) as progress:
         answered = _classify(opened, source, top_k, answers(form, opened.card), progress)
     if source.tally.ignored:
         click.secho(f"{source.tally.ignored:,} other files passed over", err=True, dim=True)

@@ -10,14 +10,12 @@ from typing import Any
 
 import click
 
-from feature_extraction.archives import is_archive
 from feature_extraction.cache import open_store
 from feature_extraction.extraction import Report, extract_to
 from feature_extraction.formats import Format
-from feature_extraction.lists import is_list
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
-from feature_extraction.sources import STDIN, Tally, images
+from feature_extraction.sources import STDIN, Tally, count, images
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import RuntimeConfig
@@ -92,7 +90,7 @@ def command(
     tally, report = Tally(), Report()
     with contextlib.ExitStack() as context:
         store = context.enter_context(contextlib.closing(open_store())) if cache else None
-        progress = context.enter_context(images_progress(_count(source)))
+        progress = context.enter_context(images_progress(count(source) if sys.stderr.isatty() else None))
         try:
             extract_to(
                 out,
@@ -140,16 +138,6 @@ def _quantized(model: str, source: str) -> str:
             "--quantize looks at the images first, and standard input can be read only once."
         )
     return str(quantized(model, images(source)))
-
-
-def _count(source: str) -> int | None:
-    """How many images there are, where somebody looks and counting costs no more than names."""
-    path = Path(source)
-    if not sys.stderr.isatty() or not (path.is_dir() or is_archive(path) or is_list(path)):
-        return None
-    with contextlib.suppress(GraftError):  # it will be said where the images are read
-        return sum(1 for _ in images(source))
-    return None
 
 
 def _complain(_: str, error: GraftError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,6 +10,7 @@ import pytest
 
 from feature_extraction import reading
 from feature_extraction.reading import file_item
+from feature_extraction.sources import images
 from models.errors import ImageError
 
 
@@ -29,5 +31,14 @@ def test_file_that_changes_while_it_is_read_is_refused(
         file_item(str(path)).read()
 
 
-def test_pipe_has_no_size_to_compare() -> None:
-    assert file_item("/dev/null").read() == b""
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on Windows")
+def test_pipe_is_no_file_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for item in (file_item(str(tmp_path / "pipe.png")), *images(str(tmp_path))):
+        with pytest.raises(ImageError, match=r"pipe\.png: a pipe or a device; expected a file"):
+            item.read()
+
+
+def test_pipe_that_is_named_outright_is_read() -> None:
+    (item,) = images(os.devnull)
+    assert item.read() == b""

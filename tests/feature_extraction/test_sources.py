@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from feature_extraction import reading
-from feature_extraction.sources import Tally, images, labelled
+from feature_extraction.sources import Tally, count, images, labelled
 from models.errors import ImageError, SourceError
 from tests.fixtures import plain
 
@@ -57,6 +57,38 @@ def test_link_to_nothing_is_an_image_that_cannot_be_read(tmp_path: Path) -> None
     (item,) = images(str(tmp_path))
     with pytest.raises(ImageError, match="no such file, or a link to nothing"):
         item.read()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_links_to_themselves_are_failures_of_their_own(tmp_path: Path) -> None:
+    tree(tmp_path, "1.png", "z.png")
+    for name in ("self.png", "self"):
+        (tmp_path / name).symlink_to(name)
+    first, *loops, last = images(str(tmp_path))
+    assert (first.read(), last.read()) == (b"1.png", b"z.png")
+    for item in loops:
+        with pytest.raises(ImageError, match=r"self(\.png)?: cannot be (read|listed) \(Too many levels"):
+            item.read()
+    assert len(loops) == 2
+
+
+def test_path_that_cannot_be_looked_up_says_why() -> None:
+    with pytest.raises(SourceError, match=r"cannot be reached \(File name too long\)"):
+        ids("a" * 5000)
+
+
+def test_counting_costs_names_only_and_uses_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, "a/1.png", "a/2.png", "a/x.txt", "none/x.txt")
+    archive(tmp_path / "z.zip", "1.png")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"image")))
+    assert count("-") is None
+    assert sys.stdin.buffer.read() == b"image"
+    (tmp_path / "t.tar.gz").write_bytes(b"")
+    names = ("a", "z.zip", "a/1.png", "t.tar.gz", "none", "missing", "*")
+    counts = [count(str(tmp_path / name)) for name in names]
+    assert counts == [2, 1, 1, None, None, None, None]
 
 
 def test_named_file_is_taken_whatever_its_suffix(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ class ModelCard:
         """The card as JSON text, in the lowest format that can hold it.
 
         Raises:
-            ValueError: a number outside `training` is NaN or infinite, which JSON does not know; inside it becomes null.
+            ValueError: a number outside `training` is NaN or infinite, which JSON lacks; inside it becomes null.
         """
         values = dataclasses.asdict(self)
         values["training"] = _finite(values["training"])

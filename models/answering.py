@@ -1,0 +1,54 @@
+"""A process that loads a model file, runs images through it, and writes down what it answers.
+
+It knows nothing but the file: no expected answers, nothing of how the model was made. The folder that it is given
+holds `request.json` ({"model", "device", "images": [[name, file], ...], "outputs": [name, ...]}); it writes
+`answers.npz` with an array of N rows for each output, or `error.txt`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from models.errors import GraftError
+from models.model import Model
+from models.preprocessing import ImageSource
+from models.runtime import RuntimeConfig
+
+REQUEST, ANSWERS, ERROR = "request.json", "answers.npz", "error.txt"
+PIXELS = ".npy"  # the suffix of images that are decoded already
+
+
+def answer(folder: Path) -> None:
+    """Do what the request in `folder` says.
+
+    Raises:
+        GraftError: the model cannot be opened, an image not be read, or the run fails.
+    """
+    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+    model = Model.open(Path(request["model"]), RuntimeConfig(request["device"]))
+    pixels = np.stack(
+        [model.decode(_source(path), name=name) for name, path in request["images"]]
+    )  # (N, H, W, 3)
+    size = model.batch_size
+    parts = [model.run(pixels[i : i + size], request["outputs"]) for i in range(0, len(pixels), size)]
+    arrays = {
+        name: np.concatenate(rows)
+        for name, rows in zip(request["outputs"], zip(*parts, strict=True), strict=True)
+    }
+    np.savez(folder / ANSWERS, allow_pickle=False, **arrays)
+
+
+def main(folder: str) -> None:
+    """Answer, or leave the reason why not; exits with status 1 then."""
+    try:
+        answer(Path(folder))
+    except GraftError as exc:
+        (Path(folder) / ERROR).write_text(f"{type(exc).__name__}: {exc}", encoding="utf-8")
+        raise SystemExit(1) from exc
+
+
+def _source(path: str) -> ImageSource:
+    return np.load(path, allow_pickle=False) if path.endswith(PIXELS) else Path(path)

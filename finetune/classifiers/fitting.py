@@ -1,0 +1,178 @@
+"""Fits scikit-learn's classifiers and regressions to features, with their settings found by cross-validation."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.classifiers.folds import make_folds, make_plain_folds
+from finetune.classifiers.recipes import CLASSIFIER_RECIPES, MARGINS, REGRESSOR_RECIPES, Recipe
+from finetune.classifiers.result import Fitted
+from finetune.classifiers.search import Search
+from models.errors import InputError, NumericsError
+
+CLASSIFIERS = tuple(CLASSIFIER_RECIPES)
+REGRESSORS = tuple(REGRESSOR_RECIPES)
+_FEW = 16  # with fewer features the length of a row says much
+_STORED = 2**30  # bytes of training features that a model file may hold
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+def fit_classifier(
+    kind: str,
+    x: Floats,
+    y: Ints,
+    classes: Sequence[str],
+    *,
+    groups: Ints | None = None,
+    seed: int = 0,
+) -> Fitted:
+    """Fit the classifier `kind` (one of CLASSIFIERS) to features x (N, D) of classes y (N,), places in `classes`.
+
+    Settings are those with the lowest log loss in cross-validation, stratified by class. Images of one group (N,) are
+    never torn apart. A class of one image or group takes part in training, and is never held out. Features are
+    standardised inside; their mean and spread, which know no labels, are those of all images in each fold too.
+
+    Raises:
+        InputError: unknown kind, arrays that do not fit, a class without images, or more than the kind is made for.
+        NumericsError: NaN or infinity in the features.
+    """
+    recipe = _recipe(kind, CLASSIFIER_RECIPES)
+    x = _checked(x, len(y), groups)
+    y = np.asarray(y, np.int64)
+    _require_classes(y, classes)
+    _require_size(kind, recipe, x, len(classes), CLASSIFIER_RECIPES)
+    return _fit(kind, recipe, x, y, len(classes), make_folds, groups, seed)
+
+
+def fit_regressor(kind: str, x: Floats, y: Floats, *, groups: Ints | None = None, seed: int = 0) -> Fitted:
+    """Fit the regression `kind` (one of REGRESSORS) to features x (N, D) and targets y (N,).
+
+    Settings are those with the lowest squared error in cross-validation; targets are standardised inside.
+
+    Raises:
+        InputError: unknown kind, arrays that do not fit, or more images than the kind is made for.
+        NumericsError: NaN or infinity in features or targets.
+    """
+    recipe = _recipe(kind, REGRESSOR_RECIPES)
+    x = _checked(x, len(y), groups)
+    y = np.asarray(y, np.float64)
+    if not np.isfinite(y).all():
+        raise NumericsError(f"{int((~np.isfinite(y)).sum())} targets are NaN or infinite; expected numbers.")
+    _require_size(kind, recipe, x, 0, REGRESSOR_RECIPES)
+    return _fit(kind, recipe, x, y, None, lambda y, g, s: make_plain_folds(len(y), g, s), groups, seed)
+
+
+def _fit(
+    kind: str,
+    recipe: Recipe,
+    x: Floats,
+    y: NDArray[Any],
+    classes: int | None,
+    folds: Any,
+    groups: Ints | None,
+    seed: int,
+) -> Fitted:
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    from finetune.classifiers.estimators import ScaledMargins, double, unit
+
+    steps: list[tuple[str, Any]] = []
+    if recipe.scaled:
+        to_unit = recipe.unit and x.shape[1] >= _FEW
+        shape = ("unit", FunctionTransformer(unit)) if to_unit else ("double", FunctionTransformer(double))
+        steps = [("scale", StandardScaler()), shape]
+    # Threads of BLAS that wait for each other by spinning make small products fifty times slower on busy cores.
+    with threadpool_limits(1), warnings.catch_warnings():
+        # A fit that has not quite converged is judged by its held-out loss like any other.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        z = Pipeline(steps).fit_transform(x) if steps else x
+        targets = y if classes else StandardScaler().fit_transform(y[:, None])[:, 0]
+        search = Search(kind, recipe, z, targets, classes, groups, seed)
+        settings, chosen = search.run(folds)
+        estimator = search.build(settings)
+        if recipe.gives == MARGINS:
+            estimator = ScaledMargins(estimator, chosen["scale"])
+        pipeline: Any = Pipeline([*steps, (kind, estimator)])
+        if classes is None:
+            pipeline = TransformedTargetRegressor(pipeline, transformer=StandardScaler(), check_inverse=False)
+        if kind == "forest":
+            pipeline.set_params(**{_forest_jobs(pipeline): -1})
+        pipeline.fit(x, y)
+        if kind == "forest":  # threads add up in any order; one adds in the same order every time
+            fitted = pipeline.regressor_ if classes is None else pipeline
+            fitted[-1].n_jobs = None
+    return Fitted(kind, pipeline, chosen, classes, x.shape[1])
+
+
+def _forest_jobs(pipeline: Any) -> str:
+    return next(name for name in pipeline.get_params() if name.endswith("forest__n_jobs"))
+
+
+def _recipe(kind: str, recipes: dict[str, Recipe]) -> Recipe:
+    if kind not in recipes:
+        raise InputError(f"no method {kind!r}; expected one of {', '.join(recipes)}.")
+    return recipes[kind]
+
+
+def _checked(x: Floats, count: int, groups: Ints | None) -> Floats:
+    x = np.ascontiguousarray(x, np.float32)
+    if x.ndim != 2 or 0 in x.shape or len(x) != count or (groups is not None and len(groups) != count):
+        given = "" if groups is None else f" and {len(groups)} groups"
+        raise InputError(
+            f"features are {list(x.shape)} with {count} targets{given}; expected (N, D), N of each, none empty."
+        )
+    finite = np.isfinite(x).all(axis=1)
+    if not finite.all():
+        raise NumericsError(
+            f"the features of {int((~finite).sum())} of {count} images have NaN or infinity, first row "
+            f"{int(np.argmin(finite))}; expected numbers. The trunk is damaged, or its half precision overflows."
+        )
+    return x
+
+
+def _require_classes(y: Ints, classes: Sequence[str]) -> None:
+    if len(classes) < 2:
+        raise InputError(
+            f"{len(classes)} class given; expected at least two. Add a folder of something else."
+        )
+    if y.min() < 0 or y.max() >= len(classes):
+        raise InputError(
+            f"labels reach from {y.min()} to {y.max()}; expected places in {len(classes)} classes."
+        )
+    empty = np.flatnonzero(np.bincount(y, minlength=len(classes)) == 0)
+    if len(empty):
+        names = ", ".join(str(classes[i]) for i in empty[:5])
+        raise InputError(
+            f"{len(empty)} classes have no training image ({names}); add some, or leave them out."
+        )
+
+
+def _require_size(kind: str, recipe: Recipe, x: Floats, classes: int, recipes: dict[str, Recipe]) -> None:
+    """Refuse what would take hours or more memory than there is, and name what would not."""
+    free = [name for name, other in recipes.items() if other.max_images is None and other.max_classes is None]
+    others = ", ".join(name for name in free if name != kind)
+    if recipe.max_classes is not None and classes > recipe.max_classes:
+        raise InputError(
+            f"{kind} is made for at most {recipe.max_classes:,} classes, and there are {classes:,}. Use {others}, or "
+            "train a head."
+        )
+    if recipe.max_images is not None and len(x) > recipe.max_images:
+        raise InputError(
+            f"{kind} is made for at most {recipe.max_images:,} images, and there are {len(x):,}. Use {others}."
+        )
+    if kind == "knn" and x.nbytes > _STORED:
+        raise InputError(
+            f"knn stores all training features in the model, here {x.nbytes / 2**30:.1f} GiB; at most "
+            f"{_STORED / 2**30:.0f} GiB fit. Use {others}, or fewer images."
+        )

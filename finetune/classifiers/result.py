@@ -1,0 +1,101 @@
+"""A fitted method, its top as ONNX, and the proof that both say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.top import FEATURES, VALUE, Top
+from models.errors import InputError, ModelError
+
+TOLERANCE = 1e-5  # of probabilities; of values in units of the spread of the targets
+_ROWS = 256  # at a time: neighbours are as many distances for each row as there are training images
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A scikit-learn estimator that was fitted to features, and what its fit has chosen.
+
+    `estimator` takes float32 (N, D) as the trunk gives them and has `predict_proba`, (N, classes), its classes being
+    0 to `classes` - 1; in a regression (`classes` None) `predict` gives (N,). `chosen`: settings and held-out figures
+    as plain JSON values.
+    """
+
+    kind: str
+    estimator: Any
+    chosen: Mapping[str, Any]
+    classes: int | None
+    width: int
+
+    def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities, float64 (N, classes), of features x (N, D).
+
+        Raises:
+            InputError: this is a regression, or the features have another width.
+        """
+        if self.classes is None:
+            raise InputError(f"{self.kind} was fitted to numbers and has no probabilities; use predict.")
+        return self._answers(self.estimator.predict_proba, x)
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        """Classes, int64 (N,), or values, float64 (N,), of features x (N, D).
+
+        Raises:
+            InputError: the features have another width.
+        """
+        if self.classes is not None:
+            return self.probabilities(x).argmax(axis=1)
+        return self._answers(self.estimator.predict, x).reshape(-1)
+
+    def top(self) -> Top:
+        """The same as an ONNX model: `features` in, `embedding` and `logits` or `value` out."""
+        from finetune.classifiers.exporting import export_estimator
+
+        return Top(export_estimator(self), self.chosen)
+
+    def _answers(self, ask: Callable[[Any], Any], x: NDArray[np.float32]) -> NDArray[np.float64]:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # as in fitting
+            return np.concatenate([ask(rows) for rows in self._chunks(x)])
+
+    def _chunks(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        x = np.asarray(x, np.float32)
+        if x.ndim != 2 or x.shape[1] != self.width:
+            raise InputError(f"features are {list(x.shape)}; expected (N, {self.width}), as in training.")
+        return [x[i : i + _ROWS] for i in range(0, max(len(x), 1), _ROWS)]
+
+
+def check(top: Top, fitted: Fitted, x: NDArray[np.float32]) -> float:
+    """The largest difference between the ONNX model and scikit-learn on real features x (N, D).
+
+    Raises:
+        ModelError: they differ by more than 1e-5 in a probability, or by that part of the targets' spread in a value.
+    """
+    from models.runtime import RuntimeConfig, Session
+
+    session = Session(top.model.SerializeToString(), RuntimeConfig("cpu", spinning=False))
+    output = "logits" if fitted.classes is not None else VALUE
+    parts = [session.run({FEATURES: rows}, [output])[0] for rows in fitted._chunks(x)]
+    given = np.concatenate(parts).astype(np.float64)
+    allowed = TOLERANCE
+    if fitted.classes is not None:
+        wanted = fitted.probabilities(x)
+        powers = np.exp(given - given.max(axis=1, keepdims=True))
+        given = powers / powers.sum(axis=1, keepdims=True)
+    else:
+        wanted = fitted.predict(x)
+        allowed *= float(fitted.estimator.transformer_.scale_[0])
+        allowed += float(np.spacing(np.float32(np.abs(wanted).max(initial=0))))  # what float32 can hold
+    difference = np.abs(given - wanted)
+    if not (difference <= allowed).all():  # NaN counts as different
+        row = int(np.argmax(np.nan_to_num(difference, nan=np.inf)) // (difference.size // len(difference)))
+        raise ModelError(
+            f"{fitted.kind}: the exported top and scikit-learn differ by {difference.max():.2e} on row {row} of "
+            f"{len(wanted)}; expected at most {allowed:.1e}. Choose another method, and report this."
+        )
+    return float(difference.max(initial=0))

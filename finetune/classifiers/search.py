@@ -1,0 +1,164 @@
+"""Chooses the settings of a method by what it says of images that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.classifiers.recipes import MARGINS, PROBABILITIES, Recipe, Settings
+
+Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+_ENOUGH = 10_000  # images that settings are chosen on
+_ENOUGH_FOR_KERNELS = 2_000
+_FEW_TREES = 100  # for the comparison of settings
+_SPREAD = 0.01  # of the probability goes to all classes alike: one sure error must not outweigh all else
+_WORSE = 1.02  # a loss so many times the best ends a path
+
+
+class Search:
+    """The fits of one method to scaled features z (N, D) and targets y (N,)."""
+
+    def __init__(
+        self,
+        kind: str,
+        recipe: Recipe,
+        z: NDArray[Any],
+        y: NDArray[Any],
+        classes: int | None,
+        groups: NDArray[np.int64] | None,
+        seed: int,
+    ) -> None:
+        self.kind, self.recipe, self.classes, self.seed = kind, recipe, classes, seed
+        self.width, self.count = z.shape[1], len(z)
+        rows = self._sample(y)
+        self.z, self.y = z[rows], y[rows]
+        self.groups = None if groups is None else np.asarray(groups)[rows]
+        self._kernels: dict[float, NDArray[np.float64]] = {}
+
+    def run(self, make: Callable[..., Folds]) -> tuple[Settings, dict[str, Any]]:
+        """The best settings, and what is to be told of the choice."""
+        folds = make(self.y, self.groups, self.seed)
+        if not folds:
+            scale = {"scale": 1.0} if self.recipe.gives == MARGINS else {}
+            return self.recipe.default, {**self._told(self.recipe.default), "folds": 0, **scale}
+        truth = np.concatenate([self.y[held] for _, held in folds])
+        starts: list[Any] = [None] * len(folds)
+        best: tuple[float, Settings, dict[str, Any]] | None = None
+        for settings in self.recipe.grid:
+            answers = np.concatenate(
+                [self._answers(settings, starts, i, *fold) for i, fold in enumerate(folds)]
+            )
+            loss, found = self._judge(answers, truth)
+            if best is None or loss < best[0]:
+                best = loss, settings, found
+            elif self.recipe.stops and loss > _WORSE * best[0]:
+                break
+        assert best is not None  # no grid is empty
+        return best[1], {**self._told(best[1]), "folds": len(folds), **best[2]}
+
+    def build(self, settings: Settings) -> Any:
+        """An estimator with these settings, not fitted yet."""
+        return self.recipe.estimator(self._told(settings), self.seed)
+
+    def _sample(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        """Rows to choose the settings on: all, or as many of each class as its share, two at least."""
+        enough = _ENOUGH_FOR_KERNELS if self.kind == "rbf-svm" else _ENOUGH
+        if self.count <= enough:
+            return np.arange(self.count)
+        order = np.random.default_rng(self.seed).permutation(self.count)
+        if self.classes is None:
+            return np.sort(order[:enough])
+        share = enough / self.count
+        by_class = order[np.argsort(y[order], kind="stable")]
+        counts = np.bincount(y, minlength=self.classes)
+        place = np.arange(self.count) - np.repeat(np.cumsum(counts) - counts, counts)  # within its class
+        wanted = np.maximum(2, np.ceil(share * counts)).repeat(counts)
+        return np.sort(by_class[place < wanted])
+
+    def _told(self, settings: Settings) -> dict[str, Any]:
+        """Settings for this many images and features."""
+        told = dict(settings)
+        if "gamma" in told:
+            told["gamma"] /= self.width
+        if "k" in told:
+            told["k"] = min(told["k"], self.count)
+        return told
+
+    def _answers(
+        self, settings: Settings, starts: list[Any], number: int, train: NDArray[Any], held: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Margins, probabilities or values of the held-out rows."""
+        estimator = self.build(settings)
+        inputs, questions = self.z, self.z
+        if self.kind == "logistic":  # each C begins where the one before has ended
+            estimator = starts[number] = starts[number] or estimator.set_params(warm_start=True)
+            estimator.set_params(C=settings["C"])
+        elif self.kind == "rbf-svm":
+            inputs = self._kernel(estimator.get_params())[:, train]
+            questions = inputs
+            name = "kernel" if self.classes is None else "estimator__kernel"
+            estimator.set_params(**{name: "precomputed"})
+        elif self.kind == "knn":
+            estimator.set_params(n_neighbors=min(estimator.n_neighbors, len(train)))
+        elif self.kind == "forest":
+            estimator.set_params(n_estimators=_FEW_TREES, n_jobs=-1)
+        estimator.fit(inputs[train], self.y[train])
+        if self.recipe.gives == MARGINS:
+            from finetune.classifiers.estimators import both_sides
+
+            return both_sides(np.asarray(estimator.decision_function(questions[held])))
+        answer = estimator.predict_proba if self.recipe.gives == PROBABILITIES else estimator.predict
+        return np.asarray(answer(questions[held]))
+
+    def _kernel(self, parameters: dict[str, Any]) -> NDArray[np.float64]:
+        """exp(-gamma |a - b|^2) between all rows; distances are computed once for all settings."""
+        from sklearn.metrics.pairwise import euclidean_distances
+
+        gamma = parameters.get("gamma", parameters.get("estimator__gamma"))
+        if gamma not in self._kernels:
+            if not self._kernels:
+                self._kernels[0.0] = euclidean_distances(self.z, squared=True)
+            self._kernels[gamma] = np.exp(-gamma * self._kernels[0.0])
+        return self._kernels[gamma]
+
+    def _judge(self, answers: NDArray[np.float64], truth: NDArray[Any]) -> tuple[float, dict[str, Any]]:
+        """Loss of held-out answers, and what is to be told of it."""
+        if self.classes is None:
+            error = float(np.mean((answers - truth) ** 2))
+            return error, {"r2": round(1 - error / max(float(truth.var()), 1e-12), 4)}
+        found: dict[str, Any] = {}
+        if self.recipe.gives == MARGINS:
+            found["scale"] = best_scale(answers, truth)
+            answers = _softmax(found["scale"] * answers)
+        loss = _log_loss(answers, truth)
+        accuracy = float((answers.argmax(axis=1) == truth).mean())
+        return loss, found | {"log_loss": round(loss, 4), "accuracy": round(accuracy, 4)}
+
+
+def best_scale(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """The scale at which softmax(scale x margins) says best how sure one may be; three digits."""
+    from scipy.optimize import minimize_scalar
+
+    spread = float(np.abs(margins - margins.mean(axis=1, keepdims=True)).mean())
+    if spread < 1e-12:
+        return 1.0
+    found = minimize_scalar(
+        lambda s: _log_loss(_softmax(np.exp(s) / spread * margins), truth),
+        bounds=(np.log(1e-2), np.log(1e2)),
+        method="bounded",
+        options={"xatol": 1e-4},
+    )
+    return float(f"{np.exp(found.x) / spread:.4g}")
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    right = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log((1 - _SPREAD) * right + _SPREAD / probabilities.shape[1]).mean())

@@ -19,8 +19,12 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or not math.isfinite(value):
         return NONE
     if value == 0 or 1e-3 <= abs(value) < 10**digits:
-        return f"{value:.{digits}g}"
-    return f"{value:,.0f}".replace(",", "\u202f") if 1 <= abs(value) < 1e9 else f"{value:.{digits - 1}e}"
+        text = f"{value:.{digits}g}"
+    elif 1 <= abs(value) < 1e9:
+        text = f"{value:,.0f}".replace(",", "\u202f")
+    else:
+        text = f"{value:.{digits - 1}e}"
+    return text.replace("-", "\u2212", 1) if value < 0 else text
 
 
 def count(value: int) -> str:

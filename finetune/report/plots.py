@@ -40,6 +40,7 @@ def curves(history: History, what: str) -> Markup | None:
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss" if what == "loss" else "accuracy (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.margins(x=0.02)
         axes.legend()
 
     last = f"{train[history.best] * scale:.3g}"

@@ -39,7 +39,8 @@ def judge(findings: Findings, summary: Summary) -> Verdict:
     """Say how good the model is, whether the figure can be trusted, and what to do next."""
     concerns = tuple(_concerns(findings, summary))
     if concerns:
-        trust = "Take this with care: " + " ".join(concern.words for concern in concerns[:2])
+        said = [concerns[0].words, *(_upper(concern.words) for concern in concerns[1:2])]
+        trust = "Take this with care: " + " ".join(said)
         rest = len(concerns) - 2
         if rest > 0:
             trust += f" {'One more reason is' if rest == 1 else f'{rest} more reasons are'} listed below."
@@ -109,7 +110,7 @@ def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
         )
     if summary.fit and summary.fit.concern and summary.fit.kind != "unknown":
         first, _, rest = summary.fit.words.partition(": ")
-        yield Concern(f"{_lower(first)}.", f"{rest[:1].upper()}{rest[1:]}")
+        yield Concern(f"{_lower(first)}.", _upper(rest))
     everything = sum(int(counted.sum()) for counted in findings.counts.values()) + len(findings.failed)
     if len(findings.failed) > MANY_FAILED * everything:
         yield Concern(
@@ -132,7 +133,7 @@ def _classification_concerns(findings: Findings, found: Classification) -> Itera
         yield Concern(
             f"{count} of the measured images {'has a duplicate' if count == 1 else 'have duplicates'} among the "
             f"training images{rest}.",
-            "Trust the figure without duplicates; graft dataset clean lists them.",
+            "Go by the accuracy without them, and remove them: graft dataset clean writes a list without duplicates.",
         )
     if len(found.classes) > 1 and right.interval[0] <= found.baseline.value:
         yield Concern(
@@ -142,7 +143,7 @@ def _classification_concerns(findings: Findings, found: Classification) -> Itera
     enough = right.images >= 2 * FEW_IMAGES
     if enough and found.after and found.after.error > LARGE_ECE:
         yield Concern(
-            f"its probabilities are off by {_percent(found.after.error)} on average.",
+            f"its probabilities are off by {100 * found.after.error:.1f} points on average.",
             "Use the class that it names, not the percentage beside it.",
         )
     weak = [one for one in found.classes if one.images >= FEWEST_OF_A_CLASS and one.recall < LOW_RECALL]
@@ -190,8 +191,8 @@ def _advice(findings: Findings, summary: Summary, concerns: tuple[Concern, ...])
         truth, answer = _short(findings.classes[worst.truth]), _short(findings.classes[worst.predicted])
         wrong = found.accuracy.images - found.accuracy.count
         return (
-            f"Next: look at {truth} taken for {answer}, which is {len(worst.rows)} of the {wrong} mistake{_s(wrong)}; clearer "
-            "labels or more images of these two help most."
+            f"Next: look at {truth} taken for {answer}, which is {len(worst.rows)} of the {wrong} mistake{_s(wrong)}; "
+            "clearer labels or more images of these two help most."
         )
     return "Next: use it, and test it on images from the place where it will work."
 
@@ -207,6 +208,10 @@ def _short(name: str, most: int = 60) -> str:
 
 def _lower(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]
+
+
+def _upper(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _s(count: int) -> str:

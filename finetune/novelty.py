@@ -22,7 +22,9 @@ COMPONENTS = 128
 REMEMBERED = 2000  # training images that neighbours are sought among, at most
 SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
 _TINY = 1e-12
-_FLOOR = 1e-4  # of the mean variance, added to each: classes of one image have none of their own
+_FLOOR = (
+    0.01  # of the mean variance, added to each: float32 has to carry the distances, and small sets have none
+)
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -34,7 +36,7 @@ class Space:
     mean: NDArray[np.float64]  # (D,)
     components: NDArray[np.float64]  # (D, R)
     whitening: NDArray[np.float64]  # (R, R)
-    background: NDArray[np.float64]  # (R, R), from whitened within classes to whitened over all images
+    background: NDArray[np.float64]  # (R, R), from whitened within classes to whitened over all classes
     centres: NDArray[np.float64]  # (classes, R), whitened class means
     priors: NDArray[np.float64]  # (classes,) logarithms of the classes' shares
     remembered: NDArray[np.float64]  # (M, R) along the components, not whitened
@@ -53,17 +55,17 @@ class Space:
         np.add.at(means, place, z)
         means /= counts[:, None]
         within, _ = ledoit_wolf(z - means[place], assume_centered=True)
-        total, _ = ledoit_wolf(z, assume_centered=True)
-        floor = max(_FLOOR * np.trace(total) / len(total), _TINY) * np.eye(len(total))
-        whitening = _whitening(within + floor)
+        one = np.eye(z.shape[1])
+        whitening = _whitening(within + max(_FLOOR * float((z**2).mean()), _TINY) * one)
+        centres, shares = means @ whitening, counts / counts.sum()
         kept = np.sort(np.random.default_rng(seed).permutation(len(z))[:REMEMBERED])
         return cls(
             mean,
             components,
             whitening,
-            np.asarray(np.linalg.solve(whitening, _whitening(total + floor)), np.float64),
-            means @ whitening,
-            np.log(counts / counts.sum()),
+            _whitening(one + (centres.T * shares) @ centres),
+            centres,
+            np.log(shares),
             z[kept],
         )
 

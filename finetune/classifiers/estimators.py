@@ -84,16 +84,20 @@ def fading(distances: Floats) -> Floats:
     the answer is continuous: it does not matter which of two images at the same distance is the last neighbour, so
     that rounding cannot change it. What is added keeps neighbours that are all equally near from weighing nothing.
     """
-    return distances.max(axis=1, keepdims=True) - distances + FAINT
+    return np.asarray(distances.max(axis=1, keepdims=True) - distances + FAINT)
 
 
-def unit(z: NDArray[Any]) -> Floats:
+def unit(z: Floats) -> Floats:
     """Rows divided by their length, (N, D), rounded to what float32 holds, as it is stored in a model."""
-    z = z.astype(np.float64)
     length = np.sqrt((z * z).sum(axis=1, keepdims=True))
-    return np.asarray((z / np.maximum(length, SHORTEST)).astype(np.float32).astype(np.float64))
+    return rounded(z / np.maximum(length, SHORTEST))
 
 
-def double(z: NDArray[Any]) -> Floats:
-    """The same numbers as float64, in which the estimators compute."""
-    return z.astype(np.float64)
+def rounded(z: Floats) -> Floats:
+    """The same, rounded to what float32 holds."""
+    return z.astype(np.float32).astype(np.float64)
+
+
+def double(x: NDArray[np.float32]) -> Floats:
+    """The same numbers as float64: scikit-learn rounds a mean to the kind of what it is taken from."""
+    return np.asarray(x, np.float64)

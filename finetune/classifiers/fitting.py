@@ -85,13 +85,13 @@ def _fit(
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
     from threadpoolctl import threadpool_limits
 
-    from finetune.classifiers.estimators import ScaledMargins, double, unit
+    from finetune.classifiers.estimators import ScaledMargins, double, rounded, unit
 
     steps: list[tuple[str, Any]] = []
     if recipe.scaled:
         to_unit = recipe.unit and x.shape[1] >= _FEW
-        shape = ("unit", FunctionTransformer(unit)) if to_unit else ("double", FunctionTransformer(double))
-        steps = [("scale", StandardScaler()), shape]
+        last = ("unit", FunctionTransformer(unit)) if to_unit else ("rounded", FunctionTransformer(rounded))
+        steps = [("double", FunctionTransformer(double)), ("scale", StandardScaler()), last]
     # Threads of BLAS that wait for each other by spinning make small products fifty times slower on busy cores.
     with threadpool_limits(1), warnings.catch_warnings():
         # A fit that has not quite converged is judged by its held-out loss like any other.
@@ -116,7 +116,7 @@ def _fit(
 
 
 def _forest_jobs(pipeline: Any) -> str:
-    return next(name for name in pipeline.get_params() if name.endswith("forest__n_jobs"))
+    return next(str(name) for name in pipeline.get_params() if name.endswith("forest__n_jobs"))
 
 
 def _recipe(kind: str, recipes: dict[str, Recipe]) -> Recipe:

@@ -48,7 +48,7 @@ class Fitted:
             InputError: the features have another width.
         """
         if self.classes is not None:
-            return self.probabilities(x).argmax(axis=1)
+            return np.asarray(self.probabilities(x).argmax(axis=1))
         return self._answers(self.estimator.predict, x).reshape(-1)
 
     def top(self) -> Top:

@@ -117,7 +117,7 @@ class Search:
         """exp(-gamma |a - b|^2) between all rows; distances are computed once for all settings."""
         from sklearn.metrics.pairwise import euclidean_distances
 
-        gamma = parameters.get("gamma", parameters.get("estimator__gamma"))
+        gamma = float(parameters["gamma"] if "gamma" in parameters else parameters["estimator__gamma"])
         if gamma not in self._kernels:
             if not self._kernels:
                 self._kernels[0.0] = euclidean_distances(self.z, squared=True)

@@ -22,6 +22,7 @@ COMPONENTS = 128
 REMEMBERED = 2000  # training images that neighbours are sought among, at most
 SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
 _TINY = 1e-12
+_DIRECT = 2048  # |a - b|^2 keeps its digits; of more pairs only |a|^2 - 2 ab + |b|^2 fits into memory
 _FLOOR = (
     0.01  # of the mean variance, added to each: float32 has to carry the distances, and small sets have none
 )
@@ -149,11 +150,14 @@ def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output:
     centred = add("Sub", add("Div", embedding, length), constant("mean", arrays["mean"]))
     z = add("MatMul", centred, constant("project", arrays["project"]))  # (N, R)
     known = arrays["known"].astype(np.float64)
-    cross = add("MatMul", z, constant("known", -2 * known.T))  # (N, M)
-    partly = add("Add", cross, constant("lengths", (known**2).sum(axis=1)))
-    least = add(
-        "ReduceMin", add("Add", partly, add("ReduceSumSquare", z, rows, keepdims=1)), rows, keepdims=0
-    )
+    if len(known) <= _DIRECT:
+        apart = add("Sub", add("Unsqueeze", z, rows), constant("known", known))  # (N, M, R)
+        squares = add("ReduceSumSquare", apart, constant("last", [2], np.int64), keepdims=0)
+    else:
+        cross = add("MatMul", z, constant("known", -2 * known.T))  # (N, M)
+        partly = add("Add", cross, constant("lengths", (known**2).sum(axis=1)))
+        squares = add("Add", partly, add("ReduceSumSquare", z, rows, keepdims=1))
+    least = add("ReduceMin", squares, rows, keepdims=0)
     last = output if kind == "mahalanobis" else ""
     nearest = add("Max", least, constant("zero", 0.0), to=last)
     if kind == "neighbour":

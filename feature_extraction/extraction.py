@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from feature_extraction.output import OutputFolder, part_size
 from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
 from feature_extraction.tuning import Tuning, candidates, cores, tuned
-from feature_extraction.worker import Vectors
+from feature_extraction.worker import Vectors, View
 from models.errors import GraftError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.fingerprint import preprocessing_digest
@@ -133,19 +133,24 @@ def run(
     threads: int | None = None,
     store: VectorStore | None = None,
     report: Report | None = None,
+    views: Sequence[View] = (),
 ) -> Generator[Vectors, None, None]:
-    """Features of all images, a batch at a time, with the cores shared in the way that turns out fastest."""
+    """Features of all images, a batch at a time, with the cores shared in the way that turns out fastest.
+
+    `views`: see `pipeline.run`; then `batch_size` counts views.
+    """
     report = report or Report()
     splits = candidates(features.model.session.device.kind, threads, cores())
     cache = FeatureCache(features, store) if store else None
     return tuned(
         features,
         items,
-        batch_size=batch_size,
+        batch_size=max(1, batch_size // max(1, len(views))),
         splits=splits,
         cache=cache,
         timings=report.timings,
         tuning=report.tuning,
+        views=views,
     )
 
 

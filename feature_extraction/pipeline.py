@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
@@ -22,9 +22,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.reading import ImageItem
+from feature_extraction.reading import Content, ImageItem
 from feature_extraction.timings import Timings
-from feature_extraction.worker import Rows, Vectors, Worker, collect, read_item
+from feature_extraction.worker import Rows, Vectors, View, Worker, collect, read_item
 from models.errors import GraftError
 from models.fingerprint import image_digest
 
@@ -50,11 +50,12 @@ class Split:
 
 @dataclass
 class _Slot:
-    """The place of one image in its batch."""
+    """The place of one image, or of one view of it, in its batch."""
 
     item: ImageItem
+    view: View | None = None
     pixels: NDArray[np.uint8] | None = None  # (H, W, 3), between decoder and runner
-    digest: bytes | None = None
+    digest: bytes | None = None  # by which the cache knows it
     result: Rows | GraftError = ()
 
 
@@ -62,7 +63,7 @@ class _Slot:
 class _Batch:
     number: int
     slots: list[_Slot]
-    undecoded: int = 0
+    undecoded: int = 0  # images
     error: BaseException | None = None  # what ended the run here
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -75,14 +76,18 @@ def run(
     split: Split,
     cache: Cache | None = None,
     timings: Timings | None = None,
+    views: Sequence[View] = (),
 ) -> Generator[Vectors, None, None]:
     """Features of all images, lazily and in order; each `Vectors` covers `batch_size` images of the source.
+
+    With `views` there is a row for each view of an image, one behind the other, in place of one for the image as it
+    is. An image is read and decoded once for all of them.
 
     Raises:
         SourceError: the source gives no images, or breaks off; what came before it has been yielded.
         ModelError: the network itself fails.
     """
-    return _Run(worker, items, batch_size, split, cache, timings or Timings()).batches()
+    return _Run(worker, items, batch_size, split, cache, timings or Timings(), views).batches()
 
 
 class _Run:
@@ -94,15 +99,16 @@ class _Run:
         split: Split,
         cache: Cache | None,
         timings: Timings,
+        views: Sequence[View],
     ) -> None:
         self._worker, self._items, self._batch_size, self._split = worker, items, batch_size, split
-        self._cache, self._timings = cache, timings
+        self._cache, self._timings, self._views = cache, timings, views or (None,)
         self._timings.threads |= dict.fromkeys(("read", "cache", "decode"), split.decoders)
         self._timings.threads["infer"] = split.runners
         # One batch in each runner and one ready for it, one being decoded, one for the caller.
         ahead = 2 * split.runners + 1 + -(-split.decoders // batch_size)
         self._permits = threading.Semaphore(ahead)
-        self._work: SimpleQueue[tuple[_Batch, _Slot] | None] = SimpleQueue()
+        self._work: SimpleQueue[tuple[_Batch, list[_Slot]] | None] = SimpleQueue()
         self._ready: SimpleQueue[_Batch | None] = SimpleQueue()
         self._done: SimpleQueue[_Batch] = SimpleQueue()
         self._stop = threading.Event()
@@ -147,35 +153,38 @@ class _Run:
             self._permits.acquire()
             if self._stop.is_set():
                 return
-            slots = self._next(stream, end)
-            if not slots:
+            images = self._next(stream, end)
+            if not images:
                 break
-            batch = _Batch(end.number, slots, len(slots))
+            batch = _Batch(end.number, [slot for slots in images for slot in slots], len(images))
             end.number += 1
-            for slot in slots:
-                self._work.put((batch, slot))
+            for slots in images:
+                self._work.put((batch, slots))
         self._done.put(end)
 
-    def _next(self, stream: Iterator[ImageItem], end: _Batch) -> list[_Slot]:
-        """The next images; where the source breaks off, those before the break, and the break goes to `end`."""
-        slots: list[_Slot] = []
+    def _next(self, stream: Iterator[ImageItem], end: _Batch) -> list[list[_Slot]]:
+        """Places for the next images, a list for each; where the source breaks off, the break goes to `end`."""
+        images: list[list[_Slot]] = []
         began = time.perf_counter()
         try:
-            slots.extend(map(_Slot, islice(stream, self._batch_size)))
+            images.extend(
+                [_Slot(item, view) for view in self._views] for item in islice(stream, self._batch_size)
+            )
         except BaseException as exc:  # raised again where the caller waits
             end.error = exc
-        self._timings.add("list", time.perf_counter() - began, len(slots))
-        return slots
+        self._timings.add("list", time.perf_counter() - began, len(images))
+        return images
 
     def _decode(self) -> None:
         """Read and decode one image after the other, unless the cache knows it."""
         while (task := self._work.get()) is not None:
-            batch, slot = task
+            batch, slots = task
             if not self._stop.is_set():
                 try:
-                    self._fill(slot)
+                    self._fill(slots)
                 except GraftError as exc:
-                    slot.result = exc
+                    for slot in slots:
+                        slot.result, slot.pixels = exc, None
                 except BaseException as exc:
                     batch.error = exc
             with batch.lock:
@@ -184,18 +193,36 @@ class _Run:
             if complete:
                 self._ready.put(batch)
 
-    def _fill(self, slot: _Slot) -> None:
+    def _fill(self, slots: list[_Slot]) -> None:
+        """Find the features of an image or decode it; all of `slots` are views of one image."""
+        item, digest = slots[0].item, None
         with self._timings.stage("read"):
-            content = read_item(slot.item)
+            content = read_item(item)
         if self._cache is not None:
             with self._timings.stage("cache"):
-                slot.digest = image_digest(content)
-                rows = self._cache.get(slot.digest)
-            if rows is not None:
-                slot.result = rows
-                return
-        with self._timings.stage("decode"):
-            slot.pixels = self._worker.decode(slot.item, content)
+                digest = image_digest(content)
+                slots = [slot for slot in slots if not self._known(slot, digest)]
+        if slots:
+            with self._timings.stage("decode"):
+                self._decode_slots(item, content, slots, digest)
+
+    def _known(self, slot: _Slot, digest: bytes) -> bool:
+        slot.digest = slot.view.digest(digest) if slot.view else digest
+        rows = self._cache.get(slot.digest) if self._cache is not None else None
+        slot.result = rows or ()
+        return rows is not None
+
+    def _decode_slots(
+        self, item: ImageItem, content: Content, slots: list[_Slot], digest: bytes | None
+    ) -> None:
+        views = [slot.view for slot in slots if slot.view]
+        if views:
+            for slot, pixels in zip(
+                slots, self._worker.decode_views(item, content, views, digest), strict=True
+            ):
+                slot.pixels = pixels
+        else:
+            slots[0].pixels = self._worker.decode(item, content)
 
     def _infer(self) -> None:
         """Run the decoded images of one batch after the other."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from feature_extraction.pipeline import Cache, Split, run
 from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
-from feature_extraction.worker import Vectors, Worker
+from feature_extraction.worker import Vectors, View, Worker
 from models.features import FeatureModel
 
 TRIAL = 1.5  # seconds for each candidate; its vectors are kept, so a trial costs only what it is slower
@@ -58,6 +58,7 @@ def tuned(
     cache: Cache | None = None,
     timings: Timings | None = None,
     tuning: Tuning | None = None,
+    views: Sequence[View] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[Vectors, None, None]:
     """As `pipeline.run`, with the fastest of `splits`: each has a turn, then the best one has the rest.
@@ -73,7 +74,9 @@ def tuned(
         if split not in opened:
             opened[split] = _with_threads(features, split)
         worker = Worker(opened[split])
-        return run(worker, part, batch_size=batch_size, split=split, cache=cache, timings=timings)
+        return run(
+            worker, part, batch_size=batch_size, split=split, cache=cache, timings=timings, views=views
+        )
 
     for split in splits if len(splits) > 1 else ():
         turn = _Turn(stream, batch_size, clock)

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from feature_extraction.reading import Content, ImageItem
 from models.errors import GraftError, ImageError, NumericsError
 from models.features import FeatureModel
+from models.fingerprint import image_digest
 from models.runtime import Array
 
 Rows = tuple[Array, ...]  # the features of one image, one array a cut
 
 
+class View(Protocol):
+    """A way to change images, the same for the same image in every run."""
+
+    def digest(self, image: bytes) -> bytes:
+        """What the changed image is known by in caches, from the digest of the image."""
+
+    def apply(self, image: Image.Image, digest: bytes) -> Image.Image:
+        """The changed image; `digest` is that of the file, `image` is decoded, upright and RGB."""
+
+
 @dataclass(frozen=True)
 class Vectors:
-    """Features of some images: `arrays` holds one array a cut, with a row for each of `ids`."""
+    """Features of some images: `arrays` holds one array a cut, with a row for each of `ids`.
+
+    Where images have several views, an image stands in `names` and `ids` once for each of them.
+    """
 
     names: list[str]  # all the images that went in, those that failed included
     ids: list[str]
@@ -60,6 +76,18 @@ class Worker:
             ImageError: not an image that can be read.
         """
         return self._preprocessing.load(content, name=item.id)
+
+    def decode_views(
+        self, item: ImageItem, content: Content, views: Sequence[View], digest: bytes | None = None
+    ) -> list[NDArray[np.uint8]]:
+        """The pixels of views of an image, which is decoded once: uint8 (H, W, 3) each.
+
+        Raises:
+            ImageError: not an image that can be read.
+        """
+        image = self._preprocessing.upright(content, name=item.id)
+        digest = digest or image_digest(content)
+        return [self._preprocessing.load(view.apply(image, digest), name=item.id) for view in views]
 
     def infer(self, pixels: NDArray[np.uint8], names: Iterable[str]) -> list[Rows | GraftError]:
         """Features of decoded images, uint8 (N, H, W, 3): for each its rows, or why there are none.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from models.errors import ImageError
 
 ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+_Made = TypeVar("_Made")
 
 # The decoders that are let near files of strangers. Pillow has more; some of them start other programs. JPEG opens
 # MPO too: the several pictures in one file that some cameras write.
@@ -80,17 +82,26 @@ class Preprocessing:
             ImageError: the source is no image that can be read, or is too large.
         """
         label = name or _label(source)
-        with _open(source, label) as image:
-            try:
-                return self._array(image, exact)
-            except Exception as exc:  # the decoders of ten formats raise what they like
-                raise ImageError(_explain(exc, label)) from exc
+        return _read(source, label, lambda image: self._array(image, exact))
+
+    def upright(self, source: ImageSource, *, name: str | None = None) -> Image.Image:
+        """Decode and turn upright, to RGB: `load` makes the same array of it as of the source.
+
+        For images that are changed before they are resized. A large JPEG is reduced as in `load`, and is decoded
+        once for however many changed copies.
+
+        Raises:
+            ImageError: the source is no image that can be read, or is too large.
+        """
+        return _read(source, name or _label(source), lambda image: self._upright(image, exact=False))
 
     def _array(self, image: Image.Image, exact: bool) -> NDArray[np.uint8]:
+        return np.asarray(self._fit(self._upright(image, exact)))  # (H, W, 3)
+
+    def _upright(self, image: Image.Image, exact: bool) -> Image.Image:
         if not exact and image.format in ("JPEG", "MPO"):
             self._draft(image)
-        upright = to_rgb(ImageOps.exif_transpose(image))
-        return np.asarray(self._fit(upright))  # (H, W, 3)
+        return to_rgb(ImageOps.exif_transpose(image))
 
     def _draft(self, image: Image.Image) -> None:
         """Let the JPEG decoder reduce the image while it stays at least twice as large as needed."""
@@ -131,6 +142,26 @@ class Preprocessing:
         return int(short * width / height), short
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an image says of itself before it is decoded."""
+
+    width: int  # as stored: EXIF may turn it
+    height: int
+    mode: str  # Pillow's: RGB, L, RGBA, CMYK ...
+    format: str  # JPEG, PNG ...; "array" where there is no file
+
+
+def header(source: ImageSource, *, name: str | None = None) -> Header:
+    """Size, mode and format of an image, without decoding it.
+
+    Raises:
+        ImageError: the source is no image, or is too large to be decoded.
+    """
+    with _open(source, name or _label(source)) as image:
+        return Header(image.width, image.height, image.mode, image.format or "array")
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB: transparency lies on white, 16 bits become 8, CMYK is converted.
 
@@ -151,6 +182,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _read(source: ImageSource, label: str, make: Callable[[Image.Image], _Made]) -> _Made:
+    with _open(source, label) as image:
+        try:
+            return make(image)
+        except Exception as exc:  # the decoders of ten formats raise what they like
+            raise ImageError(_explain(exc, label)) from exc
 
 
 def _open(source: ImageSource, label: str) -> Image.Image:

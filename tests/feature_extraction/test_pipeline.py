@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from feature_extraction.pipeline import Split, run
 from feature_extraction.reading import ImageItem
@@ -137,6 +138,58 @@ def test_what_the_cache_knows_is_neither_decoded_nor_run(
     for one, other in zip(first, again, strict=True):
         assert one.ids == other.ids
         assert np.array_equal(one.arrays["pool"], other.arrays["pool"])
+
+
+class Doubled:
+    """A view: twice as bright."""
+
+    def digest(self, image: bytes) -> bytes:
+        return image[::-1]
+
+    def apply(self, image: Image.Image, digest: bytes) -> Image.Image:
+        return image.point(lambda value: 2 * value)
+
+
+class Plain:
+    """A view: the image as it is."""
+
+    def digest(self, image: bytes) -> bytes:
+        return image
+
+    def apply(self, image: Image.Image, digest: bytes) -> Image.Image:
+        return image
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=str)
+def test_views_of_an_image_stand_one_behind_the_other(colours: Worker, split: Split) -> None:
+    items = shades(30)
+    items[4] = item("bad", b"")
+    batches = list(run(colours, items, batch_size=4, split=split, views=(Doubled(), Plain())))
+    assert [len(batch.names) for batch in batches] == [8] * 7 + [4]
+    good = [i for i in range(30) if i != 4]
+    assert [name for batch in batches for name in batch.ids] == [str(i) for i in good for _ in range(2)]
+    assert [name for name, _ in batches[1].failures] == ["bad", "bad"]
+    vectors = np.concatenate([batch.arrays["pool"] for batch in batches])
+    assert np.allclose(vectors[:, 0] * 255, [shade for i in good for shade in (2 * i, i)], atol=1e-3)
+
+
+def test_only_views_that_the_cache_does_not_know_are_made(colours: Worker) -> None:
+    cache, timings = Memory(), Timings()
+    list(run(colours, shades(6), batch_size=3, split=Split(2), cache=cache))
+    found = list(
+        run(
+            colours,
+            shades(7),
+            batch_size=3,
+            split=Split(2),
+            cache=cache,
+            timings=timings,
+            views=(Plain(), Doubled()),
+        )
+    )
+    vectors = np.concatenate([batch.arrays["pool"] for batch in found])
+    assert np.allclose(vectors[:, 0] * 255, [shade for i in range(7) for shade in (i, 2 * i)], atol=1e-3)
+    assert timings.images == {"list": 7, "read": 7, "cache": 7, "decode": 7, "infer": 8, "write": 0}
 
 
 def test_one_new_image_among_known_ones_is_run(colours: Worker) -> None:

@@ -47,6 +47,29 @@ def test_bytes_file_stream_path_image_and_array_give_the_same(tmp_path: Path) ->
             np.testing.assert_array_equal(SHORTER.load(source), expected)
 
 
+@pytest.mark.parametrize("name", READABLE)
+def test_upright_image_is_loaded_as_its_source_is(name: str) -> None:
+    data = READABLE[name][0]()
+    image = SHORTER.upright(data)
+    assert image.mode == "RGB"
+    np.testing.assert_array_equal(SHORTER.load(image), SHORTER.load(data))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_large_photo_becomes_upright_at_the_size_that_load_needs(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(photo((1600, 1200)), "JPEG", exif=exif)
+    image = SHORTER.upright(data)
+    assert image.size == ((150, 200) if orientation in (5, 6, 7, 8) else (200, 150))
+    np.testing.assert_array_equal(SHORTER.load(image), SHORTER.load(data))
+
+
+def test_upright_refuses_what_load_refuses() -> None:
+    with pytest.raises(ImageError, match="x: the image is cut off before its end"):
+        SHORTER.upright(encoded(photo((300, 300)), "JPEG")[:-2000], name="x")
+
+
 def test_image_that_is_passed_in_is_left_as_it_was() -> None:
     image = photo((50, 40)).convert("RGBA")
     SHORTER.load(image)

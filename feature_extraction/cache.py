@@ -5,7 +5,7 @@ preprocessing with its decoders, and of the kind of device. So nothing has to be
 gets another key, and what nobody asks for any more is the first to go when the cache is full.
 
 One SQLite file holds it: safe with several processes, whole after a crash, and for values of a few kilobytes faster
-than a file for each of them.
+than a file for each of them. SQLite does not notice a changed byte in a value; a checksum behind each value does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,8 @@ class CacheInfo:
 class VectorStore:
     """Bytes by key in a file of limited size; the least recently used go first. Safe from threads and processes.
 
-    A cache must never be the reason that work stops: when the file cannot be used, nothing is found in it and
-    nothing is kept, and `trouble` says why.
+    A cache must never be the reason that work stops, or that it goes wrong: when the file cannot be used, nothing is
+    found in it and nothing is kept, and `trouble` says why. A damaged file is removed, so that the next one is whole.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -64,12 +65,10 @@ class VectorStore:
         self._touched: list[tuple[int, bytes]] = []
         with self._careful():
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._connection()
-            except sqlite3.DatabaseError as exc:
-                if isinstance(exc, sqlite3.OperationalError):  # locked, no permission: not the file's fault
-                    raise
-                path.unlink()
+            self._connection()
+        if self.trouble and not path.exists():  # it was damaged, and is gone now
+            self.trouble = ""
+            with self._careful():
                 self._connection()
 
     def get(self, keys: list[bytes]) -> list[bytes] | None:
@@ -81,12 +80,13 @@ class VectorStore:
             rows = self._connection().execute(
                 f"SELECT key, used, data FROM vectors WHERE key IN ({marks})", keys
             )
-            found = {key: (used, data) for key, used, data in rows}
-            if len(found) < len(set(keys)):
+            found = {key: (used, _opened(key, data)) for key, used, data in rows}
+            values = [found.get(key, (0, None))[1] for key in keys]
+            if any(value is None for value in values):
                 return None
-            now = int(time.time())
-            self._touch([(now, key) for key, (used, _) in found.items() if now - used > _FRESH])
-            return [found[key][1] for key in keys]
+            old = int(time.time()) - _FRESH
+            self._touch([key for key, (used, _) in found.items() if not isinstance(used, int) or used < old])
+            return [value for value in values if value is not None]
         return None
 
     def put(self, values: Iterable[tuple[bytes, bytes]]) -> None:
@@ -94,7 +94,7 @@ class VectorStore:
         if self.trouble:
             return
         now = int(time.time())
-        rows = [(key, now, data) for key, data in values]
+        rows = [(key, now, _sealed(key, data)) for key, data in values]
         with self._careful():
             with self._connection() as connection:
                 connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
@@ -114,10 +114,13 @@ class VectorStore:
             with self._connection() as connection:
                 connection.execute("DELETE FROM vectors")
             self._connection().execute("VACUUM")
+        if self.trouble and not self.path.exists():  # it was damaged: forgotten all the same
+            self.trouble = ""
 
     def close(self) -> None:
         """Write down what was used and close the file."""
-        self._touch([], flush=True)
+        if not self.trouble:
+            self._touch([], flush=True)
         with self._lock:
             for connection in self._all:
                 connection.close()
@@ -137,9 +140,10 @@ class VectorStore:
                 self._all.append(connection)
         return self._local.connection  # type: ignore[no-any-return]
 
-    def _touch(self, uses: list[tuple[int, bytes]], *, flush: bool = False) -> None:
+    def _touch(self, keys: list[bytes], *, flush: bool = False) -> None:
+        now = int(time.time())
         with self._lock:
-            self._touched += uses
+            self._touched += [(now, key) for key in keys]
             if not self._touched or (len(self._touched) < _TOUCHES and not flush):
                 return
             uses, self._touched = self._touched, []
@@ -175,6 +179,24 @@ class VectorStore:
             yield
         except (sqlite3.Error, OSError) as exc:
             self.trouble = f"{self.path}: the cache is not used ({exc})"
+            if getattr(exc, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                # Other processes go on with the file that they have open. The log first: it belongs to no other file.
+                with contextlib.suppress(OSError):
+                    for end in ("-wal", "-shm", ""):
+                        Path(f"{self.path}{end}").unlink(missing_ok=True)
+
+
+def _sealed(key: bytes, data: bytes) -> bytes:
+    """A value with a checksum of it and of its key behind it."""
+    return data + zlib.crc32(data, zlib.crc32(key)).to_bytes(4, "little")
+
+
+def _opened(key: bytes, sealed: object) -> bytes | None:
+    """The value without its checksum; None for one that is not as it was written."""
+    if not isinstance(sealed, bytes):  # damage may make anything of it
+        return None
+    data = sealed[:-4]
+    return data if _sealed(key, data) == sealed else None
 
 
 class FeatureCache:

@@ -104,6 +104,57 @@ def test_damaged_file_is_begun_again(tmp_path: Path) -> None:
     store.close()
 
 
+def test_value_with_a_changed_byte_is_not_found(store: VectorStore) -> None:
+    store.put([(key(1), b"value" * 1000), (key(2), b"other" * 1000)])
+    store.close()
+    data = store.path.read_bytes()
+    store.path.write_bytes(data.replace(b"valuevalue", b"valueValue", 1))
+    again = VectorStore(store.path, LIMIT)
+    assert again.get([key(1)]) is None
+    assert again.get([key(2)]) == [b"other" * 1000]
+    again.put([(key(1), b"value")])
+    assert again.get([key(1)]) == [b"value"]
+    again.close()
+
+
+def test_file_with_damaged_pages_is_left_and_the_next_one_is_whole(store: VectorStore) -> None:
+    for i in range(100):
+        store.put([(key(i), bytes(2000))])
+    store.close()
+    data = store.path.read_bytes()
+    store.path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))  # the first pages tell what is where
+    damaged = VectorStore(store.path, LIMIT)
+    assert [damaged.get([key(i)]) for i in range(100)] == [None] * 100
+    assert "malformed" in damaged.trouble
+    damaged.close()
+    whole = VectorStore(store.path, LIMIT)
+    whole.put([(key(1), b"one")])
+    assert whole.get([key(1)]) == [b"one"]
+    assert whole.trouble == ""
+    whole.close()
+
+
+def test_damaged_file_can_be_cleared(store: VectorStore) -> None:
+    for i in range(100):
+        store.put([(key(i), bytes(2000))])
+    store.close()
+    data = store.path.read_bytes()
+    store.path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
+    again = VectorStore(store.path, LIMIT)
+    again.clear()
+    assert again.trouble == ""
+    assert again.info().vectors == 0
+    again.close()
+
+
+def test_limit_smaller_than_an_empty_file_keeps_nothing(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path / "c.sqlite", 10)
+    store.put([(key(1), bytes(1000))])
+    assert store.info().vectors == 0
+    assert store.trouble == ""
+    store.close()
+
+
 def test_file_that_cannot_be_used_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = VectorStore(tmp_path / "file" / "c.sqlite", LIMIT)

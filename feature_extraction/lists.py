@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from feature_extraction.reading import ImageItem, file_item
 from models.errors import SourceError
@@ -26,7 +27,7 @@ _ID = "id"
 
 def is_list(path: Path) -> bool:
     """Whether a path is a list of images, by its name."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in SUFFIXES and os.path.isfile(path)
 
 
 def listed(path: Path) -> Iterator[ImageItem]:
@@ -44,9 +45,37 @@ def listed(path: Path) -> Iterator[ImageItem]:
             for file, name in read(path, stream):
                 yield file_item(str(path.parent / file), name)
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise _unreadable(path, exc) from exc
+
+
+def records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The lines of a table or of JSON lines, each with its number in the file: names of columns, lower case, and texts.
+
+    Raises:
+        SourceError: the list cannot be read, or has no columns.
+    """
+    kind = path.suffix.lower()
+    if kind in (".txt", ".lst"):
         raise SourceError(
-            f"{path}: cannot be read as a list of images ({exc}); expected UTF-8 text. Save it again."
-        ) from exc
+            f"{path}: a plain list has paths alone; expected columns such as path and label. Save it as .csv."
+        )
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            if kind in (".jsonl", ".ndjson"):
+                for number, value in _objects(path, stream):
+                    if not isinstance(value, dict):
+                        raise SourceError(f"{path}, line {number}: a string; expected an object with fields.")
+                    yield (
+                        number,
+                        {str(k).strip().lower(): _cell(v) for k, v in value.items() if v is not None},
+                    )
+                return
+            rows = _rows(path, stream)
+            rows.fieldnames = [name.lower() for name in rows.fieldnames or ()]
+            for row in rows:
+                yield rows.line_num, {name: _cell(value) for name, value in row.items() if name and value}
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise _unreadable(path, exc) from exc
 
 
 def _text(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
@@ -56,9 +85,8 @@ def _text(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
 
 
 def _table(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
-    rows = csv.DictReader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    header = [(name or "").strip() for name in rows.fieldnames or ()]
-    rows.fieldnames = header
+    rows = _rows(path, stream)
+    header = list(rows.fieldnames or ())
     column = _column(header, f"{path}: its columns are {', '.join(header) or 'none'}")
     for row in rows:
         if row[column]:
@@ -66,6 +94,23 @@ def _table(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
 
 
 def _json(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
+    for number, value in _objects(path, stream):
+        if isinstance(value, str):
+            yield value, None
+            continue
+        column = _column(list(value), f"{path}, line {number}: its fields are {', '.join(value) or 'none'}")
+        yield str(value[column]), None if value.get(_ID) is None else str(value[_ID])
+
+
+def _rows(path: Path, stream: TextIO) -> csv.DictReader[str]:
+    """The rows of a table, with the names of its columns without spaces around them."""
+    rows = csv.DictReader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+    rows.fieldnames = [(name or "").strip() for name in rows.fieldnames or ()]
+    return rows
+
+
+def _objects(path: Path, stream: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """What each line of JSON lines holds, with the line's number."""
     for number, line in enumerate(stream, 1):
         if not line.strip():
             continue
@@ -75,15 +120,19 @@ def _json(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
             raise SourceError(
                 f"{path}, line {number}: not JSON ({exc}); expected one object or string a line."
             ) from exc
-        if isinstance(value, str):
-            yield value, None
-        elif isinstance(value, dict):
-            column = _column(
-                list(value), f"{path}, line {number}: its fields are {', '.join(value) or 'none'}"
-            )
-            yield str(value[column]), None if value.get(_ID) is None else str(value[_ID])
-        else:
+        if not isinstance(value, (dict, str)):
             raise SourceError(f"{path}, line {number}: {line.strip()[:50]}; expected an object or a string.")
+        yield number, value
+
+
+def _cell(value: object) -> str:
+    return str(value).strip()
+
+
+def _unreadable(path: Path, exc: Exception) -> SourceError:
+    return SourceError(
+        f"{path}: cannot be read as a list of images ({exc}); expected UTF-8 text. Save it again."
+    )
 
 
 def _column(names: list[str], given: str) -> str:

@@ -106,6 +106,11 @@ def labelled(
         )
 
 
+def is_stream(spec: str) -> bool:
+    """Whether a source is standard input, a pipe or a device: it can be read once, by whoever lists it, and may wait."""
+    return spec == STDIN or (os.path.exists(spec) and not os.path.isdir(spec) and not os.path.isfile(spec))
+
+
 def count(spec: str) -> int | None:
     """How many images a source gives, or None where counting would cost more than names, or use it up."""
     path = Path(spec)
@@ -138,8 +143,10 @@ def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
         yield from (item for _, item in tar_members(path, tally))
     elif is_list(path):
         yield from listed(path)
-    elif os.path.lexists(spec):  # /dev/stdin and other pipes too, when they are named outright
-        yield ImageItem(printable(spec), partial(read_file, spec, special=True))
+    elif is_stream(spec):
+        yield _stream(spec)
+    elif os.path.lexists(spec):
+        yield file_item(spec)
     elif has_range(spec):
         yield from _several(present(numbered(spec)), tally)
     elif glob.has_magic(spec):  # shells of Windows leave globs to the program
@@ -217,6 +224,15 @@ def _standard_input() -> ImageItem:
     # Read here and not in a decode thread, which Ctrl-C could not wake while the other side is silent.
     data = io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1))
     return ImageItem(STDIN, partial(read_stream, data, "standard input"))
+
+
+def _stream(path: str) -> ImageItem:
+    """The image from a pipe or device, read here as from standard input."""
+    try:
+        data = read_file(path, special=True)
+    except ImageError as exc:
+        return failing_item(printable(path), exc)
+    return ImageItem(printable(path), lambda: data)
 
 
 def _unlisted(folder: str, exc: OSError) -> bytes:

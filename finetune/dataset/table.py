@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from feature_extraction.reading import ImageItem
 
@@ -22,6 +27,12 @@ class Example:
     target: float = math.nan  # the number to predict; NaN in classification
     split: Split | None = None  # where the folders or the list say so
     group: str | None = None  # images of one group (one patient, one product) never stand on two sides
+    name: str = ""  # within the source: the same wherever the source lies; "" where it is the item's id
+
+    @property
+    def key(self) -> str:
+        """What the image is called within its source, which decides on which side of a split it stands."""
+        return self.name or self.item.id
 
 
 @dataclass(frozen=True)
@@ -33,8 +44,45 @@ class Dataset:
     examples: tuple[Example, ...]
     classes: tuple[str, ...]  # sorted; empty in regression
     ignored: int = 0  # files that are no images by their suffix
+    stray: tuple[str, ...] = ()  # images that lie outside the classes' folders
+    empty: tuple[str, ...] = ()  # classes' folders without an image
 
     @property
     def has_splits(self) -> bool:
         """Whether the folders or the list say which image is for what."""
         return any(example.split is not None for example in self.examples)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Index of each example's class, (N,); not for regression."""
+        index = {name: i for i, name in enumerate(self.classes)}
+        return np.array([index[example.label] for example in self.examples], np.int64)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know before training on it, a sentence each."""
+        return tuple(_warnings(self))
+
+
+def _warnings(dataset: Dataset) -> Iterator[str]:
+    counts = Counter(example.label for example in dataset.examples)
+    if dataset.empty:
+        yield f"{_some(dataset.empty)}: no image in {_these(dataset.empty, 'this folder', 'these folders')}."
+    single = sorted(name for name in dataset.classes if counts[name] == 1)
+    if single:
+        yield f"{_some(single)}: one image only; it can be learned or measured, not both. Add some."
+    if dataset.has_splits and dataset.classes:
+        taught = {example.label for example in dataset.examples if example.split == "train"}
+        untaught = sorted(set(dataset.classes) - taught)
+        if untaught:
+            yield f"{_some(untaught)}: no image for training. Put some into train, or leave the class out."
+    if dataset.stray:
+        yield f"{len(dataset.stray):,} images outside the classes' folders are not used, such as {dataset.stray[0]}."
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _these(names: Sequence[str], one: str, several: str) -> str:
+    return one if len(names) == 1 else several

@@ -44,6 +44,10 @@ class Evaluation:
     interval: tuple[float, float]  # 95 % confidence interval of top1
     classes: tuple[ClassResult, ...]  # those with images, in the order of the labels
     seconds: float
+    rejected: int | None = (
+        None  # images that the model takes for none of its classes; None where it cannot tell
+    )
+    accepted_top1: float | None = None  # over the images that it does not reject; None where there is none
 
     @property
     def images_per_second(self) -> float:
@@ -74,7 +78,7 @@ def evaluate(
     indices = _indices(model.card, {key for _, key in known})
     classes = len(model.card.labels)
     seen, correct = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
-    within_five, done = 0, 0
+    within_five, done, rejected, accepted = 0, 0, 0, 0
     failed: list[tuple[str, str]] = []
     started = time.perf_counter()
     size = batch_size or model.batch_size
@@ -82,8 +86,13 @@ def evaluate(
         failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
         truth = np.array([indices[key] for _, key in batch.good], np.int64)  # (N,)
         if len(truth):
-            probabilities = model.probabilities(batch.pixels)  # (N, classes)
-            best = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP]  # (N, up to 5), best first
+            answers = model.answers(batch.pixels)
+            best = np.argsort(-answers.probabilities, axis=1, kind="stable")[
+                :, :TOP
+            ]  # (N, up to 5), best first
+            if answers.rejected is not None:
+                rejected += int(answers.rejected.sum())
+                accepted += int((best[:, 0] == truth)[~answers.rejected].sum())
             seen += np.bincount(truth, minlength=classes)
             correct += np.bincount(truth[best[:, 0] == truth], minlength=classes)
             within_five += int((best == truth[:, None]).any(axis=1).sum())
@@ -109,6 +118,8 @@ def evaluate(
             if n
         ),
         time.perf_counter() - started,
+        rejected if model.rejects else None,
+        accepted / (images - rejected) if model.rejects and images > rejected else None,
     )
 
 

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from models.card import read_card
+from models.card import Cut, read_card
 from models.errors import CutError, ModelError
 from models.fingerprint import graph_digests
 from models.graph import element_type, infer, producers, rename, shape_of
 from models.importing import as_graft_model
-from models.model import LOGITS, PROBABILITIES, Model
+from models.model import EMBEDDING, LOGITS, PROBABILITIES, Model
 from models.runtime import Array, RuntimeConfig, Session
 from models.store import Progress
 from models.truncation import cut_model
@@ -97,7 +97,7 @@ def open_features(
 
 
 def default_cuts(model: ModelProto) -> tuple[str, ...]:
-    """Where a network is cut when nothing is said: `pool`, else what the classifier reads, else its outputs.
+    """Where a network is cut when nothing is said: `pool`, else what the last layer reads, else its outputs.
 
     Raises:
         CutError: a classifier whose last layer cannot be found.
@@ -105,6 +105,8 @@ def default_cuts(model: ModelProto) -> tuple[str, ...]:
     made = producers(model.graph)
     if _POOL in made:
         return (_POOL,)
+    if any(cut.name == EMBEDDING for cut in _cuts_of_card(model)) and EMBEDDING in made:
+        return (EMBEDDING,)
     if LOGITS not in made:
         return tuple(value.name for value in model.graph.output if value.name != PROBABILITIES)
     last = classifier(model)
@@ -114,6 +116,11 @@ def default_cuts(model: ModelProto) -> tuple[str, ...]:
         "the network has no cut point `pool`, and no layer that makes its logits was found. "
         "Name a cut with --cut; `graft models cuts` lists them."
     )
+
+
+def _cuts_of_card(model: ModelProto) -> tuple[Cut, ...]:
+    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    return () if card is None else card.cuts
 
 
 def classifier(model: ModelProto) -> NodeProto | None:

@@ -148,7 +148,7 @@ class Model:
             NumericsError: the model answers with NaN or infinity.
         """
         reject = self.card.reject
-        if reject is None or REJECT_SCORE not in self.session.outputs:
+        if reject is None or not self.rejects:
             return Answers(self.probabilities(batch))
         self.require_classifier()
         probabilities, scores = self.run(batch, [PROBABILITIES, REJECT_SCORE])
@@ -173,6 +173,11 @@ class Model:
     def is_regression(self) -> bool:
         """Whether the model gives a number for each image, not classes."""
         return self.card.task == "regression" and VALUE in self.session.outputs
+
+    @property
+    def rejects(self) -> bool:
+        """Whether the model can tell that an image is none of its classes."""
+        return self.card.reject is not None and REJECT_SCORE in self.session.outputs
 
     def _checked(self, probabilities: NDArray[np.float32], images: int) -> NDArray[np.float32]:
         if probabilities.shape[1:] != (len(self.card.labels),):

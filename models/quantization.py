@@ -21,7 +21,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from models.card import read_card, write_card
 from models.errors import ModelError
 from models.features import classifier
-from models.graph import producers, prune, reads, weight_names
+from models.graph import needed, producers, prune, reads, weight_names
+from models.model import EMBEDDING
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
 SUFFIX = ".int8"
@@ -48,12 +49,17 @@ def quantize(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> ModelPro
     first = next(stream, None)
     if first is None:
         raise ModelError("no calibration image could be read; expected some dozens. Check the folder.")
-    last = classifier(prepared)
-    excluded = [*_normalisation(prepared), *([last.name] if last is not None else [])]
+    excluded = [*_normalisation(prepared), *_ends(prepared)]
     quantized = _quantize(prepared, _Feed(first, stream), excluded)
     card = read_card({entry.key: entry.value for entry in model.metadata_props})
     if card is not None:
-        write_card(quantized, dataclasses.replace(card, name=card.name + SUFFIX, accuracy=()))
+        reject = card.reject
+        if reject is not None:
+            reject = dataclasses.replace(reject, auroc=None, measured="threshold of the float32 version")
+        write_card(
+            quantized,
+            dataclasses.replace(card, name=card.name + SUFFIX, accuracy=(), regression=(), reject=reject),
+        )
     return quantized
 
 
@@ -125,6 +131,17 @@ def _normalisation(model: ModelProto) -> list[str]:
             early.update(node.output)
             names.append(node.name)
     return names
+
+
+def _ends(model: ModelProto) -> list[str]:
+    """Names of the nodes that no feature vector needs: the classifier, and what else a fine-tuned model ends in."""
+    last = classifier(model)
+    made = producers(model.graph)
+    features = EMBEDDING if EMBEDDING in made else last.input[0] if last is not None else None
+    if features is None:
+        return []
+    kept = needed(model.graph, [features])
+    return [node.name for i, node in enumerate(model.graph.node) if i not in kept]
 
 
 class _Feed(Iterator[NDArray[np.uint8]]):

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BusyError, CutError, InputError, NumericsError, UnknownModelError
-from models.model import PROBABILITIES, Model
+from models.model import PROBABILITIES, REJECT_SCORE, Model
 from models.runtime import Array
 from models.zoo import find
 from service.admission import Admission
 from service.config import ServiceConfig
+from service.encoding import Answer, ask
 
 _LOADING_S = 2.0  # when to ask again while models are being loaded
 
@@ -31,15 +32,16 @@ class Served:
         self._cut_models: dict[str, Model] = {}
         self._cutting = threading.Lock()
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities (N, classes) of decoded images (N, H, W, 3).
+    def ask(self, images: NDArray[np.uint8]) -> list[Answer]:
+        """What the model says of decoded images (N, H, W, 3).
 
         Raises:
             BusyError: others have the model for too long.
+            ModelError: the model gives features.
             NumericsError: the model answers with NaN or infinity.
         """
         with self.admission.enter():
-            return np.concatenate([self.model.probabilities(part) for part in self._parts(images)])
+            return [answer for part in self._parts(images) for answer in ask(self.model, part)]
 
     def features(self, images: NDArray[np.uint8], cut: str) -> Array:
         """The tensor at a cut point, (N, ...), of decoded images (N, H, W, 3).
@@ -63,7 +65,7 @@ class Served:
         Raises:
             CutError: no such cut point.
         """
-        outputs = [name for name in self.model.session.outputs if name != PROBABILITIES]
+        outputs = [name for name in self.model.session.outputs if name not in (PROBABILITIES, REJECT_SCORE)]
         names = list(dict.fromkeys([*(cut.name for cut in self.model.card.cuts), *outputs]))
         if asked is None:
             return "pool" if "pool" in names else names[-1]

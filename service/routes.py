@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from models.errors import InputError
 from models.runtime import Array
-from service.encoding import base64_float32, model_json, predictions_json
+from service.encoding import answer_json, base64_float32, model_json
 from service.errors import error_json, failure
 from service.parameters import check_known, choice, whole_number
 from service.registry import Registry
 from service.uploads import Decoded, decode, uploads
+
+Row = TypeVar("Row")
 
 
 def v1(registry: Registry) -> Blueprint:
@@ -27,13 +29,13 @@ def v1(registry: Registry) -> Blueprint:
         top_k = whole_number(request.args, "top_k", 5)
         served = registry.get(request.args.get("model"))
         model = served.model
-        model.require_classifier()
+        if not model.is_regression:
+            model.require_classifier()
         images = decode(uploads(request, registry.config), model.card.preprocessing)
 
-        def predictions(row: Array) -> dict[str, Any]:
-            return {"predictions": predictions_json(model.top(row, top_k))}
-
-        return _answer(images, served.probabilities, predictions, model=served.name)
+        return _answer(
+            images, served.ask, lambda answer: answer_json(answer, model, top_k), model=served.name
+        )
 
     @blueprint.post("/features")
     def features() -> Response:
@@ -77,12 +79,12 @@ def v1(registry: Registry) -> Blueprint:
 
 def _answer(
     images: Decoded,
-    run: Callable[[np.ndarray[Any, np.dtype[np.uint8]]], Sequence[Array] | Array],
-    encode: Callable[[Array], dict[str, Any]],
+    run: Callable[[np.ndarray[Any, np.dtype[np.uint8]]], Iterable[Row]],
+    encode: Callable[[Row], dict[str, Any]],
     **more: Any,
 ) -> Response:
     """Run the images that could be read, and answer for each in its place."""
-    rows = iter(run(images.pixels) if len(images.pixels) else ())
+    rows: Iterator[Row] = iter(run(images.pixels) if len(images.pixels) else ())
     results = [
         {"image": name, "error": error_json(images.failures[i])}
         if i in images.failures

@@ -15,6 +15,7 @@ from service.cli.answers import Answers, answers
 from service.cli.options import device_options, model_option, open_model
 from service.cli.progress import images_progress
 from service.cli.text import clean
+from service.encoding import ask
 
 
 @click.command()
@@ -24,7 +25,9 @@ from service.cli.text import clean
     "--top-k", "-k", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each image."
 )
 @click.option("--json", "form", flag_value="json", help="One JSON object a line for each image.")
-@click.option("--csv", "form", flag_value="csv", help="Comma-separated: image, rank, id, label, probability.")
+@click.option(
+    "--csv", "form", flag_value="csv", help="Comma-separated, with a header: a line for each image and class."
+)
 @device_options
 @click.pass_context
 def command(
@@ -38,17 +41,21 @@ def command(
 ) -> None:
     """Say what is on images, best guess first.
 
+    A model that was fine-tuned says "none of these" where an image is like none of its classes; one for a regression
+    gives its number.
+
     PATH is an image, a folder (with all below it), a quoted glob, a zip archive, or - for standard input. An image
     that cannot be read is reported on standard error; the others are answered, and the exit code is 1.
     """
     opened = open_model(model, device, threads)
-    opened.require_classifier()
+    if not opened.is_regression:
+        opened.require_classifier()
     source = _Source(paths, _complain)
     # A bar beside answers that scroll by would only disturb.
     watched = sys.stderr.isatty() and not sys.stdout.isatty()
     counts = [count(path) for path in paths] if watched else [0]
     with images_progress(None if None in counts else sum(filter(None, counts))) as progress:
-        answered = _classify(opened, source, top_k, answers(form, opened.card), progress)
+        answered = _classify(opened, source, answers(form, opened, top_k), progress)
     if source.tally.ignored:
         click.secho(f"{source.tally.ignored:,} other files passed over", err=True, dim=True)
     if source.failed:
@@ -78,20 +85,18 @@ class _Source:
         self._complain(error)
 
 
-def _classify(
-    model: Model, source: _Source, top_k: int, printer: Answers, progress: Callable[[int], None]
-) -> int:
+def _classify(model: Model, source: _Source, printer: Answers, progress: Callable[[int], None]) -> int:
     """Classify all images in their order and return how many were answered."""
     done = 0
     items = ((item, None) for item in source)
     for batch in decoded_batches(items, model.card.preprocessing, model.batch_size):
-        rows = iter(model.probabilities(batch.pixels) if len(batch.pixels) else ())
+        rows = iter(ask(model, batch.pixels) if len(batch.pixels) else ())
         for i, (item, _) in enumerate(batch.items):
             if i in batch.failures:
                 source.fail(batch.failures[i])
                 printer.failure(item.id, batch.failures[i])
             else:
-                printer.answer(item.id, model.top(next(rows), top_k))
+                printer.answer(item.id, next(rows))
                 done += 1
         progress(done + source.failed)
     return done

@@ -36,9 +36,15 @@ def command(
 ) -> None:
     """Measure accuracy on labelled images.
 
-    SOURCE is a folder or zip archive with one folder of images for each class, named by a label's id or name.
+    SOURCE is a folder or zip archive with one folder of images for each class, named by a label's id or name. For a
+    regression it is a list (.csv, .tsv, .jsonl) with the columns path and target.
     """
     opened = open_model(model, device, threads)
+    if opened.is_regression:
+        from service.cli.evaluate_regression import run
+
+        run(ctx, opened, source, split, as_json)
+        return
     opened.require_classifier()
     tally = Tally()
     items = list(labelled(source, split, tally))
@@ -66,6 +72,12 @@ def _print(result: Evaluation, model: Model, source: str, split: str | None) -> 
     rows = [("  top-1", percent(result.top1, 2), f"95 % confidence: {low} to {high} %")]
     if result.top5 is not None:
         rows.append(("  top-5", percent(result.top5, 2), ""))
+    if result.rejected is not None:
+        rows.append(
+            ("  rejected", percent(result.rejected / result.images, 2), "taken for none of the classes")
+        )
+    if result.accepted_top1 is not None:
+        rows.append(("  accepted", percent(result.accepted_top1, 2), "top-1 on the images that are left"))
     rows.append(
         (
             "  speed",

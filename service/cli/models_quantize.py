@@ -11,6 +11,7 @@ import click
 
 from feature_extraction.quantized import decoded, sample
 from feature_extraction.sources import images
+from models.card import ModelCard
 from models.comparison import Comparison, compare
 from models.errors import GraftError, ModelError
 from models.features import default_cuts
@@ -105,7 +106,21 @@ def command(
             "written. Calibrate with more images, or more like those that it will see; or write it with --force."
         )
     write_atomically(target, quantized)
+    if (said := _note(before.card)) is not None:
+        click.secho(said, err=True, fg="yellow")
     click.echo(f"{target}: {size(sizes[1])}", err=as_json)
+
+
+def _note(card: ModelCard) -> str | None:
+    """What of a fine-tuned model eight bits may shift."""
+    width = card.target is not None and card.target.half_width is not None
+    if card.reject is None and not width:
+        return None
+    what = 'threshold for "none of these"' if card.reject is not None else "interval"
+    return (
+        f"The {what} was set on the float32 version. See with `graft evaluate` what it does on this one, or quantize "
+        "the network before it is fine-tuned."
+    )
 
 
 def _complain(error: GraftError) -> None:

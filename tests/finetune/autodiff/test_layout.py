@@ -31,3 +31,25 @@ def test_convolutions_lay_out_pixels_with_one_gather_and_move_no_weights() -> No
     found = nodes(train, {x: np.ones((2, 8, 6, 6), np.float32)})
     assert found.count("Gather") == 1  # the result and the gradient of the weights share it
     assert found.count("Transpose") == 2  # of the images, and of the gradient that comes back
+
+
+def test_a_bias_is_summed_over_the_batch_first() -> None:
+    with Graph():
+        x = placeholder((None, 8, 6, 6), name="x")
+        train = Momentum(0.1).minimize(conv2d(x, 8, 3).sum())
+    found = nodes(train, {x: np.ones((2, 8, 6, 6), np.float32)})
+    assert found.count("ReduceSum") == 4  # the loss, whether it is finite, the bias in two
+
+
+def test_images_of_one_channel_are_laid_out_once_by_slices() -> None:
+    with Graph():
+        x = placeholder((None, 1, 6, 6), name="x")
+        train = Momentum(0.1).minimize(conv2d(x, 8, 3).sum())
+    found = nodes(train, {x: np.ones((2, 1, 6, 6), np.float32)})
+    assert "Conv" not in found
+    assert (
+        found.count("Slice") == 6
+    )  # three across, three down; the result and the gradient of the weights share them
+    assert (
+        found.count("Transpose") == 3
+    )  # of the images, of the gradient that comes back, of the weights' gradient

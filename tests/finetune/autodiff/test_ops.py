@@ -63,3 +63,10 @@ def test_gradient_of_the_gradient(case: Case) -> None:
 def test_onnxruntime_agrees(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution_cpu, "FEW", 1)  # matrix products for these small images too
     check_runtime(case)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if str(c).startswith("conv2d")], ids=str)
+def test_onnxruntime_agrees_over_slices(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution_cpu, "FEW", 100)
+    monkeypatch.setattr(convolution_cpu, "GROWTH", 100)
+    check_runtime(case)

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: curves, histograms and the graph itself.
+"""Event files for TensorBoard: curves, histograms, the graph itself, and vectors for the embedding projector.
 
     with summary.Writer("runs/first") as writer:
         summary.graph(graph, device=session.device)
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from finetune.autodiff import projector
 from finetune.autodiff.inspection import Placement
 from finetune.autodiff.shapes import Shape
 from finetune.autodiff.tensor import Tensor
@@ -52,6 +53,7 @@ class Writer:
         # The library names files after the second and the machine, and overwrites: two writers need more than that.
         self._file = _events_writer(self.folder / "events", f".{os.getpid()}.{uuid.uuid4().hex[:8]}")
         self._tokens: list[Token[Writer | None]] = []
+        self._embeddings: dict[str, projector.Embedding] = {}
 
     def __enter__(self) -> Self:
         self._tokens.append(_current.set(self))
@@ -129,6 +131,21 @@ class Writer:
             _describe(definition.node.add(), op, placed.get(op.name, everywhere))
         self._event(graph_def=definition.SerializeToString())
 
+    def embedding(
+        self,
+        name: str,
+        vectors: ArrayLike,
+        labels: Sequence[str] | None = None,
+        images: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        """Show vectors (N, D) in the projector, with a label and a thumbnail, uint8 (N, S, S, 3), for each.
+
+        Raises:
+            GraphError: shapes that do not fit, or a folder that cannot be written.
+        """
+        self._embeddings[name] = projector.write_embedding(self.folder, name, vectors, labels, images)
+        projector.write_config(self.folder, self._embeddings)
+
     def flush(self) -> None:
         """Bring everything to the disk, where a running TensorBoard sees it."""
         self._file.flush()
@@ -161,6 +178,16 @@ def histogram(name: str, values: ArrayLike, step: int) -> None:
 def graph(graph: Graph, device: Device | str | Sequence[Placement] = "cpu") -> None:
     """Write a graph to the current writer; see `Writer.graph`."""
     _writer().graph(graph, device)
+
+
+def embedding(
+    name: str,
+    vectors: ArrayLike,
+    labels: Sequence[str] | None = None,
+    images: np.ndarray[Any, Any] | None = None,
+) -> None:
+    """Show vectors in the projector of the current writer; see `Writer.embedding`."""
+    _writer().embedding(name, vectors, labels, images)
 
 
 def _writer() -> Writer:

@@ -14,7 +14,7 @@ from onnx import ModelProto
 from finetune.autodiff import Session
 from finetune.autodiff.schedules import Schedule
 from finetune.training.data import Array, TrainingData, class_weights
-from finetune.training.finder import HIGH, LOW, STEPS, find_rate
+from finetune.training.finder import HIGH, LOW, STEPS, Curve, find_rate
 from finetune.training.head import finish, fit_head, opened
 from finetune.training.loop import Loop, Run
 from finetune.training.measuring import measure
@@ -88,11 +88,18 @@ def train_blocks(
         else:
             # Built before anything is computed, so that a network that cannot be trained is refused at once.
             trial, below = whole.build(sweep(LOW, HIGH, STEPS))
-            head = fit_head(run, _pooled(data, trial, below, work / _POOLED.format(key)), device, threads)
+            head = fit_head(
+                run, _pooled(run, data, trial, below, work / _POOLED.format(key)), device, threads
+            )
+            _hand_over(head, trial, below)
             if run.interrupt.asked:
+                return finish(run, trial, below, about)
+            try:
+                network, session = whole.begin(head, trial, below)
+            except KeyboardInterrupt:  # the search for a rate has spoilt the blocks of `trial`
+                trial, below = whole.build(sweep(LOW, HIGH, STEPS))
                 _hand_over(head, trial, below)
                 return finish(run, trial, below, about)
-            network, session = whole.begin(head, trial, below)
         Loop(run, network, session, data, settings.block_epochs, _AT_ONCE).run()
         return finish(run, network, session, about)
 
@@ -121,19 +128,18 @@ class _Whole:
         return schedule(settings, self.run.checkpoint.state.learning_rate, steps)
 
     def begin(self, head: Learned, trial: Network, below: Session) -> tuple[Network, Session]:
-        """Go over to the second phase. `trial` finds the learning rate and is spoilt by that."""
+        """Go over to the second phase. `trial`, which has the head, finds the learning rate and is spoilt by that."""
         run, data, settings = self.run, self.data, self.run.settings
-        state = run.checkpoint.state
-        state.begin(PHASE)
-        rate = settings.block_learning_rate
+        rate, curve = settings.block_learning_rate, Curve()
         if rate is None:
-            _hand_over(head, trial, below)
-            rate, state.finder = find_rate(trial, below, data, settings)
-        state.learning_rate = rate
+            rate, curve = find_rate(trial, below, data, settings, run.interrupt)
+        run.checkpoint.state.begin(PHASE, rate, curve)
         network, session = self.build(self.schedule())
         _hand_over(head, network, session)
         if len(data.val_y):  # what the head alone gives is to be beaten
-            state.best_loss = measure(network, session, data.val_x, data.val_y, data.classes, _AT_ONCE).loss
+            run.checkpoint.state.best_loss = measure(
+                network, session, data.val_x, data.val_y, data.classes, _AT_ONCE
+            ).loss
             run.checkpoint.best = values_of(session, network.trained)
         run.events.graph(network, session)
         return network, session
@@ -154,7 +160,7 @@ def _hand_over(head: Learned, network: Network, session: Session) -> None:
     session.load({new: values.value(old) for old, new in pairs})
 
 
-def _pooled(data: TrainingData, network: Network, session: Session, path: Path) -> TrainingData:
+def _pooled(run: Run, data: TrainingData, network: Network, session: Session, path: Path) -> TrainingData:
     """Embeddings of all views, which are kept in `path` for a resumed run."""
     size = int(network.pooled.shape[1] or 0)
     count = len(data.rows)
@@ -164,6 +170,7 @@ def _pooled(data: TrainingData, network: Network, session: Session, path: Path) 
         both = np.empty((count + len(data.val_x), size), np.float32)
         for rows, into in ((data.rows, both[:count]), (data.val_x, both[count:])):
             for i in range(0, len(rows), _AT_ONCE):
+                run.interrupt.check()
                 into[i : i + _AT_ONCE] = session.run(
                     network.pooled, {network.x: np.asarray(rows[i : i + _AT_ONCE])}
                 )

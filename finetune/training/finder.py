@@ -5,10 +5,9 @@ Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), se
 
 from __future__ import annotations
 
-import math
-
 from finetune.autodiff import Session
 from finetune.training.data import Array, TrainingData
+from finetune.training.interrupt import Interrupt
 from finetune.training.network import Network
 from finetune.training.settings import Settings
 from models.errors import NumericsError
@@ -17,24 +16,29 @@ LOW, HIGH = 1e-6, 10.0
 STEPS = 100
 _SMOOTH = 0.9  # weight of the past in the smoothed loss
 _BLOWN = 4.0  # times the lowest loss: it has blown up
+_PART = 30.0  # of the rate at the lowest loss
+_FALLBACK = 1e-4  # where the very first loss is not finite
 _SEED = 0x5EED  # the order of the images is another one than in training
 
-Curve = list[tuple[float, float]]
+Curve = list[tuple[float, float]]  # of (rate, smoothed loss)
 
 
 def find_rate(
-    network: Network, session: Session, data: TrainingData, settings: Settings
+    network: Network, session: Session, data: TrainingData, settings: Settings, interrupt: Interrupt
 ) -> tuple[float, Curve]:
     """The learning rate to train with, and the curve of (rate, smoothed loss); the variables of `session` are spoilt.
 
-    `network` was built with the schedule `rates.sweep(LOW, HIGH, STEPS)`. The rate is a tenth of the one at which the
-    smoothed loss was lowest.
+    `network` was built with the schedule `rates.sweep(LOW, HIGH, STEPS)`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     curve: Curve = []
     smoothed = 0.0
     epoch = 0
     batches: list[tuple[Array, Array]] = []
     for step in range(STEPS):
+        interrupt.check()
         if not batches:
             rows = data.view_rows(settings.seed, epoch)
             batches = [(rows[b], b) for b in data.batches(settings.seed + _SEED, epoch, settings.batch_size)]
@@ -55,8 +59,11 @@ def find_rate(
 
 
 def choose(curve: Curve) -> float:
-    """A tenth of the rate at which the smoothed loss is lowest, to two digits."""
+    """A thirtieth of the rate at which the smoothed loss is lowest, to two digits.
+
+    A tenth is more usual. Held for epochs, that over-fits the features of a thousand images in the first of them.
+    """
     if not curve:
-        return 1e-3
+        return _FALLBACK
     lowest = min(curve, key=lambda point: point[1])[0]
-    return float(f"{max(lowest / 10, LOW):.1e}") if math.isfinite(lowest) else 1e-3
+    return float(f"{max(lowest / _PART, LOW):.1e}")

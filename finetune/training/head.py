@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from finetune.autodiff import Session
+from finetune.autodiff.schedules import Schedule
 from finetune.top import Top
 from finetune.training.data import TrainingData, class_weights, standardisation
 from finetune.training.events import Events
-from finetune.training.finder import HIGH, LOW, STEPS, find_rate
+from finetune.training.finder import HIGH, LOW, STEPS, Curve, find_rate
 from finetune.training.interrupt import Interrupt
 from finetune.training.loop import Loop, Run
 from finetune.training.network import Network, build
@@ -89,27 +90,25 @@ def fit_head(run: Run, data: TrainingData, device: str, threads: int | None) -> 
     if threads is None and sum(a * b for a, b in pairwise(sizes)) < _SMALL:
         threads = 1
     steps = settings.epochs * len(data.batches(0, 0, settings.batch_size))
-    if checkpoint.state.phase != PHASE:
-        checkpoint.state.begin(PHASE)
-        standard = standardisation(data.rows)
-        rate = settings.learning_rate
-        if rate is None:
-            finder = build(settings, data.classes, data.shape, sweep(LOW, HIGH, STEPS), weights=weights)
-            trial = Session(finder.graph, device, threads=threads)
-            set_scales(finder, trial, data, standard)
-            rate, checkpoint.state.finder = find_rate(finder, trial, data, settings)
-        checkpoint.state.learning_rate = rate
-        fresh = True
+
+    def made(rate: Schedule) -> tuple[Network, Session]:
+        network = build(settings, data.classes, data.shape, rate, weights=weights)
+        return network, Session(network.graph, device, threads=threads)
+
+    if checkpoint.state.phase == PHASE:
+        network, session = made(schedule(settings, checkpoint.state.learning_rate, steps))
+        checkpoint.load(network, session)
     else:
-        fresh = False
-    rate = checkpoint.state.learning_rate
-    network = build(settings, data.classes, data.shape, schedule(settings, rate, steps), weights=weights)
-    session = Session(network.graph, device, threads=threads)
-    if fresh:
+        standard = standardisation(data.rows)
+        rate, curve = settings.learning_rate, Curve()
+        if rate is None:
+            finder, trial = made(sweep(LOW, HIGH, STEPS))
+            set_scales(finder, trial, data, standard)
+            rate, curve = find_rate(finder, trial, data, settings, run.interrupt)
+        checkpoint.state.begin(PHASE, rate, curve)
+        network, session = made(schedule(settings, rate, steps))
         set_scales(network, session, data, standard)
         run.events.graph(network, session)
-    else:
-        checkpoint.load(network, session)
     Loop(run, network, session, data, settings.epochs, _AT_ONCE).run()
     return network, session
 
@@ -131,7 +130,7 @@ def finish(run: Run, network: Network, session: Session, about: dict[str, Any]) 
     top = Top(
         network.export(session), {**about, **run.settings.to_json(), "phases": [_summary(p) for p in history]}
     )
-    return Trained(top, history, run.checkpoint.seconds(), not state.finished, run.events.notes)
+    return Trained(top, history, run.checkpoint.seconds(), run.interrupt.asked, run.events.notes)
 
 
 def _summary(phase: Phase) -> dict[str, Any]:

@@ -25,6 +25,15 @@ class Interrupt:
     ) -> None:
         self._restore()
 
+    def check(self) -> None:
+        """Where nothing has been learned yet there is nothing to keep.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        if self.asked:
+            raise KeyboardInterrupt
+
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self._restore()

@@ -64,7 +64,7 @@ def optimizer(
     common: dict[str, Any] = {"rates": rates, "undecayed": undecayed}
     if settings.clip_norm is not None:
         common["clip"] = by_global_norm(settings.clip_norm)
-    common["decay" if settings.optimizer == "adamw" else "weight_decay"] = settings.weight_decay
+    common["decay" if settings.optimizer == "adamw" else "weight_decay"] = settings.decay
     if settings.optimizer == "nesterov":
         common["nesterov"] = True
     return _CLASSES[settings.optimizer](rate, **common)

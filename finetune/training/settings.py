@@ -36,7 +36,8 @@ class Settings:
     the rate rises in a line first ("one_cycle" rises by itself). `epochs`: at most so many passes over the images;
     `patience`: training ends after this many without a lower validation loss, None never. `hidden`: units of each
     hidden layer, () for a linear head. `dropout`: in front of the last layer, and behind each hidden one.
-    `weight_decay`: of weights, never of biases; beside the step in "adamw", else L2 in the gradient.
+    `weight_decay`: of weights, never of biases; beside the step in "adamw", else L2 in the gradient. None: 1 in
+    "adamw", where it is multiplied with the rate, else 0.01; both shrink about as much as a logistic regression does.
     `label_smoothing`: see `losses.softmax_cross_entropy`. `class_weights`: "balanced" counts an image of a class of n
     images as images / (classes n). `clip_norm`: longest gradient of all variables together.
 
@@ -53,7 +54,7 @@ class Settings:
     batch_size: int = 32
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
-    weight_decay: float = 0.01
+    weight_decay: float | None = None
     label_smoothing: float = 0.0
     class_weights: Literal["balanced"] | None = None
     patience: int | None = 10
@@ -87,7 +88,7 @@ class Settings:
         for name in ("warmup", "dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected a part, from 0 to below 1.")
-        if not 0 <= self.weight_decay < float("inf"):
+        if self.weight_decay is not None and not 0 <= self.weight_decay < float("inf"):
             raise InputError(f"weight_decay is {self.weight_decay!r}; expected 0 or more.")
         if not 0 < self.rate_factor <= 1:
             raise InputError(f"rate_factor is {self.rate_factor!r}; expected a factor above 0, at most 1.")
@@ -97,6 +98,13 @@ class Settings:
             raise InputError(f"class_weights is {self.class_weights!r}; expected 'balanced' or None.")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed!r}; expected a whole number from 0.")
+
+    @property
+    def decay(self) -> float:
+        """`weight_decay`, or what None stands for."""
+        if self.weight_decay is None:
+            return 1.0 if self.optimizer == "adamw" else 0.01
+        return self.weight_decay
 
     def to_json(self) -> dict[str, Any]:
         """All settings as plain values: `Settings(**values)` makes them again."""

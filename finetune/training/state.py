@@ -55,11 +55,11 @@ class State:
         """The history of this phase."""
         return Phase(self.phase, self.learning_rate, self.best_epoch, tuple(self.epochs), tuple(self.finder))
 
-    def begin(self, phase: str) -> None:
+    def begin(self, phase: str, rate: float, finder: list[tuple[float, float]]) -> None:
         """Go over to another phase."""
         if self.phase:
             self.earlier.append(self.as_phase())
-        fresh = State(phase, earlier=self.earlier, seconds=self.seconds, marks=self.marks)
+        fresh = State(phase, rate, finder, earlier=self.earlier, seconds=self.seconds, marks=self.marks)
         self.__dict__.update(fresh.__dict__)
 
     @classmethod

@@ -1,0 +1,106 @@
+"""`graft explain`: what in a photo speaks for a class?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from finetune.explaining import GradCam, Heatmap, full_photo
+from finetune.overlay import overlay, png
+from models.errors import InputError
+from models.store import write_atomically
+from service.cli.options import model_option
+from service.cli.text import clean, percent
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@model_option
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME",
+    help="Class to look for; may be repeated.  [default: the best guess]",
+)
+@click.option("--top-k", "-k", type=click.IntRange(1), help="Look for the K most probable classes.")
+@click.option(
+    "--cut", metavar="NAME", help="Feature map to look at.  [default: the last one before the classifier]"
+)
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="PNG to write; of several classes, -1, -2 ... is added.  [default: IMAGE-explained.png in this folder]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each class.")
+@click.option(
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:1, ..."
+)
+def command(
+    image: Path,
+    model: str,
+    labels: tuple[str, ...],
+    top_k: int | None,
+    cut: str | None,
+    out: Path | None,
+    as_json: bool,
+    device: str,
+) -> None:
+    """Show what in a photo speaks for a class, as a heat map over it (Grad-CAM).
+
+    IMAGE is one photo. The map lies where the network has seen things; parts that it does not see, because
+    preprocessing crops them, are darker. It says where evidence for the class lies, not that the class is right.
+    """
+    if labels and top_k is not None:
+        raise click.UsageError("--label names classes and --top-k counts them: give one of them.")
+    out = out or Path(f"{image.stem}-explained.png")
+    if out.suffix.lower() != ".png":
+        raise click.UsageError(
+            f"--out is {out}: overlays are PNG files. Name it {out.with_suffix('.png').name}."
+        )
+    if out.resolve() == image.resolve():
+        raise InputError(f"{out}: is the photo itself, and would be lost. Choose another --out.")
+    explainer = GradCam(model, cut, device=device)
+    for note in explainer.notes:
+        click.secho(f"{model}: {clean(note)}", err=True, fg="yellow")
+    photo = full_photo(image)
+    found = explainer.explain(image, labels, top_k=top_k or 1)
+    for rank, heat in enumerate(found, 1):
+        file = out if len(found) == 1 else out.with_name(f"{out.stem}-{rank}{out.suffix}")
+        write_atomically(file, png(overlay(photo, heat)))
+        click.echo(
+            json.dumps(_as_json(image, heat, file), ensure_ascii=False) if as_json else _text(heat, file)
+        )
+        if not heat.raw.any():
+            click.secho(
+                f"Nothing at {clean(heat.cut)} speaks for {clean(heat.label.name)}: its map is empty.",
+                err=True,
+                fg="yellow",
+            )
+
+
+def _text(heat: Heatmap, file: Path) -> str:
+    said = percent(heat.probability) if heat.probability is not None else f"{heat.value:.4g}"
+    return f"{clean(heat.label.name)}  {said}  {clean(str(file))}"
+
+
+def _as_json(image: Path, heat: Heatmap, file: Path) -> dict[str, Any]:
+    row, column = np.unravel_index(int(heat.photo.argmax()), heat.photo.shape)
+    return {
+        "image": str(image),
+        "overlay": str(file),
+        "id": heat.label.id,
+        "label": heat.label.name,
+        "probability": heat.probability,
+        "value": heat.value,
+        "cut": heat.cut,
+        "peak": [int(column), int(row)],  # x, y on the upright photo
+        "seen": [round(edge, 1) for edge in heat.box],  # left, top, right, bottom
+        "map": [[round(float(value), 4) for value in line] for line in heat.raw],
+    }

@@ -69,10 +69,10 @@ def draw(name: str, alt: str, paint: Callable[[Axes], None], size: tuple[float, 
         paint(figure.add_subplot())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(stream.getvalue(), alt)
+    return _inline(stream.getvalue(), name, alt)
 
 
-def _inline(svg: str, alt: str) -> Markup:
+def _inline(svg: str, name: str, alt: str) -> Markup:
     """The element alone, in the page's colours; without matplotlib's style sheet, which would reach all of the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
@@ -80,5 +80,12 @@ def _inline(svg: str, alt: str) -> Markup:
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.S)
+    used = set(re.findall(r"[\"(]#([^\")]+)", svg))  # by href="#..." and url(#...)
+    svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", svg)
+    svg = re.sub(
+        r"([\"(])#([^\")]+)(?=[\")])",
+        lambda found: f"{found[1]}#{name}-{found[2]}" if found[2] in used else found[0],
+        svg,
+    )
     svg = _COLOUR.sub(lambda found: f"var(--{_VARIABLES[found[0]]}, {found[0]})", svg)
     return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1).strip())

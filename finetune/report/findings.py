@@ -177,6 +177,8 @@ class Findings:
             self._expect("previous.predicted", self.previous.predicted, (images,))
         for split, counted in self.counts.items():
             self._expect(f"counts[{split!r}]", counted, (max(classes, 1),))
+        if self.history:
+            self._expect_history(self.history)
         if self.task == "classification" and self.truth is not None:
             _within("truth", self.truth, classes)
         if self.leaks is not None:
@@ -188,10 +190,17 @@ class Findings:
         answers = self.after if self.task == "classification" else self.values
         return self.truth is not None and len(self.truth) > 0 and answers is not None
 
+    def _expect_history(self, history: History) -> None:
+        epochs = len(history.train_loss)
+        for name in ("val_loss", "train_accuracy", "val_accuracy"):
+            self._expect(f"history.{name}", getattr(history, name), (epochs,))
+        if epochs and not 0 <= history.best < epochs:
+            raise InputError(f"history.best is {history.best}; expected an epoch, 0 to {epochs - 1}.")
+
     @staticmethod
     def _expect(name: str, array: NDArray[Any] | None, shape: tuple[int, ...]) -> None:
         if array is not None and array.shape != shape:
-            raise InputError(f"{name} has shape {array.shape}; expected {shape}: one row for each of `ids`.")
+            raise InputError(f"{name} has shape {array.shape}; expected {shape}, to go with the others.")
 
 
 def _within(name: str, indices: NDArray[Any], end: int) -> None:

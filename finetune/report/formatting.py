@@ -61,6 +61,11 @@ def short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def quoted(name: str) -> str:
+    """A name between quotation marks, cut where it is long."""
+    return f"“{short(name)}”"
+
+
 def tail(text: str, most: int = 48) -> str:
     """The end of a long text, which is what tells paths apart."""
     return text if len(text) <= most else f"…{text[1 - most :]}"

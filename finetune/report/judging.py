@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from finetune.report.findings import Floats, History, Ints
+from finetune.report.formatting import quoted
 
 Fit = Literal["unknown", "diverged", "unfinished", "overfitted", "late", "good"]
 
@@ -124,13 +125,13 @@ def judge_balance(counts: Ints, names: tuple[str, ...]) -> str | None:
     said = []
     if counts[least] * UNBALANCED <= counts[most]:
         said.append(
-            f"The classes are unbalanced: {counts[most]} training images of {_short(names[most])} against "
-            f"{counts[least]} of {_short(names[least])}. Accuracy speaks mostly of the large classes; the macro "
+            f"The classes are unbalanced: {counts[most]} training images of {quoted(names[most])} against "
+            f"{counts[least]} of {quoted(names[least])}. Accuracy speaks mostly of the large classes; the macro "
             "averages count every class alike. Class weights or more images of the small classes help."
         )
     few = int((counts < FEW).sum())
     if few:
-        which = _short(names[least]) if few == 1 else f"{few} classes"
+        which = quoted(names[least]) if few == 1 else f"{few} classes"
         said.append(f"There are fewer than {FEW} training images of {which}: expect little there.")
     return " ".join(said) or None
 
@@ -139,7 +140,3 @@ def decimate(curve: Floats, most: int = 1000) -> tuple[Ints, Floats]:
     """At most about `most` points of a curve (E,), evenly spaced, first and last among them; with their indices."""
     rows = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), most)).round().astype(np.int64))
     return rows, curve[rows]
-
-
-def _short(name: str, most: int = 60) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from finetune.report.findings import Findings
+from finetune.report.formatting import percent, quoted
 from finetune.report.summary import Classification, Summary
 
 FEW_IMAGES = 100  # measured images below which the interval is wide
@@ -60,15 +61,15 @@ def _figure(findings: Findings, summary: Summary) -> str:
         right = summary.classification.accuracy
         low, high = right.interval
         return (
-            f"The model is right on {_percent(right.value)} of {right.images} {where} image{_s(right.images)} that it "
-            f"did not learn from; on other images of the same kind, expect {_percent(low)} to {_percent(high)} "
+            f"The model is right on {percent(right.value)} of {right.images} {where} image{_s(right.images)} that it "
+            f"did not learn from; on other images of the same kind, expect {percent(low)} to {percent(high)} "
             "(95 % confidence)."
         )
     if summary.regression:
         errors = summary.regression.errors
         unit = f" {findings.unit}" if findings.unit else ""
         explained = (
-            f" It explains {_percent(errors.r2)} of the differences (R²)." if math.isfinite(errors.r2) else ""
+            f" It explains {percent(errors.r2)} of the differences (R²)." if math.isfinite(errors.r2) else ""
         )
         return (
             f"On {errors.images} {where} image{_s(errors.images)} that it did not learn from, the model is off by "
@@ -129,7 +130,7 @@ def _classification_concerns(findings: Findings, found: Classification) -> Itera
     if found.leaks and found.leaks.rows:
         count = len(found.leaks.rows)
         without = found.leaks.without
-        rest = f"; without them it is {_percent(without.value)}" if without.images else ""
+        rest = f"; without them it is {percent(without.value)}" if without.images else ""
         yield Concern(
             f"{count} of the measured images {'has a duplicate' if count == 1 else 'have duplicates'} among the "
             f"training images{rest}.",
@@ -137,7 +138,7 @@ def _classification_concerns(findings: Findings, found: Classification) -> Itera
         )
     if len(found.classes) > 1 and right.interval[0] <= found.baseline.value:
         yield Concern(
-            f"always answering the most frequent class would be right on {_percent(found.baseline.value)}.",
+            f"always answering the most frequent class would be right on {percent(found.baseline.value)}.",
             "Check the labels (graft dataset inspect), or try a stronger backbone.",
         )
     enough = right.images >= 2 * FEW_IMAGES
@@ -155,8 +156,8 @@ def _classification_concerns(findings: Findings, found: Classification) -> Itera
             else ""
         )
         yield Concern(
-            f"it finds only {_percent(worst.recall)} of {_short(worst.name)}{others}.",
-            f"Add training images of {_short(worst.name)}, and look at its confusions below.",
+            f"it finds only {percent(worst.recall)} of {quoted(worst.name)}{others}.",
+            f"Add training images of {quoted(worst.name)}, and look at its confusions below.",
         )
 
 
@@ -188,22 +189,13 @@ def _advice(findings: Findings, summary: Summary, concerns: tuple[Concern, ...])
     found = summary.classification
     if found and found.confusions and found.accuracy.value < 0.995:
         worst = found.confusions[0]
-        truth, answer = _short(findings.classes[worst.truth]), _short(findings.classes[worst.predicted])
+        truth, answer = quoted(findings.classes[worst.truth]), quoted(findings.classes[worst.predicted])
         wrong = found.accuracy.images - found.accuracy.count
         return (
             f"Next: look at {truth} taken for {answer}, which is {len(worst.rows)} of the {wrong} mistake{_s(wrong)}; "
             "clearer labels or more images of these two help most."
         )
     return "Next: use it, and test it on images from the place where it will work."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _short(name: str, most: int = 60) -> str:
-    """A class name between quotation marks, cut where it is long."""
-    return f"“{name if len(name) <= most else name[: most - 1] + '…'}”"
 
 
 def _lower(sentence: str) -> str:

@@ -59,6 +59,7 @@ class VectorStore:
     def __init__(self, path: Path, limit: int) -> None:
         """Open or create the file; `limit` is in bytes."""
         self.path, self.limit, self.trouble = path, limit, ""
+        self._damaged = False  # the file was found damaged, and removed
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
@@ -66,7 +67,7 @@ class VectorStore:
         with self._careful():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection()
-        if self.trouble and not path.exists():  # it was damaged, and is gone now
+        if self._damaged:
             self.trouble = ""
             with self._careful():
                 self._connection()
@@ -114,7 +115,7 @@ class VectorStore:
             with self._connection() as connection:
                 connection.execute("DELETE FROM vectors")
             self._connection().execute("VACUUM")
-        if self.trouble and not self.path.exists():  # it was damaged: forgotten all the same
+        if self._damaged:  # forgotten all the same
             self.trouble = ""
 
     def close(self) -> None:
@@ -180,6 +181,7 @@ class VectorStore:
         except (sqlite3.Error, OSError) as exc:
             self.trouble = f"{self.path}: the cache is not used ({exc})"
             if getattr(exc, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                self._damaged = True
                 # Other processes go on with the file that they have open. The log first: it belongs to no other file.
                 with contextlib.suppress(OSError):
                     for end in ("-wal", "-shm", ""):

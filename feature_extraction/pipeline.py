@@ -48,6 +48,9 @@ class Split:
     threads: int | None = None
 
 
+_PATIENCE = 1.0  # seconds for a source to answer when nobody wants more; a silent one is left to itself
+
+
 @dataclass
 class _Slot:
     """The place of one image, or of one view of it, in its batch."""
@@ -142,8 +145,10 @@ class _Run:
                 self._work.put(None)
             for _ in range(self._split.runners):
                 self._ready.put(None)
-            for thread in threads:
+            lister, *others = threads
+            for thread in others:
                 thread.join()
+            lister.join(_PATIENCE)
 
     def _list(self) -> None:
         """Ask the source for images, a batch at a time."""

@@ -107,7 +107,7 @@ def labelled(
 
 
 def is_stream(spec: str) -> bool:
-    """Whether a source is standard input, a pipe or a device: it can be read once, by whoever lists it, and may wait."""
+    """Whether a source is standard input, a pipe or a device: read once, by whoever lists it, and perhaps silent."""
     return spec == STDIN or (os.path.exists(spec) and not os.path.isdir(spec) and not os.path.isfile(spec))
 
 

@@ -104,10 +104,11 @@ class _Turn:
     def __iter__(self) -> Iterator[ImageItem]:
         self.began = self._clock()
         while self._clock() - self.began < TRIAL:
-            batch = list(islice(self._stream, self._batch_size))
-            self.images += len(batch)
-            self.ended = len(batch) < self._batch_size
-            yield from batch
+            before = self.images
+            for item in islice(self._stream, self._batch_size):  # one by one: the stream may break off
+                self.images += 1
+                yield item
+            self.ended = self.images - before < self._batch_size
             if self.ended:
                 return
 

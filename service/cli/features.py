@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from feature_extraction.extraction import Report, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
-from feature_extraction.sources import STDIN, Tally, count, images
+from feature_extraction.sources import ImageItem, Tally, count, images, is_stream
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import RuntimeConfig
@@ -88,13 +89,16 @@ def command(
         model = _quantized(model, source)
     features = _open(model, FeatureOptions(names, pool, normalize, dtype), device, threads)
     tally, report = Tally(), Report()
+    items: Iterable[ImageItem] = images(source, tally)
+    if is_stream(source):  # read now: Ctrl-C wakes no thread but this one
+        items = list(items)
     with contextlib.ExitStack() as context:
         store = context.enter_context(contextlib.closing(open_store())) if cache else None
         progress = context.enter_context(images_progress(count(source) if sys.stderr.isatty() else None))
         try:
             extract_to(
                 out,
-                images(source, tally),
+                items,
                 features,
                 form,
                 resume=resume,
@@ -133,7 +137,7 @@ def _open(model: str, options: FeatureOptions, device: str, threads: int | None)
 
 
 def _quantized(model: str, source: str) -> str:
-    if source == STDIN:
+    if is_stream(source):
         raise click.UsageError(
             "--quantize looks at the images first, and standard input can be read only once."
         )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from feature_extraction import pipeline
 from feature_extraction.pipeline import Split, run
 from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
@@ -52,6 +53,18 @@ def test_no_more_batches_exist_than_have_a_permit(colours: Worker) -> None:
         next(batches)
         assert asked[0] <= (taken + 4) * 4
     batches.close()
+
+
+def test_ending_early_does_not_wait_for_a_source_that_is_silent(
+    colours: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = threading.Event()
+    stream = itertools.chain(shades(2), (one for _ in "x" if silent.wait() for one in shades(2)))
+    monkeypatch.setattr(pipeline, "_PATIENCE", 0.01)
+    batches = run(colours, stream, batch_size=1, split=Split(1))
+    next(batches)
+    batches.close()  # would wait for ever
+    silent.set()
 
 
 def test_ending_early_ends_the_threads(colours: Worker) -> None:

@@ -72,6 +72,14 @@ def test_single_candidate_has_no_turn(features: FeatureModel) -> None:
     assert (chosen.rates, chosen.split) == ({}, Split(1, 1, 1))
 
 
+def test_images_before_a_break_of_the_source_are_not_lost(features: FeatureModel) -> None:
+    stream = itertools.chain(shades(6), (1 / 0 for _ in "x"))  # type: ignore[arg-type]
+    batches = tuned(features, stream, batch_size=4, splits=SPLITS)  # type: ignore[arg-type]
+    assert [next(batches).ids, next(batches).ids] == [["0", "1", "2", "3"], ["4", "5"]]
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        next(batches)
+
+
 def test_error_of_the_source_is_heard(features: FeatureModel) -> None:
     def broken() -> itertools.chain[ImageItem]:
         return itertools.chain(shades(2), (1 / 0 for _ in "x"))  # type: ignore[arg-type]

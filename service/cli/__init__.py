@@ -19,6 +19,7 @@ from service.cli.text import clean
 COMMANDS = {
     "classify": ("service.cli.classify", "Say what is on images."),
     "evaluate": ("service.cli.evaluate", "Measure a model's accuracy on labelled images."),
+    "explain": ("service.cli.explain", "Show what in a photo speaks for a class."),
     "features": ("service.cli.features", "Turn images into feature vectors."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
     "serve": ("service.cli.serve", "Answer over HTTP."),

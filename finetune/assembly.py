@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from finetune.autodiff.joining import join
+from finetune.autodiff.joining import free_name, join, tensor_names
 from finetune.rejection import Rejector
 from finetune.top import EMBEDDING, FEATURES, VALUE, Top
 from models.card import Cut, ModelCard, Reject, read_card
@@ -50,11 +50,10 @@ def assemble(
         raise ModelError("the trunk has no model card. Import it with `graft models import` first.")
     base = ModelProto()
     base.CopyFrom(trunk)
-    for name in {EMBEDDING} & producers(
-        base.graph
-    ).keys():  # of an earlier fine-tuning: the new one gets the name
-        rename(base.graph, name, f"trunk/{name}")
-        at = f"trunk/{name}" if at == name else at
+    if EMBEDDING in producers(base.graph):  # of an earlier fine-tuning; the new one gets the name
+        earlier = free_name(f"trunk/{EMBEDDING}", tensor_names(base.graph))
+        rename(base.graph, EMBEDDING, earlier)
+        at = earlier if at == EMBEDDING else at
     head = _head(top, card, temperature, rejector)
     cuts = [cut for cut in below.cuts if cut.name not in (EMBEDDING, LOGITS)]
     embedding = infer(head).get(EMBEDDING)

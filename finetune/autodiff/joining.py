@@ -28,11 +28,16 @@ def join(trunk: ModelProto, top: ModelProto, at: str, card: ModelCard | None = N
     joined, upper = cut_model(_lifted(trunk, opset), [at]), _lifted(top, opset)
     _require_fit(joined.graph.output[0], list(upper.graph.input))
     outputs = [value.name for value in upper.graph.output]
-    for name in sorted(_names(joined.graph) & _names(upper.graph)):
+    taken = tensor_names(joined.graph) | tensor_names(upper.graph)
+    for name in sorted(tensor_names(joined.graph) & tensor_names(upper.graph)):
         if name in outputs:
-            rename(joined.graph, name, f"trunk/{name}")
+            rename(joined.graph, name, free_name(f"trunk/{name}", taken))
         elif name != upper.graph.input[0].name:
-            rename(upper.graph, name, f"top/{name}")
+            rename(upper.graph, name, free_name(f"top/{name}", taken))
+    nodes = {node.name for node in joined.graph.node if node.name}
+    for node in upper.graph.node:  # onnxruntime refuses two of one name
+        if node.name in nodes:
+            node.name = free_name(f"top/{node.name}", nodes)
     rename(upper.graph, upper.graph.input[0].name, joined.graph.output[0].name)
     joined.graph.node.extend(upper.graph.node)
     joined.graph.initializer.extend(upper.graph.initializer)
@@ -70,7 +75,18 @@ def _lifted(model: ModelProto, opset: int) -> ModelProto:
         ) from exc
 
 
-def _names(graph: GraphProto) -> set[str]:
+def free_name(name: str, taken: set[str]) -> str:
+    """`name`, or one like it: a trunk that was joined before has such names already. It is taken from now on."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}.{number}"
+    taken.add(found)
+    return found
+
+
+def tensor_names(graph: GraphProto) -> set[str]:
+    """Names of all tensors of a graph: inputs, weights and what its nodes make."""
     values = (*graph.input, *graph.initializer)
     return {value.name for value in values} | {name for node in graph.node for name in node.output if name}
 

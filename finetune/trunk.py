@@ -6,6 +6,7 @@ Training passes over its output many times; nothing of the trunk is computed aga
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -32,7 +33,6 @@ from models.store import Progress
 from models.zoo import locate
 
 IN_MEMORY = 1 << 30  # bytes of features; more go to a file
-FEATURES_FILE = "features.f32"
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,7 @@ def features_of(
 
     View 0 is the image as it is. An image of which one view fails is left out with all of them, so N counts the
     others, in the order of `examples`. `store` remembers each view. `progress` hears how many images are done. More
-    than a gigabyte is written to the file `features.f32` in the folder `out` and comes as a memory map of it, to be
-    read only; the folder's owner removes it.
+    than a gigabyte lies in a nameless file in the folder `out`, and comes as a memory map of it, to be read only.
 
     Raises:
         InputError: no view is asked for.
@@ -188,13 +187,16 @@ class _InMemory:
 
 
 class _InFile:
-    """Features in a file, written from front to back: where the disk is full, writing into a map would end Python."""
+    """Features in a nameless file, which goes when nobody holds it any more, whatever ends the process.
+
+    It is written from front to back: where the disk is full, writing into a map would end Python.
+    """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], context: ExitStack) -> None:
-        self._path, self._shape, self._count = folder / FEATURES_FILE, shape, 0
+        self._folder, self._shape, self._count = folder, shape, 0
         with self._writing():
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("wb")
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by the context)
         context.callback(self._close)
 
     def add(self, rows: Array) -> None:
@@ -205,14 +207,14 @@ class _InFile:
 
     def array(self) -> NDArray[np.float32]:
         """All of them, as a memory map."""
-        with self._writing():
-            self._file.close()
         if not self._count:  # an empty file cannot be mapped
             return np.empty((0, *self._shape), np.float32)
-        return np.memmap(self._path, np.float32, "r", shape=(self._count, *self._shape))
+        with self._writing():
+            self._file.flush()
+            return np.memmap(self._file, np.float32, "r", shape=(self._count, *self._shape))
 
     def _close(self) -> None:
-        with suppress(OSError):  # another error is on its way, or all has been written
+        with suppress(OSError):  # another error is on its way
             self._file.close()
 
     @contextmanager
@@ -221,5 +223,5 @@ class _InFile:
             yield
         except OSError as exc:
             raise OutputError(
-                f"{self._path}: cannot be written ({exc.strerror}). Free some room, or use fewer views."
+                f"{self._folder}: no file can be written there ({exc.strerror}). Free some room, or use fewer views."
             ) from exc

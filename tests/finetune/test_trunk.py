@@ -15,7 +15,7 @@ from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
 from finetune import trunk as module
 from finetune.dataset.table import Example
-from finetune.trunk import FEATURES_FILE, Trunk, features_of, open_trunk
+from finetune.trunk import Trunk, features_of, open_trunk
 from finetune.views import View
 from models.errors import CutError, InputError, ModelError, OutputError
 from models.fingerprint import image_digest
@@ -156,19 +156,28 @@ def test_large_features_come_as_a_map_of_a_file(
     found, failures = features_of(tiny_trunk, items, 2, seed=0, store=None, out=tmp_path / "work")
     assert isinstance(found, np.memmap)
     assert (found.shape, len(failures)) == ((9, 2, 3), 1)
-    assert found.tobytes() == expected.tobytes()
-    assert (tmp_path / "work" / FEATURES_FILE).stat().st_size == found.nbytes
+    other, _ = features_of(tiny_trunk, items[:6], 4, seed=1, store=None, out=tmp_path / "work")
+    assert isinstance(other, np.memmap)
+    assert found.tobytes() == expected.tobytes(), "two at once do not disturb each other"
+    assert not found.flags.writeable
+    assert not list((tmp_path / "work").iterdir()), "nothing is left behind"
 
 
 def test_full_disk_is_said(tiny_trunk: Trunk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IN_MEMORY", 0)
     if not Path("/dev/full").exists():
         pytest.skip("/dev/full is Linux's")
-    (tmp_path / FEATURES_FILE).symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"features\.f32: cannot be written \(No space left"):
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: open("/dev/full", "r+b", 0))  # noqa: SIM115
+    with pytest.raises(OutputError, match=r"no file can be written there \(No space left"):
         features_of(tiny_trunk, photos(2), 1, seed=0, store=None, out=tmp_path)
+
+
+def test_file_in_place_of_the_folder_is_said(
+    tiny_trunk: Trunk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IN_MEMORY", 0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"file: no file can be written there \(File exists"):
         features_of(tiny_trunk, photos(2), 1, seed=0, store=None, out=tmp_path / "file")
 
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
-from models.card import KEY, Accuracy, Cut, Label, ModelCard, Normalization, read_card, write_card
+from models.card import (
+    KEY,
+    Accuracy,
+    Cut,
+    Label,
+    ModelCard,
+    Normalization,
+    Regression,
+    Reject,
+    Splits,
+    Target,
+    read_card,
+    write_card,
+)
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
 
@@ -37,6 +51,53 @@ def changed(**values: object) -> str:
 
 def test_card_comes_back_as_it_was() -> None:
     assert ModelCard.from_json(CARD.to_json()) == CARD
+
+
+TUNED = dataclasses.replace(
+    CARD,
+    accuracy=(Accuracy("birds", "test", 100, 0.5, interval=(0.4, 0.6)),),
+    reject=Reject(3.5, 0.95, 0.9, "by holding out classes", "relative"),
+    splits=Splits(700, 150, 150),
+)
+AGES = ModelCard(
+    "ages",
+    "regression",
+    Preprocessing((4, 4)),
+    target=Target("age", "years", 1.5, 0.9),
+    regression=(Regression("faces", "test", 10, 4.0, 1.5, None),),
+)
+
+
+@pytest.mark.parametrize("card", [TUNED, AGES], ids=lambda card: card.name)
+def test_card_of_a_fine_tuned_model_comes_back_as_it_was(card: ModelCard) -> None:
+    assert ModelCard.from_json(card.to_json()) == card
+    assert json.loads(card.to_json())["format"] == 2  # earlier versions say: update graft
+
+
+def test_format_1_is_written_where_it_can_hold_the_card() -> None:
+    values = json.loads(CARD.to_json())
+    assert values["format"] == 1
+    assert not {"reject", "target", "splits", "regression"} & values.keys()
+    assert "interval" not in values["accuracy"][0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"reject": TUNED.reject}, {"splits": TUNED.splits}, {"accuracy": TUNED.accuracy}]
+)
+def test_any_newer_field_makes_a_card_of_format_2(change: dict[str, Any]) -> None:
+    assert json.loads(dataclasses.replace(CARD, **change).to_json())["format"] == 2
+
+
+def test_card_of_an_earlier_version_is_read() -> None:
+    """It had a place for a threshold that nothing ever set."""
+    assert ModelCard.from_json(changed(reject_threshold=None)) == CARD
+
+
+def test_numbers_that_are_none_become_null_in_training_only() -> None:
+    card = dataclasses.replace(CARD, training={"loss": [1.0, float("nan")], "best": {"rate": float("inf")}})
+    assert ModelCard.from_json(card.to_json()).training == {"loss": [1.0, None], "best": {"rate": None}}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        dataclasses.replace(CARD, accuracy=(Accuracy("a", "b", 1, float("nan")),)).to_json()
 
 
 def test_least_card_comes_back_as_it_was() -> None:
@@ -77,6 +138,14 @@ def test_whole_numbers_may_stand_for_real_ones() -> None:
         (changed(temperature=0), "temperature is 0.0; expected a finite number above 0"),
         ("[" * 100_000, "its model card cannot be read"),
         (changed(temperature=True), "expected float, got True"),
+        (changed(reject_threshold=2.0), "unknown fields reject_threshold"),
+        (
+            changed(reject={"threshold": 1e999, "kept": 1}),
+            "the reject threshold is inf; expected a finite number",
+        ),
+        (changed(reject={"kept": 1}), "missing 1 required positional argument"),
+        (changed(target={"half_width": -1}), "half_width is -1.0; expected a finite number of at least 0"),
+        (changed(splits={"train": 1.5, "val": 0, "test": 0}), "expected int, got 1.5"),
     ],
 )
 def test_what_is_no_card_is_refused(text: str, reason: str) -> None:

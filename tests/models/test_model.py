@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.card import Reject
 from models.errors import CutError, ImageError, ModelError, NumericsError
 from models.model import Model, Prediction
 from models.runtime import RuntimeConfig
 from tests.fixtures import COLOURS, plain, tiny_classifier
+from tests.tuned import tuned_classifier, tuned_regression
 
 CPU = RuntimeConfig(device="cpu", threads=1)
 
@@ -76,3 +78,62 @@ def test_one_model_serves_many_threads(tiny: Model) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(60))) == [0, 1, 2] * 20
+
+
+class TestFineTuned:
+    def test_answers_come_from_one_run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = Model.open(tuned_classifier(tmp_path), CPU)
+        batch = np.stack([model.decode(plain(colour)) for colour in ("red", (200, 200, 200))])
+        runs: list[object] = []
+        run = model.session.run
+        monkeypatch.setattr(model.session, "run", lambda *given: runs.append(given) or run(*given))
+        answers = model.answers(batch)
+        assert len(runs) == 1
+        np.testing.assert_array_equal(answers.probabilities, model.probabilities(batch))
+        assert answers.reject_scores == pytest.approx([0, 2 - 2 / 3**0.5], abs=1e-5)
+        assert answers.rejected is not None
+        assert answers.rejected.tolist() == [False, True]
+
+    def test_model_without_a_threshold_has_probabilities_alone(self, tiny: Model) -> None:
+        answers = tiny.answers(np.zeros((2, 16, 16, 3), np.uint8))
+        assert (answers.probabilities.shape, answers.reject_scores, answers.rejected) == ((2, 3), None, None)
+
+    def test_threshold_in_the_card_alone_rejects_nothing(
+        self, tiny: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tiny, "card", dataclasses.replace(tiny.card, reject=Reject(0.5, 1.0)))
+        assert tiny.answers(np.zeros((1, 16, 16, 3), np.uint8)).rejected is None
+
+    def test_regression_gives_values_and_no_classes(self, tmp_path: Path) -> None:
+        model = Model.open(tuned_regression(tmp_path), CPU)
+        assert model.values(np.stack([model.decode(plain("red"))])) == pytest.approx([100.0])
+        with pytest.raises(ModelError, match="redness: gives a number, not classes"):
+            model.classify([plain("red")])
+
+    def test_values_of_a_classifier_are_refused(self, tiny: Model) -> None:
+        with pytest.raises(ModelError, match="tiny: gives logits, probabilities; expected a regression"):
+            tiny.values(np.zeros((1, 16, 16, 3), np.uint8))
+
+    @pytest.mark.parametrize(
+        ("values", "error", "reason"),
+        [
+            (np.array([np.nan], np.float32), NumericsError, "answers with NaN or infinity; expected numbers"),
+            (
+                np.zeros((1, 2), np.float32),
+                ModelError,
+                r"answers with \[1, 2\] for 1 images; expected one number",
+            ),
+        ],
+    )
+    def test_values_that_are_none(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        values: np.ndarray,
+        error: type[Exception],
+        reason: str,
+    ) -> None:
+        model = Model.open(tuned_regression(tmp_path), CPU)
+        monkeypatch.setattr(model, "run", lambda batch, outputs: [values])
+        with pytest.raises(error, match=reason):
+            model.values(np.zeros((1, 16, 16, 3), np.uint8))

@@ -39,7 +39,9 @@ class Verdict:
 def judge(findings: Findings, summary: Summary) -> Verdict:
     """Say how good the model is, whether the figure can be trusted, and what to do next."""
     concerns = tuple(_concerns(findings, summary))
-    if concerns:
+    if not findings.measured:
+        trust = "Without them nothing can be said about its mistakes, nor about how far to trust it."
+    elif concerns:
         said = [concerns[0].words, *(_upper(concern.words) for concern in concerns[1:2])]
         trust = "Take this with care: " + " ".join(said)
         rest = len(concerns) - 2

@@ -137,9 +137,8 @@ class _Whole:
         network, session = self.build(self.schedule())
         _hand_over(head, network, session)
         if len(data.val_y):  # what the head alone gives is to be beaten
-            run.checkpoint.state.best_loss = measure(
-                network, session, data.val_x, data.val_y, data.classes, _AT_ONCE
-            ).loss
+            weighted = settings.class_weights is not None
+            run.checkpoint.state.best_loss = measure(network, session, data, weighted, _AT_ONCE).loss
             run.checkpoint.best = values_of(session, network.trained)
         run.events.graph(network, session)
         return network, session

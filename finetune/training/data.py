@@ -34,7 +34,7 @@ class TrainingData:
     classes: int
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together.
+        """Refuse what does not fit together, and give labels and targets their dtype.
 
         Raises:
             InputError: shapes, dtypes or labels that do not fit.
@@ -62,6 +62,7 @@ class TrainingData:
                 )
             if not self.classes and not np.isfinite(labels).all():
                 raise NumericsError(f"{name} holds targets that are NaN or infinite; leave those images out.")
+            object.__setattr__(self, name, np.asarray(labels, np.int64 if self.classes else np.float32))
         if self.classes == 1:
             raise InputError("there is one class only; expected at least two to tell apart.")
 

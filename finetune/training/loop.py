@@ -100,8 +100,9 @@ class Loop:
         state, data, checkpoint = self.state, self.data, self.run_.checkpoint
         size = len(data.y)
         loss = state.loss / size
+        weighted = self.run_.settings.class_weights is not None
         found = (
-            measure(self.network, self.session, data.val_x, data.val_y, data.classes, self.measured_at_once)
+            measure(self.network, self.session, data, weighted, self.measured_at_once)
             if len(data.val_y)
             else None
         )

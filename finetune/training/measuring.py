@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from finetune.autodiff import Session
+from finetune.training.data import TrainingData, class_weights
 from finetune.training.network import Network
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -23,17 +20,22 @@ class Measured:
     r2: float | None = None
 
 
-def measure(network: Network, session: Session, x: Array, y: Array, classes: int, size: int) -> Measured:
-    """Loss and accuracy, or loss and R2 where `classes` is 0, computed `size` images at a time."""
+def measure(network: Network, session: Session, data: TrainingData, weighted: bool, size: int) -> Measured:
+    """Loss and accuracy, or in a regression loss and R2, computed `size` images at a time.
+
+    `weighted`: the loss counts classes as training does, with the weights of its images.
+    """
+    x, y = data.val_x, data.val_y
     parts = [
         session.run(network.outputs, {network.x: np.asarray(x[i : i + size])}).astype(np.float64)
         for i in range(0, len(x), size)
     ]
     outputs = np.concatenate(parts)
-    if classes:
+    if data.classes:
         high = outputs.max(1, keepdims=True)
         logs = np.log(np.exp(outputs - high).sum(1)) + high[:, 0]
-        loss = float((logs - outputs[np.arange(len(y)), y]).mean())
+        counts = np.array(class_weights(data.y, data.classes))[y] if weighted else None
+        loss = float(np.average(logs - outputs[np.arange(len(y)), y], weights=counts))
         return Measured(loss, accuracy=float((outputs.argmax(1) == y).mean()))
     mean, deviation = (session.value(v).astype(np.float64) for v in network.scale)
     targets = (y - mean) / deviation

@@ -32,7 +32,7 @@ Observer = Callable[[Progress], None]
 class Epoch:
     """One pass over the training images. `rate`: of its last step.
 
-    Losses are means over images; those of validation without label smoothing and class weights. In a regression they
+    Losses are means over images; those of validation without label smoothing. In a regression they
     are squared errors as parts of the variance of the training targets, and there is `r2` in place of `accuracy`.
     Training's are measured while the weights change, with dropout, so they lag behind.
     """

@@ -33,7 +33,7 @@ def test_a_run_that_was_killed_many_times_ends_with_the_same_bytes(method: str, 
         [sys.executable, "-m", "tests.finetune.training.killing", method, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("service.cli.evaluate", "Measure a model's accuracy on labelled images."),
     "explain": ("service.cli.explain", "Show what in a photo speaks for a class."),
     "features": ("service.cli.features", "Turn images into feature vectors."),
+    "finetune": ("service.cli.finetune", "Teach a model your own classes."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
     "serve": ("service.cli.serve", "Answer over HTTP."),
     "cache": ("service.cli.cache", "Look at the features that are remembered, or forget them."),

@@ -1,0 +1,122 @@
+"""The folder of a fine-tuning run: what it holds, who works in it, and whether a run may go on in it.
+
+model.onnx      the finished model
+report.html     what it is worth, with report.json for programs
+tensorboard/    curves, for `tensorboard --logdir`
+run.json        the settings of the run, and a digest of its data
+work/           checkpoints; gone when the run has finished
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from feature_extraction.lock import NAME as LOCK
+from feature_extraction.lock import locked
+from models.errors import OutputError
+from models.store import write_atomically
+
+FORMAT = 1
+MODEL, PLAN, WORK, EVENTS = "model.onnx", "run.json", "work", "tensorboard"
+
+
+class RunFolder:
+    """A folder that one run writes, and that the same run may be resumed in."""
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self.path, self.resume = path, resume
+        self.work = path / WORK
+        self.finished = False
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, *, resume: bool = False) -> Iterator[RunFolder]:
+        """Make the folder, or enter that of an earlier run, and keep others out.
+
+        Raises:
+            OutputError: it cannot be written, another process works in it, or it holds something else.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with locked(path):
+                folder = cls(path, resume=resume)
+                folder._enter()
+                yield folder
+        except OSError as exc:
+            raise OutputError(
+                f"{path}: cannot be written ({exc.strerror or exc}). Free some space, or choose another folder; what "
+                "is there stays, and --resume goes on with it."
+            ) from exc
+
+    def begin(self, plan: Mapping[str, Any]) -> None:
+        """Write down what this run is, or see that it is the one that was begun here.
+
+        Raises:
+            OutputError: the run that was begun here had other settings or other images.
+        """
+        values = json.loads(json.dumps({"format": FORMAT, **plan}))
+        known = self._known()
+        if known is None:
+            self.work.mkdir(exist_ok=True)
+            write_atomically(self.path / PLAN, json.dumps(values, indent=2, ensure_ascii=False).encode())
+        elif different := sorted(_differences(known, values)):
+            raise OutputError(
+                f"{self.path}: was begun with other settings ({'; '.join(different[:5])}). Resume it with those, or "
+                "choose another folder."
+            )
+        self.work.mkdir(exist_ok=True)
+
+    def finish(self) -> None:
+        """Remove what only an unfinished run needs."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.finished = True
+
+    def _enter(self) -> None:
+        known = self._known()
+        there = [entry.name for entry in self.path.iterdir() if entry.name != LOCK]
+        if known is None and there:
+            raise OutputError(
+                f"{self.path}: holds other files ({', '.join(sorted(there)[:3])}). Choose a new or empty folder."
+            )
+        if known is not None and not self.resume:
+            state = "a run that has not finished" if self.work.exists() else "a finished run"
+            raise OutputError(
+                f"{self.path}: holds {state}. Go on with it by --resume, or choose another folder with --out."
+            )
+        self.finished = known is not None and not self.work.exists() and (self.path / MODEL).is_file()
+
+    def _known(self) -> dict[str, Any] | None:
+        path = self.path / PLAN
+        if not path.is_file():
+            return None
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values["format"] != FORMAT:
+                raise ValueError(f"format {values['format']}")
+        except (ValueError, KeyError, TypeError) as exc:
+            raise OutputError(
+                f"{path}: is no record of a run that this version reads ({exc}). Choose another folder."
+            ) from exc
+        return values  # type: ignore[no-any-return]
+
+
+def free_folder(base: Path) -> Path:
+    """`base`, or the first of base-2, base-3 ... that is not there yet."""
+    number, path = 1, base
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} was {old!r:.60}, is {new!r:.60}"

@@ -14,11 +14,11 @@ from finetune.report.summary import Classification
 
 MOST_IN_TABLE = 16
 MOST_IN_DRAWING = 100
-DARKEST = 60  # percent: text on the colour must stay readable
+DARKEST = 50  # percent: text on the colour must stay readable
 MOST_NAMED = 50  # classes with their names beside the rows
 MOST_NUMBERED = 20
 MOST_TITLES = 2000  # cells
-_CELL, _NAMES, _NUMBERS, _TOP = 8, 104, 22, 20  # units of the drawing
+_CELL, _NAMES, _NUMBERS, _TOP = 8, 104, 26, 20  # units of the drawing
 _SCALE = 2  # pixels of a unit at most
 
 
@@ -60,7 +60,7 @@ def matrix_drawing(found: Classification, names: tuple[str, ...]) -> Markup | No
     counts, shares = _matrix(found, classes)
     left = _NAMES + _NUMBERS if classes <= MOST_NAMED else _NUMBERS
     side = classes * _CELL
-    width, height = left + side + 2, side + _TOP + 2
+    width, height = left + side + 8, side + _TOP + 2
     parts = [
         f'<svg viewBox="0 0 {width} {height}" style="max-width: {_SCALE * width}px" role="img" aria-label="Confusion '
         f'matrix of {classes} classes: rows are the true class, columns the answer. The pairs are listed below.">',

@@ -54,7 +54,9 @@ class Comparison:
             )
         if self.p >= SIGNIFICANT:
             return f"{said}{chance}That is no proof of a difference."
-        return f"{said}{chance}The {'gain' if points > 0 else 'loss'} is real, as far as these images go."
+        return (
+            f"{said}{chance}The {'gain' if points > 0 else 'loss'} is significant: it is unlikely to be luck."
+        )
 
 
 @dataclass(frozen=True)

@@ -43,15 +43,15 @@ def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None
     return folder / PAGE
 
 
-def environment() -> Any:
-    """Jinja's environment for the pages of this package: everything is escaped, unknown names are errors.
+def environment(folder: Path = HERE) -> Any:
+    """Jinja's environment for pages in `folder`: everything is escaped, unknown names are errors.
 
     Has the filters of `finetune.report.formatting` and the global `style`, the common style sheet.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from finetune.report.comparing import Leaks
 from finetune.report.findings import Findings
 from finetune.report.formatting import percent, quoted
 from finetune.report.summary import Classification, Summary
@@ -15,6 +16,8 @@ LARGE_ECE = 0.10
 LOW_RECALL = 0.5
 FEWEST_OF_A_CLASS = 10  # measured images of a class below which its recall says nothing
 MANY_FAILED = 0.05
+MANY_LEAKS = 0.01  # of the measured images
+LEAK_EFFECT = 0.005  # on the accuracy
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def _classification_concerns(findings: Findings, found: Classification) -> Itera
             f"{found.broken} answer{_s(found.broken)} held no numbers.",
             "Train again with a lower learning rate.",
         )
-    if found.leaks and found.leaks.rows:
+    if found.leaks and _matter(found.leaks):
         count = len(found.leaks.rows)
         without = found.leaks.without
         rest = f"; without them it is {percent(without.value)}" if without.images else ""
@@ -161,6 +164,14 @@ def _classification_concerns(findings: Findings, found: Classification) -> Itera
             f"it finds only {percent(worst.recall)} of {quoted(worst.name)}{others}.",
             f"Add training images of {quoted(worst.name)}, and look at its confusions below.",
         )
+
+
+def _matter(leaks: Leaks) -> bool:
+    """Whether so many images leaked, or the accuracy depends on them so much, that the figure is in doubt."""
+    many = len(leaks.rows) >= MANY_LEAKS * leaks.everything.images
+    return bool(leaks.rows) and not (
+        abs(leaks.everything.value - leaks.without.value) <= LEAK_EFFECT and not many
+    )
 
 
 def _reasons(findings: Findings, summary: Summary) -> Iterator[str]:

@@ -42,8 +42,8 @@ def test_comparison_counts() -> None:
         (0, 0, False, "no difference to speak of"),
         (10, 0, False, "about 30 changed answers is where a difference starts to mean anything"),
         (29, 0, False, "rule of thumb"),
-        (30, 0, True, "The gain is real"),
-        (5, 30, True, "The loss is real"),
+        (30, 0, True, "The gain is significant"),
+        (5, 30, True, "The loss is significant"),
         (22, 18, False, "no proof of a difference"),
     ],
 )

@@ -268,7 +268,7 @@ def test_comparison_in_words(tmp_path: Path) -> None:
     truth = np.arange(300) % 3
     found = page(tmp_path, run(previous=Previous("v1 <b>.onnx", np.where(truth == 0, -1, truth)), wrong=0))
     assert "100 answers changed: 100 became right and 0 became wrong" in found.text
-    assert "The gain is real" in found.text
+    assert "The gain is significant" in found.text
     assert numbers(tmp_path)["classification"]["comparison"]["significant"] is True
 
 

@@ -96,6 +96,12 @@ def test_gravest_concerns_come_first_and_the_rest_is_counted() -> None:
     assert found.trust.endswith("2 more reasons are listed below.")
 
 
+def test_a_leak_without_effect_is_no_concern() -> None:
+    found = verdict(run(leaks=np.array([200])))
+    assert found.trusted
+    assert "duplicate" not in found.trust
+
+
 def test_regression_has_a_figure_in_its_unit() -> None:
     found = verdict(regression())
     assert found.trusted

@@ -136,12 +136,11 @@ def _knn(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
     theirs = nodes.add("Gather", nodes.constant("targets", targets, kind), places)  # (N, k)
     if classes is None:
         return nodes.add("ReduceSum", nodes.add("Mul", shares, theirs), axis, keepdims=1)
-    depth = nodes.constant("classes", classes, np.int64)
-    hot = nodes.add("OneHot", theirs, depth, nodes.constant("off_on", [0, 1]))  # (N, k, classes)
-    votes = nodes.add(
-        "Mul", nodes.add("Unsqueeze", shares, nodes.constant("new", [2], np.int64)), nodes.to_double(hot)
-    )
-    return _logits(nodes, nodes.to_float(nodes.add("ReduceSum", votes, axis, keepdims=0)), classes)
+    rows = nodes.add("Shape", z, end=1)
+    shape = nodes.add("Concat", rows, nodes.constant("classes", [classes], np.int64), axis=0)
+    none = nodes.add("Expand", nodes.constant("no_vote", [[0.0]], np.float64), shape)  # (N, classes)
+    votes = nodes.add("ScatterElements", none, theirs, shares, axis=1, reduction="add")
+    return _logits(nodes, nodes.to_float(votes), classes)
 
 
 def _forest(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:

@@ -96,6 +96,7 @@ def _fit(
     with threadpool_limits(1), warnings.catch_warnings():
         # A fit that has not quite converged is judged by its held-out loss like any other.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         z = Pipeline(steps).fit_transform(x) if steps else x
         targets = y if classes else StandardScaler().fit_transform(y[:, None])[:, 0]
         search = Search(kind, recipe, z, targets, classes, groups, seed)

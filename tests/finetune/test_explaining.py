@@ -170,7 +170,7 @@ def test_fine_tuned_models_are_explained(net: Path, kind: str) -> None:
     assert np.isfinite(found.raw).all()
 
 
-@pytest.mark.parametrize(("kind", "op"), [("forest", "TreeEnsembleRegressor"), ("knn", "OneHot")])
+@pytest.mark.parametrize(("kind", "op"), [("forest", "TreeEnsembleRegressor"), ("knn", "ScatterElements")])
 def test_a_top_without_gradients_is_named(
     net: Path, kind: str, op: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

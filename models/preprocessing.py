@@ -162,6 +162,23 @@ def header(source: ImageSource, *, name: str | None = None) -> Header:
         return Header(image.width, image.height, image.mode, image.format or "array")
 
 
+def thumbnail(source: ImageSource, side: int, *, name: str | None = None) -> Image.Image:
+    """An image with its own proportions, upright and in RGB, that fits into a square of `side` pixels.
+
+    Raises:
+        ImageError: the source is no image that can be read, or is too large.
+    """
+    label = name or _label(source)
+    with _open(source, label) as image:
+        try:
+            image.draft(None, (2 * side, 2 * side))  # JPEG only; others take no notice
+            small = to_rgb(ImageOps.exif_transpose(image))
+            small.thumbnail((side, side))
+            return small
+        except Exception as exc:  # as in `load`
+            raise ImageError(_explain(exc, label)) from exc
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB: transparency lies on white, 16 bits become 8, CMYK is converted.
 

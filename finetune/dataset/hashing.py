@@ -43,7 +43,8 @@ def hashes(pixels: NDArray[np.uint8]) -> Hashes:
 def _cells(grey: Array) -> Array:
     """Means on a grid of 8 x 9 cells, which share pixels where 32 is no multiple of 9."""
     rows = grey.reshape(LOW, GRID // LOW, GRID).mean(axis=1)  # (8, 32)
-    return rows @ _ninths()
+    means: Array = rows @ _ninths()
+    return means
 
 
 def _brighter(means: Array) -> int:
@@ -64,7 +65,8 @@ def _basis() -> Array:
     """The first 8 rows of the discrete cosine transform of 32 values, (8, 32)."""
     k, n = np.arange(LOW)[:, None], np.arange(GRID)[None]
     rows = np.cos(np.pi * k * (2 * n + 1) / (2 * GRID)) * np.sqrt(2 / GRID)
-    return rows.astype(np.float32)
+    basis: Array = rows.astype(np.float32)
+    return basis
 
 
 @cache
@@ -73,4 +75,5 @@ def _ninths() -> Array:
     edges = np.linspace(0, GRID, 10)
     column = np.arange(GRID)[:, None]
     shared = np.minimum(column + 1, edges[None, 1:]) - np.maximum(column, edges[None, :-1])
-    return (np.clip(shared, 0, 1) * 9 / GRID).astype(np.float32)
+    weights: Array = (np.clip(shared, 0, 1) * 9 / GRID).astype(np.float32)
+    return weights

@@ -1,4 +1,7 @@
-"""Finds near copies: hashes and embeddings propose pairs, the pixels decide."""
+"""Finds near copies: hashes and embeddings propose pairs, the pixels decide.
+
+Which hashes, mirrored or not, and what limits: measured by benchmarks/duplicates.py, told in docs/dataset.md.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,18 @@ from finetune.dataset.hashing import GRID
 from finetune.dataset.scanning import Facts
 from models.runtime import Array
 
-DCT_BITS, GRADIENT_BITS = 14, 12  # of 64 that may differ
+# Chosen on clothing photos with altered copies planted among them; docs/dataset.md has the numbers. Hashes and cosines
+# propose generously, because pixels decide.
+DCT_BITS, GRADIENT_BITS = 12, 10  # of 64 that may differ
 COSINE = 0.9
-LIKENESS = 0.95
+LIKENESS = (
+    0.975  # different shirts on one floor reach 0.972; copies cropped by 5 % stay above 0.98, nearly all
+)
+SMALL = 64  # pixels: a letter or an icon below it, cropped or mirrored, may well be another letter, so it is compared
+DIFFERENCE = 6.0  # as it is: root mean square in levels of 255
+_UNALIGNED = 0.75  # likeness at 16 x 16 pixels before crops are tried
+_COARSE = 0.94  # the same at the best crop
+_TINT = 24.0  # levels of 255 by which the mean colour may differ
 _BLOCK = 2048
 _PAIRS = 512
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -31,7 +43,11 @@ def near_pairs(facts: Sequence[Facts], embeddings: Array | None = None) -> list[
         proposed.append(candidates_by_cosine(embeddings))
     pairs = np.unique(np.concatenate(proposed), axis=0)
     pixels = np.stack([one.pixels for one in facts if one.pixels is not None])
-    same = likeness(pixels, pairs) >= LIKENESS
+    small = np.array([min(one.width, one.height) < SMALL for one in facts])
+    coarse = small[pairs].any(axis=1)
+    same = np.zeros(len(pairs), bool)
+    same[coarse] = difference(pixels, pairs[coarse]) <= DIFFERENCE
+    same[~coarse] = likeness(pixels, pairs[~coarse]) >= LIKENESS
     return [(int(a), int(b)) for a, b in pairs[same]]
 
 
@@ -72,44 +88,78 @@ def candidates_by_cosine(embeddings: Array) -> Pairs:
 
 
 def likeness(pixels: NDArray[np.uint8], pairs: Pairs) -> Array:
-    """How alike pairs of images are at the best of several crops, (P,): 1 is the same, 0 is unrelated.
+    """How alike pairs of images are, (P,): the correlation of their grey values at the best of 49 crops of either.
 
-    `pixels`: uint8 (N, 32, 32, 3).
+    `pixels`: uint8 (N, 32, 32, 3). 1 is the same picture; 0 stands for all that are clearly different, in colour too.
     """
-    grey = pixels.astype(np.float32) @ _LUMA  # (N, 32, 32)
+    colours = pixels.mean(axis=(1, 2))  # (N, 3)
+    fine = pixels.astype(np.float32) @ _LUMA  # (N, 32, 32)
+    coarse = fine.reshape(-1, GRID // 2, 2, GRID // 2, 2).mean(axis=(2, 4))  # (N, 16, 16)
     found = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
-        a, b = (grey[side] for side in pairs[start : start + _PAIRS].T)
-        scores = [_best(one, other[:, :, ::turn]) for one, other in ((a, b), (b, a)) for turn in (1, -1)]
-        found[start : start + _PAIRS] = np.max(scores, axis=0)
+        some = pairs[start : start + _PAIRS]
+        tint = np.abs(colours[some[:, 0]] - colours[some[:, 1]]).max(axis=1)
+        a, b = (_standard(coarse[side].reshape(len(some), -1), 1) for side in some.T)
+        turned = _standard(coarse[some[:, 1], :, ::-1].reshape(len(some), -1), 1)
+        straight, mirrored = (a * b).sum(axis=1), (a * turned).sum(axis=1)
+        left = np.flatnonzero((tint <= _TINT) & (np.maximum(straight, mirrored) >= _UNALIGNED))
+        flip = mirrored > straight
+        left = left[_aligned(coarse, some[left], flip[left]) >= _COARSE]
+        found[start + left] = _aligned(fine, some[left], flip[left])
     return found
 
 
+def difference(pixels: NDArray[np.uint8], pairs: Pairs) -> Array:
+    """Root mean square of the difference of pairs of images as they are, (P,), in levels of 255."""
+    found: Array = np.zeros(len(pairs), np.float32)
+    for start in range(0, len(pairs), _PAIRS):
+        a, b = (pixels[side].astype(np.float32) for side in pairs[start : start + _PAIRS].T)
+        found[start : start + _PAIRS] = np.sqrt(np.square(a - b).mean(axis=(1, 2, 3)))
+    return found
+
+
+def _aligned(grey: Array, pairs: Pairs, flip: NDArray[np.bool_]) -> Array:
+    """The best correlation of each pair, one of the two cropped and the second mirrored where `flip` says so, (P,)."""
+    a, b = grey[pairs[:, 0]], grey[pairs[:, 1]]
+    b = np.where(flip[:, None, None], b[:, :, ::-1], b)
+    best: Array = np.maximum(_best(a, b), _best(b, a))
+    return best
+
+
 def _best(whole: Array, part: Array) -> Array:
-    """The highest correlation of any crop of `whole` with `part`, each (P, 32, 32)."""
-    crops = np.einsum("ayi,pij,bxj->pabyx", _crops(), whole, _crops(), optimize=True)
-    crops = crops.reshape(len(whole), -1, GRID * GRID)
-    other = part.reshape(len(part), GRID * GRID, 1)
-    return (_standard(crops, 2) @ _standard(other, 1))[..., 0].max(axis=1)
+    """The highest correlation of any crop of `whole` with `part`, each (P, S, S)."""
+    crops = _crops(whole.shape[1])
+    number, side = crops.shape[:2]
+    cropped = (crops.reshape(-1, side) @ whole).reshape(
+        -1, number, side, side
+    )  # (P, 7, S, S), rows stretched
+    every = np.matmul(cropped[:, :, None], crops.transpose(0, 2, 1))  # (P, 7, 7, S, S)
+    every = every.reshape(len(whole), number * number, side * side)
+    other = _standard(part.reshape(len(part), side * side, 1), 1)
+    correlation: Array = (_standard(every, 2) @ other)[..., 0]  # (P, 49)
+    best: Array = correlation.max(axis=1, initial=-1)
+    return best
 
 
 def _standard(values: Array, axis: int) -> Array:
     centred = values - values.mean(axis=axis, keepdims=True)
-    return centred / np.maximum(np.linalg.norm(centred, axis=axis, keepdims=True), 1e-6)
+    unit: Array = centred / np.maximum(np.linalg.norm(centred, axis=axis, keepdims=True), 1e-6)
+    return unit
 
 
 @cache
-def _crops() -> Array:
-    """Matrices (7, 32, 32) that stretch a part of 32 values to all 32: everything, and 95 and 90 % at either end."""
-    rows = [_stretch(0, 1)]
-    rows += [_stretch(place * (1 - kept), kept) for kept in (0.95, 0.9) for place in (0, 0.5, 1)]
-    return np.stack(rows)
+def _crops(side: int) -> Array:
+    """Matrices (7, side, side) that stretch a part of so many values to all: all, and 95 and 90 % at three places."""
+    parts = [(0.0, 1.0)]
+    parts += [(place * (1 - kept), kept) for kept in (0.95, 0.9) for place in (0, 0.5, 1)]
+    return np.stack([_stretch(start, kept, side) for start, kept in parts])
 
 
-def _stretch(start: float, kept: float) -> Array:
-    places = np.clip((start + kept * (np.arange(GRID) + 0.5) / GRID) * GRID - 0.5, 0, GRID - 1)
-    left = np.minimum(places.astype(int), GRID - 2)
-    matrix = np.zeros((GRID, GRID), np.float32)
-    matrix[np.arange(GRID), left] = 1 - (places - left)
-    matrix[np.arange(GRID), left + 1] += places - left
+def _stretch(start: float, kept: float, side: int) -> Array:
+    """Linear interpolation, as a matrix."""
+    places = np.clip(start * side + kept * (np.arange(side) + 0.5) - 0.5, 0, side - 1)
+    left = np.minimum(places.astype(int), side - 2)
+    matrix: Array = np.zeros((side, side), np.float32)
+    matrix[np.arange(side), left] = 1 - (places - left)
+    matrix[np.arange(side), left + 1] += places - left
     return matrix

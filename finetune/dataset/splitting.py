@@ -66,14 +66,7 @@ def _count(numbers: Sequence[float], start: int, border: float, share: float, ro
 
 def _units(dataset: Dataset, groups: Sequence[Group]) -> list[list[int]]:
     """What must stay on one side: positions in the order of the names."""
-    joined = Unions(len(dataset.examples))
-    for group in groups:
-        for i in group.indices[1:]:
-            joined.join(group.indices[0], i)
-    named: dict[str, int] = {}
-    for i, example in enumerate(dataset.examples):
-        if example.group is not None:
-            joined.join(named.setdefault(example.group, i), i)
+    joined = Unions.of(dataset.examples, groups)
     return [sorted(unit, key=lambda i: dataset.examples[i].key) for unit in joined.sets()]
 
 

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Protocol, Self
+
+from finetune.dataset.table import Example
+
+
+class Together(Protocol):
+    """Positions that belong together, such as a group of copies."""
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The positions."""
 
 
 class Unions:
@@ -10,6 +22,19 @@ class Unions:
 
     def __init__(self, count: int) -> None:
         self._parent = list(range(count))
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], groups: Iterable[Together]) -> Self:
+        """The examples, those of one `group` joined, and those of each of `groups`."""
+        joined = cls(len(examples))
+        for group in groups:
+            for i in group.indices[1:]:
+                joined.join(group.indices[0], i)
+        named: dict[str, int] = {}
+        for i, example in enumerate(examples):
+            if example.group is not None:
+                joined.join(named.setdefault(example.group, i), i)
+        return joined
 
     def root(self, i: int) -> int:
         """The smallest position in the same set."""

@@ -18,6 +18,7 @@ from service.cli.text import clean
 
 COMMANDS = {
     "classify": ("service.cli.classify", "Say what is on images."),
+    "dataset": ("service.cli.dataset", "Look at labelled images before training."),
     "evaluate": ("service.cli.evaluate", "Measure a model's accuracy on labelled images."),
     "explain": ("service.cli.explain", "Show what in a photo speaks for a class."),
     "features": ("service.cli.features", "Turn images into feature vectors."),

@@ -1,0 +1,140 @@
+"""A list of the images that are fit to train on; the images themselves are not touched."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from finetune.dataset.duplicates import Group
+from finetune.dataset.inspection import Inspection
+from finetune.dataset.table import Example
+from models.store import write_atomically
+
+Choice = Literal["near", "labels", "outliers"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+Reason = Literal["unreadable", "different labels", "copy", "near copy", "suspected label", "outlier"]
+_ORDER = ("test", "val", "train", None)  # a copy is kept where it measures
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An image that the list does without, why, and which other image or fact is the reason."""
+
+    index: int
+    reason: Reason
+    detail: str
+
+
+def left_out(found: Inspection, drop: Collection[Choice] = ()) -> list[LeftOut]:
+    """What a clean list does without, in the order of the examples.
+
+    Always: what cannot be read, copies with different labels (all of them), and exact copies but one. By choice: near
+    copies but one, suspected labels, outliers. Of copies the one in the test is kept, then val, then train.
+    """
+    reasons: dict[int, LeftOut] = {}
+
+    def add(index: int, reason: Reason, detail: str) -> None:
+        reasons.setdefault(index, LeftOut(index, reason, detail))
+
+    for i in found.unreadable:
+        add(i, "unreadable", found.facts[i].error or "")
+    for group in found.conflicts:
+        for i in group.indices:
+            others = [found.dataset.examples[j] for j in group.indices if j != i]
+            add(i, "different labels", "; ".join(f"{other.label}: {other.key}" for other in others))
+    for group in found.groups:
+        _copies(found, group, "near" in drop, add)
+    if "labels" in drop:
+        for suspect in found.suspects:
+            add(suspect.index, "suspected label", f"looks like {suspect.predicted}")
+    if "outliers" in drop:
+        for outlier in found.outliers:
+            add(outlier.index, "outlier", f"{outlier.distance:.3f} away, {outlier.typical:.3f} is usual")
+    return [reasons[i] for i in sorted(reasons)]
+
+
+def write_list(out: Path, found: Inspection, without: Collection[LeftOut]) -> Path:
+    """Write the list, and beside it `NAME.left-out.csv` with the rest and the reasons; returns the path of that.
+
+    Columns: path (below the list's folder where the image is), label or target, split, group, and id, the name within
+    the source, so that a later split falls as it would without the list. Near copies that stay share a group.
+
+    Raises:
+        StoreError: the disk is full or the folder is not writable.
+    """
+    gone = {one.index for one in without}
+    examples = found.dataset.examples
+    groups = _group_names(found, gone)
+    regression = found.dataset.task == "regression"
+    header = ("path", "target" if regression else "label", "split", "group", "id")
+    rows = [
+        (
+            reference(example, out),
+            repr(example.target) if regression else example.label,
+            example.split or "",
+            groups.get(i, ""),
+            example.key,
+        )
+        for i, example in enumerate(examples)
+        if i not in gone
+    ]
+    beside = out.with_name(f"{out.stem}.left-out.csv")
+    write_atomically(out, _csv(header, rows))
+    lost = [(reference(examples[o.index], out), examples[o.index].label, o.reason, o.detail) for o in without]
+    write_atomically(beside, _csv(("path", "label", "reason", "detail"), lost))
+    return beside
+
+
+def reference(example: Example, out: Path) -> str:
+    """The path of an image from the folder of a list; absolute where the image does not lie below it."""
+    path, folder = os.path.abspath(example.item.id), os.path.abspath(out.parent)
+    inside = path.startswith(folder.rstrip(os.sep) + os.sep)
+    return os.path.relpath(path, folder) if inside else path
+
+
+def _copies(found: Inspection, group: Group, near: bool, add: object) -> None:
+    assert callable(add)
+    ordered = sorted(group.indices, key=lambda i: (_ORDER.index(found.dataset.examples[i].split), i))
+    kept: dict[bytes, int] = {}
+    for i in ordered:
+        digest = found.facts[i].digest
+        first = kept.setdefault(digest, i)
+        if first != i:
+            add(i, "copy", f"of {found.dataset.examples[first].key}")
+        elif near and i != ordered[0]:
+            add(i, "near copy", f"of {found.dataset.examples[ordered[0]].key}")
+
+
+def _group_names(found: Inspection, gone: Collection[int]) -> dict[int, str]:
+    """The group of each image that has one: its own, or the first of its copies that are all in the list."""
+    names = {i: one.group for i, one in enumerate(found.dataset.examples) if one.group is not None}
+    for group in found.groups:
+        left = [i for i in group.indices if i not in gone]
+        if len(left) > 1:
+            own = sorted({names[i] for i in left if i in names})
+            for old in own[1:]:  # groups that share a picture are one
+                names |= {i: own[0] for i, name in names.items() if name == old}
+            name = own[0] if own else f"copies of {found.dataset.examples[left[0]].key}"
+            names |= dict.fromkeys(left, name)
+    return names
+
+
+def _csv(header: tuple[str, ...], rows: Collection[tuple[str, ...]]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue().encode(errors="replace")
+
+
+def counts(without: Collection[LeftOut]) -> Iterator[tuple[str, int]]:
+    """How many images are left out for each reason."""
+    for reason in get_args(Reason):
+        number = sum(one.reason == reason for one in without)
+        if number:
+            yield reason, number

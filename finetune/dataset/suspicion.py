@@ -1,0 +1,174 @@
+"""Labels that are likely wrong, and images that are unlike their class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.dataset.duplicates import Group
+from finetune.dataset.table import Dataset
+from finetune.dataset.unions import Unions
+from models.runtime import Array
+
+FOLDS = 5
+NEIGHBOURS = 5
+_ONE_BY_ONE = (
+    100  # classes; with more, nearest means take the place of a logistic regression, which would take hours
+)
+_SHARPNESS = 20.0  # of the softmax over cosines to the means
+_FAR = 3.5  # robust standard deviations; Iglewicz and Hoaglin 1993, "How to detect and handle outliers"
+_FEW = 10  # images of a class below which nothing is said of outliers
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An image whose label is probably wrong."""
+
+    index: int
+    predicted: str
+    confidence: float  # probability of the given label, by a model that has not seen the image
+    predicted_confidence: float
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """An image that is far from all others of its class."""
+
+    index: int
+    distance: float  # mean cosine distance to the nearest neighbours in its class
+    typical: float  # the class's median of the same
+
+
+def out_of_fold(
+    dataset: Dataset, embeddings: Array, groups: Sequence[Group], seed: int = 0
+) -> NDArray[np.float32] | None:
+    """Probabilities of the classes, (N, C), each by a model fitted without the image, its group and its copies.
+
+    NaN where an image has no embedding, or a class is in one fold alone. None where no two folds can be made.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels = dataset.labels
+    usable = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+    units = _units(dataset, groups)[usable]
+    folds = min(FOLDS, len(set(units.tolist())))
+    if folds < 2:
+        return None
+    x, y = _unit_rows(embeddings[usable]), labels[usable]
+    found = np.full((len(labels), len(dataset.classes)), np.nan, np.float32)
+    for train, held in _folds(StratifiedGroupKFold(folds, shuffle=True, random_state=seed), y, units):
+        known = np.unique(y[train])
+        if len(known) > 1:
+            rows = np.zeros((len(held), len(dataset.classes)), np.float32)
+            rows[:, known] = _fitted(x[train], y[train], known, x[held])
+            rows[~np.isin(y[held], known)] = np.nan  # its class was never seen: nothing can be said
+            found[usable[held]] = rows
+    return found
+
+
+def label_errors(dataset: Dataset, probabilities: Array) -> list[Suspect]:
+    """Images that a model which has not seen them puts into another class, the least likely label first.
+
+    Confident learning: a class is claimed for an image where its probability reaches the mean probability that the
+    class's own images have; the likeliest claimed class, if it is not the given one, makes the image a suspect.
+    Source: Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels".
+    """
+    labels = dataset.labels
+    usable = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
+    own = probabilities[usable, labels[usable]]
+    sums = np.bincount(labels[usable], own, len(dataset.classes))
+    counts = np.bincount(labels[usable], minlength=len(dataset.classes))
+    thresholds = np.where(counts, sums / np.maximum(counts, 1), np.inf)
+    found = []
+    for i, confidence in zip(usable.tolist(), own.tolist(), strict=True):
+        row = probabilities[i]
+        claimed = np.where(row >= thresholds, row, -1)
+        best = int(claimed.argmax())
+        if claimed[best] >= 0 and best != labels[i]:
+            found.append(Suspect(i, dataset.classes[best], confidence, float(row[best])))
+    return sorted(found, key=lambda suspect: (suspect.confidence, suspect.index))
+
+
+def outliers(dataset: Dataset, embeddings: Array, groups: Sequence[Group]) -> list[Outlier]:
+    """Images far from their nearest neighbours in their class, the farthest (against its class's median) first.
+
+    Far: more than 3.5 robust standard deviations (1.4826 times the median absolute deviation) above the median.
+    Copies of an image are not its neighbours.
+    """
+    units = _units(dataset, groups)
+    usable = np.isfinite(embeddings).all(axis=1)
+    labels = dataset.labels
+    found = []
+    for number in range(len(dataset.classes)):
+        rows = np.flatnonzero(usable & (labels == number))
+        if len(rows) < _FEW:
+            continue
+        distances = _neighbour_distances(_unit_rows(embeddings[rows]), units[rows])
+        median = float(np.median(distances))
+        deviation = 1.4826 * float(np.median(np.abs(distances - median)))
+        far = distances > median + _FAR * max(deviation, 1e-6)
+        found += [
+            Outlier(int(i), float(d), median)
+            for i, d in zip(rows[far], distances[far], strict=True)
+            if math.isfinite(d)
+        ]
+    return sorted(found, key=lambda one: (-one.distance / max(one.typical, 1e-6), one.index))
+
+
+def _neighbour_distances(rows: Array, units: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean cosine distance of each row to its nearest ones of other units, (N,)."""
+    count = min(NEIGHBOURS, len(rows) - 1)
+    found = np.empty(len(rows))
+    for top in range(0, len(rows), _BLOCK):
+        distances = 1 - rows[top : top + _BLOCK] @ rows.T
+        distances[units[top : top + _BLOCK, None] == units[None]] = np.inf
+        nearest = np.partition(distances, count - 1, axis=1)[:, :count]
+        there = np.isfinite(nearest)
+        sums = np.where(there, nearest, 0).sum(axis=1)
+        found[top : top + _BLOCK] = sums / np.maximum(there.sum(axis=1), 1)
+    return found
+
+
+def _fitted(x: Array, y: NDArray[np.int64], known: NDArray[np.int64], held: Array) -> Array:
+    """Probabilities of the known classes for the rows held out."""
+    if len(known) <= _ONE_BY_ONE:
+        from sklearn.linear_model import LogisticRegression
+
+        scale = math.sqrt(
+            x.shape[1]
+        )  # rows of length 1 have entries of 1 / sqrt(D); C is meant for entries of 1
+        model = LogisticRegression(C=0.1, max_iter=300, tol=1e-3).fit(x * scale, y)
+        likely: Array = model.predict_proba(held * scale)
+        return likely
+    order = np.argsort(y, kind="stable")
+    starts = np.searchsorted(y[order], known)
+    means = _unit_rows(np.add.reduceat(x[order], starts, axis=0))  # (C, D)
+    logits = _SHARPNESS * (held @ means.T)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    softmax: Array = powers / powers.sum(axis=1, keepdims=True)
+    return softmax
+
+
+def _folds(splitter: object, y: NDArray[np.int64], units: NDArray[np.int64]) -> list[tuple[Array, Array]]:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # classes with fewer images than folds are dealt with
+        return list(splitter.split(y, y, units))  # type: ignore[attr-defined]
+
+
+def _unit_rows(rows: Array) -> Array:
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit: Array = rows / lengths
+    return unit
+
+
+def _units(dataset: Dataset, groups: Sequence[Group]) -> NDArray[np.int64]:
+    """A number for each image, the same for those of one group and for copies, (N,)."""
+    joined = Unions.of(dataset.examples, groups)
+    return np.array([joined.root(i) for i in range(len(dataset.examples))], np.int64)

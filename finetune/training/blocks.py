@@ -12,14 +12,13 @@ import numpy as np
 from onnx import ModelProto
 
 from finetune.autodiff import Session
-from finetune.autodiff.schedules import Schedule
+from finetune.autodiff.schedules import Schedule, constant
 from finetune.training.data import Array, TrainingData, class_weights
-from finetune.training.finder import HIGH, LOW, STEPS, Curve, find_rate
 from finetune.training.head import finish, fit_head, opened
 from finetune.training.loop import Loop, Run
 from finetune.training.measuring import measure
 from finetune.training.network import Blocks, Network, build
-from finetune.training.rates import schedule, sweep
+from finetune.training.rates import schedule
 from finetune.training.result import Observer, Trained
 from finetune.training.settings import FORGETFUL, Settings
 from finetune.training.state import INTERVAL, values_of
@@ -87,19 +86,13 @@ def train_blocks(
             run.checkpoint.load(network, session)
         else:
             # Built before anything is computed, so that a network that cannot be trained is refused at once.
-            trial, below = whole.build(sweep(LOW, HIGH, STEPS))
-            head = fit_head(
-                run, _pooled(run, data, trial, below, work / _POOLED.format(key)), device, threads
-            )
-            _hand_over(head, trial, below)
+            network, session = whole.build(constant(0.0))
+            pooled = _pooled(run, data, network, session, work / _POOLED.format(key))
+            head = fit_head(run, pooled, device, threads)
             if run.interrupt.asked:
-                return finish(run, trial, below, about)
-            try:
-                network, session = whole.begin(head, trial, below)
-            except KeyboardInterrupt:  # the search for a rate has spoilt the blocks of `trial`
-                trial, below = whole.build(sweep(LOW, HIGH, STEPS))
-                _hand_over(head, trial, below)
-                return finish(run, trial, below, about)
+                _hand_over(head, network, session)
+                return finish(run, network, session, about)
+            network, session = whole.begin(head)
         Loop(run, network, session, data, settings.block_epochs, _AT_ONCE).run()
         return finish(run, network, session, about)
 
@@ -127,18 +120,16 @@ class _Whole:
         steps = settings.block_epochs * len(self.data.batches(0, 0, settings.batch_size))
         return schedule(settings, self.run.checkpoint.state.learning_rate, steps)
 
-    def begin(self, head: Learned, trial: Network, below: Session) -> tuple[Network, Session]:
-        """Go over to the second phase. `trial`, which has the head, finds the learning rate and is spoilt by that."""
+    def begin(self, head: Learned) -> tuple[Network, Session]:
+        """Go over to the second phase."""
         run, data, settings = self.run, self.data, self.run.settings
-        rate, curve = settings.block_learning_rate, Curve()
-        if rate is None:
-            rate, curve = find_rate(trial, below, data, settings, run.interrupt)
-        run.checkpoint.state.begin(PHASE, rate, curve)
+        state = run.checkpoint.state
+        state.begin(PHASE, settings.block_learning_rate or state.learning_rate, [])
         network, session = self.build(self.schedule())
         _hand_over(head, network, session)
         if len(data.val_y):  # what the head alone gives is to be beaten
             weighted = settings.class_weights is not None
-            run.checkpoint.state.best_loss = measure(network, session, data, weighted, _AT_ONCE).loss
+            state.best_loss = measure(network, session, data, weighted, _AT_ONCE).refined
             run.checkpoint.best = values_of(session, network.trained)
         run.events.graph(network, session)
         return network, session

@@ -49,7 +49,7 @@ class Events:
         """At the end of epoch `number`, from 1. Of large variables every so manieth number goes into the histogram."""
         if not self._writer:
             return
-        for name in ("rate", "loss", "accuracy", "r2", "val_loss", "val_accuracy", "val_r2"):
+        for name in ("rate", "loss", "accuracy", "r2", "val_loss", "val_refined", "val_accuracy", "val_r2"):
             value = getattr(epoch, name)
             if value is not None:
                 self._writer.scalar(f"{phase}/epoch/{name}", value, number)

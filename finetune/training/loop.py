@@ -34,8 +34,9 @@ class Run:
 class Loop:
     """The phase of `run.checkpoint.state`, on a network whose variables are as that state says.
 
-    Validation decides: the epoch with the lowest validation loss is the best (loss, since with few images accuracy
-    moves in steps; without validation images the last epoch). `patience` epochs without a better one end the phase.
+    Validation decides: the best epoch is the one with the lowest validation loss at its best temperature, which moves
+    less in steps than the accuracy of few images; without validation images it is the last. `patience` epochs without
+    a better one end the phase.
     """
 
     def __init__(
@@ -112,13 +113,14 @@ class Loop:
             accuracy=state.hits / size if data.classes else None,
             r2=None if data.classes else 1 - loss,  # targets are standardised
             val_loss=found.loss if found else None,
+            val_refined=found.refined if found else None,
             val_accuracy=found.accuracy if found else None,
             val_r2=found.r2 if found else None,
         )
         state.epochs.append(epoch)
         state.epoch, state.step, state.loss, state.hits = state.epoch + 1, 0, 0.0, 0.0
-        if found is None or state.best_loss is None or found.loss < state.best_loss:
-            state.best_epoch, state.best_loss = state.epoch, found.loss if found else None
+        if found is None or state.best_loss is None or found.refined < state.best_loss:
+            state.best_epoch, state.best_loss = state.epoch, found.refined if found else None
             checkpoint.best = values_of(self.session, self.network.trained)
         patience = self.run_.settings.patience
         tired = patience is not None and state.epoch - state.best_epoch >= patience

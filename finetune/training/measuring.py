@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune.autodiff import Session
-from finetune.training.data import TrainingData, class_weights
+from finetune.training.data import Array, TrainingData, class_weights
 from finetune.training.network import Network
+
+_SHARPEST, _SOFTEST = 1e-2, 1e2  # factors of logits among which the best is sought
+_HALVINGS = 24
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Measured:
     """Of the validation images; see `result.Epoch`."""
 
     loss: float
+    refined: float
     accuracy: float | None = None
     r2: float | None = None
 
@@ -32,13 +37,48 @@ def measure(network: Network, session: Session, data: TrainingData, weighted: bo
     ]
     outputs = np.concatenate(parts)
     if data.classes:
-        high = outputs.max(1, keepdims=True)
-        logs = np.log(np.exp(outputs - high).sum(1)) + high[:, 0]
         counts = np.array(class_weights(data.y, data.classes))[y] if weighted else None
-        loss = float(np.average(logs - outputs[np.arange(len(y)), y], weights=counts))
-        return Measured(loss, accuracy=float((outputs.argmax(1) == y).mean()))
+        return Measured(
+            cross_entropy(outputs, y, counts),
+            refined(outputs, y, counts),
+            accuracy=float((outputs.argmax(1) == y).mean()),
+        )
     mean, deviation = (session.value(v).astype(np.float64) for v in network.scale)
     targets = (y - mean) / deviation
     squares = np.square(outputs[:, 0] - targets)
     spread = float(np.square(targets - targets.mean()).sum())
-    return Measured(float(squares.mean()), r2=1 - float(squares.sum()) / spread if spread else None)
+    loss = float(squares.mean())
+    return Measured(loss, loss, r2=1 - float(squares.sum()) / spread if spread else None)
+
+
+def cross_entropy(logits: Array, y: Array, counts: Array | None = None) -> float:
+    """Mean cross-entropy in nats of float64 logits (N, classes), weighted with `counts` (N,)."""
+    high = logits.max(1, keepdims=True)
+    logs = np.log(np.exp(logits - high).sum(1)) + high[:, 0]
+    return float(np.average(logs - logits[np.arange(len(y)), y], weights=counts))
+
+
+def refined(logits: Array, y: Array, counts: Array | None = None) -> float:
+    """Cross-entropy at the temperature at which it is lowest: what calibration will leave of the loss.
+
+    Networks go on to tell classes better apart while they grow too sure of themselves, which temperature scaling undoes
+    afterwards; the plain loss would stop them too early (Guo et al., 2017, section 3). Golden-section search, since the
+    loss is convex in 1 / temperature.
+    """
+    low, high = np.log(_SHARPEST), np.log(_SOFTEST)
+
+    def at(log_factor: float) -> float:
+        return cross_entropy(logits * np.exp(log_factor), y, counts)
+
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = at(left), at(right)
+    for _ in range(_HALVINGS):
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = at(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = at(right)
+    return min(at_left, at_right)

@@ -34,6 +34,7 @@ class Epoch:
 
     Losses are means over images; those of validation without label smoothing. In a regression they
     are squared errors as parts of the variance of the training targets, and there is `r2` in place of `accuracy`.
+    `val_refined`: the validation loss at the temperature that makes it lowest; it decides which epoch is the best.
     Training's are measured while the weights change, with dropout, so they lag behind.
     """
 
@@ -42,6 +43,7 @@ class Epoch:
     accuracy: float | None
     r2: float | None
     val_loss: float | None
+    val_refined: float | None
     val_accuracy: float | None
     val_r2: float | None
 

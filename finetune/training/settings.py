@@ -34,7 +34,7 @@ class Settings:
     `learning_rate`: the highest of the schedule, None lets the learning-rate finder choose. `schedule`: "cosine" down
     to 0, "one_cycle" up and down, "exponential" down to a hundredth, "constant". `warmup`: part of the steps in which
     the rate rises in a line first ("one_cycle" rises by itself). `epochs`: at most so many passes over the images;
-    `patience`: training ends after this many without a lower validation loss, None never. `hidden`: units of each
+    `patience`: training ends after this many without a better one, None never. `hidden`: units of each
     hidden layer, () for a linear head. `dropout`: in front of the last layer, and behind each hidden one.
     `weight_decay`: of weights, never of biases; beside the step in "adamw", else L2 in the gradient. None: 1 in
     "adamw", where it is multiplied with the rate, else 0.01; both shrink about as much as a logistic regression does.
@@ -42,8 +42,8 @@ class Settings:
     images as images / (classes n). `clip_norm`: longest gradient of all variables together.
 
     For blocks: `block_epochs` and `block_learning_rate` are those of the second phase, in which the head and the
-    blocks below are trained together; `rate_factor`: how much slower the uppermost block learns than the head. The
-    lowest learns slower by its square, what is between by powers in between.
+    blocks below are trained together; None is the rate of the first. `rate_factor`: how much slower the uppermost
+    block learns than the head; the lowest learns slower by its square, what is between by powers in between.
     """
 
     optimizer: OptimizerName = "adamw"

@@ -45,7 +45,7 @@ class State:
     rate: float = 0.0  # of the last step
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0  # 0: what the phase before gave
-    best_loss: float | None = None
+    best_loss: float | None = None  # `val_refined` of that epoch
     finished: bool = False  # this phase
     earlier: list[Phase] = field(default_factory=list)
     seconds: float = 0.0

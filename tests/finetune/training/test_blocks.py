@@ -13,9 +13,10 @@ import pytest
 from onnx import ModelProto
 
 from finetune.autodiff import Session
+from finetune.autodiff.schedules import constant
 from finetune.training import Progress, Settings, Trained, TrainingData, train_blocks
 from finetune.training.network import Blocks, build
-from finetune.training.rates import constant, depth_factors
+from finetune.training.rates import depth_factors
 from models.errors import CutError, GraphError, InputError
 from tests.finetune.autodiff.importing.networks import network, node, original, reals
 from tests.finetune.training.problems import blocks, maps
@@ -153,27 +154,11 @@ def test_ctrl_c_between_the_phases_gives_the_head(tmp_path: Path) -> None:
     assert resumed.top == train(tmp_path / "whole").top
 
 
-def test_ctrl_c_while_a_rate_is_sought_gives_the_head(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = dataclasses.replace(QUICK, block_learning_rate=None)
-    original_run = Session.run
-    pressed: list[bool] = []
-
-    def interrupted(self: Session, fetches: Any, feeds: Any = None, **how: Any) -> Any:
-        result = original_run(self, fetches, feeds, **how)
-        if not pressed and isinstance(fetches, list) and any(t.name == "blocks/low" for t in feeds or {}):
-            pressed.append(True)
-            signal.raise_signal(signal.SIGINT)
-        return result
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Session, "run", interrupted)
-        stopped = train(tmp_path, settings=settings)
-    assert [phase.name for phase in stopped.history] == ["head"]
-    low, pool = original(blocks(), {"x": reals(3, 3, 8, 8)}, ["low", "pool"])
-    np.testing.assert_allclose(run(stopped.top.model, low, "embedding")[0], pool, rtol=1e-4, atol=1e-5)
-    assert train(tmp_path, settings=settings, resume=True).top == train(tmp_path / "w", settings=settings).top
+def test_the_rate_of_the_head_is_taken_for_blocks_too(tmp_path: Path) -> None:
+    settings = dataclasses.replace(QUICK, learning_rate=None, block_learning_rate=None, block_epochs=1)
+    head, both = train(tmp_path, settings=settings).history
+    assert head.finder
+    assert both.learning_rate == head.learning_rate
 
 
 def test_an_operator_without_a_gradient_names_the_way_out(tmp_path: Path) -> None:

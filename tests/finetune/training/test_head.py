@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 from finetune.training import Progress, Settings, Trained, TrainingData, train_head
+from finetune.training.measuring import cross_entropy, refined
 from finetune.training.settings import OPTIMIZERS, SCHEDULES
 from models.errors import InputError, NumericsError
 from tests.finetune.training.problems import clusters, plane
@@ -39,7 +40,7 @@ def test_it_learns_classes(tmp_path: Path, hidden: tuple[int, ...]) -> None:
     (phase,) = trained.history
     best = phase.epochs[phase.best_epoch - 1]
     assert best.val_accuracy == (logits.argmax(1) == data.val_y).mean()
-    assert best.val_loss == min(epoch.val_loss or 0 for epoch in phase.epochs)
+    assert best.val_refined == min(epoch.val_refined or 0 for epoch in phase.epochs)
     high = logits.astype(np.float64)
     losses = np.log(np.exp(high).sum(1)) - high[np.arange(len(high)), data.val_y]
     np.testing.assert_allclose(
@@ -103,6 +104,17 @@ def test_it_stops_when_validation_no_longer_gets_better(tmp_path: Path) -> None:
     assert len(phase.epochs) == phase.best_epoch + 3 < 60
 
 
+def test_too_sure_is_not_taken_for_worse() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 200)
+    logits = rng.normal(size=(200, 4)) + 2 * np.eye(4)[y]
+    lowest = min(cross_entropy(logits * factor, y) for factor in np.geomspace(0.01, 100, 2000))
+    for factor in (0.05, 1.0, 30.0):
+        assert refined(logits * factor, y) == pytest.approx(lowest, rel=1e-4)
+    assert cross_entropy(logits * 30, y) > 2 * lowest
+    assert refined(np.eye(4)[y] * 5, y) < 1e-6  # all right: the surer the better
+
+
 def test_without_validation_the_last_epoch_is_taken(tmp_path: Path) -> None:
     data = clusters()
     bare = dataclasses.replace(data, val_x=data.val_x[:0], val_y=data.val_y[:0])
@@ -159,7 +171,7 @@ def test_columns_that_never_vary_do_no_harm(tmp_path: Path) -> None:
 
 def test_the_observer_hears_of_progress(tmp_path: Path) -> None:
     heard: list[Progress] = []
-    train(tmp_path, clusters(), observer=heard.append)
+    train(tmp_path, clusters(), dataclasses.replace(QUICK, patience=None), observer=heard.append)
     ends = [progress for progress in heard if progress.step == progress.steps]
     assert [progress.epoch for progress in ends] == list(range(1, 16))
     assert (ends[0].phase, ends[0].epochs, ends[0].steps, ends[0].val_loss) == ("head", 15, 6, None)

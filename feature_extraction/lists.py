@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from feature_extraction.reading import ImageItem, file_item
-from models.errors import SourceError
+from feature_extraction.reading import ImageItem, failing_item, file_item, printable
+from models.errors import ImageError, SourceError
 
 SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")
 COLUMNS = (
@@ -40,12 +40,31 @@ def listed(path: Path) -> Iterator[ImageItem]:
         SourceError: the list cannot be read, or has no column of paths.
     """
     read = {".csv": _table, ".tsv": _table, ".jsonl": _json, ".ndjson": _json}.get(path.suffix.lower(), _text)
+    begun = False
+    given: set[int] = set()  # digests of ids: the ids themselves would take more memory
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             for file, name in read(path, stream):
-                yield file_item(str(path.parent / file), name)
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise _unreadable(path, exc) from exc
+                begun = True
+                if name is None or _new(name, given):
+                    yield file_item(str(path.parent / file), name)
+                else:
+                    reason = f"{printable(name)}: an id of another image before; expected one of its own. Rename it."
+                    yield failing_item(printable(name), ImageError(reason))
+    except (OSError, UnicodeDecodeError, csv.Error, SourceError) as exc:
+        error = exc if isinstance(exc, SourceError) else _unreadable(path, exc)
+        if not begun:
+            raise error from exc
+        # What came before is done; a list that nothing can be made of is the only one that is refused.
+        yield failing_item(printable(str(path)), ImageError(f"{error} What follows in the list is left out."))
+
+
+def _new(name: str, given: set[int]) -> bool:
+    key = hash(name)
+    if key in given:
+        return False
+    given.add(key)
+    return True
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -93,8 +94,11 @@ class OutputFolder:
                 )
             for leftover in self.path.glob(f".*{_TEMPORARY}"):
                 leftover.unlink()
+            ours = (self.path / NAME).exists()  # else files with such names are somebody's
             begin = Manifest.resume if there else Manifest.begin
             self.manifest = begin(self.path, self._settings)
+            if ours:
+                self._remove_unfinished()
             self._context = context.pop_all()
         return self
 
@@ -157,6 +161,13 @@ class OutputFolder:
                 self._replace(name, [data])
                 files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             self.manifest.add(Part(number, len(names), names_digest(names), len(ids), failed, files))
+
+    def _remove_unfinished(self) -> None:
+        """Remove the files of parts that did not come into the manifest: with other settings they have other names."""
+        for file in self.path.glob("part-*.*"):
+            match = re.match(r"part-(\d{5,})\.", file.name)
+            if match and int(match[1]) >= self.manifest.parts:
+                file.unlink()
 
     def _replace(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file so that it is there whole or not at all, also after the power has failed."""

@@ -28,9 +28,19 @@ OnFailure = Callable[[GraftError], None]
 
 
 def sample(items: Iterable[ImageItem], most: int) -> list[ImageItem]:
-    """Some images of all parts of a source, the same every time; only names are held for the rest."""
-    every = list(items)
-    return random.Random(_SEED).sample(every, min(most, len(every)))
+    """Some images of all parts of a source, the same every time, shuffled; no others are held.
+
+    Each image replaces one that was chosen before it with the chance that keeps all equally likely (reservoir
+    sampling: Vitter 1985, algorithm R). An image in a compressed archive holds its bytes.
+    """
+    dice, chosen = random.Random(_SEED), list[ImageItem]()
+    for position, item in enumerate(items):
+        if position < most:
+            chosen.append(item)
+        elif (place := dice.randrange(position + 1)) < most:
+            chosen[place] = item
+    dice.shuffle(chosen)
+    return chosen
 
 
 def decoded(model: Model, items: Sequence[ImageItem], on_failure: OnFailure) -> Iterator[NDArray[np.uint8]]:
@@ -57,11 +67,12 @@ def quantized(spec: str | Path, items: Iterable[ImageItem]) -> Path:
     chosen = sample(items, CALIBRATION)
     digest = hashlib.sha256(f"{sha256(path)} {onnxruntime.__version__}".encode())
     digest.update(preprocessing_digest(model.card.preprocessing).encode())
-    for pixels in decoded(model, chosen, lambda _: None):
+    images = list(decoded(model, chosen, lambda _: None))
+    for pixels in images:
         digest.update(image_digest(pixels))
     target = cache_folder() / "quantized" / f"{model.card.name}-{digest.hexdigest()[:16]}{SUFFIX}.onnx"
     if not target.is_file():
         proto, _ = as_graft_model(path)
-        made = quantize(proto, decoded(model, chosen, lambda _: None))
+        made = quantize(proto, images)
         write_atomically(target, made.SerializeToString())
     return target

@@ -50,6 +50,33 @@ def test_missing_image_is_a_failure_of_its_own(folder: Path) -> None:
         gone.read()
 
 
+def test_id_that_is_given_twice_is_a_failure_of_its_own(folder: Path) -> None:
+    (folder / "l.csv").write_text("id,path\nx,b.png\nx,a.png\ny,a.png\n", encoding="utf-8")
+    first, twice, last = images(str(folder / "l.csv"))
+    assert (first.read(), last.read()) == (b"b.png", b"a.png")
+    with pytest.raises(ImageError, match="x: an id of another image before"):
+        twice.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("l.jsonl", b'"b.png"\n[1]\n', r"line 2: \[1\]; expected an object or a string"),
+        ("l.jsonl", b'"b.png"\n{"url": "x"}\n', "line 2: its fields are url"),
+        ("l.csv", b"path\nb.png\n" + b"x" * 200_000, "field larger than field limit"),
+        ("l.txt", b"b.png\n" + b"\n" * 10_000 + b"\xff", "can't decode byte"),
+    ],
+)
+def test_list_that_goes_wrong_in_the_middle_gives_what_came_before(
+    folder: Path, name: str, data: bytes, reason: str
+) -> None:
+    (folder / name).write_bytes(data)
+    good, failing = images(str(folder / name))
+    assert good.read() == b"b.png"
+    with pytest.raises(ImageError, match=f"{reason}.*left out"):
+        failing.read()
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [

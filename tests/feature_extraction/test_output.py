@@ -145,6 +145,22 @@ def test_folder_without_a_finished_part_is_begun_again(colours: Worker, tmp_path
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+def test_files_of_a_part_that_was_not_finished_do_not_stay_beside_other_settings(
+    colours: Worker, tmp_path: Path
+) -> None:
+    write(tmp_path / "whole", colours)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "part-00000.npz").write_bytes(b"somebody's")
+    head = contents(tmp_path / "whole")["manifest.jsonl"].splitlines(keepends=True)[0]
+    (tmp_path / "out" / "manifest.jsonl").write_bytes(head.replace(b"npy", b"npz"))
+    (tmp_path / "out" / "part-00000.npz").write_bytes(b"left by a killed process")
+    for name in ("out", "mine"):
+        write(tmp_path / name, colours)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "mine")["part-00000.npz"] == b"somebody's"
+
+
 def test_other_settings_do_not_mix(colours: Worker, tmp_path: Path) -> None:
     write(tmp_path, colours)
     with pytest.raises(OutputError, match=r"model was tiny, now other; format was npy, now npz"):

@@ -33,6 +33,7 @@ class RuntimeConfig:
     spinning: bool = True
     warm_up: bool = False
     profile: Path | None = None  # write onnxruntime's profile here
+    memory_pattern: bool = True  # plan the memory of a run as one block, beside what the first run took
     provider_options: Mapping[str, str] = field(default_factory=dict)
     session_options: Mapping[str, str] = field(default_factory=dict)  # onnxruntime's "session.*" entries
 
@@ -80,6 +81,7 @@ class Session:
 def _create(model: str | Path | bytes, config: RuntimeConfig, device: Device) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only; warnings about unused initializers help nobody here
+    options.enable_mem_pattern = config.memory_pattern
     if config.threads is not None:
         options.intra_op_num_threads = config.threads
     if not config.spinning:

@@ -53,3 +53,13 @@ def test_images_of_one_channel_are_laid_out_once_by_slices() -> None:
     assert (
         found.count("Transpose") == 3
     )  # of the images, of the gradient that comes back, of the weights' gradient
+
+
+def test_a_step_keeps_no_second_block_of_memory() -> None:
+    with Graph():
+        x = placeholder((None, 4), name="x")
+        train = Momentum(0.1).minimize((x @ variable(np.ones((4, 3)), name="w")).mean())
+    session = Session(train.graph, "cpu")
+    session.run(train, {x: np.ones((2, 4), np.float32)})
+    (executable,) = session._compiled.values()
+    assert not executable.runtime.get_session_options().enable_mem_pattern

@@ -16,7 +16,7 @@ _ENOUGH_FOR_KERNELS = 2_000
 _FEW_TREES = 100  # for the comparison of settings
 _ROUGH = 1e-2  # tolerance of the linear SVM there: its last digits take most of the time and change no choice
 _SPREAD = 0.01  # of the probability goes to all classes alike: one sure error must not outweigh all else
-_NUMBERS = 5_000_000  # margins that a scale is fitted to
+_NUMBERS = 1_000_000  # margins that a scale is fitted to
 _WORSE = 1.02  # a loss so many times the best ends a path
 
 

@@ -127,9 +127,13 @@ def finish(run: Run, network: Network, session: Session, about: dict[str, Any]) 
     """The result; `about` what goes into its `chosen` besides the settings and what training decided."""
     state = run.checkpoint.state
     history = (*state.earlier, state.as_phase())
-    top = Top(
-        network.export(session), {**about, **run.settings.to_json(), "phases": [_summary(p) for p in history]}
-    )
+    chosen = {
+        **about,
+        **run.settings.to_json(),
+        "learning_rate": history[0].learning_rate,
+        "phases": [_summary(phase) for phase in history],
+    }
+    top = Top(network.export(session), chosen)
     return Trained(top, history, run.checkpoint.seconds(), run.interrupt.asked, run.events.notes)
 
 

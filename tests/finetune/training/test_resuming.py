@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from finetune.training import Settings, Trained, TrainingData, train_head
+from finetune.autodiff import Session
+from finetune.autodiff.schedules import constant
+from finetune.training import Settings, Trained, TrainingData, state, train_head
+from finetune.training.network import build
 from finetune.training.state import NAME
 from models.errors import OutputError
 from tests.finetune.training.problems import clusters
@@ -87,3 +96,67 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file: cannot be written .*Choose a folder of yours"):
         trained(tmp_path / "file")
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
+    """A file system of 64 KiB in `folder`, where we may mount one; gives what fills it, or else what pretends so."""
+    mounted = (
+        shutil.which("mount")
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    with pytest.MonkeyPatch.context() as patch:
+
+        def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def fill() -> None:
+            if not mounted:
+                patch.setattr(os, "fsync", full)
+                return
+            with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
+                while file.write(b"0" * 4096):
+                    pass
+
+        try:
+            yield fill
+        finally:
+            patch.undo()
+            (folder / "filler").unlink(missing_ok=True)
+            kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+            if mounted:
+                subprocess.run(["umount", str(folder)], check=True)
+                for name, content in kept.items():
+                    (folder / name).write_bytes(content)
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    message = r"MB cannot be written \(No space left on device\).*make room and resume"
+    with small_disk(work) as fill, pytest.raises(OutputError, match=message):
+        trained(work, checkpoint_seconds=0, observer=lambda p: fill() if p.epoch == 2 else None)
+    assert [path.name for path in work.iterdir()] == [NAME]
+    assert trained(work, resume=True).top == trained(tmp_path / "whole").top
+
+
+def test_checkpoints_take_a_small_part_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    network = build(SETTINGS, 3, (8,), constant(0.1))
+    monkeypatch.setattr(state.time, "monotonic", lambda: now[0])
+    checkpoint = state.Checkpoint(tmp_path, {})
+    assert not checkpoint.due()
+    now[0] += 2.0
+    assert checkpoint.due()
+
+    def slow(*_: Any) -> None:
+        now[0] += 1.0
+
+    monkeypatch.setattr(state.checkpoint, "save", slow)
+    checkpoint.save(network, Session(network.graph, "cpu"))
+    now[0] += 19.0
+    assert not checkpoint.due()
+    now[0] += 2.0
+    assert checkpoint.due()

@@ -223,6 +223,23 @@ def test_trunk_for_blocks_gives_maps_and_both_models(network: Path, quantized: b
     assert "QuantizeLinear" not in {node.op_type for node in original.graph.node}
 
 
+@pytest.mark.parametrize("quantized", [False, True], ids=["float32", "int8"])
+def test_bytes_depend_on_nothing_but_the_images(network: Path, store: VectorStore, quantized: bool) -> None:
+    """A run that was killed goes on with what the cache has: other batches, other threads, the same bytes."""
+    items = photos(7)
+    model = network if quantized else Path("builtin")
+    trunk = open_trunk(model, quantize_on=items if quantized else None, config=CPU)
+    expected, _ = features_of(trunk, items, 2, seed=0, store=None, batch_size=14)
+    for batch_size, threads in ((1, 1), (5, 2)):
+        found, _ = features_of(trunk, items, 2, seed=0, store=None, batch_size=batch_size, threads=threads)
+        assert found.tobytes() == expected.tobytes()
+    backwards, _ = features_of(trunk, items[::-1], 2, seed=0, store=None)
+    assert backwards[::-1].tobytes() == expected.tobytes()
+    features_of(trunk, items[1::3], 2, seed=0, store=store)  # and there it was killed
+    found, _ = features_of(trunk, items, 2, seed=0, store=store)
+    assert found.tobytes() == expected.tobytes()
+
+
 def test_int8_trunk_is_near_the_original_and_made_once(network: Path) -> None:
     items = photos(8)
     exact, _ = features_of(open_trunk(network, config=CPU), items, 2, seed=0, store=None)

@@ -35,6 +35,14 @@ def test_training_never_lacks_a_class(groups: np.ndarray | None) -> None:
         assert 1 not in y[held]  # its only image
 
 
+def test_a_class_that_stands_in_groups_of_another_is_never_held_out() -> None:
+    y = np.array([0, 0, 0, 0, 1, 1])
+    groups = np.array([0, 1, 2, 3, 2, 2])  # near duplicates with different labels
+    for train, held in make_folds(y, groups, seed=0):
+        assert set(y[train]) == {0, 1}
+        assert not np.isin(groups[held], 2).any()
+
+
 def test_nothing_can_be_held_out_of_single_images() -> None:
     assert make_folds(np.arange(4), None, seed=0) == []
     assert make_plain_folds(1, None, seed=0) == []

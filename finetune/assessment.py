@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from feature_extraction.batches import decoded_batches
 from finetune.calibration import fit_temperature, probabilities_of
 from finetune.dataset.table import Example, Split
 from finetune.evaluation import wilson_interval
-from finetune.methods import Learned, refit
+from finetune.methods import Learned
 from finetune.preparation import Prepared
 from finetune.recipe import Recipe
 from finetune.rejection import Rejector, fit_rejector
@@ -74,7 +73,6 @@ def assess(
     prepared: Prepared,
     learned: Learned,
     recipe: Recipe,
-    work: Path,
     *,
     unknown: Answers | None = None,
     curve: bool = True,
@@ -93,7 +91,7 @@ def assess(
     points = None
     if curve:
         points = learning_curve(
-            refit(prepared, recipe, top, work),
+            learned.refit,
             (train, train_y),
             (val.embedding, val_y),
             (answers.embedding, prepared.part(measured)[1]),

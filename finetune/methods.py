@@ -23,14 +23,21 @@ from finetune.training.result import Phase, Trained
 from finetune.training.settings import Settings
 from models.runtime import Array
 
+Refit = Callable[[Array, NDArray[Any]], Predict]
+
 _CURVE_EPOCHS = 30  # of the heads that show how accuracy grows with the number of images
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a method has learned. `notes` are for the user; `interrupted` says that Ctrl-C ended it early."""
+    """What a method has learned. `notes` are for the user; `interrupted` says that Ctrl-C ended it early.
+
+    `refit` fits the same with the settings that were chosen to other embeddings, for the learning curve. Behind
+    blocks that is the head alone.
+    """
 
     top: Top
+    refit: Refit
     history: History | None = None
     notes: tuple[str, ...] = ()
     interrupted: bool = False
@@ -64,24 +71,16 @@ def learn(
         "events": folder.path / EVENTS,
     }
     if recipe.method == "head":
-        return _learned(train_head(data, recipe.training, folder.work, **more))
+        return _learned(train_head(data, recipe.training, folder.work, **more), prepared, recipe, folder)
     from finetune.training.blocks import train_blocks
 
     trunk = prepared.trunk
-    return _learned(
-        train_blocks(data, trunk.original_model(), trunk.cut, recipe.training, folder.work, **more)
-    )
+    trained = train_blocks(data, trunk.original_model(), trunk.cut, recipe.training, folder.work, **more)
+    return _learned(trained, prepared, recipe, folder)
 
 
-def refit(
-    prepared: Prepared, recipe: Recipe, top: Top, work: Path
-) -> Callable[[Array, NDArray[Any]], Predict]:
-    """How the learning curve fits the method to some of the embeddings: with the settings that were chosen.
-
-    Behind blocks it is the head alone that is fitted, to the trained blocks' embeddings.
-    """
-    if recipe.method == "sklearn":
-        return lambda x, y: _curve_classifier(prepared, recipe, x, y)
+def _refit_head(prepared: Prepared, recipe: Recipe, top: Top, work: Path) -> Refit:
+    """A head with the learning rate that was found, and half as long at most."""
     rate = top.chosen.get("learning_rate")
     settings = Settings(
         learning_rate=rate if isinstance(rate, float) else None,
@@ -134,23 +133,23 @@ def _fit_classifier(prepared: Prepared, recipe: Recipe) -> Learned:
         fitted = fit_classifier(kind, x, y, prepared.classes, groups=groups, seed=recipe.seed)
     top = fitted.top()
     check(top, fitted, prepared.part("val")[0])
-    return Learned(top)
+    return Learned(top, _refit_estimator(fitted.estimator))
 
 
-def _curve_classifier(prepared: Prepared, recipe: Recipe, x: Array, y: NDArray[Any]) -> Predict:
-    from finetune.classifiers import fit_classifier, fit_regressor
+def _refit_estimator(estimator: Any) -> Refit:
+    """The same estimator with the same settings."""
+    from sklearn.base import clone
 
-    kind = recipe.classifier or recipe.classifiers[0]
-    if recipe.task == "regression":
-        return fit_regressor(kind, x, y, seed=recipe.seed).predict
-    there, places = np.unique(y, return_inverse=True)  # small parts do not hold every class
-    names = [prepared.classes[i] for i in there]
-    fitted = fit_classifier(kind, x, places, names, seed=recipe.seed)
-    return lambda rows: there[fitted.predict(rows)]
+    def fit(x: Array, y: NDArray[Any]) -> Predict:
+        predict: Predict = clone(estimator).fit(x, y).predict
+        return predict
+
+    return fit
 
 
-def _learned(trained: Trained) -> Learned:
-    return Learned(trained.top, _history(trained.history), trained.notes, trained.interrupted)
+def _learned(trained: Trained, prepared: Prepared, recipe: Recipe, folder: RunFolder) -> Learned:
+    refit = _refit_head(prepared, recipe, trained.top, folder.work / "curve")
+    return Learned(trained.top, refit, _history(trained.history), trained.notes, trained.interrupted)
 
 
 def _history(phases: tuple[Phase, ...]) -> History | None:

@@ -54,7 +54,7 @@ class Recipe:
             raise InputError(f"method {self.method!r}; expected one of {', '.join(METHODS)}.")
         if self.unfreeze is not None and self.method != "blocks":
             raise InputError(
-                f"--unfreeze trains blocks of the network; with --method {self.method} none is. Use --method blocks."
+                f"unfreeze {self.unfreeze!r} is for --method blocks; the method is {self.method}."
             )
         if self.classifier and self.method != "sklearn":
             raise InputError(

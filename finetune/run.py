@@ -147,7 +147,7 @@ class _Run:
             stages.observer.say(text)
         strangers = run_top(learned.top, self._strangers(trunk)) if self.unknown else None
         with stages.stage("assess"):
-            assessment = assess(prepared, learned, recipe, self.folder.work / "curve", unknown=strangers)
+            assessment = assess(prepared, learned, recipe, unknown=strangers)
         path = self.folder.path / MODEL
         with stages.stage("export"):
             proto = assemble(

@@ -1,0 +1,222 @@
+"""Fine-tuning as a scikit-learn estimator: fit, predict, predict_proba, score, save."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import ClassifierTags, RegressorTags, Tags
+from sklearn.utils.validation import check_is_fitted
+
+from feature_extraction.batches import decoded_batches
+from feature_extraction.memory import Source, open_source
+from finetune.dataset.opening import open_dataset
+from finetune.dataset.table import Dataset, Example, Task
+from finetune.observing import Observer
+from finetune.recipe import Method, Recipe
+from finetune.report.findings import Findings
+from finetune.run import finetune
+from finetune.training.settings import Settings
+from models.errors import InputError
+from models.model import Model
+from models.runtime import Array, RuntimeConfig, Session
+from models.store import write_atomically
+
+
+class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Teaches a pretrained network classes, or numbers, of images.
+
+    X is what `feature_extraction.memory.open_source` takes: a list of paths, of Pillow images or of encoded bytes, an
+    array uint8 (N, H, W, 3). y holds a class or, with `task="regression"`, a number for each. Or X is a folder,
+    archive or list with the classes in it, as `graft finetune` takes it, and y is left out. Part of the images,
+    `val`, is kept for validation: to stop early, and for calibrated probabilities.
+
+    Parameters are those of `finetune.recipe.Recipe`; `training` those of `finetune.training.settings.Settings` that
+    differ from the defaults, as a dictionary. `out` keeps the folder of the run, with its report.
+
+    After `fit` there are `classes_`, the finished `model_`, and `findings_`, which the report is made of.
+    """
+
+    def __init__(
+        self,
+        model: str = "builtin",
+        method: Method = "head",
+        task: Task = "classification",
+        classifier: str = "",
+        cut: str | None = None,
+        unfreeze: str | None = None,
+        views: int | None = None,
+        flip: bool = True,
+        quantize: bool = False,
+        val: float = 0.15,
+        keep: float = 0.95,
+        seed: int = 0,
+        training: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+        cache: bool = True,
+        out: str | Path | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.model = model
+        self.method = method
+        self.task = task
+        self.classifier = classifier
+        self.cut = cut
+        self.unfreeze = unfreeze
+        self.views = views
+        self.flip = flip
+        self.quantize = quantize
+        self.val = val
+        self.keep = keep
+        self.seed = seed
+        self.training = training
+        self.device = device
+        self.threads = threads
+        self.cache = cache
+        self.out = out
+        self.observer = observer
+
+    def fit(self, X: Source, y: Any = None) -> Self:  # noqa: N803 (scikit-learn's name)
+        """Learn from images and their classes or numbers.
+
+        Raises:
+            InputError: images, labels or settings that cannot be used.
+            GraftError: as `finetune.run.finetune`.
+        """
+        recipe = Recipe(
+            model=str(self.model),
+            method=self.method,
+            task=self.task,
+            classifier=self.classifier,
+            cut=self.cut,
+            unfreeze=self.unfreeze,
+            views=self.views,
+            flip=self.flip,
+            quantize=self.quantize,
+            val=self.val,
+            test=0.0,
+            keep=self.keep,
+            seed=self.seed,
+            training=Settings(**{"seed": self.seed, **(self.training or {})}),
+        )
+        dataset, names = self._dataset(X, y)
+        with ExitStack() as context:
+            out = self.out or context.enter_context(tempfile.TemporaryDirectory(prefix="graft-"))
+            outcome = finetune(
+                dataset, recipe, Path(out), device=self.device, threads=self.threads, cache=self.cache,
+                observer=self.observer,
+            )  # fmt: skip
+            self.file_ = outcome.model.read_bytes()
+        self.findings_: Findings | None = outcome.findings
+        self.model_ = self._open()
+        if self.task == "classification":
+            known = [label.id for label in self.model_.card.labels]
+            self.classes_ = np.array([names[name] for name in known])
+        return self
+
+    def predict(self, X: Source) -> NDArray[Any]:  # noqa: N803 (scikit-learn's name)
+        """The class, or the number, of each image, (N,).
+
+        Raises:
+            ImageError: one of the images cannot be read.
+        """
+        if self.task == "regression":
+            return self._run(X, "values")
+        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return chosen
+
+    def predict_proba(self, X: Source) -> Array:  # noqa: N803 (scikit-learn's name)
+        """Calibrated probabilities, float32 (N, classes), in the order of `classes_`.
+
+        Raises:
+            InputError: a regression has none.
+            ImageError: one of the images cannot be read.
+        """
+        if self.task == "regression":
+            raise InputError("a regression has no probabilities; use predict.")
+        return self._run(X, "probabilities")
+
+    def score(self, X: Source, y: Any) -> float:  # noqa: N803 (scikit-learn's name)
+        """Accuracy, or R2 of a regression."""
+        measure = r2_score if self.task == "regression" else accuracy_score
+        return float(measure(y, self.predict(X)))
+
+    def save(self, path: str | Path) -> None:
+        """Write the finished model: one ONNX file, for `graft classify`, `graft serve` and `Model.open`.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        check_is_fitted(self, "file_")
+        write_atomically(Path(path), self.file_)
+
+    def _dataset(self, source: Source, y: Any) -> tuple[Dataset, dict[str, Any]]:
+        """The images with their labels, and the caller's own label behind each name."""
+        if y is None:
+            if not isinstance(source, str | Path):
+                raise InputError(
+                    "labels are missing; expected fit(images, labels), or a folder with one folder a class."
+                )
+            dataset = open_dataset(source, self.task)
+            return dataset, {name: name for name in dataset.classes}
+        items = list(open_source(source))
+        labels = list(y)
+        if len(items) != len(labels):
+            raise InputError(f"{len(items)} images have {len(labels)} labels; expected one for each.")
+        if self.task == "regression":
+            examples = tuple(
+                Example(item, target=float(label)) for item, label in zip(items, labels, strict=True)
+            )
+            return Dataset("images", self.task, examples, ()), {}
+        names = {str(label): label for label in np.unique(np.asarray(labels)).tolist()}
+        examples = tuple(Example(item, str(label)) for item, label in zip(items, labels, strict=True))
+        return Dataset("images", self.task, examples, tuple(names)), names
+
+    def _run(self, source: Source, answer: Literal["values", "probabilities"]) -> Array:
+        check_is_fitted(self, "file_")
+        model = self.model_ if hasattr(self, "model_") else self._open()
+        rows = []
+        items = [(item, None) for item in open_source(source)]
+        for batch in decoded_batches(items, model.card.preprocessing, model.batch_size):
+            for error in batch.failures.values():
+                raise error  # rows must stay beside their labels
+            rows.append(getattr(model, answer)(batch.pixels))
+        return np.concatenate(rows) if rows else np.empty((0, len(model.card.labels)), np.float32)
+
+    def _open(self) -> Model:
+        from models.card import read_card
+
+        session = Session(self.file_, RuntimeConfig(self.device, self.threads, spinning=False))
+        card = read_card(session.metadata)
+        assert card is not None  # it was written a moment ago
+        return Model(session, card)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the session, which cannot travel to another process."""
+        return {key: value for key, value in super().__getstate__().items() if key != "model_"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the session again."""
+        super().__setstate__(state)
+        if hasattr(self, "file_"):
+            self.model_ = self._open()
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn what this is, and that X is no table of numbers."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.no_validation = True
+        tags.target_tags.required = True
+        if self.task == "regression":
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        else:
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        return tags

@@ -31,6 +31,7 @@ Learned = tuple[Network, Session]
 PHASE = "blocks"
 _POOLED = "embeddings-{}.npy"
 _BELOW = ("model", "cut", "embedding", "data")  # what embeddings depend on
+_PART = 1 / 3  # of the rate of the head, which the first phase has brought near
 _AT_ONCE = 64  # images in a run without training
 
 
@@ -124,7 +125,7 @@ class _Whole:
         """Go over to the second phase."""
         run, data, settings = self.run, self.data, self.run.settings
         state = run.checkpoint.state
-        state.begin(PHASE, settings.block_learning_rate or state.learning_rate, [])
+        state.begin(PHASE, settings.block_learning_rate or state.learning_rate * _PART, [])
         network, session = self.build(self.schedule())
         _hand_over(head, network, session)
         if len(data.val_y):  # what the head alone gives is to be beaten

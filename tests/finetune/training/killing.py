@@ -19,6 +19,7 @@ from unittest import mock
 
 from finetune.autodiff import Session, checkpoint
 from finetune.training import Settings, Trained, train_blocks, train_head
+from finetune.training.state import Checkpoint
 from tests.finetune.training import problems
 
 SETTINGS = Settings(epochs=4, batch_size=16, hidden=(6,), dropout=0.3, block_epochs=3, learning_rate=0.02)
@@ -100,6 +101,10 @@ if __name__ == "__main__":
     method, folder = sys.argv[1], Path(sys.argv[2])
     for moment in MOMENTS:
         attempt(method, folder / "killed", moment)
+    reached = Checkpoint(folder / "killed", identity={})
+    with mock.patch.object(Checkpoint, "_require_same"):
+        reached.open(resume=True)
+    assert (reached.state.phase, reached.state.finished) == (method, False)  # killed in the last phase too
     resumed = digest(train(method, folder / "killed", resume=True))
     print(digest(train(method, folder / "whole", resume=False)))
     print(resumed)

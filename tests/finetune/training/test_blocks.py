@@ -154,11 +154,11 @@ def test_ctrl_c_between_the_phases_gives_the_head(tmp_path: Path) -> None:
     assert resumed.top == train(tmp_path / "whole").top
 
 
-def test_the_rate_of_the_head_is_taken_for_blocks_too(tmp_path: Path) -> None:
+def test_a_third_of_the_rate_of_the_head_is_taken_for_blocks(tmp_path: Path) -> None:
     settings = dataclasses.replace(QUICK, learning_rate=None, block_learning_rate=None, block_epochs=1)
     head, both = train(tmp_path, settings=settings).history
     assert head.finder
-    assert both.learning_rate == head.learning_rate
+    assert both.learning_rate == head.learning_rate / 3
 
 
 def test_an_operator_without_a_gradient_names_the_way_out(tmp_path: Path) -> None:

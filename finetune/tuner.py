@@ -128,6 +128,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         Raises:
             ImageError: one of the images cannot be read.
         """
+        check_is_fitted(self, "file_")
         if self.task == "regression":
             return self._run(X, "values")
         chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]

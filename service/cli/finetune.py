@@ -151,9 +151,7 @@ def command(
         )
     if as_json:
         report = json.loads(outcome.report.with_suffix(".json").read_text(encoding="utf-8"))
-        click.echo(
-            json.dumps({"model": str(outcome.model), "report": str(outcome.report), **report}, indent=2)
-        )
+        click.echo(json.dumps({"path": str(outcome.model), "page": str(outcome.report), **report}, indent=2))
     else:
         _print(outcome)
     if outcome.interrupted:
@@ -211,8 +209,10 @@ def _print(outcome: Outcome) -> None:
         same = f"a fresh process gives the same answers for {found.proof.images} images, to {found.proof.largest:.1g}"
         rows.append(("proof", same))
     rows.append(("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _longest(found.timings))))
-    rows += [("try" if i == 0 else "", line) for i, line in enumerate(found.commands[:3])]
     click.echo(columns(rows))
+    click.echo("\nTry:")
+    for line in found.commands[:3]:
+        click.echo(f"  {line}")  # whole, to be copied
 
 
 def _longest(timings: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -1,0 +1,92 @@
+"""FineTuner as scikit-learn uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+
+from finetune import FineTuner
+from models.errors import ImageError, InputError
+from models.model import Model
+from models.runtime import RuntimeConfig
+from tests.finetune.shades import SHADES, folder_of, shade
+from tests.finetune.test_run import Blank, Proof
+
+TRAINING = {"epochs": 6, "learning_rate": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out plots and the other process."""
+    monkeypatch.setattr(
+        "finetune.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
+    )
+    monkeypatch.setattr("finetune.report.page.plots", Blank())
+
+
+@pytest.fixture(scope="module")
+def images() -> list[object]:
+    return [np.asarray(shade(colour, i)) for colour in SHADES.values() for i in range(12)]
+
+
+def tuner(model: Path, **more: object) -> FineTuner:
+    return FineTuner(str(model), views=1, training=TRAINING, device="cpu", threads=1, cache=False, **more)  # type: ignore[arg-type]
+
+
+def test_fit_predict_score_save(tiny_path: Path, images: list[object], tmp_path: Path) -> None:
+    y = np.repeat([30, 7, 200], 12)  # numbers stay numbers, in their own order
+    fitted = tuner(tiny_path).fit(images, y)
+    assert fitted.classes_.tolist() == [7, 30, 200]
+    assert fitted.score(images, y) > 0.9
+    probabilities = fitted.predict_proba(images)
+    assert probabilities.shape == (36, 3)
+    np.testing.assert_array_equal(fitted.classes_[probabilities.argmax(1)], fitted.predict(images))
+    fitted.save(tmp_path / "mine.onnx")
+    loaded = Model.open(tmp_path / "mine.onnx", RuntimeConfig("cpu", 1))
+    np.testing.assert_array_equal(
+        loaded.probabilities(np.stack([loaded.decode(x) for x in images])), probabilities
+    )
+
+
+def test_a_folder_brings_its_classes(tiny_path: Path, tmp_path: Path) -> None:
+    fitted = tuner(tiny_path, out=tmp_path / "run").fit(folder_of(tmp_path / "photos", 8))
+    assert fitted.classes_.tolist() == list(SHADES)
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_regression(tiny_path: Path) -> None:
+    y = np.linspace(0, 250, 40)
+    photos = [shade((int(red), 100, 100), i, noise=20) for i, red in enumerate(y)]
+    fitted = tuner(tiny_path, task="regression", method="sklearn")
+    fitted.training = None
+    assert fitted.fit(photos, y).score(photos, y) > 0.9
+    assert is_regressor(fitted)
+    with pytest.raises(InputError, match="use predict"):
+        fitted.predict_proba(photos)
+
+
+def test_is_an_estimator(tiny_path: Path) -> None:
+    made = tuner(tiny_path, seed=3)
+    assert is_classifier(made)
+    assert clone(made).get_params() == made.get_params()
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        made.predict([])
+
+
+def test_what_cannot_be_learned(tiny_path: Path, images: list[object]) -> None:
+    with pytest.raises(InputError, match="36 images have 2 labels"):
+        tuner(tiny_path).fit(images, [1, 2])
+    with pytest.raises(InputError, match="labels are missing"):
+        tuner(tiny_path).fit(images)
+    with pytest.raises(InputError, match="at least two"):
+        tuner(tiny_path).fit(images, ["one"] * 36)
+
+
+def test_rows_stay_beside_their_labels(tiny_path: Path, images: list[object]) -> None:
+    fitted = tuner(tiny_path).fit(images, np.repeat(list("abc"), 12))
+    with pytest.raises(ImageError, match="not an image"):
+        fitted.predict([images[0], b"no image", images[1]])

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Iterator
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, version_converter
 
 from models.errors import ModelError
+from models.opset import OPSET
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:
@@ -120,6 +121,30 @@ def load(path: str) -> ModelProto:
         reason = str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
         raise ModelError(f"{path}: not a valid ONNX model ({reason}). Export or download it again.") from exc
     return model
+
+
+def opset_of(model: ModelProto) -> int:
+    """The opset that the model declares; ours where it declares none."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+
+
+def lifted(model: ModelProto, opset: int = OPSET) -> ModelProto:
+    """A copy of `model`, lifted to `opset`; one of that opset or a newer one stays as it is.
+
+    Raises:
+        ModelError: the converter lacks an operator.
+    """
+    if opset_of(model) >= opset:
+        copy = ModelProto()
+        copy.CopyFrom(model)
+        return copy
+    try:
+        return version_converter.convert_version(model, opset)
+    except Exception as exc:  # the converter raises RuntimeError and its own
+        raise ModelError(
+            f"the network has opset {opset_of(model)} and cannot be converted to {opset} ({exc}). Export it again with "
+            "a later opset."
+        ) from exc
 
 
 def weight_names(graph: GraphProto) -> set[str]:

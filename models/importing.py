@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Normalization, read_card, write_card
 from models.errors import GraftError, InputError, ModelError
-from models.graph import FLOATS, element_type, load, producers, prune, rename, shape_of
+from models.graph import FLOATS, element_type, lifted, load, opset_of, producers, prune, rename, shape_of
 from models.guessing import Guesses, find_logits, guess_labels, guess_scale
 from models.opset import IR_VERSION, OPSET
 from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
@@ -114,11 +113,11 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
 
 def _to_our_opset(model: ModelProto) -> ModelProto:
     """Lift a network of an older opset to ours; leave what cannot be lifted, and what is newer, as it is."""
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), OPSET)
+    version = opset_of(model)
     if version < OPSET:
         # The converter lacks some operators; what is put around the network fits any opset.
-        with contextlib.suppress(Exception):
-            model = onnx.version_converter.convert_version(model, OPSET)
+        with contextlib.suppress(ModelError):
+            model = lifted(model)
     if version <= OPSET:
         model.ir_version = IR_VERSION
     weights = {value.name for value in model.graph.initializer}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, version_converter
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from models.card import ModelCard, write_card
-from models.errors import GraphError, ModelError
-from models.graph import element_type, prune, rename, shape_of
+from models.errors import GraphError
+from models.graph import element_type, lifted, opset_of, prune, rename, shape_of
 from models.truncation import cut_model
 
 
@@ -24,8 +24,8 @@ def join(trunk: ModelProto, top: ModelProto, at: str, card: ModelCard | None = N
         GraphError: the top has several inputs, or another one than the trunk gives.
         ModelError: the two cannot be brought to one opset.
     """
-    opset = max(_opset(trunk), _opset(top))
-    joined, upper = cut_model(_lifted(trunk, opset), [at]), _lifted(top, opset)
+    opset = max(opset_of(trunk), opset_of(top))
+    joined, upper = cut_model(lifted(trunk, opset), [at]), lifted(top, opset)
     _require_fit(joined.graph.output[0], list(upper.graph.input))
     outputs = [value.name for value in upper.graph.output]
     taken = tensor_names(joined.graph) | tensor_names(upper.graph)
@@ -54,25 +54,6 @@ def join(trunk: ModelProto, top: ModelProto, at: str, card: ModelCard | None = N
             joined, dataclasses.replace(card, cuts=tuple(cut for cut in card.cuts if cut.name in there))
         )
     return joined
-
-
-def _opset(model: ModelProto) -> int:
-    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-
-
-def _lifted(model: ModelProto, opset: int) -> ModelProto:
-    """A copy of `model` at `opset`."""
-    if _opset(model) == opset:
-        copy = ModelProto()
-        copy.CopyFrom(model)
-        return copy
-    try:
-        return version_converter.convert_version(model, opset)
-    except Exception as exc:  # the converter raises RuntimeError and its own
-        raise ModelError(
-            f"a model of opset {_opset(model)} is to be joined with one of {opset} and cannot be converted ({exc}). "
-            "Export it again with that opset."
-        ) from exc
 
 
 def free_name(name: str, taken: set[str]) -> str:

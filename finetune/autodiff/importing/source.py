@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper, version_converter
+from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from finetune.autodiff.folding import fold_constants
 from finetune.autodiff.importing.node import Rule
 from finetune.autodiff.importing.rules import RULES
 from finetune.autodiff.importing.sizes import settle_sizes
 from finetune.autodiff.shapes import Shape
-from models.errors import CutError, GraphError, ModelError
-from models.graph import infer, load, producers, prune, reads, shape_of, weight_names
-from models.opset import OPSET
+from models.errors import CutError, GraphError
+from models.graph import infer, lifted, load, producers, prune, reads, shape_of, weight_names
 from models.truncation import list_cuts
 
 Array = NDArray[Any]
@@ -57,7 +56,8 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
         CutError: no such tensors, or the outputs do not depend on the cut alone.
         GraphError: a node without a rule.
     """
-    whole = _in_our_opset(model if isinstance(model, ModelProto) else load(str(model)))
+    # A newer opset differs in nothing that rules look at.
+    whole = lifted(model if isinstance(model, ModelProto) else load(str(model)))
     graph = whole.graph
     weights = weight_names(graph)
     inputs = [
@@ -94,22 +94,6 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
 def _fixed_batch(info: ValueInfoProto) -> int | None:
     sizes = shape_of(info)
     return sizes[0] if sizes and sizes[0] > 0 else None
-
-
-def _in_our_opset(model: ModelProto) -> ModelProto:
-    """A copy of `model`, lifted to our opset; what is newer differs in nothing that rules look at."""
-    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
-    if version >= OPSET:
-        copy = ModelProto()
-        copy.CopyFrom(model)
-        return copy
-    try:
-        return version_converter.convert_version(model, OPSET)
-    except Exception as exc:  # the converter raises RuntimeError and its own
-        raise ModelError(
-            f"the network has opset {version} and cannot be converted to {OPSET} ({exc}). Export it again with a "
-            "later opset."
-        ) from exc
 
 
 def _detach(model: ModelProto, cut: str, wanted: Iterable[str]) -> None:

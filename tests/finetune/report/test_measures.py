@@ -67,6 +67,12 @@ def test_confusions_are_ranked_with_their_images() -> None:
     assert found[0].share == 0.5
 
 
+def test_many_images_rank_before_a_large_share() -> None:
+    truth = np.array([0] * 10 + [1])
+    found = measures.confusions(truth, np.array([1, 1] + [0] * 9), np.ones(11))
+    assert [(len(one.rows), one.share) for one in found] == [(2, 0.2), (1, 1.0)]
+
+
 def test_most_confident_mistake_comes_first() -> None:
     assert measures.confident_mistakes(TRUTH, SAID, SURE).tolist() == [9, 3, 6, 2]
 

@@ -114,6 +114,8 @@ def test_whole_report(whole: Page) -> None:
         "Photos of clouds stood for the unknown.",
         "No measured image has a duplicate",
         "the largest difference was 1.0e-07",
+        "Unknown images rejected 85.0 % 255 of 300",
+        "Known images rejected 5.0 % 15 of 300; 0 of them would have been wrong",
     ):
         assert words in found.text
     assert "Not in this report" not in found.text

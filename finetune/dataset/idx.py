@@ -11,7 +11,7 @@ import os
 import re
 import struct
 import zlib
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +64,8 @@ def from_idx(path: Path) -> Dataset:
     return Dataset(str(path), "classification", tuple(examples), classes)
 
 
-def image_at(path: str) -> ImageItem | None:
-    """The image that `folder/t10k-images[123]` names; None where there is none."""
+def image_at(path: str, known: dict[Path, NDArray[np.uint8]]) -> ImageItem | None:
+    """The image that `folder/t10k-images[123]` names; None where there is none. `known` keeps files read before."""
     match = _MEMBER.fullmatch(path)
     if not match:
         return None
@@ -73,12 +73,13 @@ def image_at(path: str) -> ImageItem | None:
     for ending in ("-idx3-ubyte.gz", "-idx3-ubyte", ".idx3-ubyte.gz", ".idx3-ubyte"):
         file = Path(folder) / f"{stem}{ending}"
         if file.is_file():
-            images, number = read_idx(file, 3), int(match[2])
+            if file not in known:
+                known[file] = read_idx(file, 3)
+            images, number = known[file], int(match[2])
             return ImageItem(path, partial(_rgb, images, number)) if number < len(images) else None
     return None
 
 
-@lru_cache(maxsize=4)
 def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
     """The values of an idx file of bytes, read-only.
 

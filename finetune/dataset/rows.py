@@ -12,6 +12,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feature_extraction.archives import zip_members
 from feature_extraction.lists import COLUMNS, records
 from feature_extraction.reading import ImageItem, Tally, file_item, printable
@@ -67,6 +70,7 @@ class Locator:
     def __init__(self, folder: Path, *, outside: bool) -> None:
         self._folder = os.path.abspath(folder)
         self._outside = outside
+        self._idx: dict[Path, NDArray[np.uint8]] = {}
         self._archives: dict[str, dict[str, ImageItem]] = {}
 
     def item(self, file: str, where: str) -> ImageItem:
@@ -84,7 +88,7 @@ class Locator:
             )
         if os.path.lexists(path):
             return file_item(path, printable(path))
-        return self._inside(path) or idx.image_at(path) or file_item(path, printable(path))
+        return self._inside(path) or idx.image_at(path, self._idx) or file_item(path, printable(path))
 
     def _inside(self, path: str) -> ImageItem | None:
         """The image in a zip archive on the way of the path."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -22,8 +21,8 @@ def assign_splits(
 
     Examples of one `group`, and copies (`groups`), stay together. Each such unit gets a number in [0, 1), the SHA-256
     of the seed and the name of its first image within the source: below `test` it is for the test, below `test` +
-    `val` for validation. So a unit keeps its side when others come or go. Only where a class would get less than half
-    or more than one and a half of its share (but one at least, given three units) those next to the border change.
+    `val` for validation. So each class is shared out alike, and a unit keeps its side when others come or go. Where a
+    class of three units or more would get none for the test or for validation, the one next to the border goes there.
 
     Splits of the dataset's own are kept; where they have train but no val, val is taken out of train.
 
@@ -53,15 +52,12 @@ def assign_splits(
 
 
 def _count(numbers: Sequence[float], start: int, border: float, share: float, room: int) -> int:
-    """How many of the ascending numbers from `start` are taken; `room` are left over if there are two at all."""
-    units = len(numbers)
+    """How many of the ascending numbers from `start` are taken; `room` are left over if there are three at all."""
     if not share:
         return 0
-    least = max(1, math.floor(share * units / 2))
-    most = max(1, math.ceil(1.5 * share * units))
     below = sum(number < border for number in numbers) - start
-    wanted = min(max(below, least), most)
-    return max(0, min(wanted, units - start - (room if units > 2 else 1)))
+    left = len(numbers) - start - (room if len(numbers) > 2 else 1)
+    return max(0, min(max(below, 1), left))
 
 
 def _units(dataset: Dataset, groups: Sequence[Group]) -> list[list[int]]:

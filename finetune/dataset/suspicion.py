@@ -142,7 +142,7 @@ def _fitted(x: Array, y: NDArray[np.int64], known: NDArray[np.int64], held: Arra
         scale = math.sqrt(
             x.shape[1]
         )  # rows of length 1 have entries of 1 / sqrt(D); C is meant for entries of 1
-        model = LogisticRegression(C=0.1, max_iter=300, tol=1e-3).fit(x * scale, y)
+        model = LogisticRegression(C=0.01, max_iter=300, tol=1e-3).fit(x * scale, y)
         likely: Array = model.predict_proba(held * scale)
         return likely
     order = np.argsort(y, kind="stable")

@@ -126,8 +126,10 @@ def _print_groups(found: Inspection, title: str, groups: Sequence[Group]) -> Non
 
 def _print_suspicions(found: Inspection) -> None:
     examples = found.dataset.examples
-    accuracy = f"; out of fold {percent(found.accuracy)} are right" if found.accuracy is not None else ""
-    click.secho(f"\n  labels    {len(found.suspects):,} look wrong{accuracy}", bold=True)
+    if found.accuracy is None:
+        return
+    by = f"by a model that is right on {percent(found.accuracy)} of the images it has not seen"
+    click.secho(f"\n  labels    {len(found.suspects):,} doubted {by}", bold=True)
     if found.suspects:
         rows = [
             (

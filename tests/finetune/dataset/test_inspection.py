@@ -1,0 +1,137 @@
+import csv
+import json
+import time
+
+import pytest
+
+from finetune.dataset.cleaning import left_out, write_list
+from finetune.dataset.duplicates import Group
+from finetune.dataset.findings import as_json
+from finetune.dataset.inspection import Inspection, inspect
+from finetune.dataset.opening import open_dataset
+from finetune.dataset.page import page
+from finetune.dataset.scanning import Facts
+from finetune.dataset.suspicion import Suspect
+from finetune.dataset.table import Dataset, Example
+from models.errors import InputError
+from tests.finetune.dataset.samples import classes, jpeg, write
+
+HOSTILE = "<script>alert('1')&\"ü"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = classes(tmp_path / "photos", a=4, b=4)
+    copy = (root / "a" / "0.jpg").read_bytes()
+    write(
+        root, {"a/copy.jpg": copy, f"{HOSTILE}/x y.jpg": (root / "b/1.jpg").read_bytes(), "b/bad.jpg": b"no"}
+    )
+    return root
+
+
+def test_what_is_found(folder):
+    found = inspect(open_dataset(folder), None)
+    names = [example.key for example in found.dataset.examples]
+    assert [names[i] for i in found.unreadable] == ["b/bad.jpg"]
+    assert [[names[i] for i in group.indices] for group in found.conflicts] == [
+        [f"{HOSTILE}/x y.jpg", "b/1.jpg"]
+    ]
+    assert found.counts == {"a": 5, "b": 5, HOSTILE: 1}
+    assert found.imbalance == 5
+    assert 2 < found.effective_classes < 3
+    plain = json.loads(json.dumps(as_json(found)))
+    assert plain["width"] == {"least": 160, "median": 160, "greatest": 160}
+    assert plain["duplicates"][1]["kind"] == "exact"
+    assert plain["different_labels"] == [[f"{HOSTILE}/x y.jpg", "b/1.jpg"]]
+
+
+def test_page_escapes_names_and_requests_nothing(folder):
+    text = page(inspect(open_dataset(folder), None))
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "http://" not in text
+    assert "https://" not in text
+    assert text.count("data:image/jpeg;base64,") >= 9
+    assert "no picture" not in text  # what cannot be read is not chosen for a class
+
+
+def test_copies_across_splits(tmp_path):
+    photos = {
+        f"{s}/{c}/{i}.jpg": jpeg(hash((s, c, i)) % 999)
+        for s in ("train", "test")
+        for c in "ab"
+        for i in (1, 2)
+    }
+    root = write(tmp_path, photos | {"test/a/1.jpg": photos["train/a/1.jpg"]})
+    found = inspect(open_dataset(root), None)
+    names = [example.key for example in found.dataset.examples]
+    assert [[names[i] for i in group.indices] for group in found.across] == [
+        ["test/a/1.jpg", "train/a/1.jpg"]
+    ]
+    assert "more than one split" in page(found)
+    (gone,) = left_out(found)
+    assert (names[gone.index], gone.reason) == ("train/a/1.jpg", "copy")  # what measures stays
+
+
+def test_nothing_readable(tmp_path):
+    root = write(tmp_path, {"a/1.jpg": b"x", "b/1.jpg": b"y"})
+    with pytest.raises(InputError, match="not one of 2 images can be read"):
+        inspect(open_dataset(root), None)
+
+
+def test_clean_list_is_a_dataset_again(folder):
+    before = {path: path.read_bytes() for path in folder.rglob("*.jpg")}
+    found = inspect(open_dataset(folder), None)
+    out = folder.parent / "list.csv"
+    beside = write_list(out, found, left_out(found))
+    assert {path: path.read_bytes() for path in folder.rglob("*.jpg")} == before
+    again = open_dataset(out)
+    assert [one.key for one in again.examples] == [f"a/{i}.jpg" for i in range(4)] + [
+        f"b/{i}.jpg" for i in (0, 2, 3)
+    ]
+    assert all(one.item.read() for one in again.examples)
+    with beside.open(newline="") as stream:
+        reasons = {row["path"]: row["reason"] for row in csv.DictReader(stream)}
+    assert reasons == {
+        "photos/a/copy.jpg": "copy",
+        "photos/b/1.jpg": "different labels",
+        f"photos/{HOSTILE}/x y.jpg": "different labels",
+        "photos/b/bad.jpg": "unreadable",
+    }
+
+
+def test_near_copies_share_a_group_or_go(tmp_path):
+    root = classes(tmp_path / "p", a=3, b=3)
+    write(root, {"a/again.jpg": jpeg(1, quality=45)})
+    found = inspect(open_dataset(root), None)
+    assert left_out(found) == []
+    write_list(tmp_path / "l.csv", found, [])
+    groups = {one.key: one.group for one in open_dataset(tmp_path / "l.csv").examples}
+    assert groups["a/0.jpg"] == groups["a/again.jpg"] == "copies of a/0.jpg"
+    assert groups["b/0.jpg"] is None
+    (gone,) = left_out(found, ["near"])
+    assert (gone.reason, gone.detail) == ("near copy", "of a/0.jpg")
+
+
+def test_suspected_labels_go_only_when_asked(tmp_path):
+    found = inspect(open_dataset(classes(tmp_path, a=2, b=2)), None)
+    doubted = Inspection(found.dataset, found.facts, found.groups, "m", 0.9, [Suspect(0, "b", 0.1, 0.9)])
+    assert left_out(doubted) == []
+    assert [one.reason for one in left_out(doubted, ["labels"])] == ["suspected label"]
+
+
+def test_report_of_ten_thousand_classes_is_small():
+    from feature_extraction.reading import file_item
+
+    examples = tuple(
+        Example(file_item(f"/nowhere/c{i}/{k}.jpg"), f"c{i:05}") for i in range(10_000) for k in (0, 1)
+    )
+    data = Dataset("many", "classification", examples, tuple(f"c{i:05}" for i in range(10_000)))
+    groups = [Group((2 * i, 2 * i + 1), "near") for i in range(10_000)]
+    facts = [Facts(b"", 1, 1, "RGB", "JPEG", 1)] * len(examples)
+    found = Inspection(data, facts, groups, "m", 0.5, [Suspect(i, "c00001", 0.1, 0.9) for i in range(9000)])
+    began = time.perf_counter()
+    text = page(found)
+    assert time.perf_counter() - began < 5
+    assert len(text) < 500_000
+    assert "40 of 10\u202f000 classes are shown" in text

@@ -1,7 +1,7 @@
 """Scores that say how little an image is like anything known, in NumPy and as ONNX nodes. Larger = less alike.
 
 Distances are measured between embeddings of length 1 (Mueller & Hein 2025, "Mahalanobis++"), on their principal
-components. docs/finetuning.md has the measurements that the kinds, their order and `SHARE` come from.
+components. docs/trust.md has the measurements that the kinds, their order and `SHARE` come from.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Directions (D, R) in which the rows vary most, those in which they do not vary left out."""
     n, width = centred.shape
     most = min(n, width)
-    if most > 2048:  # exactly it would take seconds
+    if most > 2048:  # all of them, exactly, would be most of the time of a measurement
         from sklearn.utils.extmath import randomized_svd
 
         _, sizes, rows = randomized_svd(centred, COMPONENTS, random_state=seed)

@@ -32,6 +32,7 @@ PHASE = "blocks"
 _POOLED = "embeddings-{}.npy"
 _BELOW = ("model", "cut", "embedding", "data")  # what embeddings depend on
 _PART = 1 / 3  # of the rate of the head, which the first phase has brought near
+_HIGHEST = 1e-3  # few images let a head learn at rates that ruin pretrained blocks
 _AT_ONCE = 64  # images in a run without training
 
 
@@ -125,7 +126,8 @@ class _Whole:
         """Go over to the second phase."""
         run, data, settings = self.run, self.data, self.run.settings
         state = run.checkpoint.state
-        state.begin(PHASE, settings.block_learning_rate or state.learning_rate * _PART, [])
+        rate = settings.block_learning_rate or min(state.learning_rate * _PART, _HIGHEST)
+        state.begin(PHASE, rate, [])
         network, session = self.build(self.schedule())
         _hand_over(head, network, session)
         if len(data.val_y):  # what the head alone gives is to be beaten

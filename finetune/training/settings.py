@@ -42,8 +42,9 @@ class Settings:
     images as images / (classes n). `clip_norm`: longest gradient of all variables together.
 
     For blocks: `block_epochs` and `block_learning_rate` are those of the second phase, in which the head and the
-    blocks below are trained together; None is a third of the rate of the first. `rate_factor`: how much slower the
-    uppermost block learns than the head; the lowest learns slower by its square, what is between by powers in between.
+    blocks below are trained together; None is a third of the rate of the first, at most 0.001. `rate_factor`: how much
+    slower the uppermost block learns than the head; the lowest learns slower by its square, what is between by powers
+    in between.
     """
 
     optimizer: OptimizerName = "adamw"

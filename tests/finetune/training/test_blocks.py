@@ -154,11 +154,14 @@ def test_ctrl_c_between_the_phases_gives_the_head(tmp_path: Path) -> None:
     assert resumed.top == train(tmp_path / "whole").top
 
 
-def test_a_third_of_the_rate_of_the_head_is_taken_for_blocks(tmp_path: Path) -> None:
-    settings = dataclasses.replace(QUICK, learning_rate=None, block_learning_rate=None, block_epochs=1)
-    head, both = train(tmp_path, settings=settings).history
-    assert head.finder
-    assert both.learning_rate == head.learning_rate / 3
+@pytest.mark.parametrize(("head", "expected"), [(0.0006, 0.0002), (0.5, 0.001)])
+def test_blocks_learn_at_a_third_of_the_rate_of_the_head(
+    tmp_path: Path, head: float, expected: float
+) -> None:
+    settings = dataclasses.replace(
+        QUICK, epochs=1, learning_rate=head, block_learning_rate=None, block_epochs=1
+    )
+    assert train(tmp_path, settings=settings).history[1].learning_rate == pytest.approx(expected)
 
 
 def test_an_operator_without_a_gradient_names_the_way_out(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ last.
 
     python -m benchmarks.training_step [--device cpu] [--threads 2] [--rounds 9] [--batch 32] [--only mixed_7c]
     python -m benchmarks.training_step --memory      # the peak of each, in processes of their own
-    python -m benchmarks.training_step --profile     # time by operation and node
+    python -m benchmarks.training_step --profile     # time by operation and node, and copies between host and device
 """
 
 from __future__ import annotations
@@ -220,7 +220,9 @@ def profile(args: argparse.Namespace, chosen: dict[str, Subject]) -> None:
         kinds: dict[str, float] = defaultdict(float)
         for op in found.ops:
             kinds[op.onnx_type] += op.microseconds
-        print(f"\n{name}: {found.microseconds / 1000:.1f} ms in nodes")
+        copies = [op for op in found.ops if op.onnx_type.startswith("Memcpy")]
+        print(f"\n{name}: {found.microseconds / 1000:.1f} ms in nodes; {len(copies)} copy between host and device"
+              f"{''.join(f', {op.op} ({op.onnx_type})' for op in copies)}")  # fmt: skip
         for kind, duration in sorted(kinds.items(), key=lambda item: -item[1])[:12]:
             print(f"{duration / 1000:9.2f} ms {duration / found.microseconds:6.1%}  {kind}")
         print("\n".join(str(found).splitlines()[:30]))

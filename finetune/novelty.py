@@ -172,7 +172,7 @@ def _principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Directions (D, R) in which the rows vary most, those in which they do not vary left out."""
     n, width = centred.shape
     most = min(n, width)
-    if most > 2048:  # all of them, exactly, would be most of the time of a measurement
+    if most > 2 * COMPONENTS:  # all of them, exactly, would be most of the time of a measurement
         from sklearn.utils.extmath import randomized_svd
 
         _, sizes, rows = randomized_svd(centred, COMPONENTS, random_state=seed)

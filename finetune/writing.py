@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,16 @@ def model_card(
         subject = f"{len(prepared.classes)} classes"
     else:
         found = measure_regression(truth, assessment.answers.logits)
-        errors = (Regression(name, assessment.measured, len(truth), found.mse, found.mae, found.r2),)
+        errors = (
+            Regression(
+                name,
+                assessment.measured,
+                len(truth),
+                found.mse,
+                found.mae,
+                found.r2 if np.isfinite(found.r2) else None,
+            ),
+        )
         target = Target(
             half_width=assessment.half_width, coverage=COVERAGE if assessment.half_width else None
         )
@@ -116,6 +126,7 @@ def findings(
             rejector.measured,
         )
     place = {int(row): i for i, row in enumerate(rows)}
+    quoted = shlex.quote(str(path))
     settings = recipe.to_json()
     training = settings.pop("training")
     if recipe.method != "sklearn":
@@ -154,10 +165,10 @@ def findings(
         warnings=(*prepared.warnings, *learned.notes),
         proof=ProofResult(proof.images, proof.difference, proof.tolerance),
         commands=(
-            f"graft classify --model {path} photo.jpg",
-            f"graft serve {path}",
-            f"graft evaluate --model {path} more_photos",
-            f"graft explain --model {path} photo.jpg",
+            f"graft classify --model {quoted} photo.jpg",
+            f"graft serve {quoted}",
+            f"graft evaluate --model {quoted} more_photos",
+            f"graft explain --model {quoted} photo.jpg",
         ),
     )
 

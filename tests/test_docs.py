@@ -13,8 +13,10 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 import skimage
+from PIL import Image
 
 from tests.models.nets import residual_net
 
@@ -33,9 +35,21 @@ def folder(tmp_path: Path) -> Path:
     for label, name in (("cup", "coffee.png"), ("cat", "chelsea.png"), ("rocket", "rocket.jpg")):
         (tmp_path / "test_set" / label).mkdir(parents=True)
         shutil.copy(photos / name, tmp_path / "test_set" / label)
+    for label, name in (("cup", "coffee.png"), ("cat", "chelsea.png"), ("rocket", "rocket.jpg")):
+        views(Image.open(photos / name).convert("RGB"), tmp_path / "my_photos" / label)
     residual_net(tmp_path / "my_network.onnx", classes=3)
     (tmp_path / "my_labels.txt").write_text("cat\ncup\nrocket\n", encoding="utf-8")
     return tmp_path
+
+
+def views(photo: Image.Image, folder: Path, count: int = 16) -> None:
+    """Parts of a photo as photos of their own: a small labelled set."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        side = int(min(photo.size) * rng.uniform(0.4, 0.8))
+        left, top = (int(rng.integers(0, length - side)) for length in photo.size)
+        photo.crop((left, top, left + side, top + side)).save(folder / f"{i:02}.jpg", quality=90)
 
 
 def free_port() -> int:
@@ -70,7 +84,7 @@ def test_blocks_run(page: Path, folder: Path) -> None:
         ) as shell,
     ):
         try:
-            code = shell.wait(timeout=120)
+            code = shell.wait(timeout=300)
         finally:
             with contextlib.suppress(ProcessLookupError):  # nothing was left in the background
                 os.killpg(shell.pid, signal.SIGTERM)

@@ -51,8 +51,6 @@ def out_of_fold(
 
     NaN where an image has no embedding, or a class is in one fold alone. None where no two folds can be made.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     labels = dataset.labels
     usable = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     units = _units(dataset, groups)[usable]
@@ -61,7 +59,9 @@ def out_of_fold(
         return None
     x, y = _unit_rows(embeddings[usable]), labels[usable]
     found = np.full((len(labels), len(dataset.classes)), np.nan, np.float32)
-    for train, held in _folds(StratifiedGroupKFold(folds, shuffle=True, random_state=seed), y, units):
+    places = _folds(y, units, folds, seed)
+    for fold in range(folds):
+        train, held = np.flatnonzero(places != fold), np.flatnonzero(places == fold)
         known = np.unique(y[train])
         if len(known) > 1:
             rows = np.zeros((len(held), len(dataset.classes)), np.float32)
@@ -97,7 +97,8 @@ def label_errors(dataset: Dataset, probabilities: Array) -> list[Suspect]:
 def outliers(dataset: Dataset, embeddings: Array, groups: Sequence[Group]) -> list[Outlier]:
     """Images far from their nearest neighbours in their class, the farthest (against its class's median) first.
 
-    Far: more than 3.5 robust standard deviations (1.4826 times the median absolute deviation) above the median.
+    Far: the distance's logarithm is more than 3.5 robust standard deviations (1.4826 times the median absolute
+    deviation) above the median.
     Copies of an image are not its neighbours.
     """
     units = _units(dataset, groups)
@@ -110,8 +111,9 @@ def outliers(dataset: Dataset, embeddings: Array, groups: Sequence[Group]) -> li
             continue
         distances = _neighbour_distances(_unit_rows(embeddings[rows]), units[rows])
         median = float(np.median(distances))
-        deviation = 1.4826 * float(np.median(np.abs(distances - median)))
-        far = distances > median + _FAR * max(deviation, 1e-6)
+        logs = np.log(np.maximum(distances, 1e-9))  # distances have a long tail, their logarithms hardly one
+        deviation = 1.4826 * float(np.median(np.abs(logs - np.median(logs))))
+        far = logs > np.median(logs) + _FAR * max(deviation, 1e-6)
         found += [
             Outlier(int(i), float(d), median)
             for i, d in zip(rows[far], distances[far], strict=True)
@@ -154,12 +156,16 @@ def _fitted(x: Array, y: NDArray[np.int64], known: NDArray[np.int64], held: Arra
     return softmax
 
 
-def _folds(splitter: object, y: NDArray[np.int64], units: NDArray[np.int64]) -> list[tuple[Array, Array]]:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # classes with fewer images than folds are dealt with
-        return list(splitter.split(y, y, units))  # type: ignore[attr-defined]
+def _folds(y: NDArray[np.int64], units: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each image, (N,): each class's units are dealt out in turn, a unit by the class of its first."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    _, first, inverse = np.unique(units[order], return_index=True, return_inverse=True)
+    classes = y[order][first]  # of each unit
+    dealt = np.empty(len(first), np.int64)
+    dealt[np.lexsort((first, classes))] = np.arange(len(first)) % folds
+    found = np.empty(len(y), np.int64)
+    found[order] = dealt[inverse]
+    return found
 
 
 def _unit_rows(rows: Array) -> Array:

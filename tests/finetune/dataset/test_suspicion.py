@@ -53,6 +53,15 @@ def test_too_few_images_for_folds():
     assert out_of_fold(dataset([0]), np.ones((1, 4), np.float32), []) is None
 
 
+def test_classes_with_fewer_images_than_folds():
+    rows, labels = blobs()
+    few = [0, 1, 2, 30, 31, 60]  # three, two and one image
+    likely = out_of_fold(dataset(labels[few]), rows[few], [])
+    assert likely is not None
+    assert np.isfinite(likely[:5]).all()
+    assert np.isnan(likely[5]).all()  # its class was never learned without it
+
+
 def test_confident_learning_by_hand():
     labels = [0, 0, 1, 1, 2]
     likely = np.array(

@@ -28,6 +28,7 @@ _UNALIGNED = 0.75  # likeness at 16 x 16 pixels before crops are tried
 _COARSE = 0.94  # the same at the best crop
 _TINT = 24.0  # levels of 255 by which the mean colour may differ
 _BLOCK = 2048
+_ROWS = 64  # of hashes at once: with as many as _BLOCK columns they fit into a core's cache
 _PAIRS = 512
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -66,12 +67,13 @@ def candidates_by_hash(facts: Sequence[Facts]) -> Pairs:
 
 
 def _near(rows: NDArray[np.uint64], columns: NDArray[np.uint64], limit: int) -> Iterator[Pairs]:
-    for top in range(0, len(rows), _BLOCK):
+    for top in range(0, len(rows), _ROWS):
         for left in range(top, len(columns), _BLOCK):
-            differing = np.bitwise_count(rows[top : top + _BLOCK, None] ^ columns[None, left : left + _BLOCK])
-            i, j = np.nonzero(differing <= limit)
-            pairs = np.stack([i + top, j + left], axis=1)
-            yield pairs[pairs[:, 0] < pairs[:, 1]]
+            differing = np.bitwise_count(rows[top : top + _ROWS, None] ^ columns[None, left : left + _BLOCK])
+            if differing.min() <= limit:  # most blocks hold no pair
+                i, j = np.nonzero(differing <= limit)
+                pairs = np.stack([i + top, j + left], axis=1)
+                yield pairs[pairs[:, 0] < pairs[:, 1]]
 
 
 def candidates_by_cosine(embeddings: Array) -> Pairs:

@@ -5,6 +5,8 @@ Needs no PyTorch: the tests import it too. Weights carry the names of the PyTorc
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,8 @@ from models.weights.random import kind_of, random_tensor, random_weights, unifor
 
 Array = NDArray[Any]
 FOLDER = Path(__file__).parents[2] / "tests" / "finetune" / "autodiff" / "golden"
-SEED, STEPS, SAMPLES = 2015, 10, 64
+SEED, STEPS, SAMPLES, DIRECTIONS = 2015, 10, 64, 4
+MOBILENET, MOBILENET_CUT, MOBILENET_LOGITS = "mobilenet_v2_1.0_224.onnx", "t140", "t172"  # in $GRAFT_MODELS
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,25 @@ class Network:
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its batch, loss and optimizer. `shape`: of the batch, (N, C, H, W)."""
+    """A network, its batch, loss and optimizer. `shape`: of the batch, (N, C, H, W).
+
+    `private`: its weights are not ours to write down. It is compared by projections, which do not tell them.
+    """
 
     build: Callable[[], Network]
     shape: tuple[int, int, int, int]
     classes: int
     optimizer: Callable[[], Optimizer]
     label_smoothing: float = 0.0
+    private: bool = False
+
+    def samples(self, name: str, value: Array) -> Array:
+        """What is looked at of the flattened tensor `name`, each about as large as an element of it."""
+        if not self.private:
+            return value[places(name, value.size)]
+        rng = np.random.default_rng([SEED, zlib.crc32(name.encode())])
+        directions = (rng.standard_normal(value.size) for _ in range(DIRECTIONS))
+        return np.asarray([value @ d / np.linalg.norm(d) for d in directions])
 
     def batch(self) -> tuple[Array, Array]:
         """Images or feature maps, none below 0, and labels."""
@@ -131,6 +146,16 @@ def mobile() -> Network:
     return Network(x, w.dense(global_avg_pool(y), "fc", 10, 8), w.variables)
 
 
+def mobilenet_top() -> Network:
+    """The last four blocks of the real MobileNetV2, pool and logits, imported with their weights.
+
+    The first of them has stride 2 and uneven SAME padding.
+    """
+    path = Path(os.environ["GRAFT_MODELS"]) / MOBILENET
+    top = import_onnx(path, MOBILENET_CUT, outputs=[MOBILENET_LOGITS])
+    return Network(top.input, top.outputs[MOBILENET_LOGITS], dict(top.variables))
+
+
 def residual() -> Network:
     """A small residual network with batch norm in training mode."""
     w = _Named()
@@ -157,6 +182,7 @@ CASES = {
     ),
     # An epsilon well above rounding: where a gradient is almost 0, Adam would make a full step of its noise.
     "mobile": Case(mobile, (8, 3, 16, 16), 10, lambda: Adam(0.003, epsilon=1e-3)),
+    "mobilenet_v2": Case(mobilenet_top, (2, 96, 14, 14), 1001, lambda: Momentum(1e-4, 0.9), private=True),
     "residual": Case(
         residual, (8, 3, 16, 16), 10, lambda: Momentum(0.1, 0.9, weight_decay=1e-3), label_smoothing=0.1
     ),

@@ -1,23 +1,38 @@
 """What PyTorch makes of the networks in `scripts.golden.autodiff`: gradients and ten optimizer steps, in float64.
 
 Blocks are torchvision's where it has them. Written down for each weight: samples, norm and mean of its gradient, and of
-its change in ten steps.
+its change in ten steps. Of a network whose weights are not ours, projections on random directions stand for samples.
 
-    python -m scripts.golden.autodiff_torch     # tests/finetune/autodiff/golden/*.npz
+    python -m scripts.golden.autodiff_torch [mobilenet_v2 ...]     # tests/finetune/autodiff/golden/*.npz
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+from onnx import NodeProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from scripts.golden.autodiff import CASES, FOLDER, STEPS, Array, places, weight
+from scripts.golden.autodiff import (
+    CASES,
+    FOLDER,
+    MOBILENET,
+    MOBILENET_CUT,
+    MOBILENET_LOGITS,
+    STEPS,
+    Array,
+    Case,
+    weight,
+)
 from scripts.golden.references import torchvision
 
 
@@ -64,6 +79,56 @@ class Mobile(nn.Module):
         inner = functional.pad(functional.relu6(8 * self.block2["expand"](y)), (0, 1, 0, 1))
         y = self.block2["project"](functional.relu6(self.block2["depthwise"](inner)))
         return self.fc(y.mean((2, 3)))
+
+
+class MobileNetTop(nn.Module):
+    """The part of the real MobileNetV2 behind the cut, node by node, with the weights of its file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        graph = onnx.load(Path(os.environ["GRAFT_MODELS"]) / MOBILENET).graph
+        made = [name for node in graph.node for name in node.output]
+        self.nodes = graph.node[made.index(MOBILENET_CUT) + 1 : made.index(MOBILENET_LOGITS) + 1]
+        values = {v.name: torch.from_numpy(numpy_helper.to_array(v).copy()) for v in graph.initializer}
+        read = {name for node in self.nodes for name in node.input if name in values}
+        self.bounds = {name: values[name].item() for name in read if values[name].ndim == 0}
+        for name in sorted(read - self.bounds.keys()):
+            self.register_parameter(name, nn.Parameter(values[name]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        known = {MOBILENET_CUT: x, **dict(self.named_parameters())}
+        for node in self.nodes:
+            known[node.output[0]] = self.compute(node, *(known.get(name) for name in node.input))
+        return known[MOBILENET_LOGITS]
+
+    def compute(self, node: NodeProto, x: Tensor, *others: Tensor) -> Tensor:
+        attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        match node.op_type:
+            case "Conv":
+                down, across = attrs["strides"]
+                pads = []
+                for size, k, s in (
+                    (x.shape[3], others[0].shape[3], across),
+                    (x.shape[2], others[0].shape[2], down),
+                ):
+                    total = max((-(-size // s) - 1) * s + k - size, 0)
+                    pads += [total // 2, total - total // 2]
+                padded = functional.pad(x, pads)
+                return functional.conv2d(padded, *others, stride=(down, across), groups=attrs["group"])
+            case "Clip":
+                return functional.hardtanh(
+                    x, *(self.bounds[name] for name in node.input[1:])
+                )  # no gradient at a bound
+            case "Add":
+                return x + others[0]
+            case "GlobalAveragePool":
+                return x.mean((2, 3), keepdim=True)
+            case "Flatten":
+                return x.flatten(1)
+            case "Identity":
+                return x
+            case other:
+                raise NotImplementedError(other)
 
 
 class ConvNorm(nn.Conv2d):
@@ -116,6 +181,7 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[..., torch.optim.Opti
         lambda p: torch.optim.SGD(p, 0.001, 0.9, nesterov=True),
     ),
     "mobile": (lambda: seeded(Mobile()), lambda p: torch.optim.Adam(p, 0.003, eps=1e-3)),
+    "mobilenet_v2": (MobileNetTop, lambda p: torch.optim.SGD(p, 1e-4, 0.9)),
     "residual": (lambda: seeded(Residual()), lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=1e-3)),
 }
 
@@ -123,7 +189,8 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], Callable[..., torch.optim.Opti
 def main() -> None:
     torch.set_default_dtype(torch.float64)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, (make, optimizer) in MODULES.items():
+    for name in sys.argv[1:] or MODULES:
+        make, optimizer = MODULES[name]
         case, module = CASES[name], make().double()
         images, labels = case.batch()
         x, y = torch.from_numpy(images).double(), torch.from_numpy(labels)
@@ -140,18 +207,22 @@ def main() -> None:
             step.step()
         changes = {key: value - before[key] for key, value in module.state_dict().items()}
         write(
-            name, losses, first, {key: c for key, c in changes.items() if c.is_floating_point() and c.any()}
+            name,
+            case,
+            losses,
+            first,
+            {key: c for key, c in changes.items() if c.is_floating_point() and c.any()},
         )
 
 
-def write(name: str, losses: list[float], gradients: dict[str, Tensor], changes: dict[str, Tensor]) -> None:
+def write(
+    name: str, case: Case, losses: list[float], gradients: dict[str, Tensor], changes: dict[str, Tensor]
+) -> None:
     """Write down what there is to compare; the rows stand in the order of the names."""
     arrays: dict[str, Array] = {"losses": np.asarray(losses)}
     for what, tensors in (("gradients", gradients), ("changes", changes)):
         rows = {key: tensor.numpy().reshape(-1) for key, tensor in tensors.items()}
-        arrays[f"{what}.samples"] = np.stack([v[places(k, v.size)] for k, v in rows.items()]).astype(
-            np.float32
-        )
+        arrays[f"{what}.samples"] = np.stack([case.samples(k, v) for k, v in rows.items()]).astype(np.float32)
         arrays[f"{what}.moments"] = np.asarray([[np.linalg.norm(v), v.mean()] for v in rows.values()])
     notes = {"torch": torch.__version__, "gradients": list(gradients), "changes": list(changes)}
     path = FOLDER / f"{name}.npz"

@@ -27,7 +27,7 @@ from finetune.assessment import Assessment, answers_before, assess, probabilitie
 from finetune.dataset.scanning import scan
 from finetune.dataset.table import Dataset
 from finetune.depth import uppermost_blocks
-from finetune.folder import MODEL, RunFolder
+from finetune.folder import EVENTS, MODEL, RunFolder
 from finetune.methods import learn
 from finetune.observing import Observer, Stages
 from finetune.preparation import Prepared, data_digest, prepare
@@ -37,7 +37,7 @@ from finetune.report.findings import Findings
 from finetune.report.page import write_report
 from finetune.top import VALUE
 from finetune.trunk import Trunk, features_of, open_trunk
-from finetune.writing import findings, model_card, thumbnails
+from finetune.writing import findings, model_card, thumbnails, write_projector
 from models.errors import InputError
 from models.importing import as_graft_model
 from models.model import PROBABILITIES, Model
@@ -180,6 +180,7 @@ class _Run:
                 strangers=strangers,
             )
             report = write_report(self.folder.path, found, thumbnails(prepared, assessment))
+            write_projector(self.folder.path / EVENTS, prepared, assessment)
         if not learned.interrupted:
             self.folder.finish()
         return Outcome(path, report, found, learned.interrupted)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from feature_extraction.worker import read_item
 from finetune.assessment import COVERAGE, Answers, Assessment, accuracy_of, interval_around, probabilities
+from finetune.autodiff import summary
 from finetune.dataset.table import SPLITS, Dataset
 from finetune.methods import Learned
 from finetune.preparation import Prepared
@@ -26,6 +27,8 @@ from models.errors import GraftError
 from models.preprocessing import Preprocessing
 
 _THUMBNAIL = 160  # pixels, a square
+_SPRITE = 48  # pixels, a square
+MOST_PROJECTED = 2_000  # images in the projector, which slows down with more
 
 
 def title(dataset: Dataset) -> str:
@@ -171,6 +174,26 @@ def findings(
             f"graft explain --model {quoted} photo.jpg",
         ),
     )
+
+
+def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) -> None:
+    """Lay the measured images' embeddings, with their labels and photos, beside the event files for TensorBoard.
+
+    Nothing is written where there are no event files: the extra `tensorboard` is not installed.
+    """
+    if not folder.is_dir():
+        return
+    rows = prepared.rows[assessment.measured][:MOST_PROJECTED]
+    small = Preprocessing((_SPRITE, _SPRITE))
+    items = [prepared.examples[row].item for row in rows]
+    photos = np.stack([small.load(read_item(item), name=item.id) for item in items])  # (N, S, S, 3)
+    said = (
+        [prepared.classes[i] for i in prepared.targets[rows]]
+        if prepared.classes
+        else map(str, prepared.targets[rows])
+    )
+    with summary.Writer(folder) as writer:
+        writer.embedding(assessment.measured, assessment.answers.embedding[: len(rows)], said, photos)
 
 
 def thumbnails(prepared: Prepared, assessment: Assessment) -> Callable[[int], bytes | None]:

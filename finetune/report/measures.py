@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune import rejection
 from finetune.evaluation import wilson_interval
 from finetune.report.findings import Floats, Ints
 
@@ -134,10 +135,7 @@ def auroc(known: NDArray[Any], unknown: NDArray[Any]) -> float:
     """
     if not len(known) or not len(unknown):
         return float("nan")
-    from sklearn.metrics import roc_auc_score
-
-    is_unknown = np.repeat([0, 1], [len(known), len(unknown)])
-    return float(roc_auc_score(is_unknown, np.concatenate([known, unknown])))
+    return rejection.auroc(known, unknown)
 
 
 def _ratio(part: int, whole: int) -> float:

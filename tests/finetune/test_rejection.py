@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from sklearn.covariance import ledoit_wolf
 
 from finetune import novelty
-from finetune.novelty import KINDS, Kind, Space, score, score_nodes
+from finetune.novelty import KINDS, Kind, Space, score, score_nodes, shrunk_covariance
 from finetune.rejection import Rejector, auroc, fit_rejector
 from models.errors import InputError, NumericsError
 from models.opset import IR_VERSION, opset_imports
@@ -204,3 +204,11 @@ class TestFit:
 )
 def test_auroc(known: list[float], unknown: list[float], expected: float) -> None:
     assert auroc(np.array(known), np.array(unknown)) == expected
+
+
+@pytest.mark.parametrize(("images", "width"), [(5, 3), (100, 128), (1000, 20), (3, 1), (2, 50)])
+def test_shrunk_covariance_is_scikit_learns(images: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(images, width)) * rng.uniform(0.1, 3, width)
+    wanted, _ = ledoit_wolf(x, assume_centered=True)
+    np.testing.assert_allclose(shrunk_covariance(x), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())

@@ -81,6 +81,19 @@ def test_learns_and_leaves_one_file(method: str, photos: Path, tiny_path: Path, 
     assert names == {"model.onnx", "report.html", "report.json", "run.json"}
 
 
+def test_tensorboard_shows_curves_and_photos(photos: Path, tiny_path: Path, tmp_path: Path) -> None:
+    outcome = run(photos, tmp_path / "out", tiny_path)
+    assert outcome.findings is not None
+    folder = tmp_path / "out" / "tensorboard"
+    assert list(folder.glob("events*"))
+    config = (folder / "projector_config.pbtxt").read_text()
+    assert "sprite" in config
+    (labels,) = (
+        folder.rglob("*.tsv") if len(list(folder.rglob("*.tsv"))) == 1 else folder.rglob("*metadata*.tsv")
+    )
+    assert set(labels.read_text().split()) == {outcome.findings.classes[i] for i in outcome.findings.truth}
+
+
 @pytest.mark.usefixtures("whole")
 def test_file_says_what_was_measured(photos: Path, tiny_path: Path, tmp_path: Path) -> None:
     outcome = run(photos, tmp_path / "out", tiny_path)

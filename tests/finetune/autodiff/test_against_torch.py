@@ -51,7 +51,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     before = {name: session.value(v) for name, v in network.variables.items()}
     losses = [float(session.run([step, loss], feeds)[1]) for _ in range(STEPS)]
     changes = {name: session.value(v) - before[name] for name, v in network.variables.items()}
-    # The real network's weights are up to 1e5 times as large as what ten steps change; the others' are not.
+    # The real network's weights are up to 1e6 times as large as what ten steps change of them.
     large = {name: float(np.abs(value).max()) if case.private else 0.0 for name, value in before.items()}
     return Run(first, losses, changes, golden, case, {n: v * 2**-24 * STEPS**0.5 for n, v in large.items()})
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 from feature_extraction.reading import ImageItem, failing_item, file_item, printable
+from feature_extraction.seen import Seen
 from models.errors import ImageError, SourceError
 
 SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")
@@ -23,6 +26,9 @@ COLUMNS = (
     "image_path",
 )  # which one names the image
 _ID = "id"
+_HOPELESS = 100  # broken lines at the beginning: then it is no list
+
+Fields = dict[str, Any]  # of a line: names of columns, lower case
 
 
 def is_list(path: Path) -> bool:
@@ -34,128 +40,188 @@ def listed(path: Path) -> Iterator[ImageItem]:
     """The images that a list names, in its order; relative paths begin at the list's folder.
 
     A table has a header with one of the columns `COLUMNS`, and perhaps `id`, which then names the image. JSON
-    lines are objects with these fields, or just strings. A text file has one path a line.
+    lines are objects with these fields, or just strings. A text file has one path a line. A broken line is an image
+    that cannot be read.
 
     Raises:
-        SourceError: the list cannot be read, or has no column of paths.
+        SourceError: the list cannot be read, has no column of paths, or nothing but broken lines at its beginning.
     """
-    read = {".csv": _table, ".tsv": _table, ".jsonl": _json, ".ndjson": _json}.get(path.suffix.lower(), _text)
     begun = False
-    given: set[int] = set()  # digests of ids: the ids themselves would take more memory
+    broken: list[tuple[str, SourceError]] = []  # lines before the first that names an image
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            for file, name in read(path, stream):
+        for where, found in _named(path):
+            if isinstance(found, SourceError):
+                broken.append((where, found))
+            else:
                 begun = True
-                if name is None or _new(name, given):
-                    yield file_item(str(path.parent / file), name)
-                else:
-                    reason = f"{printable(name)}: an id of another image before; expected one of its own. Rename it."
-                    yield failing_item(printable(name), ImageError(reason))
-    except (OSError, UnicodeDecodeError, csv.Error, SourceError) as exc:
-        error = exc if isinstance(exc, SourceError) else _unreadable(path, exc)
+            if begun:
+                yield from (failing_item(place, ImageError(str(error))) for place, error in broken)
+                broken.clear()
+                if isinstance(found, ImageItem):
+                    yield found
+            elif len(broken) == _HOPELESS:
+                break
+    except SourceError as exc:
         if not begun:
-            raise error from exc
+            raise
         # What came before is done; a list that nothing can be made of is the only one that is refused.
-        yield failing_item(printable(str(path)), ImageError(f"{error} What follows in the list is left out."))
-
-
-def _new(name: str, given: set[int]) -> bool:
-    key = hash(name)
-    if key in given:
-        return False
-    given.add(key)
-    return True
+        yield failing_item(printable(str(path)), ImageError(f"{exc} What follows in the list is left out."))
+    if broken:
+        raise broken[0][1]
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The lines of a table or of JSON lines, each with its number in the file: names of columns, lower case, and texts.
 
     Raises:
-        SourceError: the list cannot be read, or has no columns.
+        SourceError: the list cannot be read, has no column of paths, or a broken line.
     """
-    kind = path.suffix.lower()
-    if kind in (".txt", ".lst"):
+    if path.suffix.lower() in (".txt", ".lst"):
         raise SourceError(
             f"{path}: a plain list has paths alone; expected columns such as path and label. Save it as .csv."
         )
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            if kind in (".jsonl", ".ndjson"):
-                for number, value in _objects(path, stream):
-                    if not isinstance(value, dict):
-                        raise SourceError(f"{path}, line {number}: a string; expected an object with fields.")
-                    yield (
-                        number,
-                        {str(k).strip().lower(): _cell(v) for k, v in value.items() if v is not None},
-                    )
-                return
-            rows = _rows(path, stream)
-            rows.fieldnames = [name.lower() for name in rows.fieldnames or ()]
-            for row in rows:
-                yield rows.line_num, {name: _cell(value) for name, value in row.items() if name and value}
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise _unreadable(path, exc) from exc
+    for number, entry in _entries(path):
+        if isinstance(entry, SourceError):
+            raise entry
+        if isinstance(entry, str):
+            raise SourceError(f"{path}, line {number}: a string; expected an object with fields.")
+        yield number, {name: str(value).strip() for name, value in entry.items() if value not in (None, "")}
 
 
-def _text(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
-    for line in stream:
-        if line.strip():
-            yield line.strip(), None
-
-
-def _table(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
-    rows = _rows(path, stream)
-    header = list(rows.fieldnames or ())
-    column = _column(header, f"{path}: its columns are {', '.join(header) or 'none'}")
-    for row in rows:
-        if row[column]:
-            yield row[column].strip(), row.get(_ID) or None
-
-
-def _json(path: Path, stream: TextIO) -> Iterator[tuple[str, str | None]]:
-    for number, value in _objects(path, stream):
-        if isinstance(value, str):
-            yield value, None
-            continue
-        column = _column(list(value), f"{path}, line {number}: its fields are {', '.join(value) or 'none'}")
-        yield str(value[column]), None if value.get(_ID) is None else str(value[_ID])
-
-
-def _rows(path: Path, stream: TextIO) -> csv.DictReader[str]:
-    """The rows of a table, with the names of its columns without spaces around them."""
-    rows = csv.DictReader(stream, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    rows.fieldnames = [(name or "").strip() for name in rows.fieldnames or ()]
-    return rows
-
-
-def _objects(path: Path, stream: TextIO) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """What each line of JSON lines holds, with the line's number."""
-    for number, line in enumerate(stream, 1):
-        if not line.strip():
-            continue
+def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
+    """For each line of a list where it stands, and its image or why there is none."""
+    given = Seen()
+    for number, entry in _entries(path):
+        where = f"{path}, line {number}"
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as exc:
-            raise SourceError(
-                f"{path}, line {number}: not JSON ({exc}); expected one object or string a line."
-            ) from exc
-        if not isinstance(value, (dict, str)):
-            raise SourceError(f"{path}, line {number}: {line.strip()[:50]}; expected an object or a string.")
-        yield number, value
+            file, name = _file(entry, where)
+            if name is not None and not given.add(name):
+                raise SourceError(
+                    f"{where}: {name} is the id of an image before; expected its own. Rename it."
+                )
+        except SourceError as exc:
+            yield printable(where), exc
+        else:
+            if file:
+                yield where, file_item(str(path.parent / file), name)
 
 
-def _cell(value: object) -> str:
-    return str(value).strip()
+def _file(entry: Fields | str | SourceError, where: str) -> tuple[str, str | None]:
+    """Path and id of what a line holds."""
+    if isinstance(entry, SourceError):
+        raise entry
+    if isinstance(entry, str):
+        return entry, None
+    file, name = entry[_column(entry, f"{where}: its fields are")], entry.get(_ID)
+    if not isinstance(file, str):
+        raise SourceError(f"{where}: its path is {file!r:.50}; expected text. Correct the line.")
+    return file, None if name in (None, "") else str(name)
 
 
-def _unreadable(path: Path, exc: Exception) -> SourceError:
-    return SourceError(
-        f"{path}: cannot be read as a list of images ({exc}); expected UTF-8 text. Save it again."
-    )
+def _entries(path: Path) -> Iterator[tuple[int, Fields | str | SourceError]]:
+    """What the lines of a list hold, each with its number: fields, a path alone, or why it cannot be read.
+
+    Raises:
+        SourceError: the list cannot be read at all, or no further.
+    """
+    read = {".csv": _table, ".tsv": _table, ".jsonl": _json, ".ndjson": _json}.get(path.suffix.lower(), _text)
+    try:
+        with path.open("rb") as begin:
+            if begin.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise SourceError(f"{path}: a list in UTF-16; expected UTF-8. Save it again as UTF-8.")
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            yield from read(path, stream)
+    except OSError as exc:
+        raise SourceError(f"{path}: cannot be read as a list ({exc.strerror}). Check the file.") from exc
 
 
-def _column(names: list[str], given: str) -> str:
+def _text(path: Path, stream: TextIO) -> Iterator[tuple[int, str | SourceError]]:
+    for number, line in enumerate(stream, 1):
+        if line := line.strip():
+            yield number, line if _is_text(line) else _no_text(path, number)
+
+
+def _json(path: Path, stream: TextIO) -> Iterator[tuple[int, Fields | str | SourceError]]:
+    for number, line in _text(path, stream):
+        yield number, line if isinstance(line, SourceError) else _value(path, number, line)
+
+
+def _value(path: Path, number: int, line: str) -> Fields | str | SourceError:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        return _broken(path, number, f"not JSON ({exc}); expected one object or string a line.", exc)
+    if isinstance(value, dict):
+        return {name.strip().lower(): cell for name, cell in value.items()}
+    if isinstance(value, str):
+        return value
+    return SourceError(f"{path}, line {number}: {line:.50}; expected an object or a string.")
+
+
+def _table(path: Path, stream: TextIO) -> Iterator[tuple[int, Fields | SourceError]]:
+    rows = _rows(path, stream)
+    _, header = next(rows, (1, list[str]()))
+    if isinstance(header, SourceError):
+        raise header
+    names = [name.lower() for name in header]
+    _column(names, f"{path}: its columns are")
+    blank = dict.fromkeys(names, "")
+    for number, row in rows:
+        yield number, row if isinstance(row, SourceError) else blank | dict(zip(names, row, strict=False))
+
+
+def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str] | SourceError]]:
+    """The rows of a table, each with the number of its first line. After a broken one the next line begins another."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    ahead: deque[str] = deque()  # lines that a broken row took with it
+    number = 1
+    while True:
+        taken: list[str] = []
+        row: list[str] | SourceError | None
+        try:
+            row = next(csv.reader(_taking(ahead, stream, taken), delimiter=delimiter, strict=True), None)
+            if row and not _is_text("".join(taken)):
+                row = _no_text(path, number)
+        except csv.Error as exc:  # perhaps a quote that is never closed: all that follows was in it
+            row = _broken(path, number, f"no row of a table ({exc}). Correct the line.", exc)
+            ahead.extendleft(reversed(taken[1:]))
+            del taken[1:]
+        if row is None:
+            return
+        if row:
+            yield number, row if isinstance(row, SourceError) else [cell.strip() for cell in row]
+        number += len(taken)
+
+
+def _taking(ahead: deque[str], stream: TextIO, taken: list[str]) -> Iterator[str]:
+    while line := ahead.popleft() if ahead else stream.readline():
+        taken.append(line)
+        yield line
+
+
+def _column(names: Collection[str], given: str) -> str:
     for name in COLUMNS:
         if name in names:
             return name
-    raise SourceError(f"{given}; expected one of {', '.join(COLUMNS)}. Rename the one with the paths.")
+    raise SourceError(
+        f"{given} {', '.join(names) or 'none'}; expected one of {', '.join(COLUMNS)}. Rename the one with the paths."
+    )
+
+
+def _is_text(line: str) -> bool:
+    """Whether a line was UTF-8: other bytes were read as surrogates."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _no_text(path: Path, number: int) -> SourceError:
+    return SourceError(f"{path}, line {number}: not UTF-8. Save the list again as UTF-8.")
+
+
+def _broken(path: Path, number: int, reason: str, exc: Exception) -> SourceError:
+    error = SourceError(f"{path}, line {number}: {reason}")
+    error.__cause__ = exc
+    return error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from feature_extraction import lists
 from feature_extraction.sources import images
 from models.errors import ImageError, SourceError
 
@@ -54,27 +57,69 @@ def test_id_that_is_given_twice_is_a_failure_of_its_own(folder: Path) -> None:
     (folder / "l.csv").write_text("id,path\nx,b.png\nx,a.png\ny,a.png\n", encoding="utf-8")
     first, twice, last = images(str(folder / "l.csv"))
     assert (first.read(), last.read()) == (b"b.png", b"a.png")
-    with pytest.raises(ImageError, match="x: an id of another image before"):
+    with pytest.raises(ImageError, match="line 3: x is the id of an image before"):
         twice.read()
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "reason"),
+    ("name", "broken", "reason"),
     [
-        ("l.jsonl", b'"b.png"\n[1]\n', r"line 2: \[1\]; expected an object or a string"),
-        ("l.jsonl", b'"b.png"\n{"url": "x"}\n', "line 2: its fields are url"),
-        ("l.csv", b"path\nb.png\n" + b"x" * 200_000, "field larger than field limit"),
-        ("l.txt", b"b.png\n" + b"\n" * 10_000 + b"\xff", "can't decode byte"),
+        ("l.jsonl", b"[1]", r"\[1\]; expected an object or a string"),
+        ("l.jsonl", b'{"url": "x"}', "its fields are url"),
+        ("l.jsonl", b'{"path": null}', "its path is None; expected text"),
+        ("l.jsonl", b'{"path": "b.p', "not JSON"),
+        ("l.jsonl", b'"\xff"', "not UTF-8"),
+        ("l.csv", b"x" * 200_000, "field larger than field limit"),
+        ("l.csv", b'"b.png', "no row of a table"),  # the quote takes all that follows with it
+        ("l.csv", b'1,"cut', "no row of a table"),
+        ("l.csv", b'"b.png"x,1', "',' expected after '\"'"),
+        ("l.csv", b"\xff.png,1", "not UTF-8"),
+        ("l.txt", b"\xff.png", "not UTF-8"),
     ],
 )
-def test_list_that_goes_wrong_in_the_middle_gives_what_came_before(
-    folder: Path, name: str, data: bytes, reason: str
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_broken_line_is_a_failure_of_its_own(
+    folder: Path, name: str, broken: bytes, reason: str, at: int
 ) -> None:
-    (folder / name).write_bytes(data)
-    good, failing = images(str(folder / name))
-    assert good.read() == b"b.png"
-    with pytest.raises(ImageError, match=f"{reason}.*left out"):
+    good = [b'"b.png"', b'"a.png"'] if name != "l.txt" else [b"b.png", b"a.png"]
+    header = [b"path,note"] if name == "l.csv" else []
+    (folder / name).write_bytes(b"\n".join([*header, *good[:at], broken, *good[at:]]))
+    items = list(images(str(folder / name)))
+    failing = items.pop(at)
+    assert [item.read() for item in items] == [b"b.png", b"a.png"]
+    where = f"{folder / name}, line {at + 1 + len(header)}"
+    assert failing.id == where
+    with pytest.raises(ImageError, match=f"^{where}: .*{reason}"):
         failing.read()
+
+
+def test_quoted_cell_may_hold_several_lines(folder: Path) -> None:
+    (folder / "l.csv").write_text('note,path\n"two\n""lines""",b.png\n"x\n', encoding="utf-8")
+    good, failing = images(str(folder / "l.csv"))
+    assert good.read() == b"b.png"
+    with pytest.raises(ImageError, match="line 4: no row of a table"):
+        failing.read()
+
+
+def test_file_that_is_no_list_is_given_up(folder: Path) -> None:
+    (folder / "l.jsonl").write_text("{\n" * 1000 + '"b.png"\n', encoding="utf-8")
+    with pytest.raises(SourceError, match="line 1: not JSON"):
+        list(images(str(folder / "l.jsonl")))
+
+
+def test_list_on_a_disk_that_fails_gives_what_came_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path, stream: Iterable[str]) -> Iterator[tuple[int, str]]:
+        yield 1, "b.png"
+        raise OSError(errno.EIO, "Input/output error")
+
+    (folder / "l.txt").write_text("b.png\na.png\n")
+    monkeypatch.setattr(lists, "_text", failing)
+    good, broken = images(str(folder / "l.txt"))
+    assert good.read() == b"b.png"
+    with pytest.raises(ImageError, match=r"Input/output error.*What follows in the list is left out"):
+        broken.read()
 
 
 @pytest.mark.parametrize(
@@ -109,7 +154,9 @@ def test_id_that_no_stream_can_write_is_made_printable(folder: Path) -> None:
         ("l.jsonl", b"[1]", r"line 1: \[1\]; expected an object or a string"),
         ("l.jsonl", b"{", "line 1: not JSON"),
         ("l.jsonl", b"[" * 100_000, "line 1: not JSON"),
-        ("l.txt", b"\xff\xfe", "cannot be read as a list"),
+        ("l.txt", "a.png\n".encode("utf-16"), "a list in UTF-16; expected UTF-8"),
+        ("l.txt", b"\xff\n\xff\n", "line 1: not UTF-8"),
+        ("l.csv", b"path\xff\na.png", "line 1: not UTF-8"),
         ("l.txt", b"\n", "no images in it"),
     ],
 )

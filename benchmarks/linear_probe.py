@@ -1,9 +1,9 @@
 """How good features are: standardise, logistic regression, C by cross-validation on the training images.
 
-    GRAFT_DATA=... GRAFT_MODELS=... python -m benchmarks.linear_probe [--enlarge]
+    GRAFT_DATA=... GRAFT_MODELS=... python -m benchmarks.linear_probe [--models mobilenet_v2 builtin] [--enlarge [SIDE]]
 
-`--enlarge` scales every test photo up to 12 megapixels, puts noise on each pixel, and compares draft decoding with
-decoding in full: the proof that draft decoding costs no accuracy. It takes ten minutes.
+`--enlarge` scales every test photo up (by itself to 12 megapixels), puts noise on each pixel, and compares draft
+decoding with decoding in full: the proof that draft decoding costs no accuracy. It takes ten minutes and more.
 """
 
 from __future__ import annotations
@@ -42,18 +42,19 @@ from models.zoo import locate
 
 CPU = RuntimeConfig("cpu", spinning=False)
 CALIBRATION = 64
-LARGE = 3000  # pixels of the shorter side when photos are enlarged
+LARGE = 3000  # pixels of the shorter side when photos are enlarged: 12 megapixels at 4 : 3
 NOISE = 8.0  # standard deviation of the noise on enlarged photos, of 255
 
 
-def models() -> dict[str, tuple[str, str]]:
-    """Row of the table -> (model, cut)."""
+def models(wanted: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Row of the table -> (model, cut), for the models in whose path one of `wanted` stands."""
     folder = Path(os.environ["GRAFT_MODELS"])
-    return {
+    known = {
         "InceptionV3 (2015), mixed_7a": (str(folder / "inception_v3_2015_trunk.onnx"), "mixed_7a"),
         "MobileNetV2, pool": (str(folder / "mobilenet_v2_1.0_224.onnx"), "pool"),
         "graft-mini, pool": ("builtin", "pool"),
     }
+    return {row: place for row, place in known.items() if any(part in place[0] for part in wanted)}
 
 
 def split(name: str) -> tuple[list[ImageItem], list[str]]:
@@ -101,10 +102,10 @@ def accuracy(
     ]
 
 
-def enlarged(item: ImageItem, seed: int) -> bytes:
-    """A photo as a JPEG of 12 megapixels, with noise on every pixel: scaling alone makes no fine structure."""
+def enlarged(item: ImageItem, side: int, seed: int) -> bytes:
+    """A photo as a large JPEG with noise on every pixel: scaling alone makes no fine structure. `side`: the shorter."""
     image = Image.open(io.BytesIO(read_item(item))).convert("RGB")  # type: ignore[arg-type]
-    scale = LARGE / min(image.size)
+    scale = side / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     pixels = np.asarray(image).astype(np.float32)  # (H, W, 3)
     pixels += NOISE * np.random.default_rng(seed).standard_normal(pixels.shape, np.float32)
@@ -113,23 +114,23 @@ def enlarged(item: ImageItem, seed: int) -> bytes:
     return stream.getvalue()
 
 
-def draft_or_full() -> list[list[str]]:
+def draft_or_full(models: dict[str, tuple[str, str]], side: int) -> list[list[str]]:
     """For each model: trained on the photos as they are, tested on enlarged ones, draft-decoded and decoded in full."""
     (train, train_labels), (test, test_labels) = split("train"), split("test")
     workers: dict[str, dict[str, Worker]] = {}
     found: dict[str, dict[str, list[NDArray[np.float32]]]] = {}
-    for name, (model, cut) in models().items():
+    for name, (model, cut) in models.items():
         features = open_features(model, FeatureOptions((cut,)), CPU)
         workers[name] = {"draft": Worker(features), "in full": ExactWorker(features)}
         found[name] = {way: [] for way in workers[name]}
     for seed, item in enumerate(test):
-        large = enlarged(item, seed)
+        large = enlarged(item, side, seed)
         for name, ways in workers.items():
             for way, worker in ways.items():
                 (vector,) = worker([ImageItem(item.id, lambda data=large: data)]).arrays.values()
                 found[name][way].append(vector)
     rows = []
-    for name, (model, cut) in models().items():
+    for name, (model, cut) in models.items():
         probe = search(vectors(model, cut, train), train_labels)
         both = [np.concatenate(batches) for batches in found[name].values()]
         draft, full = (probe.predict(batch) for batch in both)
@@ -149,16 +150,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--enlarge", action="store_true")
+    parser.add_argument(
+        "--enlarge", nargs="?", type=int, const=LARGE, metavar="SIDE", help="shorter side, pixels"
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=[""], help="parts of the models' names; without it all"
+    )
     args = parser.parse_args()
+    chosen = models(args.models)
     columns = ["C", "cross-validation", "test accuracy", "95 % interval"]
     if args.enlarge:
         header = ["features", "draft", "in full", "other answer", "cosine: mean, least"]
-        print(table(header, draft_or_full()))
+        print(table(header, draft_or_full(chosen, args.enlarge)))
         return
     (train, train_labels), (test, test_labels) = split("train"), split("test")
     rows = []
-    for name, (model, cut) in models().items():
+    for name, (model, cut) in chosen.items():
         for precision, path in (("float32", model), ("int8", int8(model, train))):
             began = time.perf_counter()
             both = vectors(path, cut, train), vectors(path, cut, test)

@@ -42,6 +42,7 @@ class Prepared:
 
     trunk: Trunk
     examples: tuple[Example, ...]
+    facts: tuple[Facts, ...]
     classes: tuple[str, ...]
     targets: NDArray[Any]
     groups: NDArray[np.int64]
@@ -131,8 +132,8 @@ def prepare(
     leaks = _leaks(groups, splits)
     warnings = [*more, *_warnings(dataset, examples, groups, rows, targets, classes, leaks, failed)]
     return Prepared(
-        trunk, tuple(examples), classes, targets, _group_numbers(examples, groups), rows, features, views, leaks,
-        tuple(failed), tuple(warnings),
+        trunk, tuple(examples), tuple(known), classes, targets, _group_numbers(examples, groups), rows, features,
+        views, leaks, tuple(failed), tuple(warnings),
     )  # fmt: skip
 
 

@@ -109,7 +109,7 @@ class _Run:
         stages, recipe = self.stages, self.recipe
         examples = self.dataset.examples
         with stages.stage("scan", len(examples)):
-            facts = scan(examples, progress=lambda done, _: stages.observer.advance(done))
+            facts = scan(examples, progress=lambda done, _: stages.observer.advance(done), store=self.store)
         with stages.stage("model"):
             trunk = self._trunk()
         digest = data_digest(self.dataset, facts)

@@ -27,7 +27,6 @@ from models.errors import GraftError
 from models.preprocessing import Preprocessing
 
 _THUMBNAIL = 160  # pixels, a square
-_SPRITE = 48  # pixels, a square
 MOST_PROJECTED = 2_000  # images in the projector, which slows down with more
 
 
@@ -184,14 +183,12 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
     if not folder.is_dir():
         return
     rows = prepared.rows[assessment.measured][:MOST_PROJECTED]
-    small = Preprocessing((_SPRITE, _SPRITE))
-    items = [prepared.examples[row].item for row in rows]
-    photos = np.stack([small.load(read_item(item), name=item.id) for item in items])  # (N, S, S, 3)
-    said = (
-        [prepared.classes[i] for i in prepared.targets[rows]]
-        if prepared.classes
-        else map(str, prepared.targets[rows])
-    )
+    small = [prepared.facts[row].pixels for row in rows]
+    photos = np.stack(
+        [pixels for pixels in small if pixels is not None]
+    )  # (N, 32, 32, 3); all that are here have some
+    targets = prepared.targets[rows].tolist()
+    said = [prepared.classes[target] if prepared.classes else str(target) for target in targets]
     with summary.Writer(folder) as writer:
         writer.embedding(assessment.measured, assessment.answers.embedding[: len(rows)], said, photos)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +13,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_extraction.cache import VectorStore
 from feature_extraction.reading import Content
 from feature_extraction.worker import read_item
 from finetune.dataset.hashing import GRID, Hashes, hashes
 from finetune.dataset.table import Example
 from models.errors import GraftError
-from models.fingerprint import image_digest
+from models.fingerprint import image_digest, preprocessing_digest
 from models.preprocessing import Preprocessing, header
 
 _SMALL = Preprocessing((GRID, GRID), "squash")
 _AHEAD = 4  # images that wait for each thread
+_AT_ONCE = 256  # images that are remembered together
+_SAID = ("width", "height", "mode", "format", "bytes")
 
 
 @dataclass(frozen=True)
@@ -42,27 +47,64 @@ def scan(
     examples: Sequence[Example],
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    store: VectorStore | None = None,
 ) -> list[Facts]:
     """Read each image once and tell what it is, in the order of the examples.
 
-    `threads` decode at once (None: one a core); `progress` hears (images done, images in all).
+    `threads` decode at once (None: one a core); `progress` hears (images done, images in all). `store` remembers what
+    was found by the images' content, so that it need not be decoded again.
     """
+    known = _Known(store) if store else None
     found: list[Facts] = []
-    for facts in _in_order(examples, threads or os.cpu_count() or 1):
+    for facts in _in_order(examples, threads or os.cpu_count() or 1, known):
         found.append(facts)
+        if known:
+            known.put(facts, last=len(found) == len(examples))
         if progress:
             progress(len(found), len(examples))
     return found
 
 
-def examine(example: Example) -> Facts:
+def examine(example: Example, known: _Known | None = None) -> Facts:
     """Read one image and tell what it is; one that cannot be read has an `error`."""
     try:
         content = read_item(example.item)
         digest = image_digest(content)
-        return _facts(content, digest, example.item.id)
+        return (known and known.get(digest)) or _facts(content, digest, example.item.id)
     except GraftError as exc:
         return Facts(error=str(exc))
+
+
+class _Known:
+    """Facts in a store: what the header says as JSON, a line end, and the small pixels, of which hashes are made."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self._store, self._pixels = store, f"facts {preprocessing_digest(_SMALL)}".encode()
+        self._new: list[tuple[bytes, bytes]] = []
+
+    def get(self, digest: bytes) -> Facts | None:
+        """What is known of the image with this digest."""
+        values = self._store.get([self._key(digest)])
+        if values is None:
+            return None
+        said, _, rest = values[0].partition(b"\n")
+        pixels = np.frombuffer(rest, np.uint8).reshape(GRID, GRID, 3)
+        return Facts(digest, **json.loads(said), hashes=hashes(pixels), pixels=pixels)
+
+    def put(self, facts: Facts, *, last: bool) -> None:
+        """Remember an image, some at a time; those that cannot be read are tried again."""
+        if facts.pixels is not None:
+            said = {name: getattr(facts, name) for name in _SAID}
+            self._new.append(
+                (self._key(facts.digest), json.dumps(said).encode() + b"\n" + facts.pixels.tobytes())
+            )
+        if last or len(self._new) >= _AT_ONCE:
+            self._store.put(self._new)
+            self._new = []
+
+    def _key(self, digest: bytes) -> bytes:
+        return hashlib.sha256(digest + self._pixels).digest()
 
 
 def _facts(content: Content, digest: bytes, name: str) -> Facts:
@@ -82,13 +124,13 @@ def _length(content: Content) -> int:
     return content.nbytes if isinstance(content, np.ndarray) else len(content.tobytes())
 
 
-def _in_order(examples: Sequence[Example], threads: int) -> Iterator[Facts]:
+def _in_order(examples: Sequence[Example], threads: int, known: _Known | None) -> Iterator[Facts]:
     """Facts as they come, with few images ahead of the caller."""
     waiting: deque[Future[Facts]] = deque()
     with ThreadPoolExecutor(threads, "graft-scan") as pool:
         try:
             for example in examples:
-                waiting.append(pool.submit(examine, example))
+                waiting.append(pool.submit(examine, example, known))
                 if len(waiting) > threads * _AHEAD:
                     yield waiting.popleft().result()
             while waiting:

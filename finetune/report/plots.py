@@ -57,12 +57,18 @@ def rate_search(search: RateSearch) -> Markup | None:
     rates, losses = search.rates[usable], search.losses[usable]
 
     def paint(axes: Axes) -> None:
+        from matplotlib.ticker import NullFormatter
+
         rows, points = decimate(losses)
         axes.plot(rates[rows], points, color=BLUE)
         axes.axvline(
             search.chosen, color=ORANGE, linestyle="--", linewidth=1.5, label=f"taken: {search.chosen:.2g}"
         )
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(
+            "{x:g}"
+        )  # powers of ten would go through a parser of formulas, half a second
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(top=min(losses.max(), losses[0] + 3 * (losses[0] - losses.min()) + 1e-6))
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")

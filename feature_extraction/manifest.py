@@ -22,6 +22,7 @@ from models.errors import OutputError
 
 NAME = "manifest.jsonl"
 FORMAT = 1
+_BEGIN = b'{"graft": "features"'
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,16 @@ class Manifest:
             stream.write(json.dumps(line).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def begun(folder: Path) -> bool:
+    """Whether a manifest of features stands in a folder, be it half a line that a killed process left."""
+    try:
+        with (folder / NAME).open("rb") as stream:
+            head = stream.read(len(_BEGIN))
+    except FileNotFoundError:
+        return False
+    return _BEGIN.startswith(head)
 
 
 def names_digest(names: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ import numpy as np
 
 from feature_extraction.formats import FORMATS, Format
 from feature_extraction.lock import locked
-from feature_extraction.manifest import NAME, Manifest, Part, names_digest
+from feature_extraction.manifest import NAME, Manifest, Part, begun, names_digest
 from feature_extraction.reading import ImageItem
 from feature_extraction.worker import Vectors
 from models.errors import OutputError
@@ -36,6 +36,7 @@ INDEX = "index.csv"
 PART_IMAGES = 1024  # of the source, in a part
 PART_BYTES = 32 << 20  # of features; large maps have fewer images in a part
 _TEMPORARY = ".tmp"
+_OURS = re.compile(rf"part-(\d{{5,}})\..+|{re.escape(INDEX)}|{re.escape(FAILED)}")  # names of files
 
 
 def has_parts(path: Path) -> bool:
@@ -82,7 +83,8 @@ class OutputFolder:
         """Lock the folder and read or begin its manifest.
 
         Raises:
-            OutputError: another process writes there, it holds features already, or other ones than these.
+            OutputError: another process writes there, it holds features already, other ones than these, or files
+                of somebody's with names that are needed.
         """
         with _explained(self.path), ExitStack() as context:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -92,13 +94,11 @@ class OutputFolder:
                 raise OutputError(
                     f"{self.path}: holds features already. Add --resume to go on with them, or choose another folder."
                 )
-            for leftover in self.path.glob(f".*{_TEMPORARY}"):
-                leftover.unlink()
-            ours = (self.path / NAME).exists()  # else files with such names are somebody's
+            if not there and not begun(self.path):
+                self._refuse_others()
             begin = Manifest.resume if there else Manifest.begin
             self.manifest = begin(self.path, self._settings)
-            if ours:
-                self._remove_unfinished()
+            self._remove_unfinished()
             self._context = context.pop_all()
         return self
 
@@ -162,11 +162,26 @@ class OutputFolder:
                 files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             self.manifest.add(Part(number, len(names), names_digest(names), len(ids), failed, files))
 
+    def _refuse_others(self) -> None:
+        """See that nothing would be overwritten in a folder without a manifest."""
+        taken = sorted(
+            file.name for file in self.path.iterdir() if file.name == NAME or _OURS.fullmatch(file.name)
+        )
+        if taken:
+            raise OutputError(
+                f"{self.path}: holds {taken[0]}, but no manifest of features; expected a folder that is new, or that "
+                "an extraction has begun. Choose another one, or move the file."
+            )
+
     def _remove_unfinished(self) -> None:
-        """Remove the files of parts that did not come into the manifest: with other settings they have other names."""
-        for file in self.path.glob("part-*.*"):
-            match = re.match(r"part-(\d{5,})\.", file.name)
-            if match and int(match[1]) >= self.manifest.parts:
+        """Remove what a killed process left: files under another name, and those of parts that are not in the manifest.
+
+        With other settings parts have other names.
+        """
+        for file in list(self.path.iterdir()):
+            match = _OURS.fullmatch(file.name.removeprefix(".").removesuffix(_TEMPORARY))
+            half = file.name.startswith(".")
+            if match and (half or (match[1] and int(match[1]) >= self.manifest.parts)):
                 file.unlink()
 
     def _replace(self, name: str, chunks: Iterable[bytes]) -> None:

@@ -150,15 +150,33 @@ def test_files_of_a_part_that_was_not_finished_do_not_stay_beside_other_settings
 ) -> None:
     write(tmp_path / "whole", colours)
     (tmp_path / "out").mkdir()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "part-00000.npz").write_bytes(b"somebody's")
     head = contents(tmp_path / "whole")["manifest.jsonl"].splitlines(keepends=True)[0]
     (tmp_path / "out" / "manifest.jsonl").write_bytes(head.replace(b"npy", b"npz"))
-    (tmp_path / "out" / "part-00000.npz").write_bytes(b"left by a killed process")
-    for name in ("out", "mine"):
-        write(tmp_path / name, colours)
+    for name in ("part-00000.npz", ".part-00001.npz.tmp", ".index.csv.tmp"):
+        (tmp_path / "out" / name).write_bytes(b"left by a killed process")
+    write(tmp_path / "out", colours)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert contents(tmp_path / "mine")["part-00000.npz"] == b"somebody's"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    "name", ["part-00000.npz", "part-123456.csv", "index.csv", "failed.jsonl", "manifest.jsonl"]
+)
+def test_files_of_somebody_are_not_overwritten(
+    colours: Worker, tmp_path: Path, name: str, resume: bool
+) -> None:
+    (tmp_path / name).write_bytes(b"somebody's")
+    with pytest.raises(OutputError, match=f"holds {name}, but no manifest of features"):
+        write(tmp_path, colours, resume=resume)
+    assert contents(tmp_path) == {name: b"somebody's"}
+
+
+def test_files_with_other_names_stay(colours: Worker, tmp_path: Path) -> None:
+    mine = dict.fromkeys((".mine.tmp", "part-1.npy", "part-list.txt", "index.csv.bak"), b"mine")
+    for name, data in mine.items():
+        (tmp_path / name).write_bytes(data)
+    write(tmp_path, colours)
+    assert contents(tmp_path).items() >= mine.items()
 
 
 def test_other_settings_do_not_mix(colours: Worker, tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_scikit_learn_finds_no_fault_but_that_tables_are_no_images(tiny_path: Pa
     results = check_estimator(TakesTables(tiny_path, device="cpu", threads=1), on_fail=None, on_skip=None)
     status = {result["check_name"]: result["status"] for result in results}
     for result in results:
+        # That check wants `fit` to refuse a sparse table; ours looks at nothing, so that it may be given anything.
         if result["status"] == "failed" and result["check_name"] != "check_estimator_sparse_tag":
             assert "expected images, uint8 (N, H, W, 3)" in str(result["exception"]), result["check_name"]
     assert sum(value == "passed" for value in status.values()) > 15

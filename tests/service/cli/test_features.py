@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from feature_extraction.lock import locked
@@ -164,6 +165,8 @@ def test_finished_run_is_not_repeated(graft: Run, tiny_path: Path, photos: Path,
     [
         (["--cut", "logits"], "cuts was ['pool'], now ['logits']"),
         (["--pool", "max"], "pool was avg, now max"),
+        (["--normalize", "l2"], "normalize was None, now l2"),
+        (["--dtype", "float16"], "dtype was float32, now float16"),
         (["--format", "npz"], "format was npy, now npz"),
         (["--batch-size", "2"], "batch_size was 8, now 2"),
     ],
@@ -176,6 +179,24 @@ def test_other_settings_refuse_to_mix(
     result = graft(*arguments, *more)
     assert result.exit_code == 2
     assert told in result.stderr
+
+
+def test_other_model_in_the_same_file_refuses_to_mix(
+    graft: Run, tiny_path: Path, photos: Path, tmp_path: Path
+) -> None:
+    network = tmp_path / "tiny.onnx"
+    network.write_bytes(tiny_path.read_bytes())
+    arguments = ["features", photos, "-m", network, "-o", tmp_path / "out", "--resume"]
+    assert graft(*arguments).exit_code == 0
+    before = contents(tmp_path / "out")
+    model = onnx.load(network)
+    (white,) = (weight for weight in model.graph.initializer if weight.name == "white")
+    white.CopyFrom(onnx.numpy_helper.from_array(np.array(254, np.float32), "white"))
+    onnx.save(model, network)
+    result = graft(*arguments)
+    assert result.exit_code == 2
+    assert "begun with other settings (graphs was [" in result.stderr
+    assert contents(tmp_path / "out") == before
 
 
 def test_other_preprocessing_refuses_to_mix(

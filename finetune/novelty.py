@@ -196,7 +196,7 @@ def _principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         from scipy.linalg import eigh
 
         squared = centred @ centred.T if n < width else centred.T @ centred
-        squares, found = eigh(squared, subset_by_index=[max(0, most - COMPONENTS), most - 1])
+        squares, found = eigh(squared, subset_by_index=[max(0, most - COMPONENTS), most - 1], driver="evx")
         sizes, found = np.sqrt(np.maximum(squares[::-1], 0)), found[:, ::-1]
         directions = centred.T @ found / np.maximum(sizes, _TINY) if n < width else found
     count = int((sizes > 1e-6 * max(sizes[0], _TINY)).sum())

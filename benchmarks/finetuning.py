@@ -183,7 +183,7 @@ def compare(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     some = photos(args.quick)
-    short: dict[str, Any] = {"epochs": 3, "block_epochs": 1} if args.quick else {}
+    short: dict[str, Any] = {"epochs": 3, "block_epochs": 1} if args.quick else {"block_epochs": args.block_epochs}
     rows: list[list[str]] = []
     for subject in SUBJECTS:
         if args.only not in subject.name:
@@ -313,6 +313,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--block-epochs", type=int, default=8)
     parser.add_argument("--methods", default="sklearn,head,blocks")
     parser.add_argument("--only", default="", help="part of a network's name")
     parser.add_argument("--graft", default="graft")

@@ -183,7 +183,9 @@ def compare(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     some = photos(args.quick)
-    short: dict[str, Any] = {"epochs": 3, "block_epochs": 1} if args.quick else {"block_epochs": args.block_epochs}
+    short: dict[str, Any] = (
+        {"epochs": 3, "block_epochs": 1} if args.quick else {"block_epochs": args.block_epochs}
+    )
     rows: list[list[str]] = []
     for subject in SUBJECTS:
         if args.only not in subject.name:

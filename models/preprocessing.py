@@ -10,6 +10,7 @@ import io
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import ImageError
+from models.room import Room
 
 ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -35,6 +37,10 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_DECODING = Room(MAX_PIXELS)  # for all threads together: ten of the largest at once would take gigabytes
+# Pillow's PILLOW_BLOCK_SIZE, by itself 16 MiB. From 32 MiB on glibc gives memory back to the system when it is freed;
+# of smaller blocks each thread would keep those of its largest image.
+Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]
 _OPENING = threading.Lock()  # warnings.catch_warnings is not made for threads; only headers are read under it
 _LONGEST = 32  # how many times the kept area the scaled image may have
 _SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn a portrait into a landscape
@@ -93,18 +99,22 @@ class Preprocessing:
         Raises:
             ImageError: the source is no image that can be read, or is too large.
         """
-        return _read(source, name or _label(source), lambda image: self._upright(image, exact=False))
+        return _read(source, name or _label(source), self._reduced_upright)
 
     def _array(self, image: Image.Image, exact: bool) -> NDArray[np.uint8]:
-        return np.asarray(self._fit(self._upright(image, exact)))  # (H, W, 3)
+        self._draft(image, exact)
+        with _decoding(image):
+            return np.asarray(self._fit(_upright(image)))  # (H, W, 3)
 
-    def _upright(self, image: Image.Image, exact: bool) -> Image.Image:
-        if not exact and image.format in ("JPEG", "MPO"):
-            self._draft(image)
-        return to_rgb(ImageOps.exif_transpose(image))
+    def _reduced_upright(self, image: Image.Image) -> Image.Image:
+        self._draft(image, exact=False)
+        with _decoding(image):
+            return _upright(image)
 
-    def _draft(self, image: Image.Image) -> None:
+    def _draft(self, image: Image.Image, exact: bool) -> None:
         """Let the JPEG decoder reduce the image while it stays at least twice as large as needed."""
+        if exact or image.format not in ("JPEG", "MPO"):
+            return
         turned = image.getexif().get(_EXIF_ORIENTATION) in _SWAPS_SIDES
         width, height = self._whole((image.height, image.width) if turned else image.size)
         wanted_w, wanted_h = (2 * round(side / self.crop_fraction) for side in (width, height))
@@ -172,8 +182,9 @@ def thumbnail(source: ImageSource, side: int, *, name: str | None = None) -> Ima
     with _open(source, label) as image:
         try:
             image.draft(None, (2 * side, 2 * side))  # JPEG only; others take no notice
-            small = to_rgb(ImageOps.exif_transpose(image))
-            small.thumbnail((side, side))
+            with _decoding(image):
+                small = _upright(image)
+                small.thumbnail((side, side))
             return small
         except Exception as exc:  # as in `load`
             raise ImageError(_explain(exc, label)) from exc
@@ -199,6 +210,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _decoding(image: Image.Image) -> AbstractContextManager[None]:
+    """Wait until there is room for the pixels that the decoder will give."""
+    return _DECODING.hold(image.width * image.height)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return to_rgb(ImageOps.exif_transpose(image))
 
 
 def _read(source: ImageSource, label: str, make: Callable[[Image.Image], _Made]) -> _Made:

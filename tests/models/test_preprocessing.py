@@ -5,14 +5,19 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import re
+import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from models import preprocessing
 from models.errors import ImageError
-from models.preprocessing import FORMATS, Preprocessing
+from models.preprocessing import FORMATS, MAX_PIXELS, Preprocessing, thumbnail
+from models.room import Room
 from tests.fixtures import COLOURS, encoded, photo, png_bomb
 from tests.hostile import READABLE, REFUSED
 
@@ -130,6 +135,46 @@ def test_draft_takes_the_smallest_reduction_that_is_still_twice_the_target(
     for target in (40, 100, 101, 400):
         Preprocessing((target, target), "shorter").load(data)
     assert sizes == [(200, 100), (400, 200), (800, 400), (1600, 800)]
+
+
+def test_all_threads_together_decode_no_more_pixels_than_one_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(Room):
+        held: ClassVar[list[int]] = []
+
+        def hold(self, weight: int) -> AbstractContextManager[None]:
+            self.held.append(weight)
+            return super().hold(weight)
+
+    assert preprocessing._DECODING._size == MAX_PIXELS
+    monkeypatch.setattr(preprocessing, "_DECODING", Counting(MAX_PIXELS))
+    large = photo((1600, 800))
+    SHORTER.load(encoded(large, "PNG"))
+    SHORTER.load(encoded(large, "JPEG"))  # reduced by its decoder
+    SHORTER.upright(encoded(large, "JPEG"))
+    thumbnail(encoded(large, "JPEG"), 50)
+    assert Counting.held == [1600 * 800, 200 * 100, 200 * 100, 200 * 100]
+
+
+def test_threads_wait_for_room_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+    real = ImageOps.exif_transpose  # here the pixels are decoded
+
+    def counted(image: Image.Image) -> Image.Image | None:
+        nonlocal inside, most
+        with lock:
+            inside += image.width * image.height
+            most = max(most, inside)
+        upright = real(image)
+        with lock:
+            inside -= image.width * image.height
+        return upright
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", counted)
+    monkeypatch.setattr(preprocessing, "_DECODING", Room(250_000))
+    data = [encoded(photo((side, side)), "PNG") for side in (400, 300, 500)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(SQUASH.load, data * 4))) == 12
+    assert most == 250_000
 
 
 @pytest.mark.parametrize("size", [(64, 33), (33, 64), (17, 16), (16, 16), (3, 200), (1000, 7)])

@@ -5,8 +5,10 @@ Which hashes, mirrored or not, and what limits: measured by benchmarks/duplicate
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,40 +32,69 @@ _TINT = 24.0  # levels of 255 by which the mean colour may differ
 _BLOCK = 2048
 _ROWS = 64  # of hashes at once: with as many as _BLOCK columns they fit into a core's cache
 _PAIRS = 512
+_MOST = 16  # pairs for each row of a block
+_PORTION = 1 << 20  # pairs that are compared before more are sought
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Pairs = NDArray[np.int64]  # (P, 2), the smaller position first
+_NONE: Pairs = np.zeros((0, 2), np.int64)
 
 
 def near_pairs(facts: Sequence[Facts], embeddings: Array | None = None) -> list[tuple[int, int]]:
-    """Positions of pairs that show the same picture."""
+    """Positions of pairs that show the same picture.
+
+    Of very many images that are all alike, not every pair is among them, but some for each image.
+    """
     if len(facts) < 2:
         return []
+    pixels = np.stack([one.pixels for one in facts if one.pixels is not None])
+    small = np.array([min(one.width, one.height) < SMALL for one in facts])
     proposed = [candidates_by_hash(facts)]
     if embeddings is not None:
         proposed.append(candidates_by_cosine(embeddings))
-    pairs = np.unique(np.concatenate(proposed), axis=0)
-    pixels = np.stack([one.pixels for one in facts if one.pixels is not None])
-    small = np.array([min(one.width, one.height) < SMALL for one in facts])
+    found = [_same(pixels, small, pairs) for pairs in _portions(chain(*proposed), len(facts))]
+    pairs = _unique([_NONE, *found], len(facts))  # two portions may hold the same
+    return [(int(a), int(b)) for a, b in pairs]
+
+
+def _portions(proposed: Iterable[Pairs], count: int) -> Iterator[Pairs]:
+    """Pairs of `count` positions, once each in portions: all of them at a time need not fit into memory."""
+    waiting, held = [_NONE], 0
+    for pairs in proposed:
+        waiting.append(pairs)
+        held += len(pairs)
+        if held >= _PORTION:
+            yield _unique(waiting, count)
+            waiting, held = [_NONE], 0
+    yield _unique(waiting, count)
+
+
+def _unique(pairs: Sequence[Pairs], count: int) -> Pairs:
+    """Pairs of `count` positions, ascending and once each."""
+    numbers = np.unique(np.concatenate([some[:, 0] * count + some[:, 1] for some in pairs]))
+    return np.stack(np.divmod(numbers, count), axis=1)
+
+
+def _same(pixels: NDArray[np.uint8], small: NDArray[np.bool_], pairs: Pairs) -> Pairs:
+    """The pairs that show the same picture, by their pixels."""
     coarse = small[pairs].any(axis=1)
     same = np.zeros(len(pairs), bool)
     same[coarse] = difference(pixels, pairs[coarse]) <= DIFFERENCE
     same[~coarse] = likeness(pixels, pairs[~coarse]) >= LIKENESS
-    return [(int(a), int(b)) for a, b in pairs[same]]
+    return pairs[same]
 
 
-def candidates_by_hash(facts: Sequence[Facts]) -> Pairs:
+def candidates_by_hash(facts: Sequence[Facts]) -> Iterator[Pairs]:
     """Pairs of which either hash is near, as they are or one of them mirrored."""
     known = [one.hashes for one in facts if one.hashes is not None]
-    found = []
     for plain, mirrored, limit in (
         ("dct", "dct_mirrored", DCT_BITS),
         ("gradient", "gradient_mirrored", GRADIENT_BITS),
     ):
         straight = np.array([getattr(one, plain) for one in known], np.uint64)
         turned = np.array([getattr(one, mirrored) for one in known], np.uint64)
-        found += [pairs for rows in (straight, turned) for pairs in _near(rows, straight, limit)]
-    return np.concatenate([np.zeros((0, 2), np.int64), *found])
+        for rows in (straight, turned):
+            yield from _near(rows, straight, limit)
 
 
 def _near(rows: NDArray[np.uint64], columns: NDArray[np.uint64], limit: int) -> Iterator[Pairs]:
@@ -71,22 +102,32 @@ def _near(rows: NDArray[np.uint64], columns: NDArray[np.uint64], limit: int) -> 
         for left in range(top, len(columns), _BLOCK):
             differing = np.bitwise_count(rows[top : top + _ROWS, None] ^ columns[None, left : left + _BLOCK])
             if differing.min() <= limit:  # most blocks hold no pair
-                i, j = np.nonzero(differing <= limit)
-                pairs = np.stack([i + top, j + left], axis=1)
-                yield pairs[pairs[:, 0] < pairs[:, 1]]
+                yield _chosen(differing, differing <= limit, top, left)
 
 
-def candidates_by_cosine(embeddings: Array) -> Pairs:
+def candidates_by_cosine(embeddings: Array) -> Iterator[Pairs]:
     """Pairs of rows (N, D) whose cosine is at least COSINE."""
     rows = np.where(np.isfinite(embeddings).all(axis=1, keepdims=True), embeddings, 0).astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    found = [np.zeros((0, 2), np.int64)]
     for top in range(0, len(rows), _BLOCK):
         for left in range(top, len(rows), _BLOCK):
-            i, j = np.nonzero(rows[top : top + _BLOCK] @ rows[left : left + _BLOCK].T >= COSINE)
-            pairs = np.stack([i + top, j + left], axis=1)
-            found.append(pairs[pairs[:, 0] < pairs[:, 1]])
-    return np.concatenate(found)
+            cosines = rows[top : top + _BLOCK] @ rows[left : left + _BLOCK].T
+            yield _chosen(-cosines, cosines >= COSINE, top, left)
+
+
+def _chosen(distances: NDArray[Any], near: NDArray[np.bool_], top: int, left: int) -> Pairs:
+    """The pairs of a block at (`top`, `left`) that are near; of more than a few for each row the nearest.
+
+    Features in the middle of a network, or pictures of hardly anything, are all near one another: N^2 pairs.
+    """
+    near &= np.arange(top, top + len(near))[:, None] < np.arange(left, left + near.shape[1])
+    i, j = np.nonzero(near)
+    if len(i) > _MOST * len(near):
+        far = np.where(near, distances.astype(np.float32), np.inf)
+        nearest = np.argpartition(far, _MOST - 1, axis=1)[:, :_MOST]
+        i, place = np.nonzero(np.take_along_axis(near, nearest, axis=1))
+        j = nearest[i, place]
+    return np.stack([i + top, j + left], axis=1)
 
 
 def likeness(pixels: NDArray[np.uint8], pairs: Pairs) -> Array:

@@ -6,6 +6,7 @@ from PIL import Image, ImageOps
 
 from feature_extraction.reading import ImageItem
 from finetune.dataset.duplicates import Group, duplicate_groups
+from finetune.dataset.matching import candidates_by_cosine
 from finetune.dataset.scanning import scan
 from finetune.dataset.table import Example
 from tests.fixtures import encoded, photo
@@ -99,3 +100,17 @@ def test_each_image_is_read_once():
     scan(examples, threads=3, progress=lambda done, total: heard.append((done, total)))
     assert sorted(reads) == list(range(5))
     assert heard == [(i + 1, 5) for i in range(5)]
+
+
+def test_images_that_are_all_alike_do_not_become_all_pairs(monkeypatch):
+    monkeypatch.setattr("finetune.dataset.matching._MOST", 2)
+    monkeypatch.setattr("finetune.dataset.matching._BLOCK", 16)
+    monkeypatch.setattr("finetune.dataset.matching._ROWS", 4)
+    monkeypatch.setattr("finetune.dataset.matching._PORTION", 50)
+    pixels = np.full((32, 32, 3), 128, np.uint8)
+    pages = [encoded(Image.fromarray(pixels + np.uint8(i))) for i in range(6)]
+    known = facts(*pages, *OTHERS, ORIGINAL, altered(opened(), 40))
+    cosines = candidates_by_cosine(np.ones((40, 3), np.float32))
+    assert sum(map(len, cosines)) <= 2 * 40 * 3  # of 780: two for each row of three blocks
+    alike = np.ones((len(known), 3), np.float32)  # as features from the middle of a network
+    assert duplicate_groups(known, alike) == [Group((0, 1, 2, 3, 4, 5), "near"), Group((16, 17), "near")]

@@ -22,9 +22,21 @@ from tests.fixtures import encoded, photo
 ROOT = Path(__file__).parents[2]
 FORMATS = ("npy", "npz", "parquet", "jsonl")
 IMAGES = 200
-# The command itself, with parts of 16 images: so there are many files and lines of the manifest to be ended in.
+# The command itself, with parts of 16 images: so there are many files and lines of the manifest to be ended in. It
+# ends itself instead of the step to the disk with the given number.
 _COMMAND = """
+import os, signal
 from feature_extraction import output
+left = int(os.environ.get("KILL_AT_STEP", -1))
+def counted(real):
+    def step(*args):
+        global left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return real(*args)
+    return step
+os.fsync, os.replace = counted(os.fsync), counted(os.replace)
 output.PART_IMAGES = 16
 from service.cli import main
 main(prog_name="graft")
@@ -55,12 +67,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def start(arguments: list[str], cache: Path) -> subprocess.Popen[bytes]:
-    """`graft features` as a process of its own."""
+def start(arguments: list[str], cache: Path, step: int = -1) -> subprocess.Popen[bytes]:
+    """`graft features` as a process of its own, which is killed at a step (fsync or rename) unless it is negative."""
     return subprocess.Popen(
         [sys.executable, "-c", _COMMAND, "features", *arguments],
         cwd=ROOT,
-        env=os.environ | {"GRAFT_CACHE": str(cache)},
+        env=os.environ | {"GRAFT_CACHE": str(cache), "KILL_AT_STEP": str(step)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )

@@ -26,7 +26,7 @@ COLUMNS = (
     "image_path",
 )  # which one names the image
 _ID = "id"
-_HOPELESS = 100  # broken lines at the beginning: then it is no list
+_HOPELESS = 20  # broken lines at the beginning: then it is no list
 
 Fields = dict[str, Any]  # of a line: names of columns, lower case
 

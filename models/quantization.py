@@ -38,8 +38,13 @@ def quantize(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> ModelPro
     The card goes along, under another name and without accuracies that were measured on the original.
 
     Raises:
-        ModelError: a network without convolutions or matrix products, no images, or one that onnxruntime refuses.
+        ModelError: a network without convolutions or matrix products, or in eight bits already, no images, or one that
+            onnxruntime refuses.
     """
+    if any("Quantize" in node.op_type for node in model.graph.node):
+        raise ModelError(
+            "the network is in eight bits already; expected float32 or float16. Give the original."
+        )
     prepared = prepare(model)
     if not any(node.op_type in _LAYERS for node in prepared.graph.node):
         raise ModelError(

@@ -145,7 +145,8 @@ def _quantized(model: str, source: str) -> str:
 
 
 def _complain(_: str, error: GraftError) -> None:
-    click.secho(f"Error: {clean(str(error))}", err=True, fg="red")
+    # Through the stream as it is now: a progress bar puts its own there, which keeps lines out of the bar.
+    click.secho(f"Error: {clean(str(error))}", file=sys.stderr, fg="red")
 
 
 def _print(report: Report, features: FeatureModel, out: Path) -> None:

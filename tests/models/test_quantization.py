@@ -132,6 +132,11 @@ def test_network_of_a_user_is_quantized_too(tmp_path: Path) -> None:
     assert kinds == [{"Mul"}, {"DequantizeLinear"}], "the normalisation stays, the shortcut does not"
 
 
+def test_quantized_network_is_not_quantized_again(quantized: ModelProto) -> None:
+    with pytest.raises(ModelError, match=r"in eight bits already; .* Give the original"):
+        quantize(quantized, IMAGES)
+
+
 def test_nothing_to_quantize_is_said(tiny_path: Path) -> None:
     with pytest.raises(ModelError, match="neither convolutions nor matrix products"):
         quantize(onnx.load(tiny_path), IMAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +125,29 @@ def test_json_tells_where_the_time_went_and_what_the_cache_knew(
     again = graft("features", photos, "-m", tiny_path, "-o", tmp_path / "c", "--json", "--no-cache")
     assert json.loads(again.stdout)["from_cache"] == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "c")
+
+
+@pytest.mark.smoke
+@pytest.mark.skipif(os.name == "nt", reason="no pseudo-terminals on Windows")
+def test_failure_is_not_written_into_the_progress_bar(tiny_path: Path, photos: Path, tmp_path: Path) -> None:
+    for i in range(40):
+        (photos / f"{i}.png").write_bytes(plain((i, i, i)) if i % 9 else b"")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "service.cli", "features", str(photos), "-m", str(tiny_path)]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+    subprocess.run(
+        [*command, "-o", str(tmp_path / "out")], cwd=ROOT, stderr=theirs, stdout=subprocess.DEVNULL,
+        env=environment, check=False,
+    )  # fmt: skip
+    os.close(theirs)
+    written = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert "/43" in written
+    lines = [
+        line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written)) if "Error" in line
+    ]
+    assert len(lines) == 5
+    assert all(line.startswith("Error: ") for line in lines)
 
 
 @pytest.mark.smoke

@@ -41,12 +41,19 @@ class RunFolder:
         Raises:
             OutputError: it cannot be written, another process works in it, or it holds something else.
         """
+        made = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with locked(path):
-                folder = cls(path, resume=resume)
-                folder._enter()
-                yield folder
+            try:
+                with locked(path):
+                    folder = cls(path, resume=resume)
+                    folder._enter()
+                    yield folder
+            except BaseException:
+                if made:  # a name that was never used stays free for the next run
+                    with contextlib.suppress(OSError):  # where something is in it, it stays
+                        path.rmdir()
+                raise
         except OSError as exc:
             raise OutputError(
                 f"{path}: cannot be written ({exc.strerror or exc}). Free some space, or choose another folder; what "
@@ -84,10 +91,11 @@ class RunFolder:
                 f"{self.path}: holds other files ({', '.join(sorted(there)[:3])}). Choose a new or empty folder."
             )
         if known is not None and not self.resume:
-            state = "a run that has not finished" if self.work.exists() else "a finished run"
-            raise OutputError(
-                f"{self.path}: holds {state}. Go on with it by --resume, or choose another folder with --out."
-            )
+            state, advice = "a finished run", "Choose another folder with --out, or remove this one."
+            if self.work.exists():
+                state = "a run that has not finished"
+                advice = "Go on with it by --resume, or choose another folder with --out."
+            raise OutputError(f"{self.path}: holds {state}. {advice}")
         self.finished = known is not None and not self.work.exists() and (self.path / MODEL).is_file()
 
     def _known(self) -> dict[str, Any] | None:

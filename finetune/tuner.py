@@ -39,7 +39,8 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     `val`, is kept for validation: to stop early, and for calibrated probabilities.
 
     Parameters are those of `finetune.recipe.Recipe`; `training` those of `finetune.training.settings.Settings` that
-    differ from the defaults, as a dictionary. `out` keeps the folder of the run, with its report.
+    differ from the defaults, as a dictionary. `outside` lets a list name files outside its own folder. `out` keeps the
+    folder of the run, with its report.
 
     After `fit` there are `classes_`, the finished `model_`, and `findings_`, which the report is made of.
     """
@@ -58,6 +59,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         val: float = 0.15,
         keep: float = 0.95,
         seed: int = 0,
+        outside: bool = False,
         training: Mapping[str, Any] | None = None,
         device: str = "auto",
         threads: int | None = None,
@@ -77,6 +79,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self.val = val
         self.keep = keep
         self.seed = seed
+        self.outside = outside
         self.training = training
         self.device = device
         self.threads = threads
@@ -166,7 +169,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
                 raise InputError(
                     "labels are missing; expected fit(images, labels), or a folder with one folder a class."
                 )
-            dataset = open_dataset(source, self.task)
+            dataset = open_dataset(source, self.task, outside=self.outside)
             return dataset, {name: name for name in dataset.classes}
         items = list(open_source(source))
         labels = list(y)

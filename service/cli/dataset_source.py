@@ -51,7 +51,7 @@ def look(
         with download_progress() as download:
             locate(model, progress=download)
     total = len(dataset.examples)
-    with images_progress(total if no_model else 2 * total) as bar:
+    with images_progress(total if no_model else 2 * total, then="comparing them") as bar:
 
         def stage(name: str) -> Stage:
             offset = total if name == "embed" else 0

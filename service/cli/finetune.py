@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_NAMES = {
+    "What learns": "model method classifier cut unfreeze views flip quantize seed",
+    "Images": "task outside val test",
+    "Trust": "unknown keep previous",
+    "Training (head and blocks)": "epochs block_epochs batch_size optimizer learning_rate block_learning_rate "
+    "rate_factor schedule hidden dropout weight_decay label_smoothing class_weights patience clip_norm",
+}
+_HEADINGS = {name: heading for heading, names in _NAMES.items() for name in names.split()}
+
 CLASSIFIERS = "logistic, linear-svm, rbf-svm, knn, forest, nearest-mean"
 
 
@@ -30,6 +40,7 @@ def _data_options(command: Command) -> Command:
                 "--task", type=click.Choice(["classification", "regression"]), default="classification",
                 show_default=True, help="A class for each image, or a number from a list's column `value`.",
             ),
+            click.option("--outside", is_flag=True, help="Let a list name files outside its own folder."),
             click.option("--val", type=float, default=0.15, show_default=True, help="Part for validation."),
             click.option("--test", type=float, default=0.15, show_default=True, help="Part for the test."),
             click.option(
@@ -91,7 +102,22 @@ def _training_options(command: Command) -> Command:
     return command
 
 
-@click.command()
+class _Grouped(click.Command):
+    """Shows its options under headings: there are too many for one list."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, the first headings for everybody and the last for those who tune."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(_HEADINGS.get(str(parameter.name), "Running"), []).append(record)
+        for heading in dict.fromkeys([*_HEADINGS.values(), "Running"]):
+            with formatter.section(heading):
+                formatter.write_dl(groups[heading])
+
+
+@click.command(cls=_Grouped)
 @click.argument("source")
 @model_option
 @_method_options
@@ -117,6 +143,7 @@ def command(
     as_json: bool,
     device: str,
     threads: int | None,
+    outside: bool,
     unknown: str | None,
     previous: str | None,
     **options: Any,
@@ -128,27 +155,32 @@ def command(
     holds model.onnx, which `graft classify`, `serve` and `evaluate` take as it is, and report.html.
     """
     from finetune.dataset.opening import open_dataset
-    from finetune.folder import free_folder
+    from finetune.folder import PLAN, free_folder
     from finetune.run import finetune
     from service.cli.finetune_progress import watching
 
     recipe = _recipe(options)
-    dataset = open_dataset(source, recipe.task)
+    dataset = open_dataset(source, recipe.task, outside=outside)
     base = Path(f"{Path(source).resolve().stem or 'my'}-model")
     folder = out or (base if resume else free_folder(base))
-    with watching() as observer:
-        outcome = finetune(
-            dataset,
-            recipe,
-            folder,
-            device=device,
-            threads=threads,
-            cache=cache,
-            resume=resume,
-            unknown=unknown,
-            previous=previous,
-            observer=observer,
-        )
+    try:
+        with watching() as observer:
+            outcome = finetune(
+                dataset,
+                recipe,
+                folder,
+                device=device,
+                threads=threads,
+                cache=cache,
+                resume=resume,
+                unknown=unknown,
+                previous=previous,
+                observer=observer,
+            )
+    except KeyboardInterrupt:  # in training it ends well; elsewhere there is nothing better to keep
+        if (folder / PLAN).is_file():
+            click.secho(f"Interrupted; what was done is kept. {_resumed(folder)}", err=True, fg="yellow")
+        ctx.exit(130)
     if as_json:
         report = json.loads(outcome.report.with_suffix(".json").read_text(encoding="utf-8"))
         click.echo(json.dumps({"path": str(outcome.model), "page": str(outcome.report), **report}, indent=2))
@@ -156,10 +188,13 @@ def command(
         _print(outcome)
     if outcome.interrupted:
         click.secho(
-            f"Interrupted: the model is the best until then. Go on with: graft finetune ... --out {folder} --resume",
-            err=True, fg="yellow",
-        )  # fmt: skip
+            f"Interrupted: the model is the best until then. {_resumed(folder)}", err=True, fg="yellow"
+        )
         ctx.exit(130)
+
+
+def _resumed(folder: Path) -> str:
+    return f"Go on with the same command and: --out {shlex.quote(str(folder))} --resume"
 
 
 def _recipe(options: dict[str, Any]) -> Any:

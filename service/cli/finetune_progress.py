@@ -38,12 +38,17 @@ def watching() -> Iterator[Observer]:
         return
     # rich is imported only where a bar is drawn
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    # In 80 columns everything fits but the bar, which alone may shrink.
+    left = TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7))
     columns = (
-        TextColumn("{task.description:<26}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description:<25}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[said]}"),
+        left,
+    )
     with Progress(*columns, console=Console(stderr=True)) as bars:
         yield _Bars(bars)
 
@@ -90,10 +95,10 @@ class _Bars(Observer):
         done = progress.steps * (progress.epoch - 1) + progress.step
         self._bars.update(
             self._task,
-            description=f"training the {progress.phase}",
+            description=f"training the {progress.phase} {progress.epoch}/{progress.epochs}",
             total=steps,
             completed=done,
-            said=f"epoch {progress.epoch}/{progress.epochs} {told(progress)}",
+            said=told(progress),
         )
 
     def end(self, stage: str, seconds: float) -> None:
@@ -109,7 +114,7 @@ def told(progress: Progress) -> str:
     """Loss and accuracy in a few words."""
     words = f"loss {progress.loss:.3f}"
     if progress.val_loss is not None:
-        words += f", validation {progress.val_loss:.3f}"
+        words += f", val {progress.val_loss:.3f}"
     if progress.val_accuracy is not None:
         words += f", {percent(progress.val_accuracy)}"
     return words

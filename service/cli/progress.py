@@ -12,10 +12,10 @@ _WORTH_A_BAR = 32  # images; fewer are done before it can be read
 
 
 @contextlib.contextmanager
-def images_progress(total: int | None) -> Iterator[Callable[[int], None]]:
+def images_progress(total: int | None, then: str = "images") -> Iterator[Callable[[int], None]]:
     """A bar over `total` images with rate and time left, where they are worth one; None is not known.
 
-    The function given takes how many are done.
+    The function given takes how many are done. `then`: what the bar says when all of them are, where work goes on.
     """
     if (total is not None and total < _WORTH_A_BAR) or not sys.stderr.isatty():
         yield lambda done: None
@@ -37,10 +37,18 @@ def images_progress(total: int | None) -> Iterator[Callable[[int], None]]:
         def render(self, task: Task) -> Text:
             return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("images", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        yield lambda done: bar.update(
+            task, completed=done, description="images" if total is None or done < total else then
+        )
 
 
 @contextlib.contextmanager

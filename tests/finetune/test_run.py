@@ -214,7 +214,7 @@ def test_two_runs_do_not_write_into_one_folder(photos: Path, tiny_path: Path, tm
 
 def test_a_finished_run_is_kept(photos: Path, tiny_path: Path, tmp_path: Path) -> None:
     before = run(photos, tmp_path / "out", tiny_path).model.read_bytes()
-    with pytest.raises(OutputError, match="holds a finished run"):
+    with pytest.raises(OutputError, match=r"holds a finished run\. Choose another folder"):
         run(photos, tmp_path / "out", tiny_path)
     again = run(photos, tmp_path / "out", tiny_path, resume=True)
     assert again.findings is None

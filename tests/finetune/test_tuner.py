@@ -58,6 +58,17 @@ def test_a_folder_brings_its_classes(tiny_path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_a_list_from_elsewhere(tiny_path: Path, tmp_path: Path) -> None:
+    photos = folder_of(tmp_path / "photos", 8)
+    (tmp_path / "lists").mkdir()
+    lines = [f"{photo},{photo.parent.name}" for photo in sorted(photos.rglob("*.jpg"))]
+    path = tmp_path / "lists" / "list.csv"
+    path.write_text("\n".join(["path,label", *lines]), encoding="utf-8")
+    with pytest.raises(InputError, match="outside=True"):
+        tuner(tiny_path).fit(path)
+    assert tuner(tiny_path, outside=True).fit(path).classes_.tolist() == list(SHADES)
+
+
 def test_regression(tiny_path: Path) -> None:
     y = np.linspace(0, 250, 40)
     photos = [shade((int(red), 100, 100), i, noise=20) for i, red in enumerate(y)]

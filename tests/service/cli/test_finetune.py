@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import click
 import pytest
 
 from finetune.folder import free_folder
+from finetune.training.result import Progress
+from service.cli.finetune import command
+from service.cli.finetune_progress import watching
 from tests.finetune.shades import SHADES, folder_of, shade
 from tests.finetune.test_run import Blank, Proof
 from tests.service.running import Run
@@ -61,6 +66,61 @@ def test_the_folder_is_named_after_the_source(
     assert free_folder(tmp_path / "shades-model") == tmp_path / "shades-model-3"
 
 
+def test_a_clean_list_kept_elsewhere(graft: Run, photos: Path, tiny_path: Path, tmp_path: Path) -> None:
+    lines = graft("dataset", "clean", photos, "--no-model", "--out", tmp_path / "clean.csv")
+    assert lines.exit_code == 0, lines.output
+    words = ("finetune", tmp_path / "clean.csv", "-m", tiny_path, "--out", tmp_path / "out", *QUICK)
+    refused = graft(*words)
+    assert refused.exit_code == 2
+    assert "allow it with --outside" in refused.stderr
+    allowed = graft(*words, "--outside")
+    assert allowed.exit_code == 0, allowed.output
+    whole = graft("finetune", photos, "-m", tiny_path, "--out", tmp_path / "whole", "--json", *QUICK)
+    there = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert there["data"]["images"] == json.loads(whole.stdout)["data"]["images"]  # the same split
+
+
+def test_a_run_that_could_not_begin_leaves_its_name_free(
+    graft: Run, photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert graft("finetune", photos, "-m", tiny_path, "--cut", "nowhere").exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_outside_of_training_says_how_to_go_on(
+    graft: Run, photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*given: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ("finetune", photos, "-m", tiny_path, "--out", tmp_path / "my out", *QUICK)
+    with monkeypatch.context() as patched:
+        patched.setattr("finetune.run.assess", pressed)
+        result = graft(*words)
+    assert result.exit_code == 130
+    assert f"--out '{tmp_path / 'my out'}' --resume" in result.stderr
+    assert graft(*words, "--resume").exit_code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("finetune.run.scan", pressed)
+        result = graft("finetune", photos, "-m", tiny_path, "--out", tmp_path / "early", *QUICK)
+    assert (result.exit_code, result.stderr) == (130, "")
+    assert not (tmp_path / "early").exists()
+
+
+def test_help_has_a_heading_for_every_option(graft: Run) -> None:
+    shown = graft("finetune", "--help").stdout
+    headings = ("What learns:", "Images:", "Trust:", "Training (head and blocks):", "Running:")
+    places = [shown.index(heading) for heading in headings]
+    assert places == sorted(places)
+    for parameter in command.params:
+        assert isinstance(parameter, click.Argument) or parameter.opts[-1] in shown
+    assert places[0] < shown.index("--method") < places[1] < shown.index("--outside") < places[2]
+    assert places[2] < shown.index("--unknown") < places[3] < shown.index("--epochs") < places[4]
+    assert places[4] < shown.index("--resume")
+    assert "SOURCE" not in shown[places[4] :].replace("SOURCE's", "")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -85,3 +145,33 @@ def test_a_folder_without_classes(graft: Run, tmp_path: Path) -> None:
     result = graft("finetune", tmp_path / "photos", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "folder" in result.stderr
+
+
+def test_a_narrow_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with watching() as observer:
+        observer.begin("train")
+        observer.train(Progress("blocks", 12, 50, 1, 2, 12.345, 11.395, 0.556))
+    shown = screen.getvalue()
+    assert "training the blocks 12/50" in shown
+    assert "loss 12.345, val 11.395, 55.6 %" in shown
+    assert "-:--:--" in shown or "0:00:0" in shown  # the time left
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
+def test_without_a_terminal_each_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching() as observer:
+        for step in (1, 2):
+            observer.train(Progress("head", 3, 50, step, 2, 0.5, 0.75, 0.9))
+        observer.say("few images")
+    assert capsys.readouterr().err.splitlines() == [
+        "head: epoch 3/50, loss 0.500, val 0.750, 90.0 %",
+        "few images",
+    ]

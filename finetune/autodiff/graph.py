@@ -243,7 +243,9 @@ class Graph:
                     raise ShapeError(
                         f"variable {name}: the initial value is {array.shape}, not {tuple(shape)}."
                     )
-                array = np.full(shape, array)
+                array = np.broadcast_to(
+                    array, tuple(shape)
+                )  # one number in memory, however large the variable
             return Variable.create(self, array, name, trainable, like=like)
         if shape is None:
             raise GraphError(f"variable {name}: an initializer needs a shape; pass shape=(...).")

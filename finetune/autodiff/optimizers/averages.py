@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.elementwise import cast, minimum
 from finetune.autodiff.ops.state import group
@@ -40,7 +38,7 @@ class MovingAverages:
             updates = []
             for w, value in new.items():
                 if w.trainable:
-                    average = graph.variable(np.zeros(w.sizes), name=w.name, trainable=False, like=w)
+                    average = graph.variable(0.0, w.sizes, name=w.name, trainable=False, like=w)
                     updates.append(average.assign(average - (1.0 - decay) * (average - value)))
                     self.averages[w] = average
             if not updates:

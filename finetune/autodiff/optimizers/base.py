@@ -30,7 +30,7 @@ class Memory:
     def keep(self, name: str, change: Callable[[Tensor], Tensor], initial: float = 0.0) -> Tensor:
         """Replace what is remembered as `name` by `change` of it; returns the new value."""
         v = self.variable
-        slot = v.graph.variable(np.full(v.sizes, initial), name=name, trainable=False, like=v)
+        slot = v.graph.variable(float(initial), v.sizes, name=name, trainable=False, like=v)
         new = change(slot)
         self.updates.append(slot.assign(new))
         return new

@@ -63,3 +63,16 @@ def test_a_step_keeps_no_second_block_of_memory() -> None:
     session.run(train, {x: np.ones((2, 4), np.float32)})
     (executable,) = session._compiled.values()
     assert not executable.runtime.get_session_options().enable_mem_pattern
+
+
+def test_memory_that_begins_with_one_number_takes_no_room() -> None:
+    with Graph() as graph:
+        x = placeholder((None, 4), name="x")
+        train = Momentum(0.1).minimize((x @ variable(np.ones((4, 3)), name="w")).mean())
+    velocity = next(v for v in graph.variables if v.name.endswith("velocity"))
+    assert velocity.initial.shape == (4, 3)
+    assert velocity.initial.strides == (0, 0)
+    session = Session(graph, "cpu")
+    session.run(train, {x: np.ones((2, 4), np.float32)})
+    assert not velocity.initial.any()
+    np.testing.assert_allclose(session.value(velocity), np.full((4, 3), 1 / 3), rtol=1e-6)

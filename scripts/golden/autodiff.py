@@ -189,9 +189,9 @@ CASES = {
 }
 
 
-def graph_of(case: Case) -> tuple[Graph, Network, Tensor, Tensor]:
+def graph_of(case: Case, dtype: type = np.float32) -> tuple[Graph, Network, Tensor, Tensor]:
     """A fresh graph with the network of `case`: graph, network, labels, loss."""
-    with Graph() as graph:
+    with Graph(dtype) as graph:
         network = case.build()
         y, loss = loss_of(case, network)
     return graph, network, y, loss

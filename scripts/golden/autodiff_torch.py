@@ -33,13 +33,14 @@ from scripts.golden.autodiff import (
     Case,
     weight,
 )
-from scripts.golden.references import torchvision
 
 
 class InceptionTop(nn.Module):
     """torchvision's last block, pool and fc. Batch norm is folded into the convolutions or has frozen statistics."""
 
     def __init__(self) -> None:
+        from scripts.golden.references import torchvision  # here: the other networks do without
+
         super().__init__()
         self.Mixed_7c = torchvision.models.inception.InceptionE(2048)
         self.fc = nn.Linear(2048, 1000)
@@ -49,8 +50,9 @@ class InceptionTop(nn.Module):
 
     def prepare(self, fold: bool) -> InceptionTop:
         self.eval()
+        basic = type(self.Mixed_7c.branch1x1)  # a convolution with a batch norm
         for block in self.modules():
-            if fold and isinstance(block, torchvision.models.inception.BasicConv2d):
+            if fold and isinstance(block, basic):
                 block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), nn.Identity()
         return self.requires_grad_()  # PyTorch makes the bias that comes of folding without
 

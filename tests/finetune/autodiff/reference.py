@@ -8,14 +8,16 @@ with plain loops.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from finetune.autodiff.program import Program
+from finetune.autodiff import Operation, Tensor, Variable
+from finetune.autodiff.program import Program, compile_program
+from finetune.autodiff.variables import initial_value
 
 
 class _Taps:
@@ -36,6 +38,11 @@ class _Taps:
         }
 
 
+def _contract(subscripts, pixels, weights):
+    """A product over channels; of one group by BLAS, which is slower than plain loops where groups are many."""
+    return np.einsum(subscripts, pixels, weights, optimize=weights.shape[0] == 1)
+
+
 class Conv(OpRun):
     def _run(
         self, x, w, b=None, auto_pad=None, dilations=None, group=1, kernel_shape=None, pads=None, strides=None
@@ -45,7 +52,7 @@ class Conv(OpRun):
         weights = w.reshape(group, w.shape[0] // group, *w.shape[1:])
         y = np.zeros((x.shape[0], group, w.shape[0] // group, *at.out), x.dtype)
         for k, pixels in at.taps.items():
-            y += np.einsum("ngchw,gfc->ngfhw", padded[pixels], weights[(..., *k)])
+            y += _contract("ngchw,gfc->ngfhw", padded[pixels], weights[(..., *k)])
         return (y.reshape(x.shape[0], w.shape[0], *at.out),)
 
 
@@ -71,7 +78,7 @@ class ConvTranspose(OpRun):
         weights = w.reshape(group, w.shape[0] // group, *w.shape[1:])
         y = np.zeros((x.shape[0], group, w.shape[1], *at.padded), x.dtype)
         for k, pixels in at.taps.items():
-            y[pixels] += np.einsum("ngfhw,gfc->ngchw", grouped, weights[(..., *k)])
+            y[pixels] += _contract("ngfhw,gfc->ngchw", grouped, weights[(..., *k)])
         return (y[at.inside].reshape(x.shape[0], group * w.shape[1], *size),)
 
 
@@ -134,3 +141,22 @@ def evaluate(program: Program, feeds: Mapping[str, Any]) -> list[Any]:
     """The fetches of a program."""
     names = [name for name in program.outputs if name is not None]
     return list(ReferenceEvaluator(program.model, new_ops=REPLACEMENTS).run(names, dict(feeds)))
+
+
+def descend(
+    train: Operation, fetches: Sequence[Tensor], feeds: Mapping[Tensor, Any], steps: int
+) -> tuple[list[list[Any]], dict[Variable, Any]]:
+    """Take training steps: what was fetched in each, and the variables' values behind the last."""
+    graph = train.graph
+    orders = {v: tuple(range(v.rank)) for v in graph.variables}
+    program = compile_program(graph, [train, *fetches], tuple(feeds), "plain", True, orders, {})
+    evaluator = ReferenceEvaluator(program.model, new_ops=REPLACEMENTS)
+    names = [*program.outputs[1:], *program.updates.values()]
+    values = {v: initial_value(v) for v in graph.variables}
+    fed = {program.feeds[tensor]: value for tensor, value in feeds.items()}
+    rows = []
+    for _ in range(steps):
+        found = evaluator.run(names, fed | {name: values[v] for v, name in program.reads.items()})
+        rows.append(found[: len(fetches)])
+        values |= zip(program.updates, found[len(fetches) :], strict=True)
+    return rows, values

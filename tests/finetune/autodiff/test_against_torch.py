@@ -1,7 +1,8 @@
 """Gradients and ten optimizer steps of real blocks, against PyTorch (written down by scripts.golden.autodiff_torch).
 
-PyTorch computed in float64, the graph computes in float32. Errors are relative to the root mean square of a weight's
-gradient, or of its change.
+PyTorch computed in float64. The graph computes in float64 in the reference evaluator, where ten steps must come out the
+same, and in float32 in onnxruntime. Errors are relative to the root mean square of a weight's gradient, or of its
+change.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 from finetune.autodiff import Session, gradients
+from finetune.autodiff.variables import initial_value
 from scripts.golden.autodiff import CASES, FOLDER, STEPS, Case, graph_of
+from tests.finetune.autodiff.reference import descend
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
@@ -28,17 +31,22 @@ class Run(NamedTuple):
     changes: Tensors
     golden: Tensors
     case: Case
-    rounding: Mapping[str, float]  # of the changes, in elements: ten steps round the largest weight
 
 
 @pytest.fixture(params=CASES, scope="module")
-def run(request: pytest.FixtureRequest) -> Run:
-    """All gradients of a network, then ten steps."""
+def golden(request: pytest.FixtureRequest) -> tuple[Case, Tensors]:
+    """A network, and what PyTorch made of it."""
     case = CASES[request.param]
     if case.private and "GRAFT_MODELS" not in os.environ:
         pytest.skip("GRAFT_MODELS is not set: it is the folder with mobilenet_v2_1.0_224.onnx")
     with np.load(FOLDER / f"{request.param}.npz") as file:
-        golden = dict(file)
+        return case, dict(file)
+
+
+@pytest.fixture(scope="module")
+def run(golden: tuple[Case, Tensors]) -> Run:
+    """All gradients of a network, then ten steps, in float32."""
+    case, expected = golden
     graph, network, y, loss = graph_of(case)
     trained = {name: v for name, v in network.variables.items() if v.trainable}
     with graph:
@@ -51,14 +59,11 @@ def run(request: pytest.FixtureRequest) -> Run:
     before = {name: session.value(v) for name, v in network.variables.items()}
     losses = [float(session.run([step, loss], feeds)[1]) for _ in range(STEPS)]
     changes = {name: session.value(v) - before[name] for name, v in network.variables.items()}
-    # The real network's weights are up to 1e6 times as large as what ten steps change of them.
-    large = {name: float(np.abs(value).max()) if case.private else 0.0 for name, value in before.items()}
-    return Run(first, losses, changes, golden, case, {n: v * 2**-24 * STEPS**0.5 for n, v in large.items()})
+    return Run(first, losses, changes, expected, case)
 
 
-def compare(what: str, run: Run, ours: Tensors, tolerance: float) -> None:
+def compare(what: str, case: Case, golden: Tensors, ours: Tensors, tolerance: float) -> None:
     """Samples, norm and mean of each tensor; one that is not in the golden file is 0."""
-    golden = run.golden
     names = json.loads(str(golden["notes"]))[what]
     assert set(names) <= set(ours)
     assert not any(ours[name].any() for name in set(ours) - set(names))
@@ -66,18 +71,34 @@ def compare(what: str, run: Run, ours: Tensors, tolerance: float) -> None:
     for name, samples, (norm, mean) in rows:
         value = ours[name].reshape(-1).astype(np.float64)
         scale = norm / np.sqrt(value.size)
-        within = tolerance + (run.rounding[name] / scale if what == "changes" else 0.0)
-        off = np.abs(run.case.samples(name, value) - samples).max() / scale
-        assert off < within, f"{what}: a sample of {name} is off by {off:.1e}"
-        assert abs(np.linalg.norm(value) / norm - 1) < within, f"{what}: the norm of {name}"
-        assert abs(value.mean() - mean) / scale < within, f"{what}: the mean of {name}"
+        off = np.abs(case.samples(name, value) - samples).max() / scale
+        assert off < tolerance, f"{what}: a sample of {name} is off by {off:.1e}"
+        assert abs(np.linalg.norm(value) / norm - 1) < tolerance, f"{what}: the norm of {name}"
+        assert abs(value.mean() - mean) / scale < tolerance, f"{what}: the mean of {name}"
 
 
 def test_gradients(run: Run) -> None:
-    compare("gradients", run, run.gradients, 3e-5)
+    compare("gradients", run.case, run.golden, run.gradients, 3e-5)
 
 
 def test_ten_optimizer_steps(run: Run) -> None:
-    np.testing.assert_allclose(run.losses, run.golden["losses"], rtol=1e-4)
-    # Scales of batch norm begin near 1 and move by some 1e-4, and each of ten steps rounds them by up to 6e-8.
-    compare("changes", run, run.changes, 3e-3)
+    # The sharpest of the five falls from 7.3 to 4.4 and rises on the way.
+    np.testing.assert_allclose(run.losses, run.golden["losses"], rtol=5e-6)
+    if not run.case.private:
+        # Scales of batch norm begin near 1 and move by some 1e-4, and each of ten steps rounds them by up to 6e-8. In
+        # the private network weights of up to 33 move by 3e-5: in float32 changes say nothing, in float64 they do.
+        compare("changes", run.case, run.golden, run.changes, 3e-3)
+
+
+def test_ten_optimizer_steps_in_float64(golden: tuple[Case, Tensors]) -> None:
+    case, expected = golden
+    if case.shape[1] == 2048:
+        pytest.skip("models are built in float32, folded weights too, and the evaluator takes minutes for it")
+    graph, network, y, loss = graph_of(case, np.float64)
+    with graph:
+        step = case.optimizer().minimize(loss)
+    images, labels = case.batch()
+    rows, values = descend(step, [loss], {network.x: images.astype(np.float64), y: labels}, STEPS)
+    np.testing.assert_allclose(np.ravel(rows), expected["losses"], rtol=1e-12)
+    changes = {name: values[v] - initial_value(v) for name, v in network.variables.items()}
+    compare("changes", case, expected, changes, 1e-6)  # samples are written down in single precision

@@ -23,6 +23,7 @@ from models.store import write_atomically
 
 FORMAT = 1
 MODEL, PLAN, WORK, EVENTS = "model.onnx", "run.json", "work", "tensorboard"
+_FILES = (MODEL, PLAN, "report.html", "report.json")
 
 
 class RunFolder:
@@ -69,13 +70,14 @@ class RunFolder:
         values = json.loads(json.dumps({"format": FORMAT, **plan}))
         known = self._known()
         if known is None:
-            self.work.mkdir(exist_ok=True)
             write_atomically(self.path / PLAN, json.dumps(values, indent=2, ensure_ascii=False).encode())
         elif different := sorted(_differences(known, values)):
             raise OutputError(
                 f"{self.path}: was begun with other settings ({'; '.join(different[:5])}). Resume it with those, or "
                 "choose another folder."
             )
+        for left in self._half_written():
+            left.unlink()
         self.work.mkdir(exist_ok=True)
 
     def finish(self) -> None:
@@ -85,18 +87,23 @@ class RunFolder:
 
     def _enter(self) -> None:
         known = self._known()
-        there = [entry.name for entry in self.path.iterdir() if entry.name != LOCK]
+        passed = {LOCK, *(path.name for path in self._half_written())}
+        there = [entry.name for entry in self.path.iterdir() if entry.name not in passed]
         if known is None and there:
             raise OutputError(
                 f"{self.path}: holds other files ({', '.join(sorted(there)[:3])}). Choose a new or empty folder."
             )
+        self.finished = known is not None and not self.work.exists() and (self.path / MODEL).is_file()
         if known is not None and not self.resume:
             state, advice = "a finished run", "Choose another folder with --out, or remove this one."
-            if self.work.exists():
+            if not self.finished:
                 state = "a run that has not finished"
                 advice = "Go on with it by --resume, or choose another folder with --out."
             raise OutputError(f"{self.path}: holds {state}. {advice}")
-        self.finished = known is not None and not self.work.exists() and (self.path / MODEL).is_file()
+
+    def _half_written(self) -> list[Path]:
+        """What a process left that was killed while it wrote a file."""
+        return [left for name in _FILES for left in self.path.glob(f".{name}.????????")]
 
     def _known(self) -> dict[str, Any] | None:
         path = self.path / PLAN

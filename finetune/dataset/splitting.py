@@ -22,7 +22,8 @@ def assign_splits(
     Examples of one `group`, and copies (`groups`), stay together. Each such unit gets a number in [0, 1), the SHA-256
     of the seed and the name of its first image within the source: below `test` it is for the test, below `test` +
     `val` for validation. So each class is shared out alike, and a unit keeps its side when others come or go. Where a
-    class of three units or more would get none for the test or for validation, the one next to the border goes there.
+    class of three units or more would get none for the test or for validation, the one next to the border goes there;
+    of two units one is for validation, without which nothing can be trained.
 
     Splits of the dataset's own are kept; where they have train but no val, val is taken out of train.
 
@@ -52,12 +53,11 @@ def assign_splits(
 
 
 def _count(numbers: Sequence[float], start: int, border: float, share: float, room: int) -> int:
-    """How many of the ascending numbers from `start` are taken; `room` are left over if there are three at all."""
+    """How many of the ascending numbers from `start` are taken; `room` are left over."""
     if not share:
         return 0
     below = sum(number < border for number in numbers) - start
-    left = len(numbers) - start - (room if len(numbers) > 2 else 1)
-    return max(0, min(max(below, 1), left))
+    return max(0, min(max(below, 1), len(numbers) - start - room))
 
 
 def _units(dataset: Dataset, groups: Sequence[Group]) -> list[list[int]]:

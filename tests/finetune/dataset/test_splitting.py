@@ -42,7 +42,7 @@ def test_seed_changes_it():
 
 @pytest.mark.parametrize(
     ("count", "expected"),
-    [(1, {"train": 1}), (2, {"train": 1, "test": 1}), (3, {"train": 1, "val": 1, "test": 1})],
+    [(1, {"train": 1}), (2, {"train": 1, "val": 1}), (3, {"train": 1, "val": 1, "test": 1})],
 )
 def test_small_classes(count, expected):
     for seed in range(20):

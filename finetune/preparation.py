@@ -214,16 +214,19 @@ def _warnings(
     """What a user should know of the images before trusting the numbers."""
     said = list(dataset.warnings())
     if failed:
-        said.append(f"{len(failed):,} images could not be read and are left out, the first: {failed[0][1]}")
+        said.append(
+            f"left out, because they cannot be read: {_images(len(failed))}, the first: {failed[0][1]}"
+        )
     exact = sum(len(group.indices) - 1 for group in groups if group.kind == "exact")
     near = sum(len(group.indices) - 1 for group in groups if group.kind == "near")
     if exact or near:
-        said.append(
-            f"{exact:,} exact and {near:,} near duplicates; each group stands in one split where it can"
+        kept = (
+            "the splits of the folders or the list stay" if len(leaks) else "each group stands in one split"
         )
+        said.append(f"found {exact:,} exact and {near:,} near duplicates; {kept}")
     if len(leaks):
         said.append(
-            f"{len(leaks):,} images for testing or validation have a duplicate among those for training"
+            f"{_images(len(leaks))} for testing or validation with a duplicate among those for training"
         )
     if dataset.task == "regression":
         return said
@@ -235,12 +238,12 @@ def _warnings(
     if clashes:
         names = " = ".join(f"{examples[i].item.id} ({examples[i].label})" for i in clashes[0].indices[:2])
         said.append(
-            f"{len(clashes):,} images stand in two classes, such as {names}; `graft dataset clean` drops them"
+            f"{_images(len(clashes))} in more than one class, such as {names}; `graft dataset clean` drops them"
         )
     counts = Counter(int(target) for target in targets[rows["train"]])
     few = [name for i, name in enumerate(classes) if counts[i] < _FEWEST]
     if few:
-        said.append(f"{len(few):,} classes have fewer than {_FEWEST} images to train on: {_some(few)}")
+        said.append(f"fewer than {_FEWEST} images to train on in {_classes(len(few))}: {_some(few)}")
     most, least = max(counts.values()), min(counts.values())
     if most / least >= _UNEVEN:
         said.append(
@@ -250,8 +253,16 @@ def _warnings(
         name for i, name in enumerate(classes) if len(rows["test"]) and i not in targets[rows["test"]]
     ]
     if untested:
-        said.append(f"{len(untested):,} classes have no image for testing: {_some(untested)}")
+        said.append(f"no image for testing in {_classes(len(untested))}: {_some(untested)}")
     return said
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
+def _classes(count: int) -> str:
+    return f"{count:,} class{'es' * (count != 1)}"
 
 
 def _some(names: Sequence[str]) -> str:

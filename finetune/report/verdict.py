@@ -49,7 +49,8 @@ def judge(findings: Findings, summary: Summary) -> Verdict:
         trust = "Take this with care: " + " ".join(said)
         rest = len(concerns) - 2
         if rest > 0:
-            trust += f" {'One more reason is' if rest == 1 else f'{rest} more reasons are'} listed below."
+            more = "One more reason is" if rest == 1 else f"{rest} more reasons are"
+            trust += f" {more} in the report, under Reasons for care."
     else:
         reasons = list(_reasons(findings, summary))
         trust = "Nothing was found that speaks against this figure" + (

@@ -6,16 +6,18 @@ import dataclasses
 import json
 import shlex
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from service.cli.options import device_options, model_option
-from service.cli.text import clean, columns, size, terminal_width
+from service.cli.text import clean, columns, percent, size, terminal_width
 
 if TYPE_CHECKING:
+    from finetune.report.findings import Findings
+    from finetune.report.summary import Summary
     from finetune.run import Outcome
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -234,9 +236,10 @@ def _print(outcome: Outcome) -> None:
     from finetune.report.summary import summarise
     from finetune.report.verdict import judge
 
-    verdict = judge(found, summarise(found))
+    measured = summarise(found)
+    verdict = judge(found, measured)
     click.echo("")
-    for sentence in (verdict.figure, verdict.trust, verdict.advice):
+    for sentence in (verdict.figure, verdict.trust, verdict.advice, *_asked(found, measured)):
         click.echo(textwrap.fill(clean(sentence), terminal_width()))
     click.echo("")
     rows = [("model", f"{outcome.model} ({size(found.file_bytes or 0)})"), ("report", str(outcome.report))]
@@ -248,6 +251,20 @@ def _print(outcome: Outcome) -> None:
     click.echo("\nTry:")
     for line in found.commands[:3]:
         click.echo(f"  {line}")  # whole, to be copied
+
+
+def _asked(found: Findings, measured: Summary) -> Iterator[str]:
+    """Answers to what was asked with --previous and --unknown."""
+    kinds = measured.classification or measured.regression
+    if found.previous is not None and kinds is not None and kinds.comparison is not None:
+        yield f"Compared with {found.previous.name}: {kinds.comparison.words()}"
+    rejected = measured.classification.rejection if measured.classification else None
+    if rejected is not None and rejected.unknown_rejected is not None and rejected.auroc is not None:
+        unknown, known = rejected.unknown_rejected, rejected.known_rejected
+        yield (
+            f"None of these: {percent(unknown.value)} of {unknown.images:,} unknown images are told so, and "
+            f"{percent(known.value)} of the test images (AUROC {rejected.auroc:.3f})."
+        )
 
 
 def _longest(timings: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -148,6 +148,12 @@ def test_own_splits_leaks_and_classes_nobody_teaches(tiny_path: Path, tmp_path: 
     assert found is not None
     assert found.classes == tuple(SHADES)
     assert any("night" in text for text in found.warnings)
+    leaks = [text for text in found.warnings if "for testing or validation with a duplicate" in text]
+    assert leaks == [
+        f"{len(found.leaks)} image{'s' * (len(found.leaks) > 1)} for testing or validation with a duplicate among "
+        "those for training"
+    ]
+    assert any(text.endswith("the splits of the folders or the list stay") for text in found.warnings)
     leaked = {found.ids[i] for i in found.leaks}
     assert "test/sky/copy.jpg" in leaked
 
@@ -159,6 +165,8 @@ def test_what_cannot_be_read_is_reported(tiny_path: Path, tmp_path: Path) -> Non
     found = run(folder, tmp_path / "out", tiny_path).findings
     assert found is not None
     assert {Path(name).name for name, _ in found.failed} == {"broken.jpg", "empty.jpg"}
+    assert any("left out, because they cannot be read: 2 images, the first: " in t for t in found.warnings)
+    assert any("fewer than 20 images to train on in 3 classes: " in t for t in found.warnings)
 
 
 def test_a_previous_model_and_unknown_images(photos: Path, tiny_path: Path, tmp_path: Path) -> None:

@@ -88,6 +88,20 @@ def test_a_run_that_could_not_begin_leaves_its_name_free(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_asked_is_answered(graft: Run, photos: Path, tiny_path: Path, tmp_path: Path) -> None:
+    words = ("finetune", photos, "-m", tiny_path, *QUICK)
+    first = graft(*words, "--out", tmp_path / "first")
+    assert "Compared with" not in first.stdout
+    assert "None of these" not in first.stdout
+    strangers = folder_of(tmp_path / "strangers", 5, {"ink": (5, 5, 5)})
+    asked = ("--previous", tmp_path / "first" / "model.onnx", "--unknown", strangers)
+    second = graft(*words, "--out", tmp_path / "second", *asked)
+    said = " ".join(second.stdout.split())
+    assert "Compared with shades: Both models are right and wrong on the same images" in said
+    assert "of 5 unknown images are told so, and" in said
+    assert "(AUROC 1.000)" in said
+
+
 def test_interrupted_outside_of_training_says_how_to_go_on(
     graft: Run, photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

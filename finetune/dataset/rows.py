@@ -122,7 +122,7 @@ def _number(text: str, where: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not abs(value) <= np.finfo(np.float32).max:  # in which targets are learned; NaN is not either
+    if not abs(value) <= float(np.finfo(np.float32).max):  # in which targets are learned; NaN is not either
         raise SourceError(
             f"{where}: {text!r} is no finite number of 32 bits; expected a target such as 3.5. Correct the line."
         )

@@ -159,7 +159,13 @@ def _targets(
     if dataset.task == "regression":
         if not len(rows["val"]):
             raise InputError(f"{dataset.source}: no image is left for validation; expected some. Add images.")
-        return (), np.array([example.target for example in examples], np.float32), []
+        targets = np.array([example.target for example in examples], np.float32)
+        if not np.ptp(targets[rows["train"]]):
+            raise InputError(
+                f"{dataset.source}: all images to train on have the same number, {targets[rows['train'][0]]:g}; "
+                "expected different ones. Take another column, or subtract what is common to all."
+            )
+        return (), targets, []
     there = {examples[i].label for i in rows["train"]}
     classes = tuple(name for name in dataset.classes if name in there)
     if len(classes) < 2:

@@ -40,7 +40,7 @@ from finetune.trunk import Trunk, features_of, open_trunk
 from finetune.writing import findings, model_card, thumbnails, write_projector
 from models.errors import InputError
 from models.importing import as_graft_model
-from models.model import PROBABILITIES, Model
+from models.model import PROBABILITIES, REJECT_SCORE, Model
 from models.runtime import Array, RuntimeConfig
 from models.store import write_atomically
 from models.zoo import locate
@@ -115,7 +115,8 @@ class _Run:
         digest = data_digest(self.dataset, facts)
         self.folder.begin(
             {
-                "recipe": recipe.to_json(),
+                # By its card's name: the same file may be called by several paths.
+                "recipe": {**recipe.to_json(), "model": trunk.card.name},
                 "images": digest,
                 "trunk": trunk.features.digests[0],
                 "onnxruntime": onnxruntime.__version__,
@@ -222,6 +223,11 @@ class _Run:
         chosen = [prepared.examples[rows[place]].item for place in places]
         if prepared.classes:
             expected = {PROBABILITIES: probabilities(assessment, assessment.temperature or 1.0)[places]}
+            if assessment.rejector is not None:
+                answers = assessment.answers
+                expected[REJECT_SCORE] = assessment.rejector.score(
+                    answers.embedding[places], answers.logits[places]
+                )
         else:
             expected = {VALUE: assessment.answers.logits[places]}
         return prove(path, [(item.id, read_item(item)) for item in chosen], expected)

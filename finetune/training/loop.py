@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from finetune.autodiff import Session
 from finetune.autodiff.program import Fetch
 from finetune.training.data import Array, TrainingData
@@ -100,6 +102,12 @@ class Loop:
     def _end_epoch(self) -> None:
         state, data, checkpoint = self.state, self.data, self.run_.checkpoint
         size = len(data.y)
+        for variable in self.network.trained:  # the step after a last finite loss may have gone too far
+            if not np.isfinite(self.session.value(variable)).all():
+                raise NumericsError(
+                    f"{variable.name} became NaN or infinite in epoch {state.epoch + 1} of {state.phase}. Lower the "
+                    "learning rate, or clip the gradients."
+                )
         loss = state.loss / size
         weighted = self.run_.settings.class_weights is not None
         found = (

@@ -18,7 +18,7 @@ from finetune.proof import Proof
 from finetune.recipe import METHODS, Recipe
 from finetune.run import Outcome, finetune
 from finetune.training.settings import Settings
-from models.errors import GraftError, InputError, ModelError, OutputError
+from models.errors import GraftError, InputError, ModelError, NumericsError, OutputError
 from models.model import Model
 from models.runtime import RuntimeConfig
 from tests.finetune.shades import SHADES, folder_of, list_of_numbers, shade
@@ -130,6 +130,19 @@ def test_regression(tiny_path: Path, tmp_path: Path) -> None:
         model = Model.open(outcome.model, RuntimeConfig("cpu", 1))
         assert model.card.task == "regression"
         assert model.card.target is not None
+
+
+def test_numbers_that_are_all_equal_teach_nothing(tiny_path: Path, tmp_path: Path) -> None:
+    numbers = list_of_numbers(tmp_path / "numbers", 12)
+    head, *rows = numbers.read_text().splitlines()
+    numbers.write_text("\n".join([head, *(row.partition(",")[0] + ",5" for row in rows)]))
+    with pytest.raises(InputError, match="have the same number, 5"):
+        run(numbers, tmp_path / "out", tiny_path, task="regression")
+
+
+def test_a_rate_that_is_too_high_says_so(photos: Path, tiny_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(NumericsError, match="Lower the learning rate"):
+        run(photos, tmp_path / "out", tiny_path, training=Settings(epochs=2, learning_rate=1e38))
 
 
 def test_same_bytes_twice_and_wherever_the_photos_lie(photos: Path, tiny_path: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from feature_extraction.cache import VectorStore
 from feature_extraction.extraction import run
@@ -17,9 +18,9 @@ from finetune import trunk as module
 from finetune.dataset.table import Example
 from finetune.trunk import Trunk, features_of, open_trunk
 from finetune.views import View
+from models import preprocessing
 from models.errors import CutError, InputError, ModelError, OutputError
 from models.fingerprint import image_digest
-from models.preprocessing import Preprocessing
 from models.runtime import RuntimeConfig, Session
 from tests.feature_extraction.running import CPU, item
 from tests.fixtures import encoded, photo
@@ -188,14 +189,14 @@ def test_no_views_are_refused(tiny_trunk: Trunk) -> None:
 
 def test_large_photo_is_decoded_once_and_reduced(tiny_trunk: Trunk, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    original = Preprocessing._upright
+    original = preprocessing._upright
 
-    def watched(self: Preprocessing, image: object, exact: bool) -> object:
-        made = original(self, image, exact)  # type: ignore[arg-type]
+    def watched(image: Image.Image) -> Image.Image:
+        made = original(image)
         sizes.append(made.size)
         return made
 
-    monkeypatch.setattr(Preprocessing, "_upright", watched)
+    monkeypatch.setattr(preprocessing, "_upright", watched)
     features_of(
         tiny_trunk, [item("x", encoded(photo((1600, 1200)), "JPEG"))], 4, seed=0, store=None, threads=1
     )

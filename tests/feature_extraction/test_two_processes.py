@@ -11,8 +11,10 @@ from tests.feature_extraction.killing import contents, photos, start
 
 
 @pytest.mark.smoke
-def test_two_at_once_share_a_cache_but_not_a_folder(tiny_path: Path, tmp_path: Path) -> None:
-    command = [str(photos(tmp_path / "photos")), "--model", str(tiny_path), "--out"]
+def test_two_at_once_share_a_cache_but_not_a_folder(tmp_path: Path) -> None:
+    # Not the classifier of three colours: its ReduceMean adds up one image in another order than several, and what the
+    # other process has cached meanwhile leaves one over now and then. Convolutions and pooling do not depend on that.
+    command = [str(photos(tmp_path / "photos")), "--model", "builtin", "--out"]
     for outputs in (("a", "b"), ("c", "c")):
         both = [start([*command, str(tmp_path / out)], tmp_path / "cache") for out in outputs]
         errors = [process.communicate()[1].decode() for process in both]

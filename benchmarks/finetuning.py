@@ -30,10 +30,10 @@ import numpy as np
 from benchmarks.timing import table
 from feature_extraction.cache import open_store
 from feature_extraction.sources import labelled
+from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.table import Example
 from finetune.training.data import TrainingData
 from finetune.training.settings import Settings
-from finetune.trunk import Trunk, features_of, open_trunk
 from models.features import default_cuts
 from models.runtime import RuntimeConfig, Session
 

@@ -23,9 +23,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.onnx_torch import OnnxNetwork
+from finetune.backbone.views import views
 from finetune.training.data import TrainingData, standardisation
 from finetune.training.settings import Settings
-from finetune.views import views
 from models.fingerprint import image_digest
 from models.importing import as_graft_model
 from models.model import Model

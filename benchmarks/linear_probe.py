@@ -30,7 +30,7 @@ from feature_extraction.extraction import run
 from feature_extraction.reading import ImageItem
 from feature_extraction.sources import labelled
 from feature_extraction.worker import Worker, read_item
-from finetune.evaluation import wilson_interval
+from finetune.trust.evaluation import wilson_interval
 from models.comparison import cosine
 from models.features import FeatureOptions, open_features
 from models.importing import as_graft_model

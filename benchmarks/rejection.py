@@ -23,8 +23,8 @@ from PIL import Image
 from benchmarks.timing import table
 from feature_extraction import FeatureExtractor
 from feature_extraction.sources import labelled
-from finetune.novelty import KINDS, Space, score
-from finetune.rejection import auroc, fit_rejector
+from finetune.trust.novelty import KINDS, Space, score
+from finetune.trust.rejection import auroc, fit_rejector
 from models.runtime import Array
 
 GLYPHS, PHOTOS = 300, 500

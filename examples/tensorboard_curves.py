@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune.autodiff import Graph, Session, placeholder, summary
+from finetune.autodiff import Graph, Session, placeholder
 from finetune.autodiff.layers import dense
 from finetune.autodiff.losses import mean_squared_error
 from finetune.autodiff.ops.activations import tanh
 from finetune.autodiff.optimizers import Adam
+from finetune.tensorboard import summary
 
 
 def main(folder: str | Path = "runs/sine", steps: int = 300) -> None:

@@ -19,10 +19,10 @@ from feature_extraction.batches import decoded_batches
 from feature_extraction.memory import Source, open_source
 from finetune.dataset.opening import open_dataset
 from finetune.dataset.table import Dataset, Example, Task
-from finetune.observing import Observer
-from finetune.recipe import Method, Recipe
+from finetune.job.observing import Observer
+from finetune.job.recipe import Method, Recipe
+from finetune.job.run import finetune
 from finetune.report.findings import Findings
-from finetune.run import finetune
 from finetune.training.settings import Settings
 from models.errors import InputError
 from models.model import Model
@@ -38,7 +38,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     archive or list with the classes in it, as `graft finetune` takes it, and y is left out. Part of the images,
     `val`, is kept for validation: to stop early, and for calibrated probabilities.
 
-    Parameters are those of `finetune.recipe.Recipe`; `training` those of `finetune.training.settings.Settings` that
+    Parameters are those of `finetune.job.recipe.Recipe`; `training` those of `finetune.training.settings.Settings` that
     differ from the defaults, as a dictionary. `outside` lets a list name files outside its own folder. `out` keeps the
     folder of the run, with its report.
 
@@ -92,7 +92,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
         Raises:
             InputError: images, labels or settings that cannot be used.
-            GraftError: as `finetune.run.finetune`.
+            GraftError: as `finetune.job.run.finetune`.
         """
         recipe = Recipe(
             model=str(self.model),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import ImageError
-from models.room import Room
+from models.semaphore import Room
 
 ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]

@@ -172,7 +172,9 @@ def pull(
         StoreError: the weights could not be downloaded.
         WeightsError: the weights do not fit.
     """
-    from models.assembly import assemble  # imports onnx, which classifying with a finished file does not need
+    from models.conversion import (
+        assemble,  # imports onnx, which classifying with a finished file does not need
+    )
 
     if weights is None and row.url:
         target = cache_folder() / "weights" / row.name / row.url.rpartition("/")[2]

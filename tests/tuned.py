@@ -9,9 +9,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from finetune.assembly import assemble
-from finetune.rejection import Rejector
-from finetune.top import EMBEDDING, FEATURES, VALUE, Top
+from finetune.heads.assembly import assemble
+from finetune.heads.top import EMBEDDING, FEATURES, VALUE, Top
+from finetune.trust.rejection import Rejector
 from models.card import Label, ModelCard, Target
 from models.model import LOGITS
 from models.opset import IR_VERSION, opset_imports

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from finetune.autodiff import ops, summary
+from finetune.autodiff import ops
 from finetune.autodiff.exporting import export
 from finetune.autodiff.gradients import gradients
 from finetune.autodiff.graph import Graph, Operation, constant, placeholder, variable
 from finetune.autodiff.importing import Imported, import_onnx
-from finetune.autodiff.joining import join
 from finetune.autodiff.registry import not_differentiable, register_op
 from finetune.autodiff.session import Session
 from finetune.autodiff.tensor import Tensor, Variable
@@ -23,11 +22,9 @@ __all__ = [
     "export",
     "gradients",
     "import_onnx",
-    "join",
     "not_differentiable",
     "ops",
     "placeholder",
     "register_op",
-    "summary",
     "variable",
 ]

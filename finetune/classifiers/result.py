@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.top import FEATURES, VALUE, Top
+from finetune.heads.top import FEATURES, VALUE, Top
 from models.errors import InputError, ModelError
 
 TOLERANCE = 1e-5  # of probabilities; of values in units of the spread of the targets

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from feature_extraction.worker import read_item
 from finetune.dataset.duplicates import Group
-from finetune.dataset.findings import quartiles
 from finetune.dataset.inspection import Inspection
+from finetune.dataset.inspection_json import quartiles
 from models.errors import GraftError
 from models.preprocessing import thumbnail
 from models.store import write_atomically

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.calibration import Reliability, calibration_error, reliability
 from finetune.report.findings import Floats, Ints
+from finetune.trust.calibration import Reliability, calibration_error, reliability
 
 
 @dataclass(frozen=True)

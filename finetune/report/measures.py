@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune import rejection
-from finetune.evaluation import wilson_interval
 from finetune.report.findings import Floats, Ints
+from finetune.trust import rejection
+from finetune.trust.evaluation import wilson_interval
 
 
 @dataclass(frozen=True)

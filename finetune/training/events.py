@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from finetune.autodiff import Session, summary
+from finetune.autodiff import Session
+from finetune.tensorboard import summary
 from finetune.training.network import Network
 from finetune.training.result import Epoch
 from models.errors import GraphError

@@ -12,7 +12,7 @@ import numpy as np
 
 from finetune.autodiff import Session
 from finetune.autodiff.schedules import Schedule
-from finetune.top import Top
+from finetune.heads.top import Top
 from finetune.training.data import TrainingData, class_weights, standardisation
 from finetune.training.events import Events
 from finetune.training.finder import HIGH, LOW, STEPS, Curve, find_rate

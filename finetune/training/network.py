@@ -20,7 +20,7 @@ from finetune.autodiff.ops.state import identity
 from finetune.autodiff.ops.training import dropout
 from finetune.autodiff.schedules import Schedule
 from finetune.autodiff.tensor import Tensor, Variable
-from finetune.top import EMBEDDING, FEATURES, VALUE
+from finetune.heads.top import EMBEDDING, FEATURES, VALUE
 from finetune.training.rates import depth_factors, optimizer
 from finetune.training.settings import Settings
 from models.errors import CutError, GraphError

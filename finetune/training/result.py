@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from finetune.top import Top
+from finetune.heads.top import Top
 
 
 @dataclass(frozen=True)

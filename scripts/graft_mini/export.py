@@ -12,9 +12,9 @@ import zipfile
 from pathlib import Path
 
 from models.architectures.graft_mini import graft_mini
-from models.assembly import cut_points
 from models.build import build
 from models.card import Accuracy, Label, ModelCard, Normalization, write_card
+from models.conversion import cut_points
 from models.preprocessing import Preprocessing
 from models.store import sha256, write_atomically
 from models.weights import read

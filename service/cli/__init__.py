@@ -13,16 +13,16 @@ from typing import Any
 import click
 
 from models.errors import GraftError
-from service.cli.lazy import LazyGroup
-from service.cli.text import clean
+from service.cli.terminal.lazy import LazyGroup
+from service.cli.terminal.text import clean
 
 COMMANDS = {
     "classify": ("service.cli.classify", "Say what is on images."),
     "dataset": ("service.cli.dataset", "Look at labelled images before training."),
-    "evaluate": ("service.cli.evaluate", "Measure a model's accuracy on labelled images."),
+    "evaluate": ("service.cli.evaluate.command", "Measure a model's accuracy on labelled images."),
     "explain": ("service.cli.explain", "Show what in a photo speaks for a class."),
     "features": ("service.cli.features", "Turn images into feature vectors."),
-    "finetune": ("service.cli.finetune", "Teach a model your own classes."),
+    "finetune": ("service.cli.finetune.command", "Teach a model your own classes."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
     "serve": ("service.cli.serve", "Answer over HTTP."),
     "cache": ("service.cli.cache", "Look at the features that are remembered, or forget them."),

@@ -11,10 +11,10 @@ from feature_extraction.batches import decoded_batches
 from feature_extraction.sources import ImageItem, Tally, count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
-from service.cli.answers import Answers, answers
-from service.cli.options import device_options, model_option, open_model
-from service.cli.progress import images_progress
-from service.cli.text import clean
+from service.cli.terminal.answers import Answers, answers
+from service.cli.terminal.options import device_options, model_option, open_model
+from service.cli.terminal.progress import images_progress
+from service.cli.terminal.text import clean
 from service.encoding import ask
 
 

@@ -18,7 +18,7 @@ from models.model import Model
 from models.runtime import RuntimeConfig
 from models.store import cache_folder
 from models.zoo import BUILTIN, find
-from service.cli.text import clean, columns, percent, size
+from service.cli.terminal.text import clean, columns, percent, size
 from service.version import graft_version
 
 _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "waitress", "safetensors")

@@ -9,12 +9,12 @@ from typing import Any
 import click
 import numpy as np
 
-from finetune.explaining import GradCam, Heatmap, full_photo
-from finetune.overlay import overlay, png
+from finetune.explain.gradcam import GradCam, Heatmap, full_photo
+from finetune.explain.overlay import overlay, png
 from models.errors import InputError
 from models.store import write_atomically
-from service.cli.options import model_option
-from service.cli.text import clean, percent
+from service.cli.terminal.options import model_option
+from service.cli.terminal.text import clean, percent
 
 
 @click.command()

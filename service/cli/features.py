@@ -20,9 +20,9 @@ from feature_extraction.sources import ImageItem, Tally, count, images, is_strea
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import RuntimeConfig
-from service.cli.options import device_options, model_option
-from service.cli.progress import download_progress, images_progress
-from service.cli.text import clean, columns, percent
+from service.cli.terminal.options import device_options, model_option
+from service.cli.terminal.progress import download_progress, images_progress
+from service.cli.terminal.text import clean, columns, percent
 
 
 @click.command()

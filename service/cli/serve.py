@@ -8,7 +8,7 @@ import threading
 import click
 
 from service.app import create_app
-from service.cli.options import device_options
+from service.cli.terminal.options import device_options
 from service.config import ServiceConfig
 from service.registry import Registry
 from service.server import Server

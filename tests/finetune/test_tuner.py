@@ -13,8 +13,8 @@ from finetune import FineTuner
 from models.errors import ImageError, InputError
 from models.model import Model
 from models.runtime import RuntimeConfig
+from tests.finetune.job.test_run import Blank, Proof
 from tests.finetune.shades import SHADES, folder_of, shade
-from tests.finetune.test_run import Blank, Proof
 
 TRAINING = {"epochs": 6, "learning_rate": 0.05}
 
@@ -23,7 +23,7 @@ TRAINING = {"epochs": 6, "learning_rate": 0.05}
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and the other process."""
     monkeypatch.setattr(
-        "finetune.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
+        "finetune.job.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.report.page.plots", Blank())
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from models import preprocessing
 from models.errors import ImageError
 from models.preprocessing import FORMATS, MAX_PIXELS, Preprocessing, thumbnail
-from models.room import Room
+from models.semaphore import Room
 from tests.fixtures import COLOURS, encoded, photo, png_bomb
 from tests.hostile import READABLE, REFUSED
 

@@ -98,7 +98,7 @@ def test_finished_model_is_not_built_again(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_local_weights_take_the_place_of_a_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("models.zoo.fetch", lambda *_, **__: pytest.fail("downloaded"))
     seen: list[Path | None] = []
-    monkeypatch.setattr("models.assembly.assemble", lambda row, weights: seen.append(weights) or tmp_path)
+    monkeypatch.setattr("models.conversion.assemble", lambda row, weights: seen.append(weights) or tmp_path)
     row = find("inception_v3")
     assert row is not None
     assert pull(row, weights=tmp_path / "mine.pth") == tmp_path

@@ -6,8 +6,8 @@ import pytest
 
 from finetune.dataset.cleaning import left_out, write_list
 from finetune.dataset.duplicates import Group
-from finetune.dataset.findings import as_json
 from finetune.dataset.inspection import Inspection, inspect
+from finetune.dataset.inspection_json import as_json
 from finetune.dataset.opening import open_dataset
 from finetune.dataset.page import page
 from finetune.dataset.scanning import Facts

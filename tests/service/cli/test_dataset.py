@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.progress import images_progress
+from service.cli.terminal.progress import images_progress
 from tests.finetune.dataset.samples import classes, jpeg, write
 from tests.service.running import Run
 

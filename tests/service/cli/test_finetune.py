@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import pytest
 
-from finetune.folder import free_folder
+from finetune.job.folder import free_folder
 from finetune.training.result import Progress
-from service.cli.finetune import command
-from service.cli.finetune_progress import watching
+from service.cli.finetune.command import command
+from service.cli.finetune.progress import watching
+from tests.finetune.job.test_run import Blank, Proof
 from tests.finetune.shades import SHADES, folder_of, shade
-from tests.finetune.test_run import Blank, Proof
 from tests.service.running import Run
 
 QUICK = ("--views", "1", "--epochs", "5", "--learning-rate", "0.05", "--device", "cpu", "--threads", "1")
@@ -24,7 +24,7 @@ QUICK = ("--views", "1", "--epochs", "5", "--learning-rate", "0.05", "--device",
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and the other process."""
     monkeypatch.setattr(
-        "finetune.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
+        "finetune.job.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.report.page.plots", Blank())
 
@@ -110,13 +110,13 @@ def test_interrupted_outside_of_training_says_how_to_go_on(
 
     words = ("finetune", photos, "-m", tiny_path, "--out", tmp_path / "my out", *QUICK)
     with monkeypatch.context() as patched:
-        patched.setattr("finetune.run.assess", pressed)
+        patched.setattr("finetune.job.run.assess", pressed)
         result = graft(*words)
     assert result.exit_code == 130
     assert f"--out '{tmp_path / 'my out'}' --resume" in result.stderr
     assert graft(*words, "--resume").exit_code == 0
     with monkeypatch.context() as patched:
-        patched.setattr("finetune.run.scan", pressed)
+        patched.setattr("finetune.job.run.scan", pressed)
         result = graft("finetune", photos, "-m", tiny_path, "--out", tmp_path / "early", *QUICK)
     assert (result.exit_code, result.stderr) == (130, "")
     assert not (tmp_path / "early").exists()

@@ -15,7 +15,7 @@ import pytest
 
 from service import cli
 from service.cli import models as models_group
-from service.cli.lazy import LazyGroup
+from service.cli.terminal.lazy import LazyGroup
 from tests.fixtures import plain
 from tests.service.running import Run
 
@@ -141,7 +141,7 @@ def test_ctrl_c_is_quiet(graft: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli.models_list.columns", interrupt)
+    monkeypatch.setattr("service.cli.models.listing.columns", interrupt)
     result = graft("models", "list")
     assert (result.exit_code, result.output) == (130, "")
 
@@ -151,7 +151,7 @@ def test_library_warnings_stay_inside(graft: Run, monkeypatch: pytest.MonkeyPatc
         warnings.warn("an old way of calling", DeprecationWarning, stacklevel=1)
         return "table"
 
-    monkeypatch.setattr("service.cli.models_list.columns", warn)
+    monkeypatch.setattr("service.cli.models.listing.columns", warn)
     assert graft("models", "list").output == "table\n"
 
 

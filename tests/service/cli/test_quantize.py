@@ -62,7 +62,7 @@ def test_version_that_is_too_far_off_is_not_written(
     graft: Run, setting: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poor = Comparison(5, 0.6, 0.99, 0.98, 10.0, 20.0)
-    monkeypatch.setattr("service.cli.models_quantize.compare", lambda *_: poor)
+    monkeypatch.setattr("service.cli.models.quantize.compare", lambda *_: poor)
     arguments = ["models", "quantize", "net.onnx", "--calibrate", "photos", "--threshold", "0.7"]
     result = graft(*arguments)
     assert result.exit_code == 2

@@ -1,0 +1,227 @@
+"""The frozen part of a network: run once for each view of each image, and kept in the cache.
+
+Training passes over its output many times; nothing of the trunk is computed again.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from feature_extraction.cache import VectorStore
+from feature_extraction.extraction import Report, run
+from feature_extraction.quantized import quantized
+from feature_extraction.reading import ImageItem
+from feature_extraction.timings import Timings
+from finetune.backbone.views import views as views_of
+from finetune.dataset.table import Example
+from models.card import ModelCard
+from models.errors import CutError, GraftError, InputError, OutputError
+from models.features import FeatureModel, FeatureOptions, Pool, feature_graph, open_features
+from models.importing import as_graft_model
+from models.runtime import Array, RuntimeConfig
+from models.store import Progress
+from models.zoo import locate
+
+IN_MEMORY = 1 << 30  # bytes of features; more go to a file
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A network up to a cut, ready to run.
+
+    `file`: what runs, an int8 version perhaps. `original`: the file of the model that was asked for, in whose float32
+    weights blocks behind the cut are trained.
+    """
+
+    features: FeatureModel
+    file: Path
+    original: Path
+
+    @property
+    def cut(self) -> str:
+        """The tensor at which the network is cut; also the name of the trunk's one output."""
+        return self.features.cuts[0]
+
+    @property
+    def card(self) -> ModelCard:
+        """How images are brought to it, and what else is known of the model."""
+        return self.features.model.card
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the trunk computes in int8."""
+        return self.file != self.original
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of the features of one image."""
+        return tuple(self.features.blank[self.cut].shape[1:])
+
+    def model(self) -> ModelProto:
+        """The trunk as a model of its own: `image`, uint8 (N, H, W, 3) -> the cut, pooled; loaded when asked for."""
+        return feature_graph(as_graft_model(self.file)[0], (self.cut,), self.features.options)
+
+    def original_model(self) -> ModelProto:
+        """The whole network in float32, for what stands behind the cut; loaded when asked for."""
+        return as_graft_model(self.original)[0]
+
+
+def open_trunk(
+    model: str | Path,
+    cut: str | None = None,
+    pool: Pool = "avg",
+    *,
+    quantize_on: Iterable[ImageItem] | None = None,
+    config: RuntimeConfig | None = None,
+    progress: Progress | None = None,
+) -> Trunk:
+    """Open the part of a model up to `cut`, which gives float32 features.
+
+    `cut`: None is where `graft features` cuts. `pool`: "none" keeps maps (N, C, H, W), for blocks to be trained
+    behind them. `quantize_on`: images on which an int8 version is calibrated, which then takes the trunk's place.
+
+    Raises:
+        UnknownModelError: no such name or file.
+        ModelError: the file is no model, or none that takes images; or it cannot be quantized.
+        CutError: no such cut point or tensor, or one that cannot be pooled.
+        StoreError: the weights could not be downloaded.
+        DeviceError: the device cannot be had.
+    """
+    original = locate(model, progress=progress)
+    file = original if quantize_on is None else quantized(original, quantize_on)
+    # Threads that wait for work by spinning would take the cores from those that decode.
+    config = config or RuntimeConfig(spinning=False)
+    options = FeatureOptions((cut,) if cut else (), pool)
+    try:
+        features = open_features(file, options, config)
+    except CutError as exc:
+        if file == original:
+            raise
+        open_features(original, options, config)  # where the cut is wrong anyway, that is what is said
+        raise CutError(
+            f"{model}: its int8 version has no tensor {cut!r}, where integers go on without being numbers again. "
+            "Cut elsewhere, or use the trunk in float32."
+        ) from exc
+    if len(features.cuts) > 1:
+        raise CutError(
+            f"{model}: has several outputs ({', '.join(features.cuts)}); expected one. Name the cut."
+        )
+    return Trunk(features, file, original)
+
+
+def features_of(
+    trunk: FeatureModel | Trunk,
+    examples: Sequence[Example | ImageItem],
+    views: int = 1,
+    *,
+    seed: int,
+    flip: bool = True,
+    store: VectorStore | None,
+    threads: int | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    timings: Timings | None = None,
+    out: Path | None = None,
+) -> tuple[NDArray[np.float32], list[tuple[str, GraftError]]]:
+    """Features of `views` views of each image: float32 (N, views, ...), and the ids and errors of images that failed.
+
+    View 0 is the image as it is. An image of which one view fails is left out with all of them, so N counts the
+    others, in the order of `examples`. `store` remembers each view. `progress` hears how many images are done. More
+    than a gigabyte lies in a nameless file in the folder `out`, and comes as a memory map of it, to be read only.
+
+    Raises:
+        InputError: no view is asked for.
+        ModelError: the network itself fails.
+        OutputError: the file cannot be written.
+    """
+    if views < 1:
+        raise InputError(f"views is {views}; expected at least 1.")
+    model = trunk.features if isinstance(trunk, Trunk) else trunk
+    (cut,) = model.cuts
+    shape = (views, *model.blank[cut].shape[1:])
+    items = [one.item if isinstance(one, Example) else one for one in examples]
+    report = Report(timings=timings or Timings())
+    failures: list[tuple[str, GraftError]] = []
+    with ExitStack() as context:
+        large = 4 * len(items) * math.prod(shape) > IN_MEMORY
+        rows = _InFile(out, shape, context) if large and out is not None else _InMemory(len(items), shape)
+        chosen = views_of(views, seed, flip=flip)
+        size = batch_size or model.model.batch_size
+        batches = context.enter_context(closing(run(model, items, size, threads, store, report, chosen)))
+        for vectors in batches:
+            failed = dict(reversed(vectors.failures))  # of several views of an image the first
+            failures += failed.items()
+            good = [i for i, name in enumerate(vectors.ids) if name not in failed]
+            if good:
+                rows.add(vectors.arrays[cut][good].reshape(-1, *shape))
+            report.images += len(vectors.names) // views
+            if progress:
+                progress(report.images)
+        return rows.array(), failures
+
+
+class _InMemory:
+    """Features in an array that has room for all."""
+
+    def __init__(self, most: int, shape: tuple[int, ...]) -> None:
+        self._all, self._count = np.empty((most, *shape), np.float32), 0
+
+    def add(self, rows: Array) -> None:
+        """Put features of some images, (n, V, ...), behind the others."""
+        self._all[self._count : self._count + len(rows)] = rows
+        self._count += len(rows)
+
+    def array(self) -> NDArray[np.float32]:
+        """All of them."""
+        return self._all[: self._count]
+
+
+class _InFile:
+    """Features in a nameless file, which goes when nobody holds it any more, whatever ends the process.
+
+    It is written from front to back: where the disk is full, writing into a map would end Python.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, ...], context: ExitStack) -> None:
+        self._folder, self._shape, self._count = folder, shape, 0
+        with self._writing():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by the context)
+        context.callback(self._close)
+
+    def add(self, rows: Array) -> None:
+        """Put features of some images, (n, V, ...), behind the others."""
+        with self._writing():
+            self._file.write(np.ascontiguousarray(rows, np.float32).data)
+        self._count += len(rows)
+
+    def array(self) -> NDArray[np.float32]:
+        """All of them, as a memory map."""
+        if not self._count:  # an empty file cannot be mapped
+            return np.empty((0, *self._shape), np.float32)
+        with self._writing():
+            self._file.flush()
+            return np.memmap(self._file, np.float32, "r", shape=(self._count, *self._shape))
+
+    def _close(self) -> None:
+        with suppress(OSError):  # another error is on its way
+            self._file.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise OutputError(
+                f"{self._folder}: no file can be written there ({exc.strerror}). Free some room, or use fewer views."
+            ) from exc

@@ -1,0 +1,262 @@
+"""Which parts of a photo speak for a class: Grad-CAM, from the ONNX file through the autodiff graph.
+
+Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", equations 1
+and 2: each channel of a feature map is weighed by the mean over positions of the gradient of the class's logit, and
+what is positive in the weighted sum is shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, ValueInfoProto
+from PIL import Image
+
+from finetune.autodiff import Graph, gradients, import_onnx, placeholder
+from finetune.autodiff import Session as GraphSession
+from finetune.heads.top import VALUE
+from models.card import Label, ModelCard, read_card
+from models.errors import CutError, GraphError, InputError, ModelError, NumericsError
+from models.graph import infer, needed, shape_of
+from models.importing import as_graft_model
+from models.model import LOGITS, PROBABILITIES, Model
+from models.preprocessing import MAX_SIDE, ImageSource, Preprocessing
+from models.runtime import RuntimeConfig, Session
+from models.truncation import cut_model
+from models.zoo import locate
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the photo
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Where a network looks for one class; 1 where the most speaks for it, 0 where nothing does.
+
+    `network`: at the network's input size, (height, width). `photo`: at the size of the upright photo, 0 outside of
+    `box`, the part that preprocessing shows to the network. `raw`: the weighted sum at the cut, (rows, columns),
+    before it is divided by its largest value. `probability` is None in a regression, whose value is `value`.
+    """
+
+    label: Label
+    probability: float | None
+    value: float | None
+    cut: str
+    raw: Floats
+    network: Floats
+    photo: Floats
+    box: Box
+
+
+class GradCam:
+    """Grad-CAM of one network, for any number of images.
+
+    `spec`: a name of the zoo, an ONNX file, or a model with a card. `cut`: the feature map to look at, by default the
+    last one before the classifier.
+
+    Raises:
+        UnknownModelError: no such name or file.
+        ModelError: not a model of images, or one that gives features only.
+        CutError: no such tensor, or none that is a map.
+        GraphError: an operator behind the cut that has no gradient.
+    """
+
+    def __init__(
+        self, spec: str | Path | ModelProto, cut: str | None = None, *, device: str = "auto"
+    ) -> None:
+        proto, self.notes = (spec, ()) if isinstance(spec, ModelProto) else as_graft_model(locate(spec))
+        card = read_card({entry.key: entry.value for entry in proto.metadata_props})
+        if card is None:
+            raise ModelError("the model has no card. Import it with `graft models import`.")
+        self.card: ModelCard = card
+        goal, answer = (VALUE, VALUE) if card.task == "regression" else (LOGITS, PROBABILITIES)
+        if card.task == "features":
+            raise ModelError(
+                f"{card.name}: gives features, not classes, so there is nothing for a photo to speak for. Fine-tune it "
+                "on labelled images first."
+            )
+        self.cut = _require_map(proto, cut) if cut is not None else last_map(proto, goal)
+        with Graph() as graph:
+            try:
+                top = import_onnx(proto, self.cut, outputs=[goal], trainable=False)
+                out = top.outputs[goal]
+                self._asked = placeholder(out.shape, name="asked")  # one where the class is, zero elsewhere
+                self._slopes = gradients(out, [top.input], [self._asked])[0]
+            except GraphError as exc:
+                raise type(exc)(
+                    f"{card.name}: what follows {self.cut} cannot be differentiated, so there is no Grad-CAM. A model "
+                    f"fine-tuned with --method head, or with logistic regression, can be explained. In detail: {exc}"
+                ) from exc
+        self._input = top.input
+        self._gradients = GraphSession(graph, device)
+        whole = cut_model(proto, [self.cut, answer])
+        network = replace(card, cuts=())
+        self._model = Model(
+            Session(whole.SerializeToString(), RuntimeConfig(device, spinning=False)), network
+        )
+        self._outputs = [self.cut, answer]
+
+    def explain(
+        self, image: ImageSource, labels: Sequence[str] = (), *, top_k: int = 1, name: str | None = None
+    ) -> list[Heatmap]:
+        """A heat map for each of `labels` (ids or names), or for the `top_k` most probable classes.
+
+        Raises:
+            ImageError: not an image that can be read.
+            InputError: no such class.
+            NumericsError: the network answers with NaN or infinity.
+        """
+        preprocessing = self.card.preprocessing
+        photo = full_photo(image, name)
+        pixels = self._model.decode(photo if isinstance(image, Image.Image) else image, name=name)
+        maps, answer = self._model.run(pixels[None], self._outputs)
+        if not (np.isfinite(maps).all() and np.isfinite(answer).all()):
+            raise NumericsError(f"{self.card.name}: answers with NaN or infinity on this image.")
+        box = visible_box(preprocessing, photo.size)
+        found = []
+        for index in self._indices(labels, answer[0], top_k):
+            raw = self._weighted_sum(maps, index)
+            network = resized(raw / max(float(raw.max()), 1e-30), preprocessing.size)
+            classes = index is not None
+            found.append(
+                Heatmap(
+                    self.card.labels[index]
+                    if index is not None
+                    else Label(VALUE, self.card.target.name if self.card.target else VALUE),
+                    float(answer[0, index]) if classes else None,
+                    None if classes else float(answer[0]),
+                    self.cut,
+                    raw,
+                    network,
+                    on_photo(network, box, photo.size),
+                    box,
+                )
+            )
+        return found
+
+    def _weighted_sum(self, maps: Floats, index: int | None) -> Floats:
+        """relu(sum over k of alpha_k A_k), (rows, columns), with alpha_k the mean slope of channel k."""
+        asked = np.ones(1) if index is None else np.eye(len(self.card.labels))[index][None]
+        feeds = {self._input: maps.astype(np.float32), self._asked: asked.astype(np.float32)}
+        slopes = self._gradients.run(self._slopes, feeds)  # (1, C, H, W)
+        weights = slopes.mean(axis=(2, 3))[0]  # (C,)
+        return np.maximum(np.tensordot(weights, maps[0].astype(np.float32), axes=1), 0.0)
+
+    def _indices(self, labels: Sequence[str], answer: Floats, top_k: int) -> list[int | None]:
+        if self.card.task == "regression":
+            return [None]
+        if not labels:
+            return [int(i) for i in np.argsort(-answer, kind="stable")[:top_k]]
+        found: list[int | None] = []
+        for label in labels:
+            index = self.card.label(label)
+            if index is None:
+                names = [each.name for each in self.card.labels]
+                close = difflib.get_close_matches(label, names, 3, 0.4) or names[:3]
+                raise InputError(
+                    f"{self.card.name}: no class {label!r} among its {len(names):,}; there is {', '.join(close)}."
+                )
+            found.append(index)
+        return found
+
+
+def grad_cam(
+    model: str | Path | ModelProto, image: ImageSource, label: str | None = None, cut: str | None = None
+) -> Heatmap:
+    """Where `model` looks on `image` for the class `label` (default: the most probable one).
+
+    Raises:
+        GraftError: as `GradCam` and `GradCam.explain`.
+    """
+    return GradCam(model, cut).explain(image, [] if label is None else [label])[0]
+
+
+def last_map(model: ModelProto, goal: str) -> str:
+    """The last tensor (N, C, H, W) behind a convolution, larger than one pixel, on which `goal` depends.
+
+    Raises:
+        CutError: there is none.
+    """
+    known = infer(model)
+    wanted = needed(model.graph, [goal])
+    behind: set[str] = set()
+    found: str | None = None
+    for position, node in enumerate(model.graph.node):
+        if position in wanted and (node.op_type == "Conv" or not behind.isdisjoint(node.input)):
+            behind.update(node.output)
+            if _is_map(known, node.output[0]):
+                found = str(node.output[0])
+    if found is None:
+        raise CutError(
+            f"the network has no feature map of more than one pixel before {goal}, so there are no places to show. "
+            "Name one with --cut, if it has a map under another layout."
+        )
+    return found
+
+
+def _require_map(model: ModelProto, cut: str) -> str:
+    cut_model(model, [cut])  # says what there is instead
+    if not _is_map(infer(model), cut):
+        raise CutError(
+            f"{cut}: not a feature map (N, channels, rows, columns) of more than one pixel. Cut earlier."
+        )
+    return cut
+
+
+def _is_map(known: dict[str, ValueInfoProto], name: str) -> bool:
+    shape = shape_of(known[name]) if name in known else ()
+    return len(shape) == 4 and shape[2:] != (1, 1)
+
+
+def full_photo(image: ImageSource, name: str | None = None) -> Image.Image:
+    """The photo, upright and RGB, with all its pixels: `explain` fits its maps to this size.
+
+    Raises:
+        ImageError: not an image that can be read.
+    """
+    # No decoder leaves out pixels for an input as large as this.
+    return Preprocessing((MAX_SIDE, MAX_SIDE)).upright(image, name=name)
+
+
+def visible_box(preprocessing: Preprocessing, size: tuple[int, int]) -> Box:
+    """The part of an upright photo of `size` (width, height) that the network gets to see.
+
+    Preprocessing may keep a central part, scale it, and crop the centre of that: this is the way back.
+    """
+    width, height = size
+    left = top = 0.0
+    if preprocessing.crop_fraction < 1:
+        kept = [max(1, int(side * preprocessing.crop_fraction)) for side in size]
+        left, top = float((width - kept[0]) // 2), float((height - kept[1]) // 2)
+        width, height = kept
+    rows, columns = preprocessing.size
+    if preprocessing.resize == "squash":
+        return left, top, left + width, top + height
+    scale = (preprocessing.resize_to or max(rows, columns)) / min(width, height)
+    whole_w, whole_h = max(int(scale * width + 1e-9), 1), max(int(scale * height + 1e-9), 1)
+    x, y = round((whole_w - columns) / 2.0), round((whole_h - rows) / 2.0)
+    across, down = width / whole_w, height / whole_h
+    return left + x * across, top + y * down, left + (x + columns) * across, top + (y + rows) * down
+
+
+def resized(heat: Floats, size: tuple[int, int]) -> Floats:
+    """A map (H, W) at `size` (height, width), smooth between its places, within 0 and 1."""
+    image = Image.fromarray(np.ascontiguousarray(heat, np.float32))
+    smooth = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.float32)
+    return np.clip(smooth, 0.0, 1.0)  # bicubic curves swing over
+
+
+def on_photo(network: Floats, box: Box, size: tuple[int, int]) -> Floats:
+    """A map of the network's input where it belongs on a photo of `size` (width, height): (height, width)."""
+    width, height = size
+    left, top, right, bottom = (round(edge) for edge in box)
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    heat = np.zeros((height, width), np.float32)
+    shape = max(bottom - top, 1), max(right - left, 1)
+    heat[top : top + shape[0], left : left + shape[1]] = resized(network, shape)
+    return heat

@@ -1,0 +1,1 @@
+"""What stands behind the frozen part, and how both become one network."""

@@ -1,0 +1,1 @@
+"""A whole fine-tuning job: labelled images in, one trusted model file and a report out."""

@@ -1,0 +1,233 @@
+"""The whole job: labelled images in, one trusted model file and a report out.
+
+1. scan     read every image once: can it be read, is it a duplicate
+2. features run the frozen trunk, or take what the cache knows
+3. splits   train, validation, test; duplicates on one side
+4. views    the trunk over altered versions of the training images
+5. train    a classifier, a head, or a head and blocks
+6. assess   temperature, threshold, accuracy, learning curve
+7. export   one ONNX file, proven in a fresh process
+8. report   report.html and report.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from feature_extraction.cache import VectorStore, open_store
+from feature_extraction.sources import images
+from feature_extraction.worker import read_item
+from finetune.backbone.depth import uppermost_blocks
+from finetune.backbone.trunk import Trunk, features_of, open_trunk
+from finetune.dataset.scanning import scan
+from finetune.dataset.table import Dataset
+from finetune.heads.assembly import assemble
+from finetune.heads.top import VALUE
+from finetune.job.assessment import Assessment, answers_before, assess, probabilities, run_top
+from finetune.job.folder import EVENTS, MODEL, RunFolder
+from finetune.job.methods import learn
+from finetune.job.observing import Observer, Stages
+from finetune.job.preparation import Prepared, data_digest, prepare
+from finetune.job.recipe import Recipe
+from finetune.job.writing import findings, model_card, thumbnails, write_projector
+from finetune.report.findings import Findings
+from finetune.report.page import write_report
+from finetune.trust.proof import IMAGES, Proof, prove
+from models.errors import InputError
+from models.importing import as_graft_model
+from models.model import PROBABILITIES, REJECT_SCORE, Model
+from models.runtime import Array, RuntimeConfig
+from models.store import write_atomically
+from models.zoo import locate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves. `findings` is None where the run had finished before."""
+
+    model: Path
+    report: Path
+    findings: Findings | None
+    interrupted: bool = False
+
+
+def finetune(
+    dataset: Dataset,
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    cache: bool = True,
+    resume: bool = False,
+    unknown: str | None = None,
+    previous: str | None = None,
+    observer: Observer | None = None,
+) -> Outcome:
+    """Fine-tune a model on labelled images and write everything about it into the folder `out`.
+
+    `resume` goes on with the run that was begun in `out`, and ends with the same bytes as one that was never stopped.
+    `unknown`: a source of images that are none of the classes, to measure the threshold with. `previous`: an older
+    model to compare with. `cache`: remember features by the images' content.
+
+    Raises:
+        InputError: images or settings that cannot be used.
+        ModelError: the model cannot be used, or the finished file does not say what the training session says.
+        OutputError: the folder cannot be written, or holds another run.
+        GraphError: blocks that cannot be differentiated.
+        NumericsError: the loss diverged.
+    """
+    watched = observer or Observer()
+    older = Model.open(previous, RuntimeConfig(device, threads, spinning=False)) if previous else None
+    with RunFolder.open(out, resume=resume) as folder:
+        if folder.finished:
+            return Outcome(folder.path / MODEL, folder.path / "report.html", None)
+        with contextlib.ExitStack() as context:
+            store = context.enter_context(contextlib.closing(open_store())) if cache else None
+            run = _Run(dataset, recipe, folder, Stages(watched), device, threads, store, unknown, older)
+            return run.go()
+
+
+@dataclass
+class _Run:
+    dataset: Dataset
+    recipe: Recipe
+    folder: RunFolder
+    stages: Stages
+    device: str
+    threads: int | None
+    store: VectorStore | None
+    unknown: str | None
+    older: Model | None
+
+    def go(self) -> Outcome:
+        stages, recipe = self.stages, self.recipe
+        examples = self.dataset.examples
+        with stages.stage("scan", len(examples)):
+            facts = scan(examples, progress=lambda done, _: stages.observer.advance(done), store=self.store)
+        with stages.stage("model"):
+            trunk = self._trunk()
+        digest = data_digest(self.dataset, facts)
+        self.folder.begin(
+            {
+                # By its card's name: the same file may be called by several paths.
+                "recipe": {**recipe.to_json(), "model": trunk.card.name},
+                "images": digest,
+                "trunk": trunk.features.digests[0],
+                "onnxruntime": onnxruntime.__version__,
+                "device": trunk.features.model.session.device.kind,
+            }
+        )
+        prepared = prepare(
+            self.dataset,
+            facts,
+            recipe,
+            trunk,
+            stages,
+            store=self.store,
+            threads=self.threads,
+            work=self.folder.work,
+        )
+        for text in prepared.warnings:
+            stages.observer.say(text)
+        with stages.stage("train"):
+            learned = learn(
+                prepared,
+                recipe,
+                self.folder,
+                device=self.device,
+                threads=self.threads,
+                observer=stages.observer,
+            )
+        for text in learned.notes:
+            stages.observer.say(text)
+        strangers = run_top(learned.top, self._strangers(trunk)) if self.unknown else None
+        with stages.stage("assess"):
+            assessment = assess(prepared, learned, recipe, unknown=strangers)
+        path = self.folder.path / MODEL
+        with stages.stage("export"):
+            proto = assemble(
+                trunk.model(),
+                trunk.cut,
+                learned.top,
+                model_card(self.dataset, recipe, prepared, learned, assessment, digest),
+                temperature=assessment.temperature,
+                rejector=assessment.rejector,
+            )
+            write_atomically(path, proto.SerializeToString(deterministic=True))
+        with stages.stage("proof"):
+            proof = self._prove(path, prepared, assessment)
+        previous = None
+        if self.older is not None:
+            with stages.stage("previous"):
+                measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
+                previous = answers_before(self.older, measured, prepared.classes)
+        with stages.stage("report"):
+            found = findings(
+                self.dataset,
+                recipe,
+                prepared,
+                learned,
+                assessment,
+                proof,
+                path=path,
+                timings=dict(stages.seconds),
+                previous=previous,
+                strangers=strangers,
+            )
+            report = write_report(self.folder.path, found, thumbnails(prepared, assessment))
+            write_projector(self.folder.path / EVENTS, prepared, assessment)
+        if not learned.interrupted:
+            self.folder.finish()
+        return Outcome(path, report, found, learned.interrupted)
+
+    def _trunk(self) -> Trunk:
+        """The frozen part of the network, ready to run."""
+        recipe = self.recipe
+        blocks = recipe.method == "blocks"
+        return open_trunk(
+            recipe.model,
+            (recipe.unfreeze or uppermost_blocks(as_graft_model(locate(recipe.model))[0]))
+            if blocks
+            else recipe.cut,
+            "none" if blocks else "avg",
+            quantize_on=[example.item for example in self.dataset.examples] if recipe.quantize else None,
+            config=RuntimeConfig(self.device, self.threads, spinning=False),
+        )
+
+    def _strangers(self, trunk: Trunk) -> Array:
+        """Trunk features of the images that are none of the classes."""
+        items = list(images(self.unknown or ""))
+        with self.stages.stage("unknown", len(items)):
+            features, failures = features_of(
+                trunk, items, 1, seed=self.recipe.seed, store=self.store, threads=self.threads,
+                progress=self.stages.observer.advance,
+            )  # fmt: skip
+        for _, error in failures:
+            self.stages.observer.say(f"left out: {error}")
+        if not len(features):
+            raise InputError(
+                f"{self.unknown}: no image could be read. Give images that are none of the classes."
+            )
+        return features[:, 0]
+
+    def _prove(self, path: Path, prepared: Prepared, assessment: Assessment) -> Proof:
+        """Let a fresh process answer for some of the measured images."""
+        rows = prepared.rows[assessment.measured]
+        places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(np.int64))
+        chosen = [prepared.examples[rows[place]].item for place in places]
+        if prepared.classes:
+            expected = {PROBABILITIES: probabilities(assessment, assessment.temperature or 1.0)[places]}
+            if assessment.rejector is not None:
+                answers = assessment.answers
+                expected[REJECT_SCORE] = assessment.rejector.score(
+                    answers.embedding[places], answers.logits[places]
+                )
+        else:
+            expected = {VALUE: assessment.answers.logits[places]}
+        return prove(path, [(item.id, read_item(item)) for item in chosen], expected)

@@ -1,0 +1,1 @@
+"""Event files and projector folders that TensorBoard reads."""

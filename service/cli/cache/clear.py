@@ -1,0 +1,24 @@
+"""`graft cache clear`: forget all features."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from feature_extraction.cache import open_store
+from service.cli.terminal.text import size
+
+
+@click.command()
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Forget all features that are remembered. Models that were downloaded stay."""
+    with closing(open_store()) as store:
+        before = store.info()
+        store.clear()
+        trouble = store.trouble
+    if trouble:
+        click.secho(f"Error: {trouble}", err=True, fg="red")
+        ctx.exit(2)
+    click.echo(f"{before.vectors:,} vectors forgotten, {size(before.size)}")

@@ -1,0 +1,74 @@
+"""`graft dataset clean`: a list of the images that are fit to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from service.cli.dataset.source import look, source_options
+from service.cli.terminal.text import clean, columns
+
+if TYPE_CHECKING:
+    from finetune.dataset.cleaning import Choice
+
+
+@click.command()
+@source_options
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The list, a .csv file.",
+)
+@click.option(
+    "--drop", multiple=True, type=click.Choice(["near", "labels", "outliers"]),
+    help="Leave these out too: near copies but one, suspected labels, outliers. May be given several times.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Write over a list that is there already.")
+def command(
+    source: str,
+    model: str,
+    no_model: bool,
+    task: str,
+    outside: bool,
+    device: str,
+    threads: int | None,
+    out: Path,
+    drop: tuple[str, ...],
+    force: bool,
+) -> None:
+    """Write a list of the images in SOURCE that are fit to train on.
+
+    Left out are unreadable images, exact copies but one, and all copies with different labels. The list has the columns
+    path, label, split, group and id, and is a SOURCE itself; FILE.left-out.csv tells the rest, with reasons. No image
+    is touched.
+    """
+    from finetune.dataset.cleaning import counts, left_out, write_list
+
+    _check(out, drop, no_model, force)
+    found = look(source, model, no_model, task, outside, device, threads)
+    without = left_out(found, cast("tuple[Choice, ...]", drop))
+    beside = write_list(out, found, without)
+    click.secho(clean(str(out)), bold=True)
+    click.echo(f"  {len(found.facts) - len(without):,} of {len(found.facts):,} images kept")
+    rows = [(f"  {number:,}", reason) for reason, number in counts(without)]
+    if rows:
+        click.echo(columns(rows, right=(0,)))
+        click.echo(f"  named in {clean(str(beside))}")
+    for warning in found.dataset.warnings():
+        click.secho(f"Warning: {clean(warning)}", err=True, fg="yellow")
+
+
+def _check(out: Path, drop: tuple[str, ...], no_model: bool, force: bool) -> None:
+    """Refuse before the work what would fail after it."""
+    if out.suffix.lower() != ".csv":
+        raise click.UsageError(f"--out is {out}; expected a name that ends in .csv.")
+    if out.exists() and not force:
+        raise click.UsageError(f"{out} is there already. Choose another name, or add --force.")
+    if no_model and ({"labels", "outliers"} & set(drop)):
+        raise click.UsageError(
+            "--no-model judges no labels; take away --drop labels and --drop outliers, or --no-model."
+        )

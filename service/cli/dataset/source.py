@@ -1,0 +1,71 @@
+"""What the commands about datasets have in common: their options, and how a source is inspected."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from service.cli.terminal.options import Command, device_options
+from service.cli.terminal.progress import download_progress, images_progress
+
+if TYPE_CHECKING:
+    from finetune.dataset.inspection import Inspection, Stage
+    from finetune.dataset.table import Task
+
+_OPTIONS = (
+    click.argument("source"),
+    click.option(
+        "--model", "-m", default="builtin", show_default=True, metavar="MODEL",
+        help="Whose features are compared: a name from `graft models list`, or an ONNX file.",
+    ),
+    click.option("--no-model", is_flag=True, help="Run no network: labels are not judged then."),
+    click.option(
+        "--task", type=click.Choice(["classification", "regression"]), default="classification", show_default=True
+    ),
+    click.option("--outside", is_flag=True, help="Let a list name files outside its own folder."),
+    device_options,
+)  # fmt: skip
+
+
+def source_options(command: Command) -> Command:
+    """Add SOURCE, --model, --no-model, --task, --outside, --device and --threads."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def look(
+    source: str, model: str, no_model: bool, task: str, outside: bool, device: str, threads: int | None
+) -> Inspection:
+    """Inspect a source, with a bar of progress."""
+    from finetune.dataset.inspection import inspect
+    from finetune.dataset.opening import open_dataset
+    from models.runtime import RuntimeConfig
+    from models.zoo import locate
+
+    dataset = open_dataset(source, cast("Task", task), outside=outside)
+    if not no_model:
+        with download_progress() as download:
+            locate(model, progress=download)
+    total = len(dataset.examples)
+    with images_progress(total if no_model else 2 * total, then="comparing them") as bar:
+
+        def stage(name: str) -> Stage:
+            offset = total if name == "embed" else 0
+            return lambda done, _: bar(offset + done)
+
+        return inspect(
+            dataset,
+            None if no_model else model,
+            RuntimeConfig(device, threads, spinning=False),
+            progress=stage,
+        )
+
+
+def stem(source: str) -> str:
+    """What files about a source are called after: its last name, without a suffix of a list or an archive."""
+    path = Path(os.path.abspath(source))
+    return path.name if path.is_dir() else path.stem

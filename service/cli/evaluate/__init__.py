@@ -1,0 +1,1 @@
+"""`graft evaluate`, for classes and for numbers."""

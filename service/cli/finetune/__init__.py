@@ -1,0 +1,1 @@
+"""`graft finetune` and how a run shows itself."""

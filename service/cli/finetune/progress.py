@@ -1,0 +1,120 @@
+"""How a fine-tuning run shows itself on standard error: a bar where a person looks, a line a stage elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from finetune.job.observing import Observer
+from service.cli.terminal.text import clean, percent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from finetune.training.result import Progress
+
+NAMES = {
+    "scan": "looking at the images",
+    "features": "features",
+    "views": "altered versions",
+    "train": "training",
+    "unknown": "unknown images",
+    "assess": "measuring",
+    "proof": "proof in a fresh process",
+    "previous": "the previous model",
+    "report": "report",
+}
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Observer]:
+    """An observer for the command line."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    # rich is imported only where a bar is drawn
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    # In 80 columns everything fits but the bar, which alone may shrink.
+    left = TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True, min_width=7))
+    columns = (
+        TextColumn("{task.description:<25}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[said]}"),
+        left,
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield _Bars(bars)
+
+
+class _Lines(Observer):
+    """A line for each warning and each epoch; nothing that would have to be overwritten."""
+
+    def __init__(self) -> None:
+        self._epoch: tuple[str, int] = ("", 0)
+
+    def train(self, progress: Progress) -> None:
+        if progress.step == progress.steps and (progress.phase, progress.epoch) != self._epoch:
+            self._epoch = (progress.phase, progress.epoch)
+            click.echo(
+                f"{progress.phase}: epoch {progress.epoch}/{progress.epochs}, {told(progress)}", err=True
+            )
+
+    def say(self, text: str) -> None:
+        click.secho(clean(text), err=True, fg="yellow")
+
+
+class _Bars(Observer):
+    """A bar for each stage that takes time."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task = None if not bars else bars.add_task("", visible=False, said="")
+        self._phases: dict[str, object] = {}
+
+    def begin(self, stage: str, total: int | None = None) -> None:
+        self._stage = stage
+        self._task = self._bars.add_task(
+            NAMES.get(stage, stage), total=total, visible=stage in NAMES, said=""
+        )
+
+    def advance(self, done: int) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, said=f"{done:,}")
+
+    def train(self, progress: Progress) -> None:
+        if self._task is None:
+            return
+        steps = progress.steps * progress.epochs
+        done = progress.steps * (progress.epoch - 1) + progress.step
+        self._bars.update(
+            self._task,
+            description=f"training the {progress.phase} {progress.epoch}/{progress.epochs}",
+            total=steps,
+            completed=done,
+            said=told(progress),
+        )
+
+    def end(self, stage: str, seconds: float) -> None:
+        if self._task is not None:
+            task = next(task for task in self._bars.tasks if task.id == self._task)
+            self._bars.update(self._task, total=task.total or 1, completed=task.total or 1)
+
+    def say(self, text: str) -> None:
+        self._bars.console.print(clean(text), style="yellow", markup=False, highlight=False)
+
+
+def told(progress: Progress) -> str:
+    """Loss and accuracy in a few words."""
+    words = f"loss {progress.loss:.3f}"
+    if progress.val_loss is not None:
+        words += f", val {progress.val_loss:.3f}"
+    if progress.val_accuracy is not None:
+        words += f", {percent(progress.val_accuracy)}"
+    return words

@@ -1,0 +1,134 @@
+"""`graft models import`: make any ONNX network explain itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from models.card import Normalization, read_card
+from models.errors import ModelError
+from models.importing import SCALES, ImportOptions, import_model
+from models.labels import read_labels
+from models.store import write_atomically
+from service.cli.terminal.text import clean, size
+
+
+def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    """224 or 224x160 -> (height, width)."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no size; expected 224, or HEIGHTxWIDTH such as 224x160.")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _resize(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[Any, int | None]:
+    """shorter:256 -> ("shorter", 256)."""
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"squash|(shorter)(?::([1-9]\d{0,4}))?", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no way to resize; expected squash, shorter, or shorter:256.")
+    return match[1] or "squash", int(match[2]) if match[2] else None
+
+
+def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
+    """A name, or "r,g,b/r,g,b" -> mean and deviation."""
+    if text is None or text in SCALES:
+        return text
+    try:
+        red, green, blue, red_std, green_std, blue_std = (float(part) for part in re.split("[,/]", text))
+        usable = min(red_std, green_std, blue_std) > 0 and math.isfinite(
+            red + green + blue + red_std + green_std + blue_std
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise click.BadParameter(
+            f"{text!r} is no scale; expected {', '.join(SCALES)}, or mean and deviation of pixels from 0 to 1 as "
+            "r,g,b/r,g,b such as 0.48,0.46,0.41/0.27,0.26,0.28."
+        )
+    return Normalization((red, green, blue), (red_std, green_std, blue_std))
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Default: FILE.graft.onnx"
+)
+@click.option("--name", help="What the model is called.  [default: the file's name]")
+@click.option(
+    "--labels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="One class a line: a name, or id, tab, name.",
+)
+@click.option(
+    "--size", "input_size", callback=_size, metavar="SIZE", help="Input size: 224, or HEIGHTxWIDTH."
+)
+@click.option(
+    "--resize",
+    callback=_resize,
+    metavar="HOW",
+    help="shorter:256 scales the shorter side and crops; squash scales both.",
+)
+@click.option(
+    "--crop-fraction",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    help="Central part of both sides that is kept first.",
+)
+@click.option("--interpolation", type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]))
+@click.option(
+    "--scale",
+    callback=_scale,
+    metavar="SCALE",
+    help=f"Values that the network takes: {', '.join(SCALES)}, or mean/std as r,g,b/r,g,b.",
+)
+@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the axes of its input.")
+def command(
+    file: Path,
+    output: Path | None,
+    name: str | None,
+    labels: Path | None,
+    input_size: tuple[int, int] | None,
+    resize: tuple[Any, int | None],
+    crop_fraction: float,
+    interpolation: Any,
+    scale: Any,
+    layout: Any,
+) -> None:
+    """Write an ONNX network as one file that explains itself.
+
+    The result takes uint8 images, holds its normalisation, labels and card, and works with every other command.
+    What is not given is guessed, and each guess is printed.
+    """
+    how, resize_to = resize
+    options = ImportOptions(
+        name=name,
+        labels=None if labels is None else read_labels(labels),
+        size=input_size,
+        resize=how,
+        resize_to=resize_to,
+        crop_fraction=crop_fraction,
+        interpolation=interpolation,
+        scale=scale,
+        layout=layout,
+    )
+    target = output or file.with_name(f"{file.stem}.graft.onnx")
+    if target.resolve() == file.resolve():
+        raise click.UsageError("--output is the file itself; choose another name.")
+    proto, notes = import_model(file, options)
+    for note in notes:
+        click.secho(note, fg="yellow")
+    data = proto.SerializeToString()
+    write_atomically(target, data)
+    card = read_card({entry.key: entry.value for entry in proto.metadata_props}, str(target))
+    if card is None:
+        raise ModelError(f"{file}: was imported without a card.")
+    what = f"{len(card.labels):,} classes" if card.labels else "features only"
+    click.echo(f"{clean(str(target))}: {what}, {size(len(data))}")

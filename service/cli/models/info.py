@@ -1,0 +1,127 @@
+"""`graft models info`: what a model says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from models.card import Accuracy, ModelCard, Regression, Reject, Target
+from models.preprocessing import Preprocessing
+from models.zoo import ZooRow, find, locate
+from service.cli.terminal.cards import model_and_card
+from service.cli.terminal.text import clean, columns, percent, size
+
+_LABELS = 5
+
+
+@click.command()
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="The whole card as JSON.")
+def command(model: str, as_json: bool) -> None:
+    """Show what a model says about itself.
+
+    MODEL is a name from `graft models list`, or an ONNX file. Nothing is downloaded.
+    """
+    row = find(model)
+    if row is not None and not row.file.is_file() and not as_json:
+        click.echo(columns(list(_of_row(row))))
+        return
+    _, card = model_and_card(model)
+    if as_json:
+        click.echo(card.to_json())
+        return
+    path = locate(model)
+    click.echo(columns([*_of_card(card), ("file", f"{clean(str(path))}, {size(path.stat().st_size)}")]))
+
+
+def _of_row(row: ZooRow) -> Iterator[tuple[str, str]]:
+    yield "name", row.name
+    yield "what it is", row.description
+    yield "weights", row.url or row.source
+    if row.url:
+        yield "sha256", row.sha256 or "not known: needs --allow-unpinned"
+    yield "images", _preprocessing(row.preprocessing)
+    yield from (("accuracy", _accuracy(figure)) for figure in row.accuracy)
+    yield "state", f"not on this machine; get it with: graft models pull {row.name}"
+
+
+def _of_card(card: ModelCard) -> Iterator[tuple[str, str]]:
+    yield "name", clean(f"{card.name}, version {card.version}")
+    if card.description:
+        yield "what it is", clean(card.description)
+    yield "task", card.task
+    if card.target is not None:
+        yield "gives", clean(_target(card.target))
+    if card.labels:
+        some = ", ".join(label.name.partition(",")[0] for label in card.labels[:_LABELS])
+        more = ", ..." if len(card.labels) > _LABELS else ""
+        yield "classes", clean(f"{len(card.labels):,}: {some}{more}")
+    yield "images", _preprocessing(card.preprocessing)
+    yield (
+        "normalised",
+        f"mean {_numbers(card.normalization.mean)}, deviation {_numbers(card.normalization.std)}",
+    )
+    if card.cuts:
+        yield "cut points", clean(", ".join(cut.name for cut in card.cuts))
+    yield from (("accuracy", _accuracy(figure)) for figure in card.accuracy)
+    yield from (("error", _error(figure, card.target)) for figure in card.regression)
+    if card.splits is not None:
+        split = card.splits
+        yield "images used", f"{split.train:,} to train, {split.val:,} to validate, {split.test:,} to test"
+    if card.temperature is not None:
+        yield "calibrated", f"temperature {card.temperature:.3g}"
+    if card.reject is not None:
+        yield "none of these", clean(_reject(card.reject))
+    for name in ("licence", "source", "weights_sha256"):
+        if getattr(card, name):
+            yield {"weights_sha256": "sha256"}.get(name, name), clean(getattr(card, name))
+
+
+def _preprocessing(how: Preprocessing) -> str:
+    height, width = how.size
+    target = f"{height} x {width} pixels"
+    kept = f"central {percent(how.crop_fraction)} of the sides, then " if how.crop_fraction < 1 else ""
+    if how.resize == "squash":
+        return f"{kept}squashed to {target}, {how.interpolation}"
+    return f"{kept}shorter side to {how.resize_to or max(how.size)}, central {target}, {how.interpolation}"
+
+
+def _accuracy(figure: Accuracy) -> str:
+    top5 = "" if figure.top5 is None else f", top-5 {percent(figure.top5, 2)}"
+    where = f"on {figure.images:,} images of {figure.data} {figure.split}"
+    between = ""
+    if figure.interval is not None:
+        low, high = figure.interval
+        between = f" (95 % confidence: {percent(low, 2)} to {percent(high, 2)})"
+    source = f" ({figure.source})" if figure.source else ""
+    return clean(f"top-1 {percent(figure.top1, 2)}{between}{top5} {where}{source}")
+
+
+def _error(figure: Regression, target: Target | None) -> str:
+    unit = f" {target.unit}" if target is not None and target.unit else ""
+    r2 = "" if figure.r2 is None else f", R2 {figure.r2:.3f}"
+    source = f" ({figure.source})" if figure.source else ""
+    return clean(
+        f"mean absolute {figure.mae:.4g}{unit}, mean squared {figure.mse:.4g}{r2} on {figure.images:,} images of "
+        f"{figure.data} {figure.split}{source}"
+    )
+
+
+def _target(target: Target) -> str:
+    text = f"{target.name} in {target.unit}" if target.unit else target.name
+    if target.half_width is None:
+        return text
+    how = "" if target.coverage is None else f" {percent(target.coverage, 0)} of the time"
+    return f"{text}, within {target.half_width:.4g} of the truth{how}"
+
+
+def _reject(reject: Reject) -> str:
+    kind = f"{reject.kind} " if reject.kind else ""
+    text = f"{kind}score above {reject.threshold:.4g}; {percent(reject.kept)} of validation images are below"
+    known = f" ({reject.measured})" if reject.measured else ""
+    return f"{text}{known}" if reject.auroc is None else f"{text}, AUROC {reject.auroc:.3f}{known}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)

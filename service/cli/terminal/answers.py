@@ -1,0 +1,131 @@
+"""The ways in which `graft classify` prints what it found: for people, as JSON lines, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from typing import Protocol
+
+import click
+
+from models.card import ModelCard
+from models.errors import GraftError
+from models.model import Model
+from service.cli.terminal.text import bar, clean, encodable, fit, percent, terminal_width, width_of
+from service.encoding import Answer, answer_json, interval
+
+
+class Answers(Protocol):
+    """Prints one image after the other."""
+
+    def answer(self, image: str, answer: Answer) -> None:
+        """Print what is on an image."""
+
+    def failure(self, image: str, error: GraftError) -> None:
+        """Print that an image could not be read; standard error has been told already."""
+
+
+class Text:
+    """The name of the image, then a line with a bar for each class, or the value of a regression."""
+
+    def __init__(self, model: Model, top_k: int) -> None:
+        self._first = True
+        self._model, self._top_k = model, top_k
+        screen = terminal_width()
+        longest = max((width_of(label.name) for label in model.card.labels), default=0)
+        self._name = min(longest, screen // 2 - 8)
+        self._bar = min(40, screen - self._name - 14)
+
+    def answer(self, image: str, answer: Answer) -> None:
+        """Print what is on an image."""
+        click.echo(("" if self._first else "\n") + click.style(clean(image), bold=True))
+        self._first = False
+        if answer.value is not None:
+            click.echo(f"  {clean(value_text(answer.value, self._model.card))}")
+        if answer.probabilities is None:
+            return
+        if answer.rejected:
+            click.echo(f"  {click.style('none of these', fg='yellow', bold=True)}{self._why(answer)}")
+        best = "yellow" if answer.rejected else "green"
+        for rank, guess in enumerate(self._model.top(answer.probabilities, self._top_k)):
+            drawn = click.style(bar(guess.probability, self._bar), fg=best if rank == 0 else "cyan")
+            click.echo(
+                f"  {fit(clean(guess.label.name), self._name)}  {drawn} {percent(guess.probability):>7}"
+            )
+
+    def failure(self, image: str, error: GraftError) -> None:
+        """Nothing: standard error has it."""
+
+    def _why(self, answer: Answer) -> str:
+        reject = self._model.card.reject
+        if reject is None:
+            return ""
+        return f" (score {answer.reject_score:.4g}, threshold {reject.threshold:.4g}); it looks most like"
+
+
+class JsonLines:
+    """One JSON object a line: {"image", "predictions"} or {"image", "value"}, or {"image", "error"}."""
+
+    def __init__(self, model: Model, top_k: int) -> None:
+        self._model, self._top_k = model, top_k
+
+    def answer(self, image: str, answer: Answer) -> None:
+        """Print what is on an image."""
+        click.echo(json.dumps({"image": image, **answer_json(answer, self._model, self._top_k)}))
+
+    def failure(self, image: str, error: GraftError) -> None:
+        """Print the reason."""
+        click.echo(json.dumps({"image": image, "error": str(error)}))
+
+
+class Csv:
+    """A header, then a line for each image and class, or for each image of a regression.
+
+    A model that can tell what is none of its classes has two columns more.
+    """
+
+    def __init__(self, model: Model, top_k: int) -> None:
+        self._model, self._top_k = model, top_k
+        self._writer = csv.writer(sys.stdout, lineterminator="\n")
+        header: tuple[str, ...] = ("image", "rank", "id", "label", "probability")
+        if model.is_regression:
+            header = ("image", "value", "low", "high", "unit")
+        elif model.rejects:
+            header = (*header, "rejected", "reject_score")
+        self._writer.writerow(header)
+
+    def answer(self, image: str, answer: Answer) -> None:
+        """Print what is on an image."""
+        values = answer_json(answer, self._model, self._top_k)
+        if answer.value is not None:
+            low, high = values.get("interval", ("", ""))
+            self._writer.writerow(
+                (encodable(image), values["value"], low, high, encodable(values.get("unit", "")))
+            )
+        more = (str(values["rejected"]).lower(), values["reject_score"]) if "rejected" in values else ()
+        for rank, row in enumerate(values.get("predictions", ()), 1):
+            texts = (encodable(text) for text in (row["id"], row["label"]))
+            self._writer.writerow((encodable(image), rank, *texts, row["probability"], *more))
+
+    def failure(self, image: str, error: GraftError) -> None:
+        """Nothing: standard error has it."""
+
+
+def answers(form: str | None, model: Model, top_k: int) -> Answers:
+    """The printer for `form`: "json", "csv" or None for people."""
+    if form == "json":
+        return JsonLines(model, top_k)
+    return Csv(model, top_k) if form == "csv" else Text(model, top_k)
+
+
+def value_text(value: float, card: ModelCard) -> str:
+    """The value of a regression with its unit, and where the truth lies."""
+    target = card.target
+    unit = f" {target.unit}" if target is not None and target.unit else ""
+    text = f"{target.name if target is not None else 'value'}  {value:.4g}{unit}"
+    bounds = interval(value, card)
+    if bounds is None or target is None:
+        return text
+    how = "" if target.coverage is None else f", {percent(target.coverage, 0)} of the time"
+    return f"{text}, within {bounds[0]:.4g} to {bounds[1]:.4g}{how}"

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+from numpy.typing import NDArray
+from onnx import ModelProto, numpy_helper
+from PIL import Image
+from scipy.stats import spearmanr
+
+from finetune.classifiers import fit_classifier
+from finetune.explain.gradcam import GradCam, full_photo, grad_cam, visible_box
+from finetune.explain.overlay import overlay
+from finetune.heads.assembly import assemble
+from models.card import Label, ModelCard
+from models.errors import CutError, GraphError, ImageError, InputError, ModelError
+from models.features import FeatureOptions, feature_graph
+from models.importing import as_graft_model
+from models.model import Model
+from models.preprocessing import Preprocessing
+from models.runtime import RuntimeConfig
+from models.zoo import locate
+from tests.fixtures import encoded, photo
+from tests.hostile import REFUSED
+from tests.models.nets import residual_net
+
+CPU = RuntimeConfig("cpu", threads=1)
+PHOTOS = [
+    Path(skimage.__file__).parent / "data" / name for name in ("coffee.png", "chelsea.png", "rocket.jpg")
+]
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    """A network whose head is linear in the mean of the map `block`, (8, 16, 16)."""
+    (tmp_path / "net_labels.txt").write_text("a\nb\nc\nd\ne\n", encoding="utf-8")
+    return residual_net(tmp_path / "net.onnx")
+
+
+def weights(model: ModelProto, name: str) -> NDArray[np.float32]:
+    return numpy_helper.to_array(next(value for value in model.graph.initializer if value.name == name))
+
+
+@pytest.mark.parametrize("label", ["a", "d"])
+def test_closed_form_of_a_linear_head(net: Path, label: str) -> None:
+    image = photo((90, 60))
+    found = grad_cam(net, image, label)
+    proto, _ = as_graft_model(net)
+    model = Model(Model.open(net, CPU, outputs=["block"]).session, Model.open(net, CPU).card)
+    maps = model.run(model.decode(image)[None], ["block"])[0][0]  # (C, H, W)
+    slopes = weights(proto, "head")[:, "abcde".index(label)] / (maps.shape[1] * maps.shape[2])
+    by_hand = np.maximum((slopes[:, None, None] * maps).sum(axis=0), 0)
+    assert found.cut == "block"
+    assert by_hand.max() > 0
+    np.testing.assert_allclose(found.raw, by_hand, rtol=1e-5, atol=1e-5 * by_hand.max())
+    assert found.probability == pytest.approx(model_probability(net, image, label), abs=1e-6)
+
+
+def model_probability(path: Path, image: Image.Image, label: str) -> float:
+    (guesses,) = Model.open(path, CPU).classify([image])
+    return next(guess.probability for guess in guesses if guess.label.name == label)
+
+
+def test_default_is_the_most_probable_class(net: Path) -> None:
+    image = photo((90, 60))
+    (best,) = Model.open(net, CPU).classify([image], 1)[0]
+    assert grad_cam(net, image).label == best.label
+
+
+def test_random_weights_give_another_map() -> None:
+    """The sanity check of Adebayo et al. 2018: a map that stays when all is forgotten shows no learning."""
+    model, _ = as_graft_model(locate("builtin"))
+    forgot = ModelProto()
+    forgot.CopyFrom(model)
+    rng = np.random.default_rng(0)
+    for value in forgot.graph.initializer:
+        array = numpy_helper.to_array(value)
+        if array.dtype.kind == "f" and array.ndim > 1:
+            noise = rng.permutation(array.astype(np.float32).ravel()).reshape(array.shape)
+            value.CopyFrom(numpy_helper.from_array(noise.astype(array.dtype), value.name))
+    learned, random = (GradCam(each, "mixed_4", device="cpu") for each in (model, forgot))
+    alike = []
+    for path in PHOTOS:
+        (first,) = learned.explain(path)
+        (other,) = random.explain(path, [first.label.id])
+        assert first.raw.any()
+        assert other.raw.any()
+        alike.append(spearmanr(first.raw.ravel(), other.raw.ravel()).statistic)
+    assert np.abs(alike).mean() < 0.4
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing((64, 64), resize_to=80),
+        Preprocessing((64, 48), resize_to=72),
+        Preprocessing((64, 64), "squash"),
+        Preprocessing((64, 64), "squash", crop_fraction=0.875),
+        Preprocessing((64, 64), crop_fraction=0.5),
+    ],
+    ids=["shorter", "not square", "squash", "central part squashed", "central part"],
+)
+@pytest.mark.parametrize("size", [(400, 300), (250, 370)])
+def test_the_box_is_what_the_network_sees(preprocessing: Preprocessing, size: tuple[int, int]) -> None:
+    """In a photo whose colours tell the place, the corners of the input show the corners of the box."""
+    width, height = size
+    places = np.zeros((height, width, 3))
+    places[..., 0] = (np.arange(width) + 0.5) / width
+    places[..., 1] = ((np.arange(height) + 0.5) / height)[:, None]
+    seen = preprocessing.load(np.rint(255 * places).astype(np.uint8)).astype(np.float64) / 255
+    left, top, right, bottom = visible_box(preprocessing, size)
+    rows, columns = preprocessing.size
+    half = (right - left) / columns / 2, (bottom - top) / rows / 2  # pixels are measured at their centre
+    np.testing.assert_allclose(seen[rows // 2, 1, 0] * width, left + 3 * half[0], atol=1.7)
+    np.testing.assert_allclose(seen[rows // 2, -2, 0] * width, right - 3 * half[0], atol=1.7)
+    np.testing.assert_allclose(seen[1, columns // 2, 1] * height, top + 3 * half[1], atol=1.7)
+    np.testing.assert_allclose(seen[-2, columns // 2, 1] * height, bottom - 3 * half[1], atol=1.7)
+
+
+def test_the_overlay_lies_on_the_photo() -> None:
+    image = full_photo(PHOTOS[0])
+    found = grad_cam("builtin", PHOTOS[0])
+    drawn = overlay(image, found)
+    assert drawn.size == image.size
+    assert found.network.shape == Model.open("builtin").card.preprocessing.size
+    assert found.photo.shape == (image.height, image.width)
+    assert found.photo.min() >= 0
+    assert 0.9 < found.photo.max() <= 1
+    left, _, right, _ = (round(edge) for edge in found.box)
+    assert not found.photo[:, :left].any()
+    assert not found.photo[:, right:].any()
+    pixels, before = np.asarray(drawn, np.float64), np.asarray(image, np.float64)
+    assert (pixels[:300, : left - 1] <= 0.8 * before[:300, : left - 1].max(axis=2, keepdims=True) + 1).all()
+    hot = found.photo > 0.8
+    assert pixels[hot][:, 0].mean() > 200 > pixels[hot][:, 2].mean()  # the warm end of the colours
+
+
+def test_a_turned_photo_is_shown_upright(net: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise
+    turned = encoded(photo((90, 60)), "JPEG", quality=95, exif=exif)
+    assert full_photo(turned).size == (60, 90)
+    assert grad_cam(net, turned).photo.shape == (90, 60)
+
+
+def test_a_large_photo_keeps_its_pixels(net: Path) -> None:
+    large = encoded(photo((1200, 900)), "JPEG")  # its decoder would reduce it for an input of 32 pixels
+    assert grad_cam(net, large).photo.shape == (900, 1200)
+
+
+def finetuned(net: Path, kind: str) -> ModelProto:
+    trunk, _ = as_graft_model(net)
+    model = Model.open(net, CPU)
+    images = np.stack([model.decode(photo((60, 60), seed)) for seed in range(12)])
+    pooled = feature_graph(trunk, ("pool",), FeatureOptions(("pool",)))
+    features = Model.open(net, CPU, outputs=["pool"]).run(images, ["pool"])[0]
+    fitted = fit_classifier(kind, features, np.arange(12) % 2, ("x", "y"))
+    card = ModelCard(
+        "mine", "classification", model.card.preprocessing, labels=(Label("x", "x"), Label("y", "y"))
+    )
+    return assemble(pooled, "pool", fitted.top(), card)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "linear-svm", "rbf-svm", "nearest-mean"])
+def test_fine_tuned_models_are_explained(net: Path, kind: str) -> None:
+    found = grad_cam(finetuned(net, kind), photo((60, 60)), "y")
+    assert found.cut == "block"
+    assert np.isfinite(found.raw).all()
+
+
+@pytest.mark.parametrize(("kind", "op"), [("forest", "TreeEnsembleRegressor"), ("knn", "ScatterElements")])
+def test_a_top_without_gradients_is_named(
+    net: Path, kind: str, op: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.classifiers.recipes._TREES", 5)
+    monkeypatch.setattr("finetune.classifiers.search._FEW_TREES", 3)
+    with pytest.raises(
+        GraphError, match=rf"mine: what follows block cannot be differentiated.*--method head.*{op}"
+    ):
+        grad_cam(finetuned(net, kind), photo())
+
+
+def test_what_cannot_be_explained(net: Path, tmp_path: Path, tiny_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gives features, not classes.*Fine-tune it"):
+        grad_cam(residual_net(tmp_path / "features.onnx", end="features"), photo())
+    with pytest.raises(InputError, match="no class 'f' among its 5; there is a, b, c"):
+        grad_cam(net, photo(), "f")
+    with pytest.raises(CutError, match=r"no cut point or tensor named 'bloc'.*Did you mean block"):
+        grad_cam(net, photo(), cut="bloc")
+    with pytest.raises(CutError, match="flat: not a feature map"):
+        grad_cam(net, photo(), cut="flat")
+    with pytest.raises(CutError, match="no feature map of more than one pixel"):
+        grad_cam(tiny_path, photo())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_hostile_image_is_an_error(name: str, builtin_cam: GradCam) -> None:
+    data, message = REFUSED[name]
+    with pytest.raises(ImageError, match=message):
+        builtin_cam.explain(data(), name=name)
+
+
+@pytest.fixture(scope="module")
+def builtin_cam() -> GradCam:
+    return GradCam("builtin", device="cpu")

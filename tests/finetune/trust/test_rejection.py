@@ -1,0 +1,214 @@
+"""None of these: scores in NumPy and ONNX, honest AUROC, thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from sklearn.covariance import ledoit_wolf
+
+from finetune.trust import novelty
+from finetune.trust.novelty import KINDS, Kind, Space, score, score_nodes, shrunk_covariance
+from finetune.trust.rejection import Rejector, auroc, fit_rejector
+from models.errors import InputError, NumericsError
+from models.opset import IR_VERSION, opset_imports
+from models.runtime import RuntimeConfig, Session
+
+Floats = NDArray[np.float32]
+Data = tuple[Floats, NDArray[np.int64]]
+
+
+def blobs(n: int, classes: int = 4, width: int = 24, seed: int = 0, noise: float = 0.25) -> Data:
+    """Points around `classes` directions of space, some of each."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(0, 1, (classes, width))
+    y = np.arange(n) % classes
+    return (centres[y] + rng.normal(0, noise, (n, width))).astype(np.float32), y
+
+
+def logits_of(x: Floats) -> Floats:
+    return (3 * x[:, :4]).astype(np.float32)
+
+
+def fitted(classes: int = 4, noise: float = 0.25, **options: object) -> Rejector:
+    train, y_train = blobs(200, classes, noise=noise)
+    val, y_val = blobs(60, classes, seed=1, noise=noise)
+    return fit_rejector(train, y_train, val, logits_of(val), y_val, **options)  # type: ignore[arg-type]
+
+
+class TestScores:
+    def test_confidence_and_energy(self) -> None:
+        logits = np.log(np.array([[0.7, 0.2, 0.1], [5.0, 3.0, 2.0]]))
+        none = np.zeros((2, 1))
+        np.testing.assert_allclose(score("confidence", {}, none, logits), [0.3, 0.5])
+        np.testing.assert_allclose(score("energy", {}, none, logits), [0, -np.log(10)], atol=1e-12)
+
+    def test_mahalanobis_is_the_distance_in_units_of_the_shared_covariance(self) -> None:
+        x, y = blobs(400)
+        space = Space.fit(x, y)
+        unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+        means = np.stack([unit[y == c].mean(axis=0) for c in range(4)])
+        covariance, _ = ledoit_wolf(unit - means[y], assume_centered=True)
+        covariance += novelty._FLOOR * ((unit - unit.mean(axis=0)) ** 2).mean() * np.eye(24)
+        apart = unit[:, None] - means
+        expected = np.einsum("ncd,de,nce->nc", apart, np.linalg.inv(covariance), apart).min(axis=1)
+        found = score("mahalanobis", space.arrays("mahalanobis"), x, x)
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+    def test_neighbour_is_the_distance_to_the_nearest(self) -> None:
+        x, y = blobs(100)
+        other, _ = blobs(7, seed=5)
+        a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (other, x))
+        expected = np.linalg.norm(a[:, None] - b, axis=2).min(axis=1)
+        found = score("neighbour", Space.fit(x, y).arrays("neighbour"), other, other)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    def test_relative_takes_off_what_is_common(self) -> None:
+        x, y = blobs(400)
+        space = Space.fit(x, y)
+        z = (novelty.unit(x) - space.mean) @ space.components @ space.whitening
+        scatter = np.eye(z.shape[1]) + (space.centres.T / 4) @ space.centres
+        common = np.einsum("nr,rs,ns->n", z, np.linalg.inv(scatter), z)
+        expected = score("mahalanobis", space.arrays("mahalanobis"), x, x) - novelty.SHARE * common
+        np.testing.assert_allclose(
+            score("relative", space.arrays("relative"), x, x), expected, rtol=1e-4, atol=1e-3
+        )
+
+    @pytest.mark.parametrize("direct", [True, False], ids=["pairs", "products"])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_onnx_gives_the_same(self, kind: Kind, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(novelty, "_DIRECT", 10**6 if direct else 0)
+        x, y = blobs(200)
+        arrays = Space.fit(x, y).arrays(kind)
+        far = np.random.default_rng(3).normal(0, 5, (40, 24)).astype(np.float32)
+        new = np.concatenate([blobs(40, seed=2)[0], far, np.zeros((1, 24), np.float32)])
+        expected = score(kind, arrays, new, logits_of(new))
+        nodes, constants = score_nodes(kind, arrays, "embedding", "logits", "reject_score")
+        graph = helper.make_graph(
+            nodes,
+            "score",
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None])
+                for name in ("embedding", "logits")
+            ],
+            [helper.make_tensor_value_info("reject_score", TensorProto.FLOAT, ["N"])],
+            constants,
+        )
+        model = helper.make_model(graph, opset_imports=opset_imports(), ir_version=IR_VERSION)
+        session = Session(model.SerializeToString(), RuntimeConfig("cpu"))
+        (found,) = session.run({"embedding": new, "logits": logits_of(new)})
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
+
+
+class TestFit:
+    def test_unknown_things_score_above_known_ones(self) -> None:
+        rejector = fitted()
+        new, _ = blobs(200, seed=7)
+        unknown = np.random.default_rng(8).normal(0, 1, (200, 24)).astype(np.float32)
+        known = rejector.score(new, logits_of(new)) > rejector.threshold
+        assert known.mean() == pytest.approx(0.05, abs=0.05)
+        assert (rejector.score(unknown, logits_of(unknown)) > rejector.threshold).mean() > 0.95
+
+    def test_classes_are_held_out(self) -> None:
+        rejector = fitted()
+        assert rejector.measured == "by holding out one class at a time, 4 rounds"
+        assert rejector.auroc is not None
+        assert rejector.auroc > 0.95
+        assert rejector.candidates.keys() == set(KINDS)
+
+    def test_classes_that_cannot_be_told_apart_measure_as_chance(self) -> None:
+        rejector = fitted(noise=1e4)
+        assert rejector.auroc == pytest.approx(0.5, abs=0.1)
+
+    def test_two_classes_leave_distances(self) -> None:
+        rejector = fitted(classes=2)
+        assert rejector.candidates.keys() == {"relative", "mahalanobis", "neighbour"}
+        assert "distances only since one class remains" in rejector.measured
+
+    def test_one_class_is_not_measured(self) -> None:
+        rejector = fitted(classes=1)
+        assert (rejector.auroc, rejector.kind) == (None, "relative")
+        assert rejector.measured == "not measured: there is one class only"
+
+    def test_many_classes_are_held_out_in_groups(self) -> None:
+        assert fitted(classes=25).measured == "by holding out some classes at a time, 10 rounds"
+
+    def test_unknown_images_measure_instead(self) -> None:
+        unknown = np.random.default_rng(8).normal(0, 1, (30, 24)).astype(np.float32)
+        rejector = fitted(unknown=(unknown, logits_of(unknown)))
+        assert rejector.measured == "on 30 images that are none of the classes"
+        assert rejector.auroc == pytest.approx(max(rejector.candidates.values()))
+
+    def test_better_kind_is_taken_where_that_is_sure(self) -> None:
+        # Unknown images that lie among the known ones, and are told by their logits alone.
+        unknown = blobs(60, seed=4)[0]
+        assert fitted(unknown=(unknown, np.zeros((60, 4), np.float32))).kind in ("energy", "confidence")
+
+    def test_logits_of_a_forest_have_no_energy(self) -> None:
+        (train, y), (val, y_val) = blobs(200), blobs(60, seed=1)
+        shares = np.log(np.full((60, 4), 0.25, np.float32))
+        assert not {"energy", "confidence"} & fit_rejector(train, y, val, shares, y_val).candidates.keys()
+
+    @pytest.mark.parametrize(("keep", "passed"), [(0.5, 31), (0.9, 55), (0.95, 58), (0.999, 60)])
+    def test_threshold_keeps_the_rank_of_conformal_prediction(self, keep: float, passed: int) -> None:
+        rejector = fitted(keep=keep)
+        val, _ = blobs(60, seed=1)
+        below = rejector.score(val, logits_of(val)) <= rejector.threshold
+        assert (below.sum(), rejector.kept) == (passed, below.mean())
+
+    def test_same_seed_same_arrays(self) -> None:
+        first, second = fitted(seed=3), fitted(seed=3)
+        assert dataclasses.replace(first, arrays={}) == dataclasses.replace(second, arrays={})
+        for name, values in first.arrays.items():
+            np.testing.assert_array_equal(values, second.arrays[name])
+
+    def test_classes_of_one_image_each(self) -> None:
+        x, y = blobs(5, 5)
+        rejector = fit_rejector(x, y, x, logits_of(x), y)
+        assert np.isfinite(rejector.score(x, logits_of(x))).all()
+
+    def test_images_that_are_all_the_same(self) -> None:
+        x, y = np.ones((6, 8), np.float32), np.arange(6) % 2
+        assert np.isfinite(fit_rejector(x, y, x, x[:, :2], y).threshold)
+
+    def test_wide_and_many(self) -> None:
+        """More than can be decomposed exactly in no time."""
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(0, 1, (2100, 2100)).astype(np.float32), np.arange(2100) % 2
+        assert Space.fit(x, y).components.shape == (2100, novelty.COMPONENTS)
+
+    def test_bad_input(self) -> None:
+        x, y = blobs(8)
+        with pytest.raises(InputError, match="keep is 1; expected the share"):
+            fit_rejector(x, y, x, logits_of(x), y, keep=1)
+        with pytest.raises(InputError, match="one image at least of each"):
+            fit_rejector(x, y, x[:0], logits_of(x[:0]), y[:0])
+        with pytest.raises(InputError, match="different widths"):
+            fit_rejector(x, y, x[:, :5], logits_of(x), y)
+        with pytest.raises(NumericsError, match="hold NaN"):
+            fit_rejector(x, y, x * np.float32(np.nan), logits_of(x), y)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "expected"),
+    [
+        ([1, 2], [3, 4], 1.0),
+        ([3, 4], [1, 2], 0.0),
+        ([1, 2], [1, 2], 0.5),
+        ([1, 3], [2], 0.5),
+        ([1], [1, 2], 0.75),
+    ],
+)
+def test_auroc(known: list[float], unknown: list[float], expected: float) -> None:
+    assert auroc(np.array(known), np.array(unknown)) == expected
+
+
+@pytest.mark.parametrize(("images", "width"), [(5, 3), (100, 128), (1000, 20), (3, 1), (2, 50)])
+def test_shrunk_covariance_is_scikit_learns(images: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(images, width)) * rng.uniform(0.1, 3, width)
+    wanted, _ = ledoit_wolf(x, assume_centered=True)
+    np.testing.assert_allclose(shrunk_covariance(x), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())

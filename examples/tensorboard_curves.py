@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from finetune import tensorboard
 from finetune.autodiff import Graph, Session, placeholder
 from finetune.autodiff.layers import dense
 from finetune.autodiff.losses import mean_squared_error
 from finetune.autodiff.ops.activations import tanh
 from finetune.autodiff.optimizers import Adam
-from finetune.tensorboard import summary
 
 
 def main(folder: str | Path = "runs/sine", steps: int = 300) -> None:
@@ -29,15 +29,15 @@ def main(folder: str | Path = "runs/sine", steps: int = 300) -> None:
 
     session, losses = Session(graph, "cpu"), []
     feeds = {x: inputs, y: np.sin(inputs)}
-    with summary.Writer(folder):
-        summary.graph(graph, session.device)
+    with tensorboard.Writer(folder):
+        tensorboard.graph(graph, session.device)
         for step in range(steps):
             _, value = session.run([train, loss], feeds)
             losses.append(float(value))
-            summary.scalar("loss", value, step)
+            tensorboard.scalar("loss", value, step)
             if step % 50 == 0:
                 for variable in graph.trainable_variables:
-                    summary.histogram(variable.name, session.value(variable), step)
+                    tensorboard.histogram(variable.name, session.value(variable), step)
     print(f"loss {losses[0]:.4f} -> {losses[-1]:.6f}; now: tensorboard --logdir {folder}")
     assert losses[-1] < 0.01 * losses[0]
 

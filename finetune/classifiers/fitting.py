@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.classifiers.families import CLASSIFIER_FAMILIES, MARGINS, REGRESSOR_FAMILIES, Family
 from finetune.classifiers.folds import make_folds, make_plain_folds
-from finetune.classifiers.recipes import CLASSIFIER_RECIPES, MARGINS, REGRESSOR_RECIPES, Recipe
 from finetune.classifiers.result import Fitted
 from finetune.classifiers.search import Search
 from models.errors import InputError, NumericsError
 
-CLASSIFIERS = tuple(CLASSIFIER_RECIPES)
-REGRESSORS = tuple(REGRESSOR_RECIPES)
+CLASSIFIERS = tuple(CLASSIFIER_FAMILIES)
+REGRESSORS = tuple(REGRESSOR_FAMILIES)
 _FEW = 16  # with fewer features the length of a row says much
 _STORED = 2**30  # bytes of training features that a model file may hold
 
@@ -35,43 +35,43 @@ def fit_classifier(
 ) -> Fitted:
     """Fit the classifier `kind` (one of CLASSIFIERS) to features x (N, D) of classes y (N,), places in `classes`.
 
-    Settings are those with the lowest log loss in cross-validation, stratified by class. Images of one group (N,) are
-    never torn apart. A class of one image or group takes part in training, and is never held out. Features are
-    standardised inside; their mean and spread, which know no labels, are those of all images in each fold too.
+    Hyperparameters are those with the lowest log loss in cross-validation, stratified by class. Images of one group
+    (N,) are never torn apart. A class of one image or group takes part in training, and is never held out. Features
+    are standardised inside; their mean and spread, which know no labels, are those of all images in each fold too.
 
     Raises:
         InputError: unknown kind, arrays that do not fit, a class without images, or more than the kind is made for.
         NumericsError: NaN or infinity in the features.
     """
-    recipe = _recipe(kind, CLASSIFIER_RECIPES)
+    family = _family(kind, CLASSIFIER_FAMILIES)
     x = _checked(x, len(y), groups)
     y = np.asarray(y, np.int64)
     _require_classes(y, classes)
-    _require_size(kind, recipe, x, len(classes), CLASSIFIER_RECIPES)
-    return _fit(kind, recipe, x, y, len(classes), make_folds, groups, seed)
+    _require_size(kind, family, x, len(classes), CLASSIFIER_FAMILIES)
+    return _fit(kind, family, x, y, len(classes), make_folds, groups, seed)
 
 
 def fit_regressor(kind: str, x: Floats, y: Floats, *, groups: Ints | None = None, seed: int = 0) -> Fitted:
     """Fit the regression `kind` (one of REGRESSORS) to features x (N, D) and targets y (N,).
 
-    Settings are those with the lowest squared error in cross-validation; targets are standardised inside.
+    Hyperparameters are those with the lowest squared error in cross-validation; targets are standardised inside.
 
     Raises:
         InputError: unknown kind, arrays that do not fit, or more images than the kind is made for.
         NumericsError: NaN or infinity in features or targets.
     """
-    recipe = _recipe(kind, REGRESSOR_RECIPES)
+    family = _family(kind, REGRESSOR_FAMILIES)
     x = _checked(x, len(y), groups)
     y = np.asarray(y, np.float64)
     if not np.isfinite(y).all():
         raise NumericsError(f"{int((~np.isfinite(y)).sum())} targets are NaN or infinite; expected numbers.")
-    _require_size(kind, recipe, x, 0, REGRESSOR_RECIPES)
-    return _fit(kind, recipe, x, y, None, lambda y, g, s: make_plain_folds(len(y), g, s), groups, seed)
+    _require_size(kind, family, x, 0, REGRESSOR_FAMILIES)
+    return _fit(kind, family, x, y, None, lambda y, g, s: make_plain_folds(len(y), g, s), groups, seed)
 
 
 def _fit(
     kind: str,
-    recipe: Recipe,
+    family: Family,
     x: Floats,
     y: NDArray[Any],
     classes: int | None,
@@ -88,8 +88,8 @@ def _fit(
     from finetune.classifiers.estimators import ScaledMargins, double, rounded, unit
 
     steps: list[tuple[str, Any]] = []
-    if recipe.scaled:
-        to_unit = recipe.unit and x.shape[1] >= _FEW
+    if family.scaled:
+        to_unit = family.unit and x.shape[1] >= _FEW
         last = ("unit", FunctionTransformer(unit)) if to_unit else ("rounded", FunctionTransformer(rounded))
         steps = [("double", FunctionTransformer(double)), ("scale", StandardScaler()), last]
     # Threads of BLAS that wait for each other by spinning make small products fifty times slower on busy cores.
@@ -99,10 +99,10 @@ def _fit(
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         z = Pipeline(steps).fit_transform(x) if steps else x
         targets = y if classes else StandardScaler().fit_transform(y[:, None])[:, 0]
-        search = Search(kind, recipe, z, targets, classes, groups, seed)
+        search = Search(kind, family, z, targets, classes, groups, seed)
         settings, chosen = search.run(folds)
         estimator = search.build(settings)
-        if recipe.gives == MARGINS:
+        if family.gives == MARGINS:
             estimator = ScaledMargins(estimator, chosen["scale"])
         pipeline: Any = Pipeline([*steps, (kind, estimator)])
         if classes is None:
@@ -120,10 +120,10 @@ def _forest_jobs(pipeline: Any) -> str:
     return next(str(name) for name in pipeline.get_params() if name.endswith("forest__n_jobs"))
 
 
-def _recipe(kind: str, recipes: dict[str, Recipe]) -> Recipe:
-    if kind not in recipes:
-        raise InputError(f"no method {kind!r}; expected one of {', '.join(recipes)}.")
-    return recipes[kind]
+def _family(kind: str, families: dict[str, Family]) -> Family:
+    if kind not in families:
+        raise InputError(f"no method {kind!r}; expected one of {', '.join(families)}.")
+    return families[kind]
 
 
 def _checked(x: Floats, count: int, groups: Ints | None) -> Floats:
@@ -159,18 +159,20 @@ def _require_classes(y: Ints, classes: Sequence[str]) -> None:
         )
 
 
-def _require_size(kind: str, recipe: Recipe, x: Floats, classes: int, recipes: dict[str, Recipe]) -> None:
+def _require_size(kind: str, family: Family, x: Floats, classes: int, families: dict[str, Family]) -> None:
     """Refuse what would take hours or more memory than there is, and name what would not."""
-    free = [name for name, other in recipes.items() if other.max_images is None and other.max_classes is None]
+    free = [
+        name for name, other in families.items() if other.max_images is None and other.max_classes is None
+    ]
     others = ", ".join(name for name in free if name != kind)
-    if recipe.max_classes is not None and classes > recipe.max_classes:
+    if family.max_classes is not None and classes > family.max_classes:
         raise InputError(
-            f"{kind} is made for at most {recipe.max_classes:,} classes, and there are {classes:,}. Use {others}, or "
+            f"{kind} is made for at most {family.max_classes:,} classes, and there are {classes:,}. Use {others}, or "
             "train a head."
         )
-    if recipe.max_images is not None and len(x) > recipe.max_images:
+    if family.max_images is not None and len(x) > family.max_images:
         raise InputError(
-            f"{kind} is made for at most {recipe.max_images:,} images, and there are {len(x):,}. Use {others}."
+            f"{kind} is made for at most {family.max_images:,} images, and there are {len(x):,}. Use {others}."
         )
     if kind == "knn" and x.nbytes > _STORED:
         raise InputError(

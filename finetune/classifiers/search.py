@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.classifiers.recipes import MARGINS, PROBABILITIES, Recipe, Settings
+from finetune.classifiers.families import MARGINS, PROBABILITIES, Family, Hyperparameters
 
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 _ENOUGH = 10_000  # images that settings are chosen on
@@ -26,44 +26,44 @@ class Search:
     def __init__(
         self,
         kind: str,
-        recipe: Recipe,
+        family: Family,
         z: NDArray[Any],
         y: NDArray[Any],
         classes: int | None,
         groups: NDArray[np.int64] | None,
         seed: int,
     ) -> None:
-        self.kind, self.recipe, self.classes, self.seed = kind, recipe, classes, seed
+        self.kind, self.family, self.classes, self.seed = kind, family, classes, seed
         self.width, self.count = z.shape[1], len(z)
         rows = self._sample(y)
         self.z, self.y = z[rows], y[rows]
         self.groups = None if groups is None else np.asarray(groups)[rows]
         self._kernels: dict[float, NDArray[np.float64]] = {}
 
-    def run(self, make: Callable[..., Folds]) -> tuple[Settings, dict[str, Any]]:
+    def run(self, make: Callable[..., Folds]) -> tuple[Hyperparameters, dict[str, Any]]:
         """The best settings, and what is to be told of the choice."""
         folds = make(self.y, self.groups, self.seed)
         if not folds:
-            scale = {"scale": 1.0} if self.recipe.gives == MARGINS else {}
-            return self.recipe.default, {**self._told(self.recipe.default), "folds": 0, **scale}
+            scale = {"scale": 1.0} if self.family.gives == MARGINS else {}
+            return self.family.default, {**self._told(self.family.default), "folds": 0, **scale}
         truth = np.concatenate([self.y[held] for _, held in folds])
         starts: list[Any] = [None] * len(folds)
-        best: tuple[float, Settings, dict[str, Any]] | None = None
-        for settings in self.recipe.grid:
+        best: tuple[float, Hyperparameters, dict[str, Any]] | None = None
+        for settings in self.family.grid:
             answers = np.concatenate(
                 [self._answers(settings, starts, i, *fold) for i, fold in enumerate(folds)]
             )
             loss, found = self._judge(answers, truth)
             if best is None or loss < best[0]:
                 best = loss, settings, found
-            elif self.recipe.stops and loss > _WORSE * best[0]:
+            elif self.family.stops and loss > _WORSE * best[0]:
                 break
         assert best is not None  # no grid is empty
         return best[1], {**self._told(best[1]), "folds": len(folds), **best[2]}
 
-    def build(self, settings: Settings) -> Any:
+    def build(self, settings: Hyperparameters) -> Any:
         """An estimator with these settings, not fitted yet."""
-        return self.recipe.estimator(self._told(settings), self.seed)
+        return self.family.estimator(self._told(settings), self.seed)
 
     def _sample(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Rows to choose the settings on: all, or as many of each class as its share, two at least."""
@@ -80,8 +80,8 @@ class Search:
         wanted = np.maximum(2, np.ceil(share * counts)).repeat(counts)
         return np.sort(by_class[place < wanted])
 
-    def _told(self, settings: Settings) -> dict[str, Any]:
-        """Settings for this many images and features."""
+    def _told(self, settings: Hyperparameters) -> dict[str, Any]:
+        """Hyperparameters for this many images and features."""
         told = dict(settings)
         if "gamma" in told:
             told["gamma"] /= self.width
@@ -90,7 +90,12 @@ class Search:
         return told
 
     def _answers(
-        self, settings: Settings, starts: list[Any], number: int, train: NDArray[Any], held: NDArray[Any]
+        self,
+        settings: Hyperparameters,
+        starts: list[Any],
+        number: int,
+        train: NDArray[Any],
+        held: NDArray[Any],
     ) -> NDArray[np.float64]:
         """Margins, probabilities or values of the held-out rows."""
         estimator = self.build(settings)
@@ -110,11 +115,11 @@ class Search:
         elif self.kind == "forest":
             estimator.set_params(n_estimators=_FEW_TREES, n_jobs=-1)
         estimator.fit(inputs[train], self.y[train])
-        if self.recipe.gives == MARGINS:
+        if self.family.gives == MARGINS:
             from finetune.classifiers.estimators import both_sides
 
             return both_sides(np.asarray(estimator.decision_function(questions[held])))
-        answer = estimator.predict_proba if self.recipe.gives == PROBABILITIES else estimator.predict
+        answer = estimator.predict_proba if self.family.gives == PROBABILITIES else estimator.predict
         return np.asarray(answer(questions[held]))
 
     def _kernel(self, parameters: dict[str, Any]) -> NDArray[np.float64]:
@@ -134,7 +139,7 @@ class Search:
             error = float(np.mean((answers - truth) ** 2))
             return error, {"r2": round(1 - error / max(float(truth.var()), 1e-12), 4)}
         found: dict[str, Any] = {}
-        if self.recipe.gives == MARGINS:
+        if self.family.gives == MARGINS:
             found["scale"] = best_scale(answers, truth)
             answers = _softmax(found["scale"] * answers)
         loss = _log_loss(answers, truth)

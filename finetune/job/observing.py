@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from finetune.training.result import Progress
+from finetune.training.result import EpochProgress
 
 
 class Observer:
@@ -18,7 +18,7 @@ class Observer:
     def advance(self, done: int) -> None:
         """So many pieces of the stage are done."""
 
-    def train(self, progress: Progress) -> None:
+    def train(self, progress: EpochProgress) -> None:
         """Where training stands."""
 
     def end(self, stage: str, seconds: float) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from feature_extraction.worker import read_item
+from finetune import tensorboard
 from finetune.backbone.trunk import Trunk
 from finetune.dataset.table import SPLITS, Dataset
 from finetune.job.assessment import COVERAGE, Answers, Assessment, accuracy_of, interval_around, probabilities
@@ -20,7 +21,6 @@ from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.findings import Findings, Previous, ProofResult, Rejection
 from finetune.report.regression import measure_regression
-from finetune.tensorboard import summary
 from finetune.trust.proof import Proof
 from models.card import Accuracy, Label, ModelCard, Regression, Splits, Target
 from models.errors import GraftError
@@ -189,7 +189,7 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
     )  # (N, 32, 32, 3); all that are here have some
     targets = prepared.targets[rows].tolist()
     said = [prepared.classes[target] if prepared.classes else str(target) for target in targets]
-    with summary.Writer(folder) as writer:
+    with tensorboard.Writer(folder) as writer:
         writer.embedding(assessment.measured, assessment.answers.embedding[: len(rows)], said, photos)
 
 

@@ -19,7 +19,7 @@ from finetune.training.loop import Loop, Run
 from finetune.training.measuring import measure
 from finetune.training.network import Blocks, Network, build
 from finetune.training.rates import schedule
-from finetune.training.result import Observer, Trained
+from finetune.training.result import EpochObserver, Trained
 from finetune.training.settings import FORGETFUL, Settings
 from finetune.training.state import INTERVAL, values_of
 from models.errors import InputError, OutputError, StoreError
@@ -47,7 +47,7 @@ def train_blocks(
     device: str = "auto",
     threads: int | None = None,
     resume: bool = False,
-    observer: Observer | None = None,
+    observer: EpochObserver | None = None,
     events: Path | None = None,
     checkpoint_seconds: float = INTERVAL,
 ) -> Trained:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from finetune import tensorboard
 from finetune.autodiff import Session
-from finetune.tensorboard import summary
 from finetune.training.network import Network
 from finetune.training.result import Epoch
 from models.errors import GraphError
@@ -26,12 +26,12 @@ class Events:
     def __init__(self, folder: Path | None, marks: Marks) -> None:
         self.folder = folder
         self.notes: tuple[str, ...] = ()
-        self._writer: summary.Writer | None = None
+        self._writer: tensorboard.Writer | None = None
         if folder is None:
             return
         _cut_back(folder, dict(marks))
         try:
-            self._writer = summary.Writer(folder)
+            self._writer = tensorboard.Writer(folder)
         except GraphError as exc:
             self.notes = (f"No event files for TensorBoard: {exc}",)
 

@@ -20,7 +20,7 @@ from finetune.training.interrupt import Interrupt
 from finetune.training.loop import Loop, Run
 from finetune.training.network import Network, build
 from finetune.training.rates import schedule, sweep
-from finetune.training.result import Observer, Phase, Trained
+from finetune.training.result import EpochObserver, Phase, Trained
 from finetune.training.settings import Settings
 from finetune.training.state import INTERVAL, Checkpoint
 from models.errors import InputError
@@ -38,7 +38,7 @@ def train_head(
     device: str = "auto",
     threads: int | None = None,
     resume: bool = False,
-    observer: Observer | None = None,
+    observer: EpochObserver | None = None,
     events: Path | None = None,
     checkpoint_seconds: float = INTERVAL,
 ) -> Trained:
@@ -67,7 +67,7 @@ def opened(
     identity: dict[str, Any],
     settings: Settings,
     resume: bool,
-    observer: Observer | None,
+    observer: EpochObserver | None,
     events: Path | None,
     seconds: float,
 ) -> Iterator[Run]:

@@ -14,7 +14,7 @@ from finetune.training.events import Events
 from finetune.training.interrupt import Interrupt
 from finetune.training.measuring import measure
 from finetune.training.network import Network
-from finetune.training.result import Epoch, Observer, Progress
+from finetune.training.result import Epoch, EpochObserver, EpochProgress
 from finetune.training.settings import Settings
 from finetune.training.state import Checkpoint, values_of
 from models.errors import NumericsError
@@ -30,7 +30,7 @@ class Run:
     checkpoint: Checkpoint
     events: Events
     interrupt: Interrupt
-    observer: Observer | None
+    observer: EpochObserver | None
 
 
 class Loop:
@@ -157,7 +157,7 @@ class Loop:
         )  # batches differ by one image at most
         before = state.epochs[-1] if state.epochs else None
         observer(
-            Progress(
+            EpochProgress(
                 state.phase,
                 state.epoch + 1,
                 self.epochs,

@@ -9,7 +9,7 @@ from finetune.heads.top import Top
 
 
 @dataclass(frozen=True)
-class Progress:
+class EpochProgress:
     """Where training stands: after `step` of `steps` in epoch `epoch` (from 1) of at most `epochs`.
 
     `loss`: mean of this epoch so far. `val_loss`, `val_accuracy` (R2 in a regression): of the last epoch that ended.
@@ -25,7 +25,7 @@ class Progress:
     val_accuracy: float | None
 
 
-Observer = Callable[[Progress], None]
+EpochObserver = Callable[[EpochProgress], None]
 
 
 @dataclass(frozen=True)

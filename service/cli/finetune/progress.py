@@ -15,7 +15,7 @@ from service.cli.terminal.text import clean, percent
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from finetune.training.result import Progress
+    from finetune.training.result import EpochProgress
 
 NAMES = {
     "scan": "looking at the images",
@@ -59,7 +59,7 @@ class _Lines(Observer):
     def __init__(self) -> None:
         self._epoch: tuple[str, int] = ("", 0)
 
-    def train(self, progress: Progress) -> None:
+    def train(self, progress: EpochProgress) -> None:
         if progress.step == progress.steps and (progress.phase, progress.epoch) != self._epoch:
             self._epoch = (progress.phase, progress.epoch)
             click.echo(
@@ -88,7 +88,7 @@ class _Bars(Observer):
         if self._task is not None:
             self._bars.update(self._task, completed=done, said=f"{done:,}")
 
-    def train(self, progress: Progress) -> None:
+    def train(self, progress: EpochProgress) -> None:
         if self._task is None:
             return
         steps = progress.steps * progress.epochs
@@ -110,7 +110,7 @@ class _Bars(Observer):
         self._bars.console.print(clean(text), style="yellow", markup=False, highlight=False)
 
 
-def told(progress: Progress) -> str:
+def told(progress: EpochProgress) -> str:
     """Loss and accuracy in a few words."""
     words = f"loss {progress.loss:.3f}"
     if progress.val_loss is not None:

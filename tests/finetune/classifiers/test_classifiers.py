@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import checker, numpy_helper
 
 from finetune.classifiers import CLASSIFIERS, Fitted, check, fit_classifier
-from finetune.classifiers.recipes import CLASSIFIER_RECIPES
+from finetune.classifiers.families import CLASSIFIER_FAMILIES
 from models.errors import InputError, ModelError, NumericsError
 from models.runtime import RuntimeConfig, Session
 from tests.finetune.classifiers.blobs import blobs
@@ -20,7 +20,7 @@ ROWS = {"logistic": 0.9, "linear-svm": 0.9, "rbf-svm": 0.9, "knn": 0.85, "forest
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finetune.classifiers.recipes._TREES", 40)
+    monkeypatch.setattr("finetune.classifiers.families._TREES", 40)
     monkeypatch.setattr("finetune.classifiers.search._FEW_TREES", 10)
 
 
@@ -119,7 +119,7 @@ def test_nan_is_refused(bad: float) -> None:
 def test_many_classes_are_refused_where_they_would_not_end() -> None:
     counts = (1,) * 10_000
     x, y, classes = blobs(counts, width=2)
-    for kind, recipe in CLASSIFIER_RECIPES.items():
+    for kind, recipe in CLASSIFIER_FAMILIES.items():
         if recipe.max_classes is not None:
             with pytest.raises(
                 InputError, match=r"at most [\d,]+ classes, and there are 10,000. Use .*nearest-mean"

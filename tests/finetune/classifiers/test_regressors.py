@@ -14,7 +14,7 @@ ROWS = {"ridge": 0.95, "rbf-svm": 0.7, "knn": 0.3, "forest": 0.3}
 
 @pytest.fixture(autouse=True)
 def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finetune.classifiers.recipes._TREES", 40)
+    monkeypatch.setattr("finetune.classifiers.families._TREES", 40)
     monkeypatch.setattr("finetune.classifiers.search._FEW_TREES", 10)
 
 

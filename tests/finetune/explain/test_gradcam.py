@@ -174,7 +174,7 @@ def test_fine_tuned_models_are_explained(net: Path, kind: str) -> None:
 def test_a_top_without_gradients_is_named(
     net: Path, kind: str, op: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetune.classifiers.recipes._TREES", 5)
+    monkeypatch.setattr("finetune.classifiers.families._TREES", 5)
     monkeypatch.setattr("finetune.classifiers.search._FEW_TREES", 3)
     with pytest.raises(
         GraphError, match=rf"mine: what follows block cannot be differentiated.*--method head.*{op}"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finetune.tensorboard import summary
+from finetune import tensorboard
 from finetune.tensorboard.projector import write_embedding
 from models.errors import GraphError
 
@@ -49,9 +49,9 @@ class Plugin:
 
 def test_the_plugin_reads_vectors_labels_and_sprites(tmp_path: Path) -> None:
     name = 'val "embedding"'
-    with summary.Writer(tmp_path):
-        summary.embedding(name, VECTORS, LABELS, IMAGES)
-        summary.embedding("plain", VECTORS * 2)
+    with tensorboard.Writer(tmp_path):
+        tensorboard.embedding(name, VECTORS, LABELS, IMAGES)
+        tensorboard.embedding("plain", VECTORS * 2)
     plugin = Plugin(tmp_path)
     first, second = json.loads(plugin.get("/info", run="."))["embeddings"]
     assert (first["tensorName"], first["tensorShape"]) == (name, [5, 3])
@@ -85,14 +85,14 @@ def test_large_sprites_are_made_smaller(tmp_path: Path) -> None:
 def test_what_cannot_be_shown_is_said(
     tmp_path: Path, vectors: Any, labels: Any, images: Any, message: str
 ) -> None:
-    with summary.Writer(tmp_path) as writer, pytest.raises(GraphError, match=message):
+    with tensorboard.Writer(tmp_path) as writer, pytest.raises(GraphError, match=message):
         writer.embedding("e", vectors, labels, images)
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "e").write_text("")
     with (
-        summary.Writer(tmp_path) as writer,
+        tensorboard.Writer(tmp_path) as writer,
         pytest.raises(GraphError, match="the embedding cannot be written there"),
     ):
         writer.embedding("e", VECTORS)

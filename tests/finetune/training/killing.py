@@ -18,7 +18,10 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from finetune.autodiff import Session, checkpoint
-from finetune.training import Settings, Trained, train_blocks, train_head
+from finetune.training.blocks import train_blocks
+from finetune.training.head import train_head
+from finetune.training.result import Trained
+from finetune.training.settings import Settings
 from finetune.training.state import Checkpoint
 from tests.finetune.training import problems
 

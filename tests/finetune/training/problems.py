@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from finetune.training import TrainingData
+from finetune.training.data import TrainingData
 from tests.finetune.autodiff.importing.networks import network, node, reals
 
 

@@ -14,9 +14,12 @@ from onnx import ModelProto
 
 from finetune.autodiff import Session
 from finetune.autodiff.schedules import constant
-from finetune.training import Progress, Settings, Trained, TrainingData, train_blocks
+from finetune.training.blocks import train_blocks
+from finetune.training.data import TrainingData
 from finetune.training.network import Blocks, build
 from finetune.training.rates import depth_factors
+from finetune.training.result import EpochProgress, Trained
+from finetune.training.settings import Settings
 from models.errors import CutError, GraphError, InputError
 from tests.finetune.autodiff.importing.networks import network, node, original, reals
 from tests.finetune.training.problems import blocks, maps
@@ -142,7 +145,7 @@ def test_regression(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_between_the_phases_gives_the_head(tmp_path: Path) -> None:
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: EpochProgress) -> None:
         if progress.phase == "head" and progress.epoch == 6:
             signal.raise_signal(signal.SIGINT)
 

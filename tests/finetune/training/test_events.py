@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from finetune.training import Progress, Settings, Trained, train_blocks, train_head
+from finetune.training.blocks import train_blocks
+from finetune.training.head import train_head
+from finetune.training.result import EpochProgress, Trained
+from finetune.training.settings import Settings
 from finetune.training.state import Checkpoint
 from tests.finetune.training.problems import blocks, clusters, maps
 
@@ -72,7 +75,7 @@ def test_both_phases_are_told(tmp_path: Path) -> None:
 def test_a_resumed_run_doubles_nothing(tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the dead run wrote behind its last checkpoint goes away."""
 
-    def die(progress: Progress) -> None:
+    def die(progress: EpochProgress) -> None:
         if progress.step == progress.steps and progress.epoch * 6 >= step:
             raise KilledError("in the middle")
 

@@ -11,9 +11,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from finetune.training import Progress, Settings, Trained, TrainingData, train_head
+from finetune.training.data import TrainingData
+from finetune.training.head import train_head
 from finetune.training.measuring import cross_entropy, refined
-from finetune.training.settings import OPTIMIZERS, SCHEDULES
+from finetune.training.result import EpochProgress, Trained
+from finetune.training.settings import OPTIMIZERS, SCHEDULES, Settings
 from models.errors import InputError, NumericsError
 from tests.finetune.training.problems import clusters, plane
 
@@ -170,7 +172,7 @@ def test_columns_that_never_vary_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_the_observer_hears_of_progress(tmp_path: Path) -> None:
-    heard: list[Progress] = []
+    heard: list[EpochProgress] = []
     train(tmp_path, clusters(), dataclasses.replace(QUICK, patience=None), observer=heard.append)
     ends = [progress for progress in heard if progress.step == progress.steps]
     assert [progress.epoch for progress in ends] == list(range(1, 16))
@@ -180,7 +182,7 @@ def test_the_observer_hears_of_progress(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_the_best_and_can_be_resumed(tmp_path: Path) -> None:
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: EpochProgress) -> None:
         if progress.epoch == 4 and progress.step == progress.steps:
             signal.raise_signal(signal.SIGINT)
 

@@ -19,8 +19,12 @@ import pytest
 
 from finetune.autodiff import Session
 from finetune.autodiff.schedules import constant
-from finetune.training import Settings, Trained, TrainingData, state, train_head
+from finetune.training import state
+from finetune.training.data import TrainingData
+from finetune.training.head import train_head
 from finetune.training.network import build
+from finetune.training.result import Trained
+from finetune.training.settings import Settings
 from finetune.training.state import NAME
 from models.errors import OutputError
 from tests.finetune.training.problems import clusters

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from finetune.job.folder import free_folder
-from finetune.training.result import Progress
+from finetune.training.result import EpochProgress
 from service.cli.finetune.command import command
 from service.cli.finetune.progress import watching
 from tests.finetune.job.test_run import Blank, Proof
@@ -172,7 +172,7 @@ def test_a_narrow_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("COLUMNS", "80")
     with watching() as observer:
         observer.begin("train")
-        observer.train(Progress("blocks", 12, 50, 1, 2, 12.345, 11.395, 0.556))
+        observer.train(EpochProgress("blocks", 12, 50, 1, 2, 12.345, 11.395, 0.556))
     shown = screen.getvalue()
     assert "training the blocks 12/50" in shown
     assert "loss 12.345, val 11.395, 55.6 %" in shown
@@ -183,7 +183,7 @@ def test_a_narrow_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> 
 def test_without_a_terminal_each_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with watching() as observer:
         for step in (1, 2):
-            observer.train(Progress("head", 3, 50, step, 2, 0.5, 0.75, 0.9))
+            observer.train(EpochProgress("head", 3, 50, step, 2, 0.5, 0.75, 0.9))
         observer.say("few images")
     assert capsys.readouterr().err.splitlines() == [
         "head: epoch 3/50, loss 0.500, val 0.750, 90.0 %",

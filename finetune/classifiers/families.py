@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Settings = Mapping[str, Any]
+Hyperparameters = Mapping[str, Any]
 MARGINS = "margins"  # answers are margins, whose scale is fitted on held-out images
 PROBABILITIES = "probabilities"
 VALUES = "values"
@@ -14,7 +14,7 @@ _TREES = 300
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Family:
     """One way to learn from features.
 
     `estimator(settings, seed)` builds what stands behind the scaling. `grid`: settings to try, from the stiffest on;
@@ -22,10 +22,10 @@ class Recipe:
     length, which says little in features of a network.
     """
 
-    estimator: Callable[[Settings, int], Any]
-    grid: tuple[Settings, ...]
+    estimator: Callable[[Hyperparameters, int], Any]
+    grid: tuple[Hyperparameters, ...]
     gives: str
-    default: Settings  # where nothing can be held out
+    default: Hyperparameters  # where nothing can be held out
     unit: bool = False
     scaled: bool = True
     stops: bool = False
@@ -33,30 +33,30 @@ class Recipe:
     max_images: int | None = None
 
 
-def _grid(name: str, *values: float) -> tuple[Settings, ...]:
+def _grid(name: str, *values: float) -> tuple[Hyperparameters, ...]:
     return tuple({name: value} for value in values)
 
 
-def _logistic(settings: Settings, seed: int) -> Any:
+def _logistic(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=settings["C"], max_iter=2000)
 
 
-def _linear_svm(settings: Settings, seed: int) -> Any:
+def _linear_svm(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.svm import LinearSVC
 
     return LinearSVC(C=settings["C"], max_iter=5000, random_state=seed)
 
 
-def _rbf_svm(settings: Settings, seed: int) -> Any:
+def _rbf_svm(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.svm import SVC
 
     return OneVsRestClassifier(SVC(C=settings["C"], gamma=settings["gamma"]))
 
 
-def _knn(settings: Settings, seed: int) -> Any:
+def _knn(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.neighbors import KNeighborsClassifier
 
     from finetune.classifiers.estimators import fading
@@ -64,7 +64,7 @@ def _knn(settings: Settings, seed: int) -> Any:
     return KNeighborsClassifier(settings["k"], weights=fading, algorithm="brute", metric="sqeuclidean")
 
 
-def _forest(settings: Settings, seed: int) -> Any:
+def _forest(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(
@@ -75,25 +75,25 @@ def _forest(settings: Settings, seed: int) -> Any:
     )
 
 
-def _nearest_mean(settings: Settings, seed: int) -> Any:
+def _nearest_mean(settings: Hyperparameters, seed: int) -> Any:
     from finetune.classifiers.estimators import NearestMean
 
     return NearestMean()
 
 
-def _ridge(settings: Settings, seed: int) -> Any:
+def _ridge(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.linear_model import Ridge
 
     return Ridge(settings["alpha"])
 
 
-def _rbf_svr(settings: Settings, seed: int) -> Any:
+def _rbf_svr(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.svm import SVR
 
     return SVR(C=settings["C"], gamma=settings["gamma"], epsilon=0.05)
 
 
-def _knn_mean(settings: Settings, seed: int) -> Any:
+def _knn_mean(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.neighbors import KNeighborsRegressor
 
     from finetune.classifiers.estimators import fading
@@ -101,7 +101,7 @@ def _knn_mean(settings: Settings, seed: int) -> Any:
     return KNeighborsRegressor(settings["k"], weights=fading, algorithm="brute", metric="sqeuclidean")
 
 
-def _forest_mean(settings: Settings, seed: int) -> Any:
+def _forest_mean(settings: Hyperparameters, seed: int) -> Any:
     from sklearn.ensemble import RandomForestRegressor
 
     return RandomForestRegressor(
@@ -115,15 +115,15 @@ def _forest_mean(settings: Settings, seed: int) -> Any:
 
 _LEAVES = 4096  # of one tree; larger forests are slow to load and hardly better
 _CS = _grid("C", 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-_KERNELS: tuple[Settings, ...] = tuple(
+_KERNELS: tuple[Hyperparameters, ...] = tuple(
     {"C": c, "gamma": g} for c in (1.0, 10.0) for g in (0.25, 0.5, 1.0)
 )  # gamma in units of 1 / D
 _NEIGHBOURS = _grid("k", 3, 5, 10, 20, 40)
 _TREE_SIZES = _grid("min_samples_leaf", 1, 3)
 
-CLASSIFIER_RECIPES: dict[str, Recipe] = {
-    "logistic": Recipe(_logistic, _CS, PROBABILITIES, {"C": 1e-2}, stops=True, max_classes=1000),
-    "linear-svm": Recipe(
+CLASSIFIER_FAMILIES: dict[str, Family] = {
+    "logistic": Family(_logistic, _CS, PROBABILITIES, {"C": 1e-2}, stops=True, max_classes=1000),
+    "linear-svm": Family(
         _linear_svm,
         _grid("C", 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
         MARGINS,
@@ -131,18 +131,18 @@ CLASSIFIER_RECIPES: dict[str, Recipe] = {
         stops=True,
         max_classes=1000,
     ),
-    "rbf-svm": Recipe(
+    "rbf-svm": Family(
         _rbf_svm, _KERNELS, MARGINS, {"C": 10.0, "gamma": 0.5}, max_classes=200, max_images=10_000
     ),
-    "knn": Recipe(_knn, _NEIGHBOURS, PROBABILITIES, {"k": 3}, unit=True),
-    "forest": Recipe(
+    "knn": Family(_knn, _NEIGHBOURS, PROBABILITIES, {"k": 3}, unit=True),
+    "forest": Family(
         _forest, _TREE_SIZES, PROBABILITIES, {"min_samples_leaf": 1}, scaled=False, max_classes=1000
     ),
-    "nearest-mean": Recipe(_nearest_mean, ({},), MARGINS, {}, unit=True),
+    "nearest-mean": Family(_nearest_mean, ({},), MARGINS, {}, unit=True),
 }
-REGRESSOR_RECIPES: dict[str, Recipe] = {
-    "ridge": Recipe(_ridge, _grid("alpha", 1e5, 1e4, 1e3, 1e2, 1e1, 1.0), VALUES, {"alpha": 1e3}, stops=True),
-    "rbf-svm": Recipe(_rbf_svr, _KERNELS, VALUES, {"C": 1.0, "gamma": 0.5}, max_images=10_000),
-    "knn": Recipe(_knn_mean, _NEIGHBOURS, VALUES, {"k": 3}, unit=True),
-    "forest": Recipe(_forest_mean, _TREE_SIZES, VALUES, {"min_samples_leaf": 1}, scaled=False),
+REGRESSOR_FAMILIES: dict[str, Family] = {
+    "ridge": Family(_ridge, _grid("alpha", 1e5, 1e4, 1e3, 1e2, 1e1, 1.0), VALUES, {"alpha": 1e3}, stops=True),
+    "rbf-svm": Family(_rbf_svr, _KERNELS, VALUES, {"C": 1.0, "gamma": 0.5}, max_images=10_000),
+    "knn": Family(_knn_mean, _NEIGHBOURS, VALUES, {"k": 3}, unit=True),
+    "forest": Family(_forest_mean, _TREE_SIZES, VALUES, {"min_samples_leaf": 1}, scaled=False),
 }

@@ -1,14 +1,4 @@
-"""Event files for TensorBoard: curves, histograms, the graph itself, and vectors for the embedding projector.
-
-    with summary.Writer("runs/first") as writer:
-        summary.graph(graph, device=session.device)
-        for step in range(1000):
-            value, _ = session.run([loss, train], feeds)
-            summary.scalar("loss", value, step)
-
-The functions write to the writer of the innermost `with`; a writer has the same ones as methods. Then
-`tensorboard --logdir runs`. Needs the extra `tensorboard`.
-"""
+"""Writes event files, and files of vectors beside them, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -27,7 +17,7 @@ from numpy.typing import ArrayLike
 from finetune.autodiff.inspection import Placement
 from finetune.autodiff.shapes import Shape
 from finetune.autodiff.tensor import Tensor
-from finetune.tensorboard import projector
+from finetune.tensorboard.projector import Embedding, write_config, write_embedding
 from models.devices import Device
 from models.errors import GraphError, NumericsError
 
@@ -53,7 +43,7 @@ class Writer:
         # The library names files after the second and the machine, and overwrites: two writers need more than that.
         self._file = _events_writer(self.folder / "events", f".{os.getpid()}.{uuid.uuid4().hex[:8]}")
         self._tokens: list[Token[Writer | None]] = []
-        self._embeddings: dict[str, projector.Embedding] = {}
+        self._embeddings: dict[str, Embedding] = {}
 
     def __enter__(self) -> Self:
         self._tokens.append(_current.set(self))
@@ -143,8 +133,8 @@ class Writer:
         Raises:
             GraphError: shapes that do not fit, or a folder that cannot be written.
         """
-        self._embeddings[name] = projector.write_embedding(self.folder, name, vectors, labels, images)
-        projector.write_config(self.folder, self._embeddings)
+        self._embeddings[name] = write_embedding(self.folder, name, vectors, labels, images)
+        write_config(self.folder, self._embeddings)
 
     def flush(self) -> None:
         """Bring everything to the disk, where a running TensorBoard sees it."""
@@ -194,7 +184,7 @@ def _writer() -> Writer:
     writer = _current.get()
     if writer is None:
         raise GraphError(
-            "no summary writer: write `with summary.Writer(folder):` around it, or use its methods."
+            "no summary writer: write `with tensorboard.Writer(folder):` around it, or use its methods."
         )
     return writer
 

@@ -10,8 +10,8 @@ from flask.json.provider import DefaultJSONProvider
 from service.config import ServiceConfig
 from service.errors import handle_errors
 from service.health import health
+from service.protocols.v1 import v1
 from service.registry import Registry
-from service.routes import v1
 
 
 def create_app(config: ServiceConfig | None = None, registry: Registry | None = None) -> Flask:

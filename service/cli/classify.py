@@ -11,8 +11,8 @@ from feature_extraction.batches import decoded_batches
 from feature_extraction.sources import ImageItem, Tally, count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
-from service.cli.terminal.answers import Answers, answers
 from service.cli.terminal.options import device_options, model_option, open_model
+from service.cli.terminal.printers import Answers, answers
 from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean
 from service.encoding import ask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -10,9 +9,7 @@ import click
 import pytest
 
 from finetune.job.folder import free_folder
-from finetune.training.result import EpochProgress
 from service.cli.finetune.command import command
-from service.cli.finetune.progress import watching
 from tests.finetune.job.test_run import Blank, Proof
 from tests.finetune.shades import SHADES, folder_of, shade
 from tests.service.running import Run
@@ -159,33 +156,3 @@ def test_a_folder_without_classes(graft: Run, tmp_path: Path) -> None:
     result = graft("finetune", tmp_path / "photos", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "folder" in result.stderr
-
-
-def test_a_narrow_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    screen = Terminal()
-    monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
-    with watching() as observer:
-        observer.begin("train")
-        observer.train(EpochProgress("blocks", 12, 50, 1, 2, 12.345, 11.395, 0.556))
-    shown = screen.getvalue()
-    assert "training the blocks 12/50" in shown
-    assert "loss 12.345, val 11.395, 55.6 %" in shown
-    assert "-:--:--" in shown or "0:00:0" in shown  # the time left
-    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
-
-
-def test_without_a_terminal_each_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with watching() as observer:
-        for step in (1, 2):
-            observer.train(EpochProgress("head", 3, 50, step, 2, 0.5, 0.75, 0.9))
-        observer.say("few images")
-    assert capsys.readouterr().err.splitlines() == [
-        "head: epoch 3/50, loss 0.500, val 0.750, 90.0 %",
-        "few images",
-    ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
 
-from service.cli.terminal.progress import images_progress
 from tests.finetune.dataset.samples import classes, jpeg, write
 from tests.service.running import Run
 
@@ -72,18 +70,3 @@ def test_clean_refuses_before_the_work(graft: Run, photos: Path, more: list[str]
     result = graft("dataset", "clean", photos, *more)
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_the_bar_says_what_is_done_after_the_last_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    screen = Terminal()
-    monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    with images_progress(40, then="comparing them") as bar:
-        bar(39)
-        assert "comparing" not in screen.getvalue()
-        bar(40)
-    assert "comparing them" in screen.getvalue()

@@ -1,0 +1,1 @@
+"""How requests are put and results are given: one module for each protocol, with its own routes."""

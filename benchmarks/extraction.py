@@ -33,12 +33,13 @@ from feature_extraction.tuning import cores
 from feature_extraction.worker import Worker, read_item
 from models.architectures.inception_v3 import inception_v3
 from models.features import FeatureModel, FeatureOptions, open_features
+from models.files import write_atomically
 from models.importing import as_graft_model
-from models.model import INPUT
+from models.locating import locate
+from models.names import INPUT
 from models.quantization import quantize
 from models.runtime import RuntimeConfig
-from models.store import cache_folder, write_atomically
-from models.zoo import locate
+from models.store import cache_folder
 
 INT8 = ".int8"
 CALIBRATION = 32

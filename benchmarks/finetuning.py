@@ -35,7 +35,7 @@ from finetune.dataset.table import Example
 from finetune.training.data import TrainingData
 from finetune.training.settings import Settings
 from models.features import default_cuts
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 
 CPU = RuntimeConfig("cpu", spinning=False)
 VALIDATION = 0.15
@@ -122,7 +122,7 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 def answers(top: Any, x: np.ndarray) -> np.ndarray:
     """Classes that a trained top gives, through onnxruntime."""
-    session = Session(top.model.SerializeToString(), CPU)
+    session = OnnxSession(top.model.SerializeToString(), CPU)
     parts = [session.run({"features": np.array(x[i : i + 64])}, ["logits"])[0] for i in range(0, len(x), 64)]
     return np.concatenate(parts).argmax(1)
 

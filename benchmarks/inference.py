@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import paired, ratio, sgemm_rate, table
 from models.architectures.inception_v3 import inception_v3
-from models.model import INPUT, Model
+from models.locating import locate
+from models.model import Model
+from models.names import INPUT
 from models.runtime import RuntimeConfig
-from models.zoo import locate
 
 GFLOP = 11.4  # of one image: multiplications and additions
 

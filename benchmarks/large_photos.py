@@ -20,7 +20,7 @@ from feature_extraction.pipeline import Split, run
 from feature_extraction.reading import ImageItem
 from feature_extraction.tuning import cores
 from feature_extraction.worker import Worker
-from models.comparison import cosine
+from models.agreement import cosine
 from models.features import FeatureOptions, open_features
 from models.preprocessing import Preprocessing
 from models.runtime import RuntimeConfig

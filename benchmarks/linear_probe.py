@@ -31,14 +31,15 @@ from feature_extraction.reading import ImageItem
 from feature_extraction.sources import labelled
 from feature_extraction.worker import Worker, read_item
 from finetune.trust.evaluation import wilson_interval
-from models.comparison import cosine
+from models.agreement import cosine
 from models.features import FeatureOptions, open_features
+from models.files import write_atomically
 from models.importing import as_graft_model
+from models.locating import locate
 from models.model import Model
 from models.quantization import quantize
 from models.runtime import RuntimeConfig
-from models.store import cache_folder, write_atomically
-from models.zoo import locate
+from models.store import cache_folder
 
 CPU = RuntimeConfig("cpu", spinning=False)
 CALIBRATION = 64

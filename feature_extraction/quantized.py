@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from feature_extraction.reading import ImageItem
 from feature_extraction.worker import read_item
 from models.errors import GraftError
+from models.files import sha256, write_atomically
 from models.fingerprint import image_digest, preprocessing_digest
 from models.importing import as_graft_model
+from models.locating import locate
 from models.model import Model
 from models.quantization import SUFFIX, quantize
-from models.store import cache_folder, sha256, write_atomically
-from models.zoo import locate
+from models.store import cache_folder
 
 CALIBRATION = 64  # images
 _SEED = 0
@@ -60,7 +61,7 @@ def quantized(spec: str | Path, items: Iterable[ImageItem]) -> Path:
 
     Raises:
         ModelError: no model, or one that cannot be quantized, or no image can be read.
-        StoreError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     path = locate(spec)
     model = Model.open(path)

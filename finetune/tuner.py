@@ -25,9 +25,9 @@ from finetune.job.run import finetune
 from finetune.report.findings import Findings
 from finetune.training.settings import Settings
 from models.errors import InputError
+from models.files import write_atomically
 from models.model import Model
-from models.runtime import Array, RuntimeConfig, Session
-from models.store import write_atomically
+from models.runtime import Array, OnnxSession, RuntimeConfig
 
 
 class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -157,7 +157,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """Write the finished model: one ONNX file, for `graft classify`, `graft serve` and `Model.open`.
 
         Raises:
-            StoreError: it cannot be written.
+            OutputError: it cannot be written.
         """
         check_is_fitted(self, "file_")
         write_atomically(Path(path), self.file_)
@@ -198,7 +198,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def _open(self) -> Model:
         from models.card import read_card
 
-        session = Session(self.file_, RuntimeConfig(self.device, self.threads, spinning=False))
+        session = OnnxSession(self.file_, RuntimeConfig(self.device, self.threads, spinning=False))
         card = read_card(session.metadata)
         assert card is not None  # it was written a moment ago
         return Model(session, card)

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from models.architectures.blueprint import Blueprint, Layer
 from models.errors import ModelError, WeightsError
-from models.model import INPUT, LOGITS, PROBABILITIES
+from models.names import INPUT, LOGITS, PROBABILITIES
 from models.opset import IR_VERSION, opset_imports
 from models.weights.canonical import Weights, check
 

@@ -8,8 +8,8 @@ from models.architectures.blueprint import Blueprint
 from models.architectures.inception_v3 import inception_v3
 from models.build import build
 from models.card import Cut, ModelCard, write_card
+from models.files import sha256, write_atomically
 from models.labels import imagenet_labels
-from models.store import sha256, write_atomically
 from models.weights import read
 from models.weights.random import random_weights
 from models.zoo import ZooRow
@@ -17,12 +17,12 @@ from models.zoo import ZooRow
 RANDOM_SEED = 0
 
 
-def assemble(row: ZooRow, weights: Path | None) -> Path:
+def convert_weights(row: ZooRow, weights: Path | None) -> Path:
     """Build the ONNX file of `row` and put it in place; `weights` None means seeded random ones.
 
     Raises:
         WeightsError: the weights do not fit.
-        StoreError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     blueprint = inception_v3(variant="keras" if row.variant == "keras" else "torchvision")
     tensors = random_weights(blueprint, RANDOM_SEED) if weights is None else read(weights, blueprint)

@@ -11,7 +11,7 @@
     ├── StoreError              a download failed
     │   ├── ChecksumError       what came is not what was expected
     │   └── OfflineError        the network or the host cannot be reached
-    ├── OutputError             a folder of results that cannot be written or continued
+    ├── OutputError             a file that cannot be written, or a folder of results that cannot be continued
     ├── DeviceError             the device that was asked for cannot be had
     ├── GraphError              a computation graph that cannot be built or differentiated
     │   ├── ShapeError          shapes that do not fit an operation
@@ -72,7 +72,7 @@ class OfflineError(StoreError):
 
 
 class OutputError(GraftError):
-    """A folder of results that cannot be written or continued."""
+    """A file that cannot be written, or a folder of results that cannot be continued."""
 
 
 class DeviceError(GraftError):

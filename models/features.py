@@ -19,11 +19,12 @@ from models.errors import CutError, ModelError
 from models.fingerprint import graph_digests
 from models.graph import element_type, infer, producers, rename, shape_of
 from models.importing import as_graft_model
-from models.model import EMBEDDING, LOGITS, PROBABILITIES, Model
-from models.runtime import Array, RuntimeConfig, Session
-from models.store import Progress
+from models.locating import locate
+from models.model import Model
+from models.names import EMBEDDING, LOGITS, PROBABILITIES
+from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.store import DownloadProgress
 from models.truncation import cut_model
-from models.zoo import locate
 
 Pool = Literal["avg", "max", "none", "flatten"]
 _POOL = "pool"  # the cut point that every network with pooling has
@@ -68,7 +69,7 @@ def open_features(
     options: FeatureOptions,
     config: RuntimeConfig | None = None,
     *,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> FeatureModel:
     """Open a model of the zoo by name, or any ONNX file by path, to give features.
 
@@ -87,7 +88,7 @@ def open_features(
     del proto  # it is as large as the network
 
     def opened(config: RuntimeConfig | None) -> FeatureModel:
-        session = Session(data, config)
+        session = OnnxSession(data, config)
         card = read_card(session.metadata, str(spec))
         if card is None:
             raise ModelError(f"{spec}: no model card. Import it with `graft models import`.")

@@ -14,12 +14,12 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Normalization, read_card, write_card
 from models.errors import GraftError, InputError, ModelError
+from models.files import sha256
 from models.graph import FLOATS, element_type, lifted, load, opset_of, producers, prune, rename, shape_of
 from models.guessing import Guesses, find_logits, guess_labels, guess_scale
 from models.opset import IR_VERSION, OPSET
 from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
-from models.runtime import RuntimeConfig, Session, zeros
-from models.store import sha256
+from models.runtime import OnnxSession, RuntimeConfig, zeros
 from models.truncation import list_cuts
 
 Layout = Literal["nchw", "nhwc"]
@@ -205,7 +205,7 @@ def _free_batch(model: ModelProto, source: str) -> int | None:
             value.type.tensor_type.shape.dim[0].dim_param = "N"
     del trial.graph.value_info[:]
     try:
-        session = Session(trial.SerializeToString(), RuntimeConfig(device="cpu"))
+        session = OnnxSession(trial.SerializeToString(), RuntimeConfig(device="cpu"))
         results = session.run(zeros(session, 2))
     except GraftError:
         return fixed
@@ -219,7 +219,7 @@ def _dry_run(
     model: ModelProto, source: str, size: tuple[int, int], layout: str, path: Path
 ) -> dict[str, NDArray[Any]]:
     """Outputs for one blank image, those without a row an image left out: they tell what the file may not."""
-    session = Session(model.SerializeToString(), RuntimeConfig(device="cpu"))
+    session = OnnxSession(model.SerializeToString(), RuntimeConfig(device="cpu"))
     blank = zeros(session, 1)[source]
     shape = (len(blank), 3, *size) if layout == "nchw" else (len(blank), *size, 3)
     try:

@@ -11,17 +11,11 @@ from numpy.typing import NDArray
 
 from models.card import Label, ModelCard, read_card
 from models.errors import ModelError, NumericsError
+from models.locating import locate
+from models.names import INPUT, PROBABILITIES, REJECT_SCORE, VALUE
 from models.preprocessing import ImageSource
-from models.runtime import Array, RuntimeConfig, Session
-from models.store import Progress
-from models.zoo import locate
-
-INPUT = "image"  # uint8 (N, H, W, 3)
-LOGITS = "logits"
-PROBABILITIES = "probabilities"
-EMBEDDING = "embedding"  # a cut point of fine-tuned models: float32 (N, D), what the last layer reads
-REJECT_SCORE = "reject_score"  # float32 (N,): the larger, the less is an image like any known class
-VALUE = "value"  # float32 (N,): the answer of a regression, in the unit of its target
+from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.store import DownloadProgress
 
 
 @dataclass(frozen=True)
@@ -34,8 +28,8 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a classifier says of N images."""
+class ClassifierOutputs:
+    """What a classifier gives for N images."""
 
     probabilities: NDArray[np.float32]  # (N, classes)
     reject_scores: NDArray[np.float32] | None = (
@@ -47,7 +41,7 @@ class Answers:
 class Model:
     """A model file on a device. Safe to use from several threads."""
 
-    def __init__(self, session: Session, card: ModelCard, notes: Sequence[str] = ()) -> None:
+    def __init__(self, session: OnnxSession, card: ModelCard, notes: Sequence[str] = ()) -> None:
         """Put a session and a card together; `notes` are guesses that the user should hear of."""
         self.session = session
         self.card = card
@@ -63,7 +57,7 @@ class Model:
         *,
         outputs: Sequence[str] | None = None,
         allow_unpinned: bool = False,
-        progress: Progress | None = None,
+        progress: DownloadProgress | None = None,
     ) -> Model:
         """Open a model of the zoo by name, or any ONNX file by path.
 
@@ -79,7 +73,7 @@ class Model:
         """
         path = locate(spec, allow_unpinned=allow_unpinned, progress=progress)
         if outputs is None:
-            session = Session(path, config)
+            session = OnnxSession(path, config)
             card = read_card(session.metadata, str(spec))
             if card is not None:
                 return cls(session, card)
@@ -90,7 +84,7 @@ class Model:
         proto, notes = as_graft_model(path)
         if outputs is not None:
             proto = cut_model(proto, outputs)
-        session = Session(proto.SerializeToString(), config)
+        session = OnnxSession(proto.SerializeToString(), config)
         card = read_card(session.metadata, str(spec))
         if card is None:
             raise ModelError(
@@ -140,7 +134,7 @@ class Model:
         self.require_classifier()
         return self._checked(self.run(batch, [PROBABILITIES])[0], len(batch))
 
-    def answers(self, batch: NDArray[np.uint8]) -> Answers:
+    def classifier_outputs(self, batch: NDArray[np.uint8]) -> ClassifierOutputs:
         """Class probabilities of decoded images, and whether each is none of the classes, in one run.
 
         Raises:
@@ -149,11 +143,11 @@ class Model:
         """
         reject = self.card.reject
         if reject is None or not self.rejects:
-            return Answers(self.probabilities(batch))
+            return ClassifierOutputs(self.probabilities(batch))
         self.require_classifier()
         probabilities, scores = self.run(batch, [PROBABILITIES, REJECT_SCORE])
         self._checked(probabilities, len(batch))
-        return Answers(probabilities, self._finite(scores, len(batch)), scores > reject.threshold)
+        return ClassifierOutputs(probabilities, self._finite(scores, len(batch)), scores > reject.threshold)
 
     def values(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The answers of a regression, float32 (N,), in the unit of its target.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import ImageError
-from models.semaphore import Room
+from models.semaphore import WeightedSemaphore
 
 ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -37,7 +37,9 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_DECODING = Room(MAX_PIXELS)  # for all threads together: ten of the largest at once would take gigabytes
+_DECODING = WeightedSemaphore(
+    MAX_PIXELS
+)  # for all threads together: ten of the largest at once would take gigabytes
 # Pillow's PILLOW_BLOCK_SIZE, by itself 16 MiB. From 32 MiB on glibc gives memory back to the system when it is freed;
 # of smaller blocks each thread would keep those of its largest image.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from models.card import read_card, write_card
 from models.errors import ModelError
 from models.features import classifier
 from models.graph import needed, producers, prune, reads, weight_names
-from models.model import EMBEDDING
+from models.names import EMBEDDING
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
 SUFFIX = ".int8"

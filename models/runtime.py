@@ -38,7 +38,7 @@ class RuntimeConfig:
     session_options: Mapping[str, str] = field(default_factory=dict)  # onnxruntime's "session.*" entries
 
 
-class Session:
+class OnnxSession:
     """An onnxruntime session with what is worth knowing about it.
 
     `run` may be called from several threads at once; onnxruntime allows it.
@@ -125,7 +125,7 @@ def _first_line(exc: Exception) -> str:
     return text.splitlines()[0][:300] if text else type(exc).__name__
 
 
-def zeros(session: Session, batch: int) -> dict[str, Array]:
+def zeros(session: OnnxSession, batch: int) -> dict[str, Array]:
     """Feeds of zeros for every input, with `batch` in place of unknown sizes."""
     kinds = {"tensor(uint8)": np.uint8, "tensor(float16)": np.float16, "tensor(double)": np.float64}
     return {

@@ -1,4 +1,4 @@
-"""A limit on how much is held at once by all threads together."""
+"""A weighted semaphore: a limit on how much is held at once by all threads together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Room:
-    """Room for `size` of anything; who finds too little left waits, and what is larger than all of it comes alone."""
+class WeightedSemaphore:
+    """What is held weighs `size` at most; who finds too little left waits, and what is heavier comes alone."""
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -6,13 +6,9 @@ digest of which only the beginning was published.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import http.client
 import os
-import shutil
 import ssl
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -22,17 +18,14 @@ from typing import IO
 import platformdirs
 
 from models.errors import ChecksumError, OfflineError, StoreError
+from models.files import disk_error, sha256
 
-Progress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all if known)
+DownloadProgress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all if known)
 
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
-_NETWORK = (
-    urllib.error.URLError,
-    ConnectionError,
-    TimeoutError,
-    ssl.SSLError,
-)  # among all that is an OSError
+# Among all that is an OSError.
+_NETWORK = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 def cache_folder() -> Path:
@@ -43,14 +36,13 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("graft")
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def fetch(
-    url: str, digest: str, target: Path, *, allow_unpinned: bool = False, progress: Progress | None = None
+    url: str,
+    digest: str,
+    target: Path,
+    *,
+    allow_unpinned: bool = False,
+    progress: DownloadProgress | None = None,
 ) -> Path:
     """Download `url` to `target` unless a right copy is there, and return `target`.
 
@@ -76,11 +68,11 @@ def fetch(
         _download(url, part, progress)
         if not part.exists() and target.is_file():  # another process was faster
             return fetch(url, digest, target, allow_unpinned=allow_unpinned, progress=progress)
-        found = sha256(part)
-        if digest and not found.startswith(digest):
+        actual = sha256(part)
+        if digest and not actual.startswith(digest):
             part.unlink()
             raise ChecksumError(
-                f"{url}: the download has SHA-256 {found}; expected {digest}"
+                f"{url}: the download has SHA-256 {actual}; expected {digest}"
                 f"{'...' if len(digest) < 64 else ''}. It was thrown away; try again, and if it stays wrong, the "
                 "file at the source has changed."
             )
@@ -94,28 +86,7 @@ def fetch(
     return target
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
-
-    Raises:
-        StoreError: the disk is full or the folder is not writable.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.chmod(name, 0o644)  # mkstemp makes files that only their owner reads
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as exc:
-        raise _explain(exc, str(path), path) from exc
-
-
-def _download(url: str, part: Path, progress: Progress | None) -> None:
+def _download(url: str, part: Path, progress: DownloadProgress | None) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "graft"})
     if have:
@@ -140,7 +111,12 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
 
 
 def _copy(
-    response: IO[bytes], stream: IO[bytes], done: int, total: int | None, name: str, progress: Progress | None
+    response: IO[bytes],
+    stream: IO[bytes],
+    done: int,
+    total: int | None,
+    name: str,
+    progress: DownloadProgress | None,
 ) -> int:
     while chunk := response.read(CHUNK):
         stream.write(chunk)
@@ -156,17 +132,7 @@ def _explain(exc: OSError, what: str, target: Path) -> StoreError:
         return StoreError(f"{what}: the server answered {exc.code} {exc.reason}. Try again later.")
     if isinstance(exc, _NETWORK):
         return _offline(exc, what)
-    if exc.errno == errno.ENOSPC:
-        free = shutil.disk_usage(target.parent).free
-        return StoreError(
-            f"{what}: the disk is full ({free / 1e6:.0f} MB free in {target.parent}). Free some space, or choose a "
-            "folder on another disk (GRAFT_CACHE for downloads, which go on where they stopped), and run the command "
-            "again."
-        )
-    return StoreError(
-        f"{what}: cannot write {target} ({exc.strerror or exc}). Choose a folder of yours; for downloads and built "
-        "models set GRAFT_CACHE."
-    )
+    return StoreError(f"{what}: {disk_error(exc, target)}")
 
 
 def _offline(exc: OSError, what: str) -> OfflineError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.card import Accuracy, Normalization
-from models.errors import UnknownModelError
 from models.preprocessing import Preprocessing
-from models.store import Progress, cache_folder, fetch
+from models.store import cache_folder
 
 BUILTIN = "graft-mini"
 _PACKAGE = Path(__file__).parent
@@ -134,57 +132,9 @@ ZOO = (
         source="seeded, He et al. 2015",
     ),
 )
-_NAMES = {name: row for row in ZOO for name in (row.name, *row.aliases)}
+NAMES = {name: row for row in ZOO for name in (row.name, *row.aliases)}
 
 
 def find(name: str) -> ZooRow | None:
     """The row of a name or alias, or None."""
-    return _NAMES.get(name)
-
-
-def locate(spec: str | Path, *, allow_unpinned: bool = False, progress: Progress | None = None) -> Path:
-    """The ONNX file of a model: a path, or a name of the zoo, downloaded and built where needed.
-
-    Raises:
-        UnknownModelError: no such name or file.
-        StoreError: the weights could not be downloaded.
-        WeightsError: the weights do not fit.
-    """
-    row = find(str(spec))
-    if row is None:
-        path = Path(spec)
-        if path.is_file():
-            return path
-        raise UnknownModelError(_unknown(str(spec)))
-    return row.file if row.file.is_file() else pull(row, allow_unpinned=allow_unpinned, progress=progress)
-
-
-def pull(
-    row: ZooRow,
-    *,
-    weights: Path | None = None,
-    allow_unpinned: bool = False,
-    progress: Progress | None = None,
-) -> Path:
-    """Build the ONNX file of a row from its weights, downloading them unless `weights` is a local copy.
-
-    Raises:
-        StoreError: the weights could not be downloaded.
-        WeightsError: the weights do not fit.
-    """
-    from models.conversion import (
-        assemble,  # imports onnx, which classifying with a finished file does not need
-    )
-
-    if weights is None and row.url:
-        target = cache_folder() / "weights" / row.name / row.url.rpartition("/")[2]
-        weights = fetch(row.url, row.sha256, target, allow_unpinned=allow_unpinned, progress=progress)
-    return assemble(row, weights)
-
-
-def _unknown(spec: str) -> str:
-    close = difflib.get_close_matches(spec, _NAMES, 1, 0.5)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    if spec.endswith((".onnx", ".pth", ".h5")) or "/" in spec:
-        return f"{spec}: no such file. Check the path, or give a name from `graft models list`.{hint}"
-    return f"model {spec!r} is not known: neither a name from `graft models list` nor a file.{hint}"
+    return NAMES.get(name)

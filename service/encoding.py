@@ -34,7 +34,7 @@ def ask(model: Model, batch: NDArray[np.uint8]) -> list[Answer]:
     """
     if model.is_regression:
         return [Answer(value=value) for value in model.values(batch).tolist()]
-    found = model.answers(batch)
+    found = model.classifier_outputs(batch)
     if found.reject_scores is None or found.rejected is None:
         return [Answer(row) for row in found.probabilities]
     told = zip(found.probabilities, found.reject_scores.tolist(), found.rejected.tolist(), strict=True)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import BusyError, CutError, InputError, NumericsError, UnknownModelError
-from models.model import PROBABILITIES, REJECT_SCORE, Model
+from models.model import Model
+from models.names import PROBABILITIES, REJECT_SCORE
 from models.runtime import Array
 from models.zoo import find
 from service.admission import Admission

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from finetune.heads.assembly import assemble
-from finetune.heads.top import EMBEDDING, FEATURES, VALUE, Top
+from finetune.heads.top import Top
 from finetune.trust.rejection import Rejector
 from models.card import Label, ModelCard, Target
-from models.model import LOGITS
+from models.names import EMBEDDING, FEATURES, LOGITS, VALUE
 from models.opset import IR_VERSION, opset_imports
 from models.preprocessing import Preprocessing
 from tests.fixtures import COLOURS, tiny_classifier

@@ -17,8 +17,7 @@ from finetune.autodiff.inspection import Placement, placements
 from finetune.autodiff.program import Effect, Program
 from finetune.autodiff.variables import VariableStore
 from models.errors import FeedError, NumericsError
-from models.runtime import RuntimeConfig
-from models.runtime import Session as Runtime
+from models.runtime import OnnxSession, RuntimeConfig
 
 Array = NDArray[Any]
 
@@ -30,7 +29,7 @@ class Executable:
         self.program, self.store, self.config = program, store, config
         # A group of operations that have no effect leaves nothing to run, and onnxruntime takes no empty model.
         idle = not program.model.graph.output
-        self.runtime: Any = None if idle else Runtime(program.model.SerializeToString(), config).raw
+        self.runtime: Any = None if idle else OnnxSession(program.model.SerializeToString(), config).raw
         self._updates = sum(store.bit(variable) for variable in program.updates)
         self._mask = self._updates | sum(store.bit(v) for v in program.reads if v not in program.updates)
         self._bindings: dict[int, onnxruntime.IOBinding] = {}

@@ -17,7 +17,7 @@ from finetune.autodiff.session import Session
 from finetune.autodiff.tensor import Tensor, Variable
 from models.errors import GraftError, GraphError
 from models.graph import prune
-from models.runtime import Session as Runtime
+from models.runtime import OnnxSession
 
 Array = NDArray[Any]
 Named = Mapping[str, Tensor] | Sequence[Tensor]
@@ -162,7 +162,7 @@ def _compare(model: ModelProto, session: Session, outputs: Mapping[str, Tensor],
     taken = {value.name for value in model.graph.input}
     inputs = {tensor.name: value for tensor, value in feeds.items() if tensor.name in taken}
     try:
-        found = Runtime(model.SerializeToString(), session.config).run(inputs)
+        found = OnnxSession(model.SerializeToString(), session.config).run(inputs)
     except GraftError as exc:
         raise GraphError(f"the exported model does not run: {exc}") from exc
     for name, got, want in zip(outputs, found, expected, strict=True):

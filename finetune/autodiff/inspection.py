@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from finetune.autodiff.program import Program
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 
 if TYPE_CHECKING:
     from finetune.autodiff.variables import VariableStore
@@ -67,7 +67,7 @@ class RunMetadata:
 
 def placements(program: Program, config: RuntimeConfig) -> list[Placement]:
     """Which node of a program runs on which execution provider, as onnxruntime assigns them."""
-    session = Session(program.model.SerializeToString(), replace(config, session_options=_RECORD)).raw
+    session = OnnxSession(program.model.SerializeToString(), replace(config, session_options=_RECORD)).raw
     return [
         Placement(_owner(program, node.name), node.op_type, part.ep_name)
         for part in session.get_provider_graph_assignment_info()

@@ -28,9 +28,9 @@ from models.card import ModelCard
 from models.errors import CutError, GraftError, InputError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, feature_graph, open_features
 from models.importing import as_graft_model
+from models.locating import locate
 from models.runtime import Array, RuntimeConfig
-from models.store import Progress
-from models.zoo import locate
+from models.store import DownloadProgress
 
 IN_MEMORY = 1 << 30  # bytes of features; more go to a file
 
@@ -83,7 +83,7 @@ def open_trunk(
     *,
     quantize_on: Iterable[ImageItem] | None = None,
     config: RuntimeConfig | None = None,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Trunk:
     """Open the part of a model up to `cut`, which gives float32 features.
 

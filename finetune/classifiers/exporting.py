@@ -15,7 +15,7 @@ from onnx import ModelProto
 
 from finetune.classifiers.nodes import Array, Nodes
 from finetune.classifiers.trees import add_trees
-from finetune.heads.top import FEATURES, VALUE
+from models.names import FEATURES, VALUE
 
 if TYPE_CHECKING:
     from finetune.classifiers.result import Fitted

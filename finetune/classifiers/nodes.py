@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from finetune.heads.top import EMBEDDING, FEATURES
+from models.names import EMBEDDING, FEATURES
 from models.opset import IR_VERSION, opset_imports
 
 ML = "ai.onnx.ml"

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.heads.top import FEATURES, VALUE, Top
+from finetune.heads.top import Top
 from models.errors import InputError, ModelError
+from models.names import FEATURES, VALUE
 
 TOLERANCE = 1e-5  # of probabilities; of values in units of the spread of the targets
 _ROWS = 256  # at a time: neighbours are as many distances for each row as there are training images
@@ -76,9 +77,9 @@ def check(top: Top, fitted: Fitted, x: NDArray[np.float32]) -> float:
     Raises:
         ModelError: they differ by more than 1e-5 in a probability, or by that part of the targets' spread in a value.
     """
-    from models.runtime import RuntimeConfig, Session
+    from models.runtime import OnnxSession, RuntimeConfig
 
-    session = Session(top.model.SerializeToString(), RuntimeConfig("cpu", spinning=False))
+    session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu", spinning=False))
     output = "logits" if fitted.classes is not None else VALUE
     parts = [session.run({FEATURES: rows}, [output])[0] for rows in fitted._chunks(x)]
     given = np.concatenate(parts).astype(np.float64)

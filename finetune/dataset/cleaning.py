@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from finetune.dataset.duplicates import Group
 from finetune.dataset.inspection import Inspection
 from finetune.dataset.table import Example
-from models.store import write_atomically
+from models.files import write_atomically
 
 Choice = Literal["near", "labels", "outliers"]
 CHOICES: tuple[Choice, ...] = get_args(Choice)
@@ -65,7 +65,7 @@ def write_list(out: Path, found: Inspection, without: Collection[LeftOut]) -> Pa
     the source, so that a later split falls as it would without the list. Near copies that stay share a group.
 
     Raises:
-        StoreError: the disk is full or the folder is not writable.
+        OutputError: the disk is full or the folder is not writable.
     """
     gone = {one.index for one in without}
     examples = found.dataset.examples

@@ -14,8 +14,8 @@ from finetune.dataset.duplicates import Group
 from finetune.dataset.inspection import Inspection
 from finetune.dataset.inspection_json import quartiles
 from models.errors import GraftError
+from models.files import write_atomically
 from models.preprocessing import thumbnail
-from models.store import write_atomically
 
 CLASSES, OF_A_CLASS = 40, 3
 GROUPS, OF_A_GROUP = 40, 6
@@ -49,7 +49,7 @@ def write_page(path: Path, found: Inspection) -> Path:
     It stays below 3 MB however many images and classes there are: what is not shown is counted.
 
     Raises:
-        StoreError: the disk is full or the folder is not writable.
+        OutputError: the disk is full or the folder is not writable.
     """
     write_atomically(path, page(found).encode(errors="replace"))
     return path

@@ -19,16 +19,16 @@ from PIL import Image
 
 from finetune.autodiff import Graph, gradients, import_onnx, placeholder
 from finetune.autodiff import Session as GraphSession
-from finetune.heads.top import VALUE
 from models.card import Label, ModelCard, read_card
 from models.errors import CutError, GraphError, InputError, ModelError, NumericsError
 from models.graph import infer, needed, shape_of
 from models.importing import as_graft_model
-from models.model import LOGITS, PROBABILITIES, Model
+from models.locating import locate
+from models.model import Model
+from models.names import LOGITS, PROBABILITIES, VALUE
 from models.preprocessing import MAX_SIDE, ImageSource, Preprocessing
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 from models.truncation import cut_model
-from models.zoo import locate
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the photo
 Floats = NDArray[np.float32]
@@ -97,7 +97,7 @@ class GradCam:
         whole = cut_model(proto, [self.cut, answer])
         network = replace(card, cuts=())
         self._model = Model(
-            Session(whole.SerializeToString(), RuntimeConfig(device, spinning=False)), network
+            OnnxSession(whole.SerializeToString(), RuntimeConfig(device, spinning=False)), network
         )
         self._outputs = [self.cut, answer]
 

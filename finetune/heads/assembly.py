@@ -9,14 +9,15 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from finetune.heads.joining import free_name, join, tensor_names
-from finetune.heads.top import EMBEDDING, FEATURES, VALUE, Top
+from finetune.heads.top import Top
 from finetune.trust.rejection import Rejector
 from models.card import Cut, ModelCard, Reject, read_card
 from models.errors import GraphError, ModelError, NumericsError
 from models.graph import infer, producers, rename, shape_of
-from models.model import LOGITS, PROBABILITIES, REJECT_SCORE, Model
+from models.model import Model
+from models.names import EMBEDDING, FEATURES, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.opset import OPSET
-from models.runtime import Array, RuntimeConfig, Session
+from models.runtime import Array, OnnxSession, RuntimeConfig
 
 _TRIED = 2  # images that the finished network is run on
 _SAME = 1e-2  # by how much an image's row may differ from batch to batch, in parts of the largest value
@@ -135,7 +136,7 @@ def _check(model: ModelProto, trunk: ModelProto) -> None:
 
 def _try(proto: ModelProto, card: ModelCard) -> None:
     """Run noise through the model: each output has its shape, and an image's row does not depend on its neighbours."""
-    session = Session(proto.SerializeToString(), RuntimeConfig(device="cpu"))
+    session = OnnxSession(proto.SerializeToString(), RuntimeConfig(device="cpu"))
     found = read_card(session.metadata)
     if found is None:
         raise ModelError("the finished model lost its card. Report it with the command.")

@@ -8,10 +8,6 @@ from typing import Any
 
 from onnx import ModelProto
 
-FEATURES = "features"  # the one input, float32 (N, ...): what the trunk gives
-EMBEDDING = "embedding"  # float32 (N, D): the vector that the last layer reads
-VALUE = "value"  # float32 (N,): the output of a regression, in the unit of its targets
-
 
 @dataclass(frozen=True)
 class Top:

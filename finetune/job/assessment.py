@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from feature_extraction.batches import decoded_batches
 from finetune.dataset.table import Example, Split
-from finetune.heads.top import EMBEDDING, FEATURES, VALUE, Top
+from finetune.heads.top import Top
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
@@ -22,8 +22,9 @@ from finetune.trust.calibration import fit_temperature, probabilities_of
 from finetune.trust.evaluation import wilson_interval
 from finetune.trust.rejection import Rejector, fit_rejector
 from models.errors import NumericsError
-from models.model import LOGITS, Model
-from models.runtime import Array, RuntimeConfig, Session
+from models.model import Model
+from models.names import EMBEDDING, FEATURES, LOGITS, VALUE
+from models.runtime import Array, OnnxSession, RuntimeConfig
 
 COVERAGE = 0.9  # of the interval around a regression's values
 _ROWS = 64  # maps at a time
@@ -55,7 +56,7 @@ def run_top(top: Top, features: Array, threads: int | None = None) -> Answers:
     Raises:
         NumericsError: NaN or infinity among the answers.
     """
-    session = Session(top.model.SerializeToString(), RuntimeConfig("cpu", threads, spinning=False))
+    session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu", threads, spinning=False))
     output = VALUE if VALUE in session.outputs else LOGITS
     parts = [
         session.run({FEATURES: np.ascontiguousarray(features[i : i + _ROWS])}, [EMBEDDING, output])

@@ -19,7 +19,7 @@ from typing import Any
 from feature_extraction.lock import NAME as LOCK
 from feature_extraction.lock import locked
 from models.errors import OutputError
-from models.store import write_atomically
+from models.files import write_atomically
 
 FORMAT = 1
 MODEL, PLAN, WORK, EVENTS = "model.onnx", "run.json", "work", "tensorboard"

@@ -27,7 +27,6 @@ from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.scanning import scan
 from finetune.dataset.table import Dataset
 from finetune.heads.assembly import assemble
-from finetune.heads.top import VALUE
 from finetune.job.assessment import Assessment, answers_before, assess, probabilities, run_top
 from finetune.job.folder import EVENTS, MODEL, RunFolder
 from finetune.job.methods import learn
@@ -39,11 +38,12 @@ from finetune.report.findings import Findings
 from finetune.report.page import write_report
 from finetune.trust.proof import IMAGES, Proof, prove
 from models.errors import InputError
+from models.files import write_atomically
 from models.importing import as_graft_model
-from models.model import PROBABILITIES, REJECT_SCORE, Model
+from models.locating import locate
+from models.model import Model
+from models.names import PROBABILITIES, REJECT_SCORE, VALUE
 from models.runtime import Array, RuntimeConfig
-from models.store import write_atomically
-from models.zoo import locate
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from finetune.report.numbers import numbers
 from finetune.report.pictures import Thumbnails, choose
 from finetune.report.summary import Summary, summarise
 from finetune.report.verdict import Verdict, judge
-from models.store import write_atomically
+from models.files import write_atomically
 
 PAGE, NUMBERS = "report.html", "report.json"
 MOST_ROWS = 200  # of any table; report.json has them all
@@ -32,7 +32,7 @@ def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None
     requests nothing, runs no script, and stays below 3 MB however many classes and images there are.
 
     Raises:
-        StoreError: the disk is full or the folder is not writable.
+        OutputError: the disk is full or the folder is not writable.
     """
     summary = summarise(findings)
     verdict = judge(findings, summary)

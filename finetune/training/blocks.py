@@ -22,9 +22,9 @@ from finetune.training.rates import schedule
 from finetune.training.result import EpochObserver, Trained
 from finetune.training.settings import FORGETFUL, Settings
 from finetune.training.state import INTERVAL, values_of
-from models.errors import InputError, OutputError, StoreError
+from models.errors import InputError
 from models.features import default_cuts
-from models.store import write_atomically
+from models.files import write_atomically
 
 Learned = tuple[Network, Session]
 
@@ -175,7 +175,4 @@ def _pooled(run: Run, data: TrainingData, network: Network, session: Session, pa
 def _keep(path: Path, values: Array) -> None:
     stream = io.BytesIO()
     np.save(stream, values)
-    try:
-        write_atomically(path, stream.getvalue())
-    except StoreError as exc:
-        raise OutputError(str(exc)) from exc
+    write_atomically(path, stream.getvalue())

@@ -20,12 +20,11 @@ from finetune.autodiff.ops.state import identity
 from finetune.autodiff.ops.training import dropout
 from finetune.autodiff.schedules import Schedule
 from finetune.autodiff.tensor import Tensor, Variable
-from finetune.heads.top import EMBEDDING, FEATURES, VALUE
 from finetune.training.rates import depth_factors, optimizer
 from finetune.training.settings import Settings
 from models.errors import CutError, GraphError
 from models.graph import rename
-from models.model import LOGITS
+from models.names import EMBEDDING, FEATURES, LOGITS, VALUE
 
 Layers = tuple[tuple[Variable, Variable], ...]
 

@@ -86,7 +86,7 @@ def evaluate(
         failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
         truth = np.array([indices[key] for _, key in batch.good], np.int64)  # (N,)
         if len(truth):
-            answers = model.answers(batch.pixels)
+            answers = model.classifier_outputs(batch.pixels)
             best = np.argsort(-answers.probabilities, axis=1, kind="stable")[
                 :, :TOP
             ]  # (N, up to 5), best first

@@ -16,8 +16,8 @@ from PIL import Image
 
 import models
 from feature_extraction.reading import Content
-from models.answering import ANSWERS, ERROR, PIXELS, REQUEST
 from models.errors import InputError, ModelError
+from models.replaying import ERROR, OUTPUTS, PIXELS, REQUEST
 from models.runtime import Array
 
 IMAGES = 32
@@ -33,7 +33,7 @@ _KEPT = (
     "TMPDIR",
     "CUDA_VISIBLE_DEVICES",
 )
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from models.answering import main; main(sys.argv[2])"
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from models.replaying import main; main(sys.argv[2])"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _ask(
         said = folder / ERROR
         reason = said.read_text(encoding="utf-8") if said.is_file() else reason
         raise ModelError(f"{path}: a fresh process cannot use it ({reason}). {_aside(path)}")
-    with np.load(folder / ANSWERS, allow_pickle=False) as arrays:
+    with np.load(folder / OUTPUTS, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in outputs}
 
 

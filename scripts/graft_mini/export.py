@@ -15,8 +15,8 @@ from models.architectures.graft_mini import graft_mini
 from models.build import build
 from models.card import Accuracy, Label, ModelCard, Normalization, write_card
 from models.conversion import cut_points
+from models.files import sha256, write_atomically
 from models.preprocessing import Preprocessing
-from models.store import sha256, write_atomically
 from models.weights import read
 from models.zoo import BUILTIN
 from scripts.graft_mini import MEAN, STD

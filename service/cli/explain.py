@@ -12,7 +12,7 @@ import numpy as np
 from finetune.explain.gradcam import GradCam, Heatmap, full_photo
 from finetune.explain.overlay import overlay, png
 from models.errors import InputError
-from models.store import write_atomically
+from models.files import write_atomically
 from service.cli.terminal.options import model_option
 from service.cli.terminal.text import clean, percent
 

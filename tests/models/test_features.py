@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, load, save
 from models.errors import CutError
 from models.features import FeatureOptions, default_cuts, feature_graph, open_features
 from models.importing import as_graft_model
+from models.locating import locate
 from models.model import Model
 from models.opset import IR_VERSION, opset_imports
-from models.runtime import RuntimeConfig, Session
-from models.zoo import locate
+from models.runtime import OnnxSession, RuntimeConfig
 from tests.fixtures import tiny_classifier
 
 CPU = RuntimeConfig(device="cpu", threads=1)
@@ -124,5 +124,5 @@ def test_opset_before_18_has_the_axes_elsewhere(tmp_path: Path) -> None:
     graph = feature_graph(model, ("scaled",), FeatureOptions(pool="none", normalize="l2"))
     image = np.full((1, 16, 16, 3), 255, np.uint8)
     save(graph, tmp_path / "cut.onnx")
-    (found,) = Session(tmp_path / "cut.onnx", CPU).run({"image": image})
+    (found,) = OnnxSession(tmp_path / "cut.onnx", CPU).run({"image": image})
     assert found == pytest.approx(np.full((1, 16, 16, 3), 1 / np.sqrt(16 * 16 * 3)), rel=1e-5)

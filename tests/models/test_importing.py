@@ -15,7 +15,7 @@ from models.card import Label, Normalization, read_card
 from models.errors import InputError, ModelError
 from models.importing import SCALES, ImportOptions, import_model
 from models.model import Model
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 from tests.models.nets import node, residual_net, save
 
 CPU = RuntimeConfig(device="cpu", threads=1)
@@ -29,7 +29,7 @@ def pixels() -> NDArray[np.uint8]:
 def opened(path: Path, options: ImportOptions | None = None) -> tuple[Model, tuple[str, ...]]:
     proto, notes = import_model(path, options)
     onnx.checker.check_model(proto, full_check=True)
-    session = Session(proto.SerializeToString(), CPU)
+    session = OnnxSession(proto.SerializeToString(), CPU)
     card = read_card(session.metadata)
     assert card is not None
     return Model(session, card), notes

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from models import preprocessing
 from models.errors import ImageError
 from models.preprocessing import FORMATS, MAX_PIXELS, Preprocessing, thumbnail
-from models.semaphore import Room
+from models.semaphore import WeightedSemaphore
 from tests.fixtures import COLOURS, encoded, photo, png_bomb
 from tests.hostile import READABLE, REFUSED
 
@@ -138,7 +138,7 @@ def test_draft_takes_the_smallest_reduction_that_is_still_twice_the_target(
 
 
 def test_all_threads_together_decode_no_more_pixels_than_one_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Counting(Room):
+    class Counting(WeightedSemaphore):
         held: ClassVar[list[int]] = []
 
         def hold(self, weight: int) -> AbstractContextManager[None]:
@@ -170,7 +170,7 @@ def test_threads_wait_for_room_to_decode(monkeypatch: pytest.MonkeyPatch) -> Non
         return upright
 
     monkeypatch.setattr(ImageOps, "exif_transpose", counted)
-    monkeypatch.setattr(preprocessing, "_DECODING", Room(250_000))
+    monkeypatch.setattr(preprocessing, "_DECODING", WeightedSemaphore(250_000))
     data = [encoded(photo((side, side)), "PNG") for side in (400, 300, 500)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert len(list(pool.map(SQUASH.load, data * 4))) == 12

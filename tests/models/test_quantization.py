@@ -9,16 +9,16 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto
 
+from models.agreement import compare, cosine
 from models.architectures.blueprint import Blueprint
 from models.build import build
 from models.card import Accuracy, Cut, Label, ModelCard, read_card, write_card
-from models.comparison import compare, cosine
 from models.errors import ModelError
 from models.importing import import_model
 from models.model import Model
 from models.preprocessing import Preprocessing
 from models.quantization import prepare, quantize
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 from models.weights.random import random_weights
 from tests.models.nets import residual_net
 from tests.models.running import small_network
@@ -43,7 +43,7 @@ def network(**options: bool) -> ModelProto:
 
 
 def run(model: ModelProto, outputs: list[str]) -> list[np.ndarray]:
-    return Session(model.SerializeToString(), CPU).run({"image": np.stack(IMAGES)}, outputs)
+    return OnnxSession(model.SerializeToString(), CPU).run({"image": np.stack(IMAGES)}, outputs)
 
 
 @pytest.mark.parametrize(

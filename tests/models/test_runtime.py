@@ -9,13 +9,13 @@ import pytest
 from onnx import helper, save
 
 from models.errors import DeviceError, FeedError, ModelError
-from models.runtime import RuntimeConfig, Session, zeros
+from models.runtime import OnnxSession, RuntimeConfig, zeros
 
 CPU = RuntimeConfig(device="cpu", threads=1)
 
 
 def test_session_tells_inputs_outputs_and_metadata(tiny_path: Path) -> None:
-    session = Session(tiny_path, CPU)
+    session = OnnxSession(tiny_path, CPU)
     assert list(session.inputs) == ["image"]
     assert session.outputs == ["logits", "probabilities"]
     assert "graft.card" in session.metadata
@@ -24,13 +24,13 @@ def test_session_tells_inputs_outputs_and_metadata(tiny_path: Path) -> None:
 
 def test_path_and_bytes_give_the_same(tiny_path: Path) -> None:
     batch = np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3)
-    results = [Session(model, CPU).run({"image": batch}) for model in (tiny_path, tiny_path.read_bytes())]
+    results = [OnnxSession(model, CPU).run({"image": batch}) for model in (tiny_path, tiny_path.read_bytes())]
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_outputs_are_chosen_by_name(tiny_path: Path) -> None:
-    session = Session(tiny_path, CPU)
+    session = OnnxSession(tiny_path, CPU)
     (only,) = session.run(zeros(session, 3), ["probabilities"])
     np.testing.assert_allclose(only, np.full((3, 3), 1 / 3), rtol=1e-6)
 
@@ -48,7 +48,7 @@ def test_outputs_are_chosen_by_name(tiny_path: Path) -> None:
 )
 def test_wrong_feed_says_what_is_taken(tiny_path: Path, feeds: dict[str, np.ndarray]) -> None:
     with pytest.raises(FeedError, match=r"it takes image tensor\(uint8\)\['N', 16, 16, 3\]"):
-        Session(tiny_path, CPU).run(feeds)
+        OnnxSession(tiny_path, CPU).run(feeds)
 
 
 def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
@@ -57,11 +57,11 @@ def test_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=r"text\.onnx: onnxruntime .* cannot load it .*Expected a valid ONNX file"
     ):
-        Session(path, CPU)
+        OnnxSession(path, CPU)
     with pytest.raises(ModelError, match=r"gone\.onnx: no such file"):
-        Session(tmp_path / "gone.onnx", CPU)
+        OnnxSession(tmp_path / "gone.onnx", CPU)
     with pytest.raises(ModelError, match=r"the model: onnxruntime .* cannot load it"):
-        Session(b"no model", CPU)
+        OnnxSession(b"no model", CPU)
 
 
 def test_reason_is_told_without_the_place_in_the_source_of_onnxruntime(tmp_path: Path) -> None:
@@ -69,16 +69,16 @@ def test_reason_is_told_without_the_place_in_the_source_of_onnxruntime(tmp_path:
     path = tmp_path / "future.onnx"
     save(helper.make_model(graph, ir_version=99), path)
     with pytest.raises(ModelError, match=r"failed:Unsupported model IR version: 99, max supported"):
-        Session(path, CPU)
+        OnnxSession(path, CPU)
 
 
 def test_device_that_onnxruntime_does_not_give_is_an_error(tiny_path: Path) -> None:
     with pytest.raises(DeviceError, match="device 'openvino' cannot be had"):
-        Session(tiny_path, RuntimeConfig(device="openvino"))
+        OnnxSession(tiny_path, RuntimeConfig(device="openvino"))
 
 
 def test_profile_is_written_where_it_is_asked_for(tiny_path: Path, tmp_path: Path) -> None:
-    session = Session(tiny_path, RuntimeConfig(device="cpu", profile=tmp_path / "profile"))
+    session = OnnxSession(tiny_path, RuntimeConfig(device="cpu", profile=tmp_path / "profile"))
     session.run(zeros(session, 1))
     session.raw.end_profiling()
     assert list(tmp_path.glob("profile*.json"))

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from models.semaphore import Room
+from models.semaphore import WeightedSemaphore
 
 SOON = 10.0  # seconds after which a test gives up; nothing waits so long
 
@@ -14,7 +14,7 @@ SOON = 10.0  # seconds after which a test gives up; nothing waits so long
 class Waiting:
     """Threads that want room, and what happened in which order."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: WeightedSemaphore) -> None:
         self.room, self.entered = room, list[int]()
 
     def begin(self, weight: int) -> threading.Thread:
@@ -43,7 +43,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
 
 
 def test_who_finds_too_little_room_waits(waits: threading.Semaphore) -> None:
-    others = Waiting(Room(100))
+    others = Waiting(WeightedSemaphore(100))
     with others.room.hold(60), others.room.hold(40):
         thread = others.begin(1)
         assert waits.acquire(timeout=SOON)
@@ -53,7 +53,7 @@ def test_who_finds_too_little_room_waits(waits: threading.Semaphore) -> None:
 
 
 def test_small_one_does_not_pass_a_large_one_that_waits(waits: threading.Semaphore) -> None:
-    others = Waiting(Room(100))
+    others = Waiting(WeightedSemaphore(100))
     with others.room.hold(60):
         large = others.begin(90)
         assert waits.acquire(timeout=SOON)
@@ -66,7 +66,7 @@ def test_small_one_does_not_pass_a_large_one_that_waits(waits: threading.Semapho
 
 
 def test_larger_than_all_of_it_comes_alone(waits: threading.Semaphore) -> None:
-    others = Waiting(Room(100))
+    others = Waiting(WeightedSemaphore(100))
     with others.room.hold(1):
         thread = others.begin(1000)
         assert waits.acquire(timeout=SOON)
@@ -76,7 +76,7 @@ def test_larger_than_all_of_it_comes_alone(waits: threading.Semaphore) -> None:
 
 
 def test_room_is_given_back_after_an_error() -> None:
-    room = Room(1)
+    room = WeightedSemaphore(1)
     for _ in range(2):
         with pytest.raises(ValueError, match="broken"), room.hold(1):
             raise ValueError("broken")

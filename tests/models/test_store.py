@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from models import store
 from models.errors import ChecksumError, OfflineError, StoreError
-from models.store import cache_folder, fetch, sha256, write_atomically
+from models.files import sha256
+from models.store import cache_folder, fetch
 
 BODY = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -213,24 +213,7 @@ def test_place_that_is_no_folder_is_not_taken_for_a_network_without_connection(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot write .*Choose a folder of yours"):
-        write_atomically(tmp_path / "file" / "model.onnx", b"")
-    with pytest.raises(StoreError, match=r"cannot write .*Choose a folder of yours"):
         fetch(server.url, DIGEST, tmp_path / "file" / "x")
-
-
-def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "new" / "model.onnx"
-    write_atomically(path, b"first")
-    assert path.stat().st_mode & 0o777 == 0o644
-
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(store.os, "replace", fail)
-    with pytest.raises(StoreError, match="the disk is full"):
-        write_atomically(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert files(path) == ["model.onnx"]
 
 
 def test_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from models.architectures.blueprint import Blueprint
 from models.build import build
 from models.errors import CutError
 from models.importing import ImportOptions, import_model
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 from models.truncation import cut_model, list_cuts
 from models.weights.random import random_weights
 from tests.models.nets import residual_net
@@ -29,10 +29,12 @@ def test_cut_computes_the_same_with_less(net: ModelProto) -> None:
     whole = ModelProto()
     whole.CopyFrom(net)
     whole.graph.output.append(helper.make_tensor_value_info("block", TensorProto.FLOAT, None))
-    expected = Session(whole.SerializeToString(), CPU).run({"image": PIXELS}, ["block"])[0]
+    expected = OnnxSession(whole.SerializeToString(), CPU).run({"image": PIXELS}, ["block"])[0]
     cut = cut_model(net, ["block"])
     onnx.checker.check_model(cut, full_check=True)
-    np.testing.assert_array_equal(Session(cut.SerializeToString(), CPU).run({"image": PIXELS})[0], expected)
+    np.testing.assert_array_equal(
+        OnnxSession(cut.SerializeToString(), CPU).run({"image": PIXELS})[0], expected
+    )
     names = {value.name for value in cut.graph.initializer}
     assert {"w1", "w2"} <= names
     assert "head" not in names
@@ -42,13 +44,13 @@ def test_cut_computes_the_same_with_less(net: ModelProto) -> None:
 
 def test_map_of_one_pixel_comes_out_as_a_vector(net: ModelProto) -> None:
     cut = cut_model(net, ["pool", "block"])
-    pool, block = Session(cut.SerializeToString(), CPU).run({"image": PIXELS})
+    pool, block = OnnxSession(cut.SerializeToString(), CPU).run({"image": PIXELS})
     assert pool.shape == (2, 8)
     np.testing.assert_allclose(pool, block.mean((2, 3)), rtol=1e-5, atol=1e-6)
 
 
 def test_any_tensor_can_be_cut_at(net: ModelProto) -> None:
-    assert Session(cut_model(net, ["r1"]).SerializeToString(), CPU).run({"image": PIXELS})[0].shape == (
+    assert OnnxSession(cut_model(net, ["r1"]).SerializeToString(), CPU).run({"image": PIXELS})[0].shape == (
         2,
         8,
         16,
@@ -85,4 +87,4 @@ def test_half_precision_weights_behind_a_cast_are_seen_through() -> None:
     weights = [value.name for value in cut.graph.initializer if value.data_type == TensorProto.FLOAT16]
     assert len(weights) == 1
     assert sum(n.op_type == "Cast" for n in cut.graph.node) == 2  # that weight's, and the pixels'
-    assert Session(cut.SerializeToString(), CPU).run({"image": PIXELS})[0].shape == (2, 4, 32, 32)
+    assert OnnxSession(cut.SerializeToString(), CPU).run({"image": PIXELS})[0].shape == (2, 4, 32, 32)

@@ -9,8 +9,9 @@ import pytest
 
 from models.card import read_card
 from models.errors import OfflineError, StoreError, UnknownModelError
-from models.runtime import RuntimeConfig, Session
-from models.zoo import BUILTIN, ZOO, ZooRow, find, locate, pull
+from models.locating import locate, pull
+from models.runtime import OnnxSession, RuntimeConfig
+from models.zoo import BUILTIN, ZOO, ZooRow, find
 
 
 def test_names_and_aliases_are_unique_and_found() -> None:
@@ -40,7 +41,7 @@ def test_path_is_a_model_as_it_is(tiny_path: Path) -> None:
 def test_builtin_needs_nothing() -> None:
     path = locate("builtin")
     assert path == locate(BUILTIN)
-    card = read_card(Session(path, RuntimeConfig(device="cpu")).metadata)
+    card = read_card(OnnxSession(path, RuntimeConfig(device="cpu")).metadata)
     assert card is not None
     assert (card.name, card.task, len(card.labels)) == (BUILTIN, "classification", 200)
     assert path.stat().st_size < 10_000_000
@@ -73,7 +74,7 @@ def test_weights_are_fetched_once_into_the_cache(monkeypatch: pytest.MonkeyPatch
         raise OfflineError("no network")
 
     monkeypatch.setenv("GRAFT_CACHE", str(tmp_path))
-    monkeypatch.setattr("models.zoo.fetch", fetch)
+    monkeypatch.setattr("models.locating.fetch", fetch)
     with pytest.raises(OfflineError, match="no network"):
         locate("inception_v3.keras")
     ((url, target),) = asked
@@ -87,7 +88,7 @@ def test_row_without_a_digest_is_not_fetched_unasked() -> None:
 
 def test_finished_model_is_not_built_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GRAFT_CACHE", str(tmp_path))
-    monkeypatch.setattr("models.zoo.pull", lambda *_, **__: pytest.fail("built again"))
+    monkeypatch.setattr("models.locating.pull", lambda *_, **__: pytest.fail("built again"))
     row = find("inception_v3")
     assert row is not None
     row.file.parent.mkdir(parents=True)
@@ -96,9 +97,11 @@ def test_finished_model_is_not_built_again(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_local_weights_take_the_place_of_a_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("models.zoo.fetch", lambda *_, **__: pytest.fail("downloaded"))
+    monkeypatch.setattr("models.locating.fetch", lambda *_, **__: pytest.fail("downloaded"))
     seen: list[Path | None] = []
-    monkeypatch.setattr("models.conversion.assemble", lambda row, weights: seen.append(weights) or tmp_path)
+    monkeypatch.setattr(
+        "models.conversion.convert_weights", lambda row, weights: seen.append(weights) or tmp_path
+    )
     row = find("inception_v3")
     assert row is not None
     assert pull(row, weights=tmp_path / "mine.pth") == tmp_path

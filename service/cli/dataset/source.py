@@ -43,8 +43,8 @@ def look(
     """Inspect a source, with a bar of progress."""
     from finetune.dataset.inspection import inspect
     from finetune.dataset.opening import open_dataset
+    from models.locating import locate
     from models.runtime import RuntimeConfig
-    from models.zoo import locate
 
     dataset = open_dataset(source, cast("Task", task), outside=outside)
     if not no_model:

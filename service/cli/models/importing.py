@@ -11,9 +11,9 @@ import click
 
 from models.card import Normalization, read_card
 from models.errors import ModelError
+from models.files import write_atomically
 from models.importing import SCALES, ImportOptions, import_model
 from models.labels import read_labels
-from models.store import write_atomically
 from service.cli.terminal.text import clean, size
 
 

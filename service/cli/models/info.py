@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import click
 
 from models.card import Accuracy, ModelCard, Regression, Reject, Target
+from models.locating import locate
 from models.preprocessing import Preprocessing
-from models.zoo import ZooRow, find, locate
+from models.zoo import ZooRow, find
 from service.cli.terminal.cards import model_and_card
 from service.cli.terminal.text import clean, columns, percent, size
 

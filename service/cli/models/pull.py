@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from models.errors import UnknownModelError, WeightsError
-from models.store import cache_folder, sha256
-from models.zoo import BUILTIN, ZooRow, find, pull
+from models.files import sha256
+from models.locating import pull
+from models.store import cache_folder
+from models.zoo import BUILTIN, ZooRow, find
 from service.cli.terminal.progress import download_progress
 from service.cli.terminal.text import size
 

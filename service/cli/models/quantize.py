@@ -11,16 +11,17 @@ import click
 
 from feature_extraction.quantized import decoded, sample
 from feature_extraction.sources import images
+from models.agreement import VersionComparison, compare
 from models.card import ModelCard
-from models.comparison import Comparison, compare
 from models.errors import GraftError, ModelError
 from models.features import default_cuts
+from models.files import write_atomically
 from models.importing import as_graft_model
-from models.model import LOGITS, Model
+from models.locating import locate
+from models.model import Model
+from models.names import LOGITS
 from models.quantization import SUFFIX, quantize
 from models.runtime import RuntimeConfig
-from models.store import write_atomically
-from models.zoo import locate
 from service.cli.terminal.options import device_options
 from service.cli.terminal.progress import download_progress
 from service.cli.terminal.text import clean, columns, percent, size
@@ -127,7 +128,7 @@ def _complain(error: GraftError) -> None:
     click.secho(f"Error: {clean(str(error))}", err=True, fg="red")
 
 
-def _text(result: Comparison, sizes: tuple[int, int]) -> str:
+def _text(result: VersionComparison, sizes: tuple[int, int]) -> str:
     rows = [("", "float32", "int8", "")]
     rows.append(("  size", size(sizes[0]), size(sizes[1]), f"{sizes[0] / sizes[1]:.1f} times smaller"))
     faster = result.speed_after / result.speed_before
@@ -146,7 +147,7 @@ def _text(result: Comparison, sizes: tuple[int, int]) -> str:
     return columns(rows, right=(1, 2))
 
 
-def _as_json(result: Comparison, sizes: tuple[int, int], model: str, target: Path) -> dict[str, Any]:
+def _as_json(result: VersionComparison, sizes: tuple[int, int], model: str, target: Path) -> dict[str, Any]:
     values = dataclasses.asdict(result)
     return {
         "model": model,

@@ -8,7 +8,8 @@ from onnx import ModelProto
 from models.card import ModelCard, read_card
 from models.errors import ModelError
 from models.importing import as_graft_model
-from models.zoo import find, locate
+from models.locating import locate
+from models.zoo import find
 
 
 def model_and_card(spec: str) -> tuple[ModelProto, ModelCard]:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-from models.store import Progress
+from models.store import DownloadProgress
 
 _WORTH_A_BAR = 32  # images; fewer are done before it can be read
 
@@ -52,7 +52,7 @@ def images_progress(total: int | None, then: str = "images") -> Iterator[Callabl
 
 
 @contextlib.contextmanager
-def download_progress() -> Iterator[Progress]:
+def download_progress() -> Iterator[DownloadProgress]:
     """A bar for each file that is downloaded; nothing is drawn before the first byte."""
     with contextlib.ExitStack() as stack:
         tasks: dict[str, Callable[[int, int | None], None]] = {}

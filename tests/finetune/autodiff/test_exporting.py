@@ -21,12 +21,11 @@ from finetune.autodiff.ops.state import assert_finite
 from finetune.autodiff.optimizers import Adam
 from models.errors import GraphError
 from models.opset import IR_VERSION, OPSET
-from models.runtime import RuntimeConfig
-from models.runtime import Session as Runtime
+from models.runtime import OnnxSession, RuntimeConfig
 
 
 def run(model: ModelProto, **feeds: Any) -> list[np.ndarray]:
-    return Runtime(model.SerializeToString(), RuntimeConfig(device="cpu", threads=1)).run(feeds)
+    return OnnxSession(model.SerializeToString(), RuntimeConfig(device="cpu", threads=1)).run(feeds)
 
 
 def ops(model: ModelProto) -> dict[str, int]:

@@ -21,7 +21,7 @@ from finetune.dataset.table import Example
 from models import preprocessing
 from models.errors import CutError, InputError, ModelError, OutputError
 from models.fingerprint import image_digest
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 from tests.feature_extraction.running import CPU, item
 from tests.fixtures import encoded, photo
 from tests.models.nets import residual_net
@@ -216,7 +216,7 @@ def test_trunk_for_blocks_gives_maps_and_both_models(network: Path, quantized: b
     assert [value.name for value in model.graph.output] == ["block"]
     assert ("QuantizeLinear" in {node.op_type for node in model.graph.node}) == quantized
     pixels = np.stack([trunk.card.preprocessing.load(one.read()) for one in items])
-    (again,) = Session(model.SerializeToString(), CPU).run({"image": pixels})
+    (again,) = OnnxSession(model.SerializeToString(), CPU).run({"image": pixels})
     np.testing.assert_array_equal(again, found[:, 0])
     original = trunk.original_model()
     onnx.checker.check_model(original)

@@ -11,7 +11,7 @@ from onnx import checker, numpy_helper
 from finetune.classifiers import CLASSIFIERS, Fitted, check, fit_classifier
 from finetune.classifiers.families import CLASSIFIER_FAMILIES
 from models.errors import InputError, ModelError, NumericsError
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 from tests.finetune.classifiers.blobs import blobs
 
 # The least accuracy on new points of the same clouds, where the best possible is about 0.98.
@@ -32,7 +32,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def run(fitted: Fitted, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     model = fitted.top().model
     checker.check_model(model)
-    session = Session(model.SerializeToString(), RuntimeConfig("cpu"))
+    session = OnnxSession(model.SerializeToString(), RuntimeConfig("cpu"))
     return session.run({"features": x}, ["embedding", "logits"])
 
 

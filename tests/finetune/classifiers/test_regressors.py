@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from finetune.classifiers import REGRESSORS, check, fit_regressor
 from models.errors import InputError, NumericsError
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 
 # The least R2 on new points of a straight line with a tenth of noise, in ten dimensions.
 ROWS = {"ridge": 0.95, "rbf-svm": 0.7, "knn": 0.3, "forest": 0.3}
@@ -33,7 +33,7 @@ def test_learns_and_says_the_same_in_onnx(kind: str) -> None:
     x, y = line(240)
     fitted = fit_regressor(kind, x[:120], y[:120])
     wanted = fitted.predict(x[120:])
-    session = Session(fitted.top().model.SerializeToString(), RuntimeConfig("cpu"))
+    session = OnnxSession(fitted.top().model.SerializeToString(), RuntimeConfig("cpu"))
     embedding, value = session.run({"features": x[120:]}, ["embedding", "value"])
     assert 1 - ((wanted - y[120:]) ** 2).mean() / y[120:].var() >= ROWS[kind]
     assert (embedding == x[120:]).all()

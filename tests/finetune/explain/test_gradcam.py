@@ -18,10 +18,10 @@ from models.card import Label, ModelCard
 from models.errors import CutError, GraphError, ImageError, InputError, ModelError
 from models.features import FeatureOptions, feature_graph
 from models.importing import as_graft_model
+from models.locating import locate
 from models.model import Model
 from models.preprocessing import Preprocessing
 from models.runtime import RuntimeConfig
-from models.zoo import locate
 from tests.fixtures import encoded, photo
 from tests.hostile import REFUSED
 from tests.models.nets import residual_net

@@ -20,8 +20,7 @@ from models.card import Cut, Label, ModelCard, read_card
 from models.errors import CutError, GraphError
 from models.importing import ImportOptions, import_model
 from models.preprocessing import Preprocessing
-from models.runtime import RuntimeConfig
-from models.runtime import Session as Runtime
+from models.runtime import OnnxSession, RuntimeConfig
 from models.weights.random import random_weights
 from tests.finetune.autodiff.importing.networks import network, node, reals
 from tests.models.nets import residual_net
@@ -45,7 +44,7 @@ def network_of_ours() -> ModelProto:
 
 
 def run(model: ModelProto, **feeds: np.ndarray) -> list[np.ndarray]:
-    return Runtime(model.SerializeToString(), RuntimeConfig(device="cpu", threads=1)).run(feeds)
+    return OnnxSession(model.SerializeToString(), RuntimeConfig(device="cpu", threads=1)).run(feeds)
 
 
 def test_import_train_export_join() -> None:

@@ -9,16 +9,16 @@ import pytest
 
 from finetune.job import folder
 from finetune.job.folder import RunFolder
-from models.errors import OutputError, StoreError
+from models.errors import OutputError
 
 
 def test_begun_on_a_full_disk_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> None:
-        raise StoreError(f"{path}: the disk is full")
+        raise OutputError(f"{path}: the disk is full")
 
     with monkeypatch.context() as patched, RunFolder.open(tmp_path) as begun:
         patched.setattr(folder, "write_atomically", full)
-        with pytest.raises(StoreError, match="disk is full"):
+        with pytest.raises(OutputError, match="disk is full"):
             begun.begin({"seed": 0})
     with RunFolder.open(tmp_path, resume=True) as again:
         again.begin({"seed": 0})

@@ -14,7 +14,7 @@ from PIL import Image
 from finetune.report import plots
 from finetune.report.findings import Findings, History, LearningPoint, Previous, Rejection
 from finetune.report.page import write_report
-from models.errors import StoreError
+from models.errors import OutputError
 from tests.finetune.report.making import regression, run, thumbnail
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -312,5 +312,5 @@ def test_units_of_all_kinds(tmp_path: Path, unit: str) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="file"):
+    with pytest.raises(OutputError, match="file"):
         write_report(tmp_path / "file", run())

@@ -15,7 +15,7 @@ from finetune.trust.novelty import KINDS, Kind, Space, score, score_nodes, shrun
 from finetune.trust.rejection import Rejector, auroc, fit_rejector
 from models.errors import InputError, NumericsError
 from models.opset import IR_VERSION, opset_imports
-from models.runtime import RuntimeConfig, Session
+from models.runtime import OnnxSession, RuntimeConfig
 
 Floats = NDArray[np.float32]
 Data = tuple[Floats, NDArray[np.int64]]
@@ -98,7 +98,7 @@ class TestScores:
             constants,
         )
         model = helper.make_model(graph, opset_imports=opset_imports(), ir_version=IR_VERSION)
-        session = Session(model.SerializeToString(), RuntimeConfig("cpu"))
+        session = OnnxSession(model.SerializeToString(), RuntimeConfig("cpu"))
         (found,) = session.run({"embedding": new, "logits": logits_of(new)})
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.comparison import Comparison
+from models.agreement import VersionComparison
 from models.importing import import_model
 from models.model import Model
 from tests.fixtures import encoded, photo
@@ -61,7 +61,7 @@ def test_json(graft: Run, setting: Path) -> None:
 def test_version_that_is_too_far_off_is_not_written(
     graft: Run, setting: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poor = Comparison(5, 0.6, 0.99, 0.98, 10.0, 20.0)
+    poor = VersionComparison(5, 0.6, 0.99, 0.98, 10.0, 20.0)
     monkeypatch.setattr("service.cli.models.quantize.compare", lambda *_: poor)
     arguments = ["models", "quantize", "net.onnx", "--calibrate", "photos", "--threshold", "0.7"]
     result = graft(*arguments)

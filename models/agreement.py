@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
-from models.model import LOGITS, Model
+from models.model import Model
+from models.names import LOGITS, PROBABILITIES
 from models.runtime import Array
 
 ROUNDS = 5  # batches that are timed, in turn, so that a busy moment hits both alike
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VersionComparison:
     """What was measured on some images. Speeds are images a second of the network alone, on one batch."""
 
     images: int
@@ -30,7 +31,7 @@ class Comparison:
     speed_after: float
 
 
-def compare(before: Model, after: Model, images: Iterable[NDArray[np.uint8]]) -> Comparison:
+def compare(before: Model, after: Model, images: Iterable[NDArray[np.uint8]]) -> VersionComparison:
     """Run both versions on decoded images, uint8 (H, W, 3), in batches that suit them.
 
     Compared are the outputs that both have: `logits` for the agreement, the first other than classes for the cosine,
@@ -42,7 +43,7 @@ def compare(before: Model, after: Model, images: Iterable[NDArray[np.uint8]]) ->
     common = [name for name in before.session.outputs if name in after.session.outputs]
     if not common:
         raise ModelError("the two networks have no output in common, so they cannot be compared.")
-    features = next((name for name in common if name not in (LOGITS, "probabilities")), common[0])
+    features = next((name for name in common if name not in (LOGITS, PROBABILITIES)), common[0])
     cosines: list[Array] = []
     same: list[Array] = []
     stream, size = iter(images), before.batch_size
@@ -62,7 +63,7 @@ def compare(before: Model, after: Model, images: Iterable[NDArray[np.uint8]]) ->
     every = np.concatenate(cosines)
     speeds = _speeds([before, after], timed)
     agreement = float(np.concatenate(same).mean()) if same else None
-    return Comparison(len(every), agreement, float(every.mean()), float(every.min()), *speeds)
+    return VersionComparison(len(every), agreement, float(every.mean()), float(every.min()), *speeds)
 
 
 def cosine(a: Array, b: Array) -> Array:

@@ -1,8 +1,8 @@
-"""A process that loads a model file, runs images through it, and writes down what it answers.
+"""A process that loads a model file, runs images through it, and writes down its outputs.
 
-It knows nothing but the file: no expected answers, nothing of how the model was made. The folder that it is given
+It knows nothing but the file: no expected outputs, nothing of how the model was made. The folder that it is given
 holds `request.json` ({"model", "device", "images": [[name, file], ...], "outputs": [name, ...]}); it writes
-`answers.npz` with an array of N rows for each output, or `error.txt`.
+`outputs.npz` with an array of N rows for each output, or `error.txt`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from models.model import Model
 from models.preprocessing import ImageSource
 from models.runtime import RuntimeConfig
 
-REQUEST, ANSWERS, ERROR = "request.json", "answers.npz", "error.txt"
+REQUEST, OUTPUTS, ERROR = "request.json", "outputs.npz", "error.txt"
 PIXELS = ".npy"  # the suffix of images that are decoded already
 
 
-def answer(folder: Path) -> None:
+def replay(folder: Path) -> None:
     """Do what the request in `folder` says.
 
     Raises:
@@ -38,13 +38,13 @@ def answer(folder: Path) -> None:
         name: np.concatenate(rows)
         for name, rows in zip(request["outputs"], zip(*parts, strict=True), strict=True)
     }
-    np.savez(folder / ANSWERS, allow_pickle=False, **arrays)
+    np.savez(folder / OUTPUTS, allow_pickle=False, **arrays)
 
 
 def main(folder: str) -> None:
-    """Answer, or leave the reason why not; exits with status 1 then."""
+    """Replay, or leave the reason why not; exits with status 1 then."""
     try:
-        answer(Path(folder))
+        replay(Path(folder))
     except GraftError as exc:
         (Path(folder) / ERROR).write_text(f"{type(exc).__name__}: {exc}", encoding="utf-8")
         raise SystemExit(1) from exc

@@ -1,0 +1,17 @@
+"""What the tensors of our networks are called."""
+
+from __future__ import annotations
+
+# The one input of a whole network, uint8 (N, H, W, 3), RGB.
+INPUT = "image"
+# The one input of a fine-tuned top, float32 (N, ...): what the trunk below it gives.
+FEATURES = "features"
+# A cut point of fine-tuned models, float32 (N, D): the vector that the last layer reads.
+EMBEDDING = "embedding"
+# Outputs of classifiers, float32 (N, classes).
+LOGITS = "logits"
+PROBABILITIES = "probabilities"
+# Float32 (N,): the larger, the less is an image like any known class.
+REJECT_SCORE = "reject_score"
+# Float32 (N,): the output of a regression, in the unit of its target.
+VALUE = "value"

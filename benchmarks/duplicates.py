@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
 from finetune.dataset.duplicates import duplicate_groups
 from finetune.dataset.embedding import embed
+from finetune.dataset.examples import Example
 from finetune.dataset.hashing import Hashes
 from finetune.dataset.matching import candidates_by_hash
 from finetune.dataset.opening import open_dataset
 from finetune.dataset.scanning import Facts, scan
-from finetune.dataset.table import Example
 
 PHOTOS = 10
 

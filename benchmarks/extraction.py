@@ -25,12 +25,12 @@ import onnx
 import onnxruntime
 
 from benchmarks.timing import table
-from feature_extraction.extraction import Report, extract_to
-from feature_extraction.pipeline import Split, run
-from feature_extraction.reading import ImageItem
+from feature_extraction.extraction import ExtractionReport, extract_to
+from feature_extraction.items import ImageItem, read_item
+from feature_extraction.pipeline import Allocation, run_pipeline
 from feature_extraction.sources import images
 from feature_extraction.tuning import cores
-from feature_extraction.worker import Worker, read_item
+from feature_extraction.worker import Worker
 from models.architectures.inception_v3 import inception_v3
 from models.features import FeatureModel, FeatureOptions, open_features
 from models.files import write_atomically
@@ -88,11 +88,11 @@ def infer_alone(features: FeatureModel, items: Sequence[ImageItem], rounds: int)
     return statistics.median(times)
 
 
-def against_parts(name: str, items: Sequence[ImageItem]) -> tuple[list[str], Split]:
+def against_parts(name: str, items: Sequence[ImageItem]) -> tuple[list[str], Allocation]:
     """One row: the parts alone before and after, the whole job between them, with files and finding out the split."""
     features, spinning = opened(name, items), opened(name, items, spinning=True)
     parts = []
-    report = Report()
+    report = ExtractionReport()
     for turn in range(2):
         decode = decode_alone(Worker(features), items[:200])
         parts.append((decode, infer_alone(spinning, items, 12)))
@@ -101,15 +101,15 @@ def against_parts(name: str, items: Sequence[ImageItem]) -> tuple[list[str], Spl
                 extract_to(Path(folder), iter(items), features, "npy", report=report)
     decode, infer = (statistics.mean(values) for values in zip(*parts, strict=True))
     whole = report.images / report.seconds
-    split = report.tuning.split or Split(cores(), 1, cores())
+    allocation = report.tuning.allocation or Allocation(cores(), 1, cores())
     row = [name, f"{1 / decode:.0f}", f"{1 / infer:.1f}", f"{1 / (decode + infer):.1f}", f"{whole:.1f}"]
-    row += [f"{whole * (decode + infer):.3f}", f"{split.runners} x {split.threads}"]
-    return row, split
+    row += [f"{whole * (decode + infer):.3f}", f"{allocation.runners} x {allocation.threads}"]
+    return row, allocation
 
 
-def graft(name: str, items: Sequence[ImageItem], split: Split) -> Candidate:
-    features = opened(name, items).reopen(RuntimeConfig("cpu", split.threads, spinning=False))
-    return lambda part: [0 for _ in run(Worker(features), part, batch_size=8, split=split)]
+def graft(name: str, items: Sequence[ImageItem], allocation: Allocation) -> Candidate:
+    features = opened(name, items).reopen(RuntimeConfig("cpu", allocation.threads, spinning=False))
+    return lambda part: [0 for _ in run_pipeline(Worker(features), part, batch_size=8, allocation=allocation)]
 
 
 def bare_loop(name: str, items: Sequence[ImageItem], pool: ThreadPoolExecutor | None) -> Candidate:
@@ -189,9 +189,9 @@ def main() -> None:
         f"{cores()} cores, onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}, {args.count} images"
     )
     items = photos(args.count)
-    rows, splits = [], {}
+    rows, allocations = [], {}
     for name in args.models:
-        row, splits[name] = against_parts(name, items)
+        row, allocations[name] = against_parts(name, items)
         rows.append(row)
     header = [
         "model",
@@ -208,13 +208,13 @@ def main() -> None:
     name = args.models[0]
     with ThreadPoolExecutor(cores()) as pool:
         candidates = {
-            "graft": graft(name, items, splits[name]),
+            "graft": graft(name, items, allocations[name]),
             "bare loop": bare_loop(name, items, None),
             "fastembed's loop": bare_loop(name, items, pool),
         }
         for other in args.models[1:]:
             if other.endswith(INT8):
-                candidates[f"graft, {other}"] = graft(other, items, splits[other])
+                candidates[f"graft, {other}"] = graft(other, items, allocations[other])
         if name.startswith("inception_v3") and importlib.util.find_spec("torch"):
             candidates["PyTorch DataLoader"] = pytorch(items, name)
         rates = paired(candidates, items[: args.paired], args.rounds)

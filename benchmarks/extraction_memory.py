@@ -19,7 +19,7 @@ from PIL import Image
 
 from benchmarks.timing import table
 from feature_extraction.extraction import extract_to
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
 from models.features import FeatureOptions, open_features
 from models.runtime import RuntimeConfig
 

@@ -31,7 +31,7 @@ from benchmarks.timing import table
 from feature_extraction.cache import open_store
 from feature_extraction.sources import labelled
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
-from finetune.dataset.table import Example
+from finetune.dataset.examples import Example
 from finetune.training.data import TrainingData
 from finetune.training.settings import Settings
 from models.features import default_cuts

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.timing import table
-from feature_extraction.pipeline import Split, run
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
+from feature_extraction.pipeline import Allocation, run_pipeline
 from feature_extraction.tuning import cores
 from feature_extraction.worker import Worker
 from models.agreement import cosine
@@ -50,8 +50,10 @@ class ExactWorker(Worker):
 
 def rate(worker: Worker, items: Sequence[ImageItem]) -> tuple[float, np.ndarray]:
     began = time.perf_counter()
-    split = Split(cores(), 1, cores())
-    vectors = np.concatenate([b.arrays["pool"] for b in run(worker, items, batch_size=8, split=split)])
+    allocation = Allocation(cores(), 1, cores())
+    vectors = np.concatenate(
+        [b.arrays["pool"] for b in run_pipeline(worker, items, batch_size=8, allocation=allocation)]
+    )
     return len(items) / (time.perf_counter() - began), vectors
 
 

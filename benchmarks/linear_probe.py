@@ -26,10 +26,10 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.large_photos import ExactWorker
 from benchmarks.timing import table
-from feature_extraction.extraction import run
-from feature_extraction.reading import ImageItem
+from feature_extraction.extraction import extract_vectors
+from feature_extraction.items import ImageItem, read_item
 from feature_extraction.sources import labelled
-from feature_extraction.worker import Worker, read_item
+from feature_extraction.worker import Worker
 from finetune.trust.evaluation import wilson_interval
 from models.agreement import cosine
 from models.features import FeatureOptions, open_features
@@ -77,7 +77,9 @@ def int8(model: str, items: Sequence[ImageItem]) -> str:
 
 def vectors(model: str, cut: str, items: Sequence[ImageItem]) -> NDArray[np.float32]:
     features = open_features(model, FeatureOptions((cut,)), CPU)
-    return np.concatenate([batch.arrays[cut] for batch in run(features, items, features.model.batch_size)])
+    return np.concatenate(
+        [batch.arrays[cut] for batch in extract_vectors(features, items, features.model.batch_size)]
+    )
 
 
 def search(train: NDArray[np.float32], labels: list[str]) -> GridSearchCV:

@@ -14,8 +14,8 @@ from pathlib import Path
 from tarfile import EmptyHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
 from typing import Self
 
-from feature_extraction import reading
-from feature_extraction.reading import ImageItem, Tally, failing_item, is_image, printable, too_large
+from feature_extraction import items
+from feature_extraction.items import ImageItem, Tally, failing_item, is_image, printable, too_large
 from models.errors import ImageError, SourceError
 
 Entry = tuple[tuple[str, ...], ImageItem]  # the parts of the path below the source, and the image
@@ -117,7 +117,7 @@ def _seekable(path: Path, name: str, info: tarfile.TarInfo) -> ImageItem:
 
 
 def _passing(archive: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> ImageItem:
-    if info.size > reading.MAX_BYTES:
+    if info.size > items.MAX_BYTES:
         return failing_item(name, ImageError(too_large(name)))
     stream = archive.extractfile(info)
     assert stream is not None  # it is a regular file
@@ -126,7 +126,7 @@ def _passing(archive: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> Imag
 
 
 def _read_tar_member(path: Path, name: str, offset: int, size: int) -> bytes:
-    if size > reading.MAX_BYTES:
+    if size > items.MAX_BYTES:
         raise ImageError(too_large(name))
     try:
         with path.open("rb") as stream:
@@ -140,7 +140,7 @@ def _read_tar_member(path: Path, name: str, offset: int, size: int) -> bytes:
 
 
 def _read_zip_member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> bytes:
-    if info.file_size > reading.MAX_BYTES:  # zipfile unpacks no more than a member declares
+    if info.file_size > items.MAX_BYTES:  # zipfile unpacks no more than a member declares
         raise ImageError(too_large(name))
     try:
         return archive.read(info)

@@ -14,11 +14,11 @@ import onnxruntime
 
 from feature_extraction.cache import FeatureCache, VectorStore
 from feature_extraction.formats import Format
-from feature_extraction.memory import Source, open_source
+from feature_extraction.items import ImageItem
+from feature_extraction.opening import Source, open_images
 from feature_extraction.output import OutputFolder, part_size
-from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
-from feature_extraction.tuning import Tuning, candidates, cores, tuned
+from feature_extraction.tuning import Tuning, candidates, cores, run_tuned
 from feature_extraction.worker import Vectors, View
 from models.errors import GraftError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
@@ -29,7 +29,7 @@ OnFailure = Callable[[str, GraftError], None]
 
 
 @dataclass
-class Report:
+class ExtractionReport:
     """What a run did. `before` counts the images of an earlier run, and `failed_before` those of them that failed."""
 
     images: int = 0
@@ -51,10 +51,10 @@ def extract_to(
     store: VectorStore | None = None,
     threads: int | None = None,
     batch_size: int | None = None,
-    report: Report | None = None,
+    report: ExtractionReport | None = None,
     on_failure: OnFailure | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Report:
+) -> ExtractionReport:
     """Extract features into a folder of files and tell what was done, in `report` also when it ends with an error.
 
     `threads` of one run of the network: None finds out what is fastest; `batch_size`: None is what suits the model.
@@ -65,7 +65,7 @@ def extract_to(
         SourceError: the source gives no images, or others than when the folder was begun.
         ModelError: the network itself fails.
     """
-    report = report or Report()
+    report = report or ExtractionReport()
     began = time.perf_counter()
     size = batch_size or features.model.batch_size
     part_items = part_size(features.blank, size)
@@ -74,7 +74,9 @@ def extract_to(
     ) as folder:
         report.before, report.failed_before = folder.manifest.items, folder.manifest.failed
         if not folder.manifest.complete:
-            with closing(run(features, folder.rest(items), size, threads, store, report)) as batches:
+            with closing(
+                extract_vectors(features, folder.rest(items), size, threads, store, report)
+            ) as batches:
                 for vectors in batches:
                     with report.timings.stage("write", len(vectors.ids)):
                         folder.write(vectors)
@@ -103,7 +105,7 @@ def extract(
 ) -> Iterator[tuple[list[str], Array]]:
     """Features of images, lazily: (ids, array), a batch at a time, in the order of the source.
 
-    `source`: what `feature_extraction.memory.open_source` takes. `cut`: a cut point or tensor, None for the model's
+    `source`: what `feature_extraction.opening.open_images` takes. `cut`: a cut point or tensor, None for the model's
     own. `normalize` makes vectors of length 1. An image that fails is warned of and left out, or told to `on_failure`.
 
     Raises:
@@ -116,7 +118,7 @@ def extract(
     )  # threads that spin would take the cores from the decoders
     features = open_features(model, options, config)
     (name, *_) = features.cuts
-    for vectors in run(features, open_source(source), features.model.batch_size, config.threads):
+    for vectors in extract_vectors(features, open_images(source), features.model.batch_size, config.threads):
         for image, error in vectors.failures:
             if on_failure:
                 on_failure(image, error)
@@ -126,27 +128,27 @@ def extract(
             yield vectors.ids, vectors.arrays[name]
 
 
-def run(
+def extract_vectors(
     features: FeatureModel,
     items: Iterable[ImageItem],
     batch_size: int,
     threads: int | None = None,
     store: VectorStore | None = None,
-    report: Report | None = None,
+    report: ExtractionReport | None = None,
     views: Sequence[View] = (),
 ) -> Generator[Vectors, None, None]:
     """Features of all images, a batch at a time, with the cores shared in the way that turns out fastest.
 
-    `views`: see `pipeline.run`; then `batch_size` counts views.
+    `views`: see `run_pipeline`; then `batch_size` counts views.
     """
-    report = report or Report()
-    splits = candidates(features.model.session.device.kind, threads, cores())
+    report = report or ExtractionReport()
+    allocations = candidates(features.model.session.device.kind, threads, cores())
     cache = FeatureCache(features, store) if store else None
-    return tuned(
+    return run_tuned(
         features,
         items,
         batch_size=max(1, batch_size // max(1, len(views))),
-        splits=splits,
+        allocations=allocations,
         cache=cache,
         timings=report.timings,
         tuning=report.tuning,

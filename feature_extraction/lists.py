@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from feature_extraction.reading import ImageItem, failing_item, file_item, printable
-from feature_extraction.seen import Seen
+from feature_extraction.digest_set import DigestSet
+from feature_extraction.items import ImageItem, failing_item, file_item, printable
 from models.errors import ImageError, SourceError
 
 SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")
@@ -90,7 +90,7 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
     """For each line of a list where it stands, and its image or why there is none."""
-    given = Seen()
+    given = DigestSet()
     for number, entry in _entries(path):
         where = f"{path}, line {number}"
         try:

@@ -23,10 +23,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from feature_extraction.folder_lock import locked
 from feature_extraction.formats import FORMATS, Format
-from feature_extraction.lock import locked
+from feature_extraction.items import ImageItem
 from feature_extraction.manifest import NAME, Manifest, Part, begun, names_digest
-from feature_extraction.reading import ImageItem
 from feature_extraction.worker import Vectors
 from models.errors import OutputError
 from models.runtime import Array

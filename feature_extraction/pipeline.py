@@ -22,9 +22,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.reading import Content, ImageItem
+from feature_extraction.items import Content, ImageItem, read_item
 from feature_extraction.timings import Timings
-from feature_extraction.worker import Rows, Vectors, View, Worker, collect, read_item
+from feature_extraction.worker import Rows, Vectors, View, Worker, collect
 from models.errors import GraftError
 from models.fingerprint import image_digest
 
@@ -40,7 +40,7 @@ class Cache(Protocol):
 
 
 @dataclass(frozen=True)
-class Split:
+class Allocation:
     """How the cores are shared: `decoders` threads decode while `runners` batches run, each on `threads` threads."""
 
     decoders: int
@@ -71,12 +71,12 @@ class _Batch:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def run(
+def run_pipeline(
     worker: Worker,
     items: Iterable[ImageItem],
     *,
     batch_size: int,
-    split: Split,
+    allocation: Allocation,
     cache: Cache | None = None,
     timings: Timings | None = None,
     views: Sequence[View] = (),
@@ -90,7 +90,7 @@ def run(
         SourceError: the source gives no images, or breaks off; what came before it has been yielded.
         ModelError: the network itself fails.
     """
-    return _Run(worker, items, batch_size, split, cache, timings or Timings(), views).batches()
+    return _Run(worker, items, batch_size, allocation, cache, timings or Timings(), views).batches()
 
 
 class _Run:
@@ -99,17 +99,17 @@ class _Run:
         worker: Worker,
         items: Iterable[ImageItem],
         batch_size: int,
-        split: Split,
+        allocation: Allocation,
         cache: Cache | None,
         timings: Timings,
         views: Sequence[View],
     ) -> None:
-        self._worker, self._items, self._batch_size, self._split = worker, items, batch_size, split
+        self._worker, self._items, self._batch_size, self._allocation = worker, items, batch_size, allocation
         self._cache, self._timings, self._views = cache, timings, views or (None,)
-        self._timings.threads |= dict.fromkeys(("read", "cache", "decode"), split.decoders)
-        self._timings.threads["infer"] = split.runners
+        self._timings.threads |= dict.fromkeys(("read", "cache", "decode"), allocation.decoders)
+        self._timings.threads["infer"] = allocation.runners
         # One batch in each runner and one ready for it, one being decoded, one for the caller.
-        ahead = 2 * split.runners + 1 + -(-split.decoders // batch_size)
+        ahead = 2 * allocation.runners + 1 + -(-allocation.decoders // batch_size)
         self._permits = threading.Semaphore(ahead)
         self._work: SimpleQueue[tuple[_Batch, list[_Slot]] | None] = SimpleQueue()
         self._ready: SimpleQueue[_Batch | None] = SimpleQueue()
@@ -117,7 +117,11 @@ class _Run:
         self._stop = threading.Event()
 
     def batches(self) -> Generator[Vectors, None, None]:
-        targets = [self._list, *[self._decode] * self._split.decoders, *[self._infer] * self._split.runners]
+        targets = [
+            self._list,
+            *[self._decode] * self._allocation.decoders,
+            *[self._infer] * self._allocation.runners,
+        ]
         threads = [
             threading.Thread(target=target, name=f"graft{target.__name__}", daemon=True) for target in targets
         ]
@@ -141,9 +145,9 @@ class _Run:
         finally:  # the caller may stop early
             self._stop.set()
             self._permits.release()
-            for _ in range(self._split.decoders):
+            for _ in range(self._allocation.decoders):
                 self._work.put(None)
-            for _ in range(self._split.runners):
+            for _ in range(self._allocation.runners):
                 self._ready.put(None)
             lister, *others = threads
             for thread in others:

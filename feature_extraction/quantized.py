@@ -11,8 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from feature_extraction.reading import ImageItem
-from feature_extraction.worker import read_item
+from feature_extraction.items import ImageItem, read_item
 from models.errors import GraftError
 from models.files import sha256, write_atomically
 from models.fingerprint import image_digest, preprocessing_digest

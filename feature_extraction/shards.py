@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from feature_extraction.reading import ImageItem, failing_item, printable
+from feature_extraction.items import ImageItem, failing_item, printable
 from models.errors import ImageError, SourceError
 
 MOST = 1_000_000  # names in one range: each is looked for on the disk

@@ -15,8 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from feature_extraction.archives import Entry, is_archive, is_tar, is_tar_name, tar_members, zip_members
-from feature_extraction.lists import is_list, listed
-from feature_extraction.reading import (
+from feature_extraction.items import (
     MAX_BYTES,
     ImageItem,
     Tally,
@@ -27,6 +26,7 @@ from feature_extraction.reading import (
     read_file,
     read_stream,
 )
+from feature_extraction.lists import is_list, listed
 from feature_extraction.shards import has_range, numbered, present
 from models.errors import ImageError, SourceError
 

@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
 from feature_extraction.cache import open_store
-from feature_extraction.extraction import run
-from feature_extraction.memory import Source, open_source
+from feature_extraction.extraction import extract_vectors
+from feature_extraction.opening import Source, open_images
 from models.errors import InputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import Array, RuntimeConfig
@@ -22,7 +22,7 @@ from models.runtime import Array, RuntimeConfig
 class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Turns images into the features of a pretrained network.
 
-    X is what `feature_extraction.memory.open_source` takes: a list of paths, of Pillow images or of encoded bytes,
+    X is what `feature_extraction.opening.open_images` takes: a list of paths, of Pillow images or of encoded bytes,
     an array uint8 (N, H, W, 3), a folder. Nothing is learned in `fit`; `transform` gives (N, features), float32 or
     float16. An image that cannot be read is an error here, because rows must stay beside their labels.
 
@@ -75,7 +75,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         size = self.batch_size or features.model.batch_size
         with ExitStack() as context:
             store = context.enter_context(closing(open_store())) if self.cache else None
-            batches = context.enter_context(closing(run(features, open_source(X), size, self.threads, store)))
+            batches = context.enter_context(
+                closing(extract_vectors(features, open_images(X), size, self.threads, store))
+            )
             for vectors in batches:
                 if vectors.failures:
                     raise vectors.failures[0][1]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from feature_extraction.pipeline import Cache, Split, run
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
+from feature_extraction.pipeline import Allocation, Cache, run_pipeline
 from feature_extraction.timings import Timings
 from feature_extraction.worker import Vectors, View, Worker
 from models.features import FeatureModel
@@ -23,8 +23,8 @@ _RUNNERS = 4  # more would each hold their own activations
 class Tuning:
     """What was tried, in images a second, and what was taken."""
 
-    rates: dict[Split, float] = field(default_factory=dict)
-    split: Split | None = None
+    rates: dict[Allocation, float] = field(default_factory=dict)
+    allocation: Allocation | None = None
 
 
 def cores() -> int:
@@ -34,7 +34,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def candidates(kind: str, threads: int | None, count: int) -> list[Split]:
+def candidates(kind: str, threads: int | None, count: int) -> list[Allocation]:
     """Ways to share `count` cores, the likely best first; `threads` fixes those of a run.
 
     Decoders that have nothing to do sleep, so there is one a core. On a CPU the network may run one batch on all
@@ -42,51 +42,57 @@ def candidates(kind: str, threads: int | None, count: int) -> list[Split]:
     by a second batch while the results of the first come back.
     """
     if kind != "cpu":
-        return [Split(count, 2, threads)]
+        return [Allocation(count, 2, threads)]
     if threads is not None or count == 1:
-        return [Split(count, 1, threads or 1)]
+        return [Allocation(count, 1, threads or 1)]
     runners = min(_RUNNERS, count)
-    return [Split(count, 1, count), Split(count, runners, max(1, count // runners))]
+    return [Allocation(count, 1, count), Allocation(count, runners, max(1, count // runners))]
 
 
-def tuned(
+def run_tuned(
     features: FeatureModel,
     items: Iterable[ImageItem],
     *,
     batch_size: int,
-    splits: list[Split],
+    allocations: list[Allocation],
     cache: Cache | None = None,
     timings: Timings | None = None,
     tuning: Tuning | None = None,
     views: Sequence[View] = (),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[Vectors, None, None]:
-    """As `pipeline.run`, with the fastest of `splits`: each has a turn, then the best one has the rest.
+    """As `run_pipeline`, with the fastest of `allocations`: each has a turn, then the best one has the rest.
 
     All the vectors are kept. The choice changes no vector: onnxruntime's CPU kernels add up in the same order
     however many threads there are.
     """
     tuning = tuning if tuning is not None else Tuning()
     stream = iter(items)
-    opened: dict[Split, FeatureModel] = {}
+    opened: dict[Allocation, FeatureModel] = {}
 
-    def share(split: Split, part: Iterable[ImageItem]) -> Generator[Vectors, None, None]:
-        if split not in opened:
-            opened[split] = _with_threads(features, split)
-        worker = Worker(opened[split])
-        return run(
-            worker, part, batch_size=batch_size, split=split, cache=cache, timings=timings, views=views
+    def share(allocation: Allocation, part: Iterable[ImageItem]) -> Generator[Vectors, None, None]:
+        if allocation not in opened:
+            opened[allocation] = _with_threads(features, allocation)
+        worker = Worker(opened[allocation])
+        return run_pipeline(
+            worker,
+            part,
+            batch_size=batch_size,
+            allocation=allocation,
+            cache=cache,
+            timings=timings,
+            views=views,
         )
 
-    for split in splits if len(splits) > 1 else ():
+    for allocation in allocations if len(allocations) > 1 else ():
         turn = _Turn(stream, batch_size, clock)
-        yield from share(split, turn)
-        tuning.rates[split] = turn.images / max(clock() - turn.began, 1e-9)
+        yield from share(allocation, turn)
+        tuning.rates[allocation] = turn.images / max(clock() - turn.began, 1e-9)
         if turn.ended:  # too few images to choose
-            tuning.split = split
+            tuning.allocation = allocation
             return
-    best = max(tuning.rates, key=tuning.rates.__getitem__, default=splits[0])
-    tuning.split = best
+    best = max(tuning.rates, key=tuning.rates.__getitem__, default=allocations[0])
+    tuning.allocation = best
     for other in set(opened) - {best}:  # free their memory
         del opened[other]
     yield from share(best, stream)
@@ -113,8 +119,8 @@ class _Turn:
                 return
 
 
-def _with_threads(features: FeatureModel, split: Split) -> FeatureModel:
+def _with_threads(features: FeatureModel, allocation: Allocation) -> FeatureModel:
     config = features.model.session.config
-    if (config.threads or cores()) == split.threads or features.model.session.device.kind != "cpu":
+    if (config.threads or cores()) == allocation.threads or features.model.session.device.kind != "cpu":
         return features
-    return features.reopen(dataclasses.replace(config, threads=split.threads))
+    return features.reopen(dataclasses.replace(config, threads=allocation.threads))

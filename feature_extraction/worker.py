@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from feature_extraction.reading import Content, ImageItem
-from models.errors import GraftError, ImageError, NumericsError
+from feature_extraction.items import Content, ImageItem, read_item
+from models.errors import GraftError, NumericsError
 from models.features import FeatureModel
 from models.fingerprint import image_digest
 from models.runtime import Array
@@ -103,22 +103,6 @@ class Worker:
             tuple(array[i] for array in arrays) if good[i] else _not_finite(name)
             for i, name in enumerate(names)
         ]
-
-
-def read_item(item: ImageItem) -> Content:
-    """The content of an item.
-
-    Raises:
-        ImageError: it cannot be read, whatever its source raises.
-    """
-    try:
-        return item.read()
-    except GraftError:
-        raise
-    except Exception as exc:  # sources may be anybody's
-        raise ImageError(
-            f"{item.id}: cannot be read ({exc or type(exc).__name__}). Check the source."
-        ) from exc
 
 
 def collect(cuts: Iterable[str], named: Iterable[tuple[str, Rows | GraftError]]) -> Vectors:

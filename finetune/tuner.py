@@ -16,9 +16,9 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
 from feature_extraction.batches import decoded_batches
-from feature_extraction.memory import Source, open_source
+from feature_extraction.opening import Source, open_images
+from finetune.dataset.examples import Dataset, Example, Task
 from finetune.dataset.opening import open_dataset
-from finetune.dataset.table import Dataset, Example, Task
 from finetune.job.observing import Observer
 from finetune.job.recipe import Method, Recipe
 from finetune.job.run import finetune
@@ -33,7 +33,7 @@ from models.runtime import Array, OnnxSession, RuntimeConfig
 class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Teaches a pretrained network classes, or numbers, of images.
 
-    X is what `feature_extraction.memory.open_source` takes: a list of paths, of Pillow images or of encoded bytes, an
+    X is what `feature_extraction.opening.open_images` takes: a list of paths, of Pillow images or of encoded bytes, an
     array uint8 (N, H, W, 3). y holds a class or, with `task="regression"`, a number for each. Or X is a folder,
     archive or list with the classes in it, as `graft finetune` takes it, and y is left out. Part of the images,
     `val`, is kept for validation: to stop early, and for calibrated probabilities.
@@ -171,7 +171,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
                 )
             dataset = open_dataset(source, self.task, outside=self.outside)
             return dataset, {name: name for name in dataset.classes}
-        items = list(open_source(source))
+        items = list(open_images(source))
         labels = list(y)
         if len(items) != len(labels):
             raise InputError(f"{len(items)} images have {len(labels)} labels; expected one for each.")
@@ -188,7 +188,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         check_is_fitted(self, "file_")
         model = self.model_ if hasattr(self, "model_") else self._open()
         rows = []
-        items = [(item, None) for item in open_source(source)]
+        items = [(item, None) for item in open_images(source)]
         for batch in decoded_batches(items, model.card.preprocessing, model.batch_size):
             for error in batch.failures.values():
                 raise error  # rows must stay beside their labels

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from feature_extraction.cache import VectorStore
-from feature_extraction.extraction import Report, run
+from feature_extraction.extraction import ExtractionReport, extract_vectors
+from feature_extraction.items import ImageItem
 from feature_extraction.quantized import quantized
-from feature_extraction.reading import ImageItem
 from feature_extraction.timings import Timings
 from finetune.backbone.views import views as views_of
-from finetune.dataset.table import Example
+from finetune.dataset.examples import Example
 from models.card import ModelCard
 from models.errors import CutError, GraftError, InputError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, feature_graph, open_features
@@ -150,14 +150,16 @@ def features_of(
     (cut,) = model.cuts
     shape = (views, *model.blank[cut].shape[1:])
     items = [one.item if isinstance(one, Example) else one for one in examples]
-    report = Report(timings=timings or Timings())
+    report = ExtractionReport(timings=timings or Timings())
     failures: list[tuple[str, GraftError]] = []
     with ExitStack() as context:
         large = 4 * len(items) * math.prod(shape) > IN_MEMORY
         rows = _InFile(out, shape, context) if large and out is not None else _InMemory(len(items), shape)
         chosen = views_of(views, seed, flip=flip)
         size = batch_size or model.model.batch_size
-        batches = context.enter_context(closing(run(model, items, size, threads, store, report, chosen)))
+        batches = context.enter_context(
+            closing(extract_vectors(model, items, size, threads, store, report, chosen))
+        )
         for vectors in batches:
             failed = dict(reversed(vectors.failures))  # of several views of an image the first
             failures += failed.items()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from finetune.dataset.duplicates import Group
+from finetune.dataset.examples import Example
 from finetune.dataset.inspection import Inspection
-from finetune.dataset.table import Example
 from models.files import write_atomically
 
 Choice = Literal["near", "labels", "outliers"]

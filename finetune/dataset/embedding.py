@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from feature_extraction.cache import open_store
-from feature_extraction.extraction import run
-from finetune.dataset.table import Example
+from feature_extraction.extraction import extract_vectors
+from finetune.dataset.examples import Example
 from models.errors import InputError
 from models.features import FeatureOptions, open_features
 from models.runtime import Array, RuntimeConfig
@@ -42,7 +42,7 @@ def embed(
         store = context.enter_context(closing(open_store())) if cache else None
         items = (example.item for example in examples)
         batches = context.enter_context(
-            closing(run(features, items, features.model.batch_size, config.threads, store))
+            closing(extract_vectors(features, items, features.model.batch_size, config.threads, store))
         )
         for vectors in batches:
             failed = {name for name, _ in vectors.failures}

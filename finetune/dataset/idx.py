@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.reading import ImageItem
-from finetune.dataset.table import Dataset, Example, Split
+from feature_extraction.items import ImageItem
+from finetune.dataset.examples import Dataset, Example, Split
 from models.errors import SourceError
 
 _IMAGES = re.compile(r"(?P<stem>.*?)(?P<sep>[-.])?images[-.]idx3-ubyte(?P<gz>\.gz)?")

@@ -13,9 +13,9 @@ import numpy as np
 
 from finetune.dataset.duplicates import Group, duplicate_groups
 from finetune.dataset.embedding import embed
+from finetune.dataset.examples import SPLITS, Dataset
 from finetune.dataset.scanning import Facts, scan
 from finetune.dataset.suspicion import Outlier, Suspect, label_errors, out_of_fold, outliers
-from finetune.dataset.table import SPLITS, Dataset
 from models.errors import InputError
 from models.runtime import RuntimeConfig
 

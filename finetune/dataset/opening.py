@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from feature_extraction.archives import Entry, is_archive
+from feature_extraction.items import Tally, printable
 from feature_extraction.lists import is_list
-from feature_extraction.reading import Tally, printable
 from feature_extraction.sources import entries
-from finetune.dataset import idx, rows
-from finetune.dataset.table import Dataset, Example, Split, Task
+from finetune.dataset import idx, labelled_lists
+from finetune.dataset.examples import Dataset, Example, Split, Task
 from models.errors import SourceError
 
 SPLIT_FOLDERS: dict[str, Split] = {
@@ -37,8 +37,8 @@ def open_dataset(
     """The labelled images of a source; none of them is read yet.
 
     `spec` is a folder or zip archive with a folder for each class, perhaps below train, val and test; a CSV, TSV or
-    JSON-lines list (`finetune.dataset.rows`); or a folder with MNIST's idx files. With `split_names=False` folders
-    called train or test are classes like others. `outside` allows a list to name files outside its own folder.
+    JSON-lines list (`finetune.dataset.labelled_lists`); or a folder with MNIST's idx files. With `split_names=False`
+    folders called train or test are classes like others. `outside` allows a list to name files outside its own folder.
 
     Raises:
         SourceError: nothing is there, it has no labelled images, or only one class.
@@ -51,7 +51,7 @@ def open_dataset(
             "the path is empty; expected a folder, a zip archive or a list. Check how it was written."
         )
     if is_list(path):
-        dataset = rows.from_list(path, task, SPLIT_FOLDERS, outside=outside)
+        dataset = labelled_lists.from_list(path, task, SPLIT_FOLDERS, outside=outside)
     elif task == "regression":
         raise SourceError(
             f"{source}: regression needs a number for each image. Give a CSV or JSON-lines list with the columns path "

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.cache import VectorStore
-from feature_extraction.reading import Content
-from feature_extraction.worker import read_item
+from feature_extraction.items import Content, read_item
+from finetune.dataset.examples import Example
 from finetune.dataset.hashing import GRID, Hashes, hashes
-from finetune.dataset.table import Example
 from models.errors import GraftError
 from models.fingerprint import image_digest, preprocessing_digest
 from models.preprocessing import Preprocessing, header

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from finetune.dataset.duplicates import Group
-from finetune.dataset.table import Dataset, Split
+from finetune.dataset.examples import Dataset, Split
 from finetune.dataset.unions import Unions
 from models.errors import InputError
 

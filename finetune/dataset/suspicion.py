@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.dataset.duplicates import Group
-from finetune.dataset.table import Dataset
+from finetune.dataset.examples import Dataset
 from finetune.dataset.unions import Unions
 from models.runtime import Array
 

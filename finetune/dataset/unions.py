@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Protocol, Self
 
-from finetune.dataset.table import Example
+from finetune.dataset.examples import Example
 
 
 class Together(Protocol):

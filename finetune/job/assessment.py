@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.batches import decoded_batches
-from finetune.dataset.table import Example, Split
+from finetune.dataset.examples import Example, Split
 from finetune.heads.top import Top
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from feature_extraction.lock import NAME as LOCK
-from feature_extraction.lock import locked
+from feature_extraction.folder_lock import NAME as LOCK
+from feature_extraction.folder_lock import locked
 from models.errors import OutputError
 from models.files import write_atomically
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from finetune.classifiers import CLASSIFIERS, REGRESSORS
-from finetune.dataset.table import Task
+from finetune.dataset.examples import Task
 from finetune.training.settings import Settings
 from models.errors import InputError
 

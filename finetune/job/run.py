@@ -20,12 +20,12 @@ import numpy as np
 import onnxruntime
 
 from feature_extraction.cache import VectorStore, open_store
+from feature_extraction.items import read_item
 from feature_extraction.sources import images
-from feature_extraction.worker import read_item
 from finetune.backbone.depth import uppermost_blocks
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
+from finetune.dataset.examples import Dataset
 from finetune.dataset.scanning import scan
-from finetune.dataset.table import Dataset
 from finetune.heads.assembly import assemble
 from finetune.job.assessment import Assessment, answers_before, assess, probabilities, run_top
 from finetune.job.folder import EVENTS, MODEL, RunFolder

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from feature_extraction.worker import read_item
+from feature_extraction.items import read_item
 from finetune import tensorboard
 from finetune.backbone.trunk import Trunk
-from finetune.dataset.table import SPLITS, Dataset
+from finetune.dataset.examples import SPLITS, Dataset
 from finetune.job.assessment import COVERAGE, Answers, Assessment, accuracy_of, interval_around, probabilities
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.dataset.table import Split, Task
+from finetune.dataset.examples import Split, Task
 from models.errors import InputError
 
 Floats = NDArray[np.floating[Any]]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import models
-from feature_extraction.reading import Content
+from feature_extraction.items import Content
 from models.errors import InputError, ModelError
 from models.replaying import ERROR, OUTPUTS, PIXELS, REQUEST
 from models.runtime import Array

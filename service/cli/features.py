@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from feature_extraction.cache import open_store
-from feature_extraction.extraction import Report, extract_to
+from feature_extraction.extraction import ExtractionReport, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
@@ -88,7 +88,7 @@ def command(
     if quantize:
         model = _quantized(model, source)
     features = _open(model, FeatureOptions(names, pool, normalize, dtype), device, threads)
-    tally, report = Tally(), Report()
+    tally, report = Tally(), ExtractionReport()
     items: Iterable[ImageItem] = images(source, tally)
     if is_stream(source):  # read now: Ctrl-C wakes no thread but this one
         items = list(items)
@@ -149,7 +149,7 @@ def _complain(_: str, error: GraftError) -> None:
     click.secho(f"Error: {clean(str(error))}", file=sys.stderr, fg="red")
 
 
-def _print(report: Report, features: FeatureModel, out: Path) -> None:
+def _print(report: ExtractionReport, features: FeatureModel, out: Path) -> None:
     done = report.images + report.failed
     told = f"{report.images:,} images in {report.seconds:,.1f} s"
     if report.images:
@@ -170,7 +170,9 @@ def _print(report: Report, features: FeatureModel, out: Path) -> None:
         click.echo(columns([("  stage", "time", "alone", ""), *rows], right=(1, 2)))
 
 
-def _as_json(report: Report, features: FeatureModel, source: str, out: Path, form: str) -> dict[str, Any]:
+def _as_json(
+    report: ExtractionReport, features: FeatureModel, source: str, out: Path, form: str
+) -> dict[str, Any]:
     times, tuning = report.timings, report.tuning
     stages = {
         stage: {
@@ -196,6 +198,6 @@ def _as_json(report: Report, features: FeatureModel, source: str, out: Path, for
         "seconds": round(report.seconds, 4),
         "images_per_second": (report.images + report.failed) / report.seconds,
         "stages": stages,
-        "split": vars(tuning.split) if tuning.split else None,
+        "split": vars(tuning.allocation) if tuning.allocation else None,
         "tried": [{**vars(split), "images_per_second": rate} for split, rate in tuning.rates.items()],
     }

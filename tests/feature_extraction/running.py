@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
 from feature_extraction.worker import Worker
 from models.features import FeatureOptions, open_features
 from models.runtime import RuntimeConfig

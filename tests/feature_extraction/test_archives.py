@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from feature_extraction import reading
-from feature_extraction.reading import Tally
+from feature_extraction import items
+from feature_extraction.items import Tally
 from feature_extraction.sources import images
 from models.errors import ImageError, SourceError
 
@@ -105,7 +105,7 @@ def test_member_that_is_too_large_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, mode: str
 ) -> None:
     path = tar(tmp_path / f"data{suffix}", "1.png", mode=mode)
-    monkeypatch.setattr(reading, "MAX_BYTES", 500)
+    monkeypatch.setattr(items, "MAX_BYTES", 500)
     (item,) = images(str(path))
     with pytest.raises(ImageError, match="no image is that large"):
         item.read()

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extraction.lock import locked
+from feature_extraction.folder_lock import locked
+from feature_extraction.items import ImageItem
 from feature_extraction.output import OutputFolder, part_size
-from feature_extraction.pipeline import Split, run
-from feature_extraction.reading import ImageItem
+from feature_extraction.pipeline import Allocation, run_pipeline
 from feature_extraction.worker import Worker
 from models.errors import OutputError
 from tests.feature_extraction.running import item, shades, worker
@@ -49,7 +49,7 @@ def write(
     )  # fmt: skip
     with folder:
         rest = folder.rest(items or images())
-        for vectors in run(worker, rest, batch_size=4, split=Split(1)):
+        for vectors in run_pipeline(worker, rest, batch_size=4, allocation=Allocation(1)):
             folder.write(vectors)
         folder.finish()
 

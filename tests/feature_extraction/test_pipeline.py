@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 
 from feature_extraction import pipeline
-from feature_extraction.pipeline import Split, run
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
+from feature_extraction.pipeline import Allocation, run_pipeline
 from feature_extraction.timings import Timings
 from feature_extraction.worker import Rows, Worker
 from models.errors import ModelError, SourceError
 from tests.feature_extraction.running import counted, item, shades, worker
 from tests.fixtures import plain
 
-SPLITS = [Split(1), Split(3), Split(2, runners=2), Split(5, runners=3)]
+ALLOCATIONS = [Allocation(1), Allocation(3), Allocation(2, runners=2), Allocation(5, runners=3)]
 
 
 @pytest.fixture
@@ -28,9 +28,11 @@ def colours(tiny_path: Path) -> Worker:
     return worker(tiny_path)
 
 
-@pytest.mark.parametrize("split", SPLITS, ids=str)
-def test_order_is_that_of_the_source_however_many_threads_there_are(colours: Worker, split: Split) -> None:
-    batches = list(run(colours, shades(101), batch_size=4, split=split))
+@pytest.mark.parametrize("allocation", ALLOCATIONS, ids=str)
+def test_order_is_that_of_the_source_however_many_threads_there_are(
+    colours: Worker, allocation: Allocation
+) -> None:
+    batches = list(run_pipeline(colours, shades(101), batch_size=4, allocation=allocation))
     assert [len(batch.names) for batch in batches] == [4] * 25 + [1]
     assert [name for batch in batches for name in batch.ids] == [str(i) for i in range(101)]
     vectors = np.concatenate([batch.arrays["pool"] for batch in batches])
@@ -40,7 +42,7 @@ def test_order_is_that_of_the_source_however_many_threads_there_are(colours: Wor
 def test_failed_image_keeps_its_place(colours: Worker) -> None:
     items = shades(10)
     items[3] = item("bad", b"")
-    first, second, third = run(colours, items, batch_size=4, split=Split(2))
+    first, second, third = run_pipeline(colours, items, batch_size=4, allocation=Allocation(2))
     assert (first.ids, first.failures[0][0]) == (["0", "1", "2"], "bad")
     assert (second.ids, third.ids) == (["4", "5", "6", "7"], ["8", "9"])
 
@@ -48,7 +50,9 @@ def test_failed_image_keeps_its_place(colours: Worker) -> None:
 def test_no_more_batches_exist_than_have_a_permit(colours: Worker) -> None:
     asked = [0]
     endless = (one for _ in itertools.count() for one in shades(8))
-    batches = run(colours, counted(endless, asked), batch_size=4, split=Split(2, runners=1))
+    batches = run_pipeline(
+        colours, counted(endless, asked), batch_size=4, allocation=Allocation(2, runners=1)
+    )
     for taken in range(1, 20):
         next(batches)
         assert asked[0] <= (taken + 4) * 4
@@ -61,7 +65,7 @@ def test_ending_early_does_not_wait_for_a_source_that_is_silent(
     silent = threading.Event()
     stream = itertools.chain(shades(2), (one for _ in "x" if silent.wait() for one in shades(2)))
     monkeypatch.setattr(pipeline, "_PATIENCE", 0.01)
-    batches = run(colours, stream, batch_size=1, split=Split(1))
+    batches = run_pipeline(colours, stream, batch_size=1, allocation=Allocation(1))
     next(batches)
     batches.close()  # would wait for ever
     silent.set()
@@ -69,8 +73,11 @@ def test_ending_early_does_not_wait_for_a_source_that_is_silent(
 
 def test_ending_early_ends_the_threads(colours: Worker) -> None:
     before = threading.active_count()
-    batches = run(
-        colours, (one for _ in itertools.count() for one in shades(8)), batch_size=2, split=Split(3, 2)
+    batches = run_pipeline(
+        colours,
+        (one for _ in itertools.count() for one in shades(8)),
+        batch_size=2,
+        allocation=Allocation(3, 2),
     )
     next(batches)
     batches.close()
@@ -82,7 +89,7 @@ def test_source_that_breaks_off_is_heard_of_after_what_came_before(colours: Work
         yield from shades(7)
         raise SourceError("the list ends in the middle")
 
-    batches = run(colours, breaking(), batch_size=3, split=Split(2))
+    batches = run_pipeline(colours, breaking(), batch_size=3, allocation=Allocation(2))
     assert [next(batches).ids for _ in range(3)] == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
     with pytest.raises(SourceError, match="ends in the middle"):
         next(batches)
@@ -99,7 +106,7 @@ def test_network_that_fails_ends_the_run_at_its_place(
         return original(pixels, names)  # type: ignore[return-value]
 
     monkeypatch.setattr(colours, "infer", infer)
-    batches = run(colours, shades(9), batch_size=3, split=Split(2, runners=2))
+    batches = run_pipeline(colours, shades(9), batch_size=3, allocation=Allocation(2, runners=2))
     assert next(batches).ids == ["0", "1", "2"]
     with pytest.raises(ModelError, match="out of memory"):
         next(batches)
@@ -113,13 +120,13 @@ def test_defect_in_a_decoder_is_not_taken_for_a_bad_image(
 
     monkeypatch.setattr(colours, "decode", decode)
     with pytest.raises(TypeError, match="a defect"):
-        list(run(colours, shades(3), batch_size=2, split=Split(2)))
+        list(run_pipeline(colours, shades(3), batch_size=2, allocation=Allocation(2)))
 
 
 def test_every_stage_is_timed(colours: Worker) -> None:
     timings = Timings()
     items = [*shades(5), item("bad", b"")]
-    list(run(colours, items, batch_size=4, split=Split(2), timings=timings))
+    list(run_pipeline(colours, items, batch_size=4, allocation=Allocation(2), timings=timings))
     assert timings.images == {
         "list": 6, "read": 6, "cache": 0, "decode": 6, "infer": 5, "write": 0,
     }  # fmt: skip
@@ -145,9 +152,9 @@ def test_what_the_cache_knows_is_neither_decoded_nor_run(
     colours: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = Memory()
-    first = list(run(colours, shades(7), batch_size=3, split=Split(2), cache=cache))
+    first = list(run_pipeline(colours, shades(7), batch_size=3, allocation=Allocation(2), cache=cache))
     monkeypatch.setattr(colours, "decode", None)
-    again = list(run(colours, shades(7), batch_size=3, split=Split(2), cache=cache))
+    again = list(run_pipeline(colours, shades(7), batch_size=3, allocation=Allocation(2), cache=cache))
     for one, other in zip(first, again, strict=True):
         assert one.ids == other.ids
         assert np.array_equal(one.arrays["pool"], other.arrays["pool"])
@@ -173,11 +180,13 @@ class Plain:
         return image
 
 
-@pytest.mark.parametrize("split", SPLITS, ids=str)
-def test_views_of_an_image_stand_one_behind_the_other(colours: Worker, split: Split) -> None:
+@pytest.mark.parametrize("allocation", ALLOCATIONS, ids=str)
+def test_views_of_an_image_stand_one_behind_the_other(colours: Worker, allocation: Allocation) -> None:
     items = shades(30)
     items[4] = item("bad", b"")
-    batches = list(run(colours, items, batch_size=4, split=split, views=(Doubled(), Plain())))
+    batches = list(
+        run_pipeline(colours, items, batch_size=4, allocation=allocation, views=(Doubled(), Plain()))
+    )
     assert [len(batch.names) for batch in batches] == [8] * 7 + [4]
     good = [i for i in range(30) if i != 4]
     assert [name for batch in batches for name in batch.ids] == [str(i) for i in good for _ in range(2)]
@@ -188,13 +197,13 @@ def test_views_of_an_image_stand_one_behind_the_other(colours: Worker, split: Sp
 
 def test_only_views_that_the_cache_does_not_know_are_made(colours: Worker) -> None:
     cache, timings = Memory(), Timings()
-    list(run(colours, shades(6), batch_size=3, split=Split(2), cache=cache))
+    list(run_pipeline(colours, shades(6), batch_size=3, allocation=Allocation(2), cache=cache))
     found = list(
-        run(
+        run_pipeline(
             colours,
             shades(7),
             batch_size=3,
-            split=Split(2),
+            allocation=Allocation(2),
             cache=cache,
             timings=timings,
             views=(Plain(), Doubled()),
@@ -207,9 +216,9 @@ def test_only_views_that_the_cache_does_not_know_are_made(colours: Worker) -> No
 
 def test_one_new_image_among_known_ones_is_run(colours: Worker) -> None:
     cache = Memory()
-    list(run(colours, shades(6), batch_size=3, split=Split(2), cache=cache))
+    list(run_pipeline(colours, shades(6), batch_size=3, allocation=Allocation(2), cache=cache))
     items = shades(6)
     items[1] = item("red", plain("red"))
-    (first, _) = run(colours, items, batch_size=3, split=Split(2), cache=cache)
+    (first, _) = run_pipeline(colours, items, batch_size=3, allocation=Allocation(2), cache=cache)
     assert first.ids == ["0", "red", "2"]
     assert np.allclose(first.arrays["pool"][1], [1, 0, 0])

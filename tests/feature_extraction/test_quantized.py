@@ -6,8 +6,8 @@ import gc
 import weakref
 from collections.abc import Iterator
 
+from feature_extraction.items import ImageItem
 from feature_extraction.quantized import sample
-from feature_extraction.reading import ImageItem
 
 
 def items(count: int) -> list[ImageItem]:

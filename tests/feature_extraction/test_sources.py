@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_extraction import reading
+from feature_extraction import items
 from feature_extraction.sources import Tally, count, images, labelled
 from models.errors import ImageError, SourceError
 from tests.fixtures import plain
@@ -150,7 +150,7 @@ def test_names_that_are_no_utf8_can_be_printed(tmp_path: Path) -> None:
 
 
 def test_endless_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(items, "MAX_BYTES", 1 << 20)
     (item,) = images(os.devnull.replace("null", "zero"))
     with pytest.raises(ImageError, match="larger than 1 MiB"):
         item.read()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
 from models.errors import ImageError, ModelError, NumericsError
 from tests.feature_extraction.running import item, shades, worker
 from tests.fixtures import plain

@@ -58,7 +58,7 @@ def command(
     else:
         _print(found)
     if not no_report and (report or not as_json):
-        from finetune.dataset.page import write_page
+        from finetune.dataset.inspection_page import write_page
 
         written = write_page(report or Path(f"{stem(source)}-inspection.html"), found)
         click.echo(f"\n  report    {clean(str(written))}", err=as_json)

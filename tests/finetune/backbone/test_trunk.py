@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from feature_extraction.cache import VectorStore
-from feature_extraction.extraction import run
-from feature_extraction.reading import ImageItem
+from feature_extraction.extraction import extract_vectors
+from feature_extraction.items import ImageItem
 from feature_extraction.timings import Timings
 from finetune.backbone import trunk as module
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.backbone.views import View
-from finetune.dataset.table import Example
+from finetune.dataset.examples import Example
 from models import preprocessing
 from models.errors import CutError, InputError, ModelError, OutputError
 from models.fingerprint import image_digest
@@ -66,7 +66,7 @@ def test_views_stand_beside_their_image(tiny_trunk: Trunk) -> None:
 
 def test_view_0_is_what_extraction_gives_and_shares_its_cache(tiny_trunk: Trunk, store: VectorStore) -> None:
     items = photos(6)
-    (plain,) = run(tiny_trunk.features, items, 8, 1, store)
+    (plain,) = extract_vectors(tiny_trunk.features, items, 8, 1, store)
     timings = Timings()
     found, _ = features_of(tiny_trunk, items, 1, seed=0, store=store, timings=timings)
     assert found[:, 0].tobytes() == plain.arrays["pool"].tobytes()

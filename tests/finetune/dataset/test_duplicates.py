@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
 from finetune.dataset.duplicates import Group, duplicate_groups
+from finetune.dataset.examples import Example
 from finetune.dataset.matching import candidates_by_cosine
 from finetune.dataset.scanning import scan
-from finetune.dataset.table import Example
 from tests.fixtures import encoded, photo
 
 ORIGINAL = encoded(photo((320, 240), 1), "JPEG", quality=92)

@@ -6,13 +6,13 @@ import pytest
 
 from finetune.dataset.cleaning import left_out, write_list
 from finetune.dataset.duplicates import Group
+from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.inspection import Inspection, inspect
 from finetune.dataset.inspection_json import as_json
+from finetune.dataset.inspection_page import page
 from finetune.dataset.opening import open_dataset
-from finetune.dataset.page import page
 from finetune.dataset.scanning import Facts
 from finetune.dataset.suspicion import Suspect
-from finetune.dataset.table import Dataset, Example
 from models.errors import InputError
 from tests.finetune.dataset.samples import classes, jpeg, write
 
@@ -121,7 +121,7 @@ def test_suspected_labels_go_only_when_asked(tmp_path):
 
 
 def test_report_of_ten_thousand_classes_is_small():
-    from feature_extraction.reading import file_item
+    from feature_extraction.items import file_item
 
     examples = tuple(
         Example(file_item(f"/nowhere/c{i}/{k}.jpg"), f"c{i:05}") for i in range(10_000) for k in (0, 1)

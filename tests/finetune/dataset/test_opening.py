@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.opening import open_dataset
-from finetune.dataset.table import Dataset, Example
 from models.errors import SourceError
 from tests.finetune.dataset.samples import classes, jpeg, write
 

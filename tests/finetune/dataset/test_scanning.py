@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from feature_extraction.cache import VectorStore
-from feature_extraction.reading import ImageItem, file_item
+from feature_extraction.items import ImageItem, file_item
 from finetune.dataset import scanning
+from finetune.dataset.examples import Example
 from finetune.dataset.scanning import scan
-from finetune.dataset.table import Example
 from tests.fixtures import encoded, photo
 
 

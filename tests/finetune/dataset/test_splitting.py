@@ -2,10 +2,10 @@ from collections import Counter
 
 import pytest
 
-from feature_extraction.reading import file_item
+from feature_extraction.items import file_item
 from finetune.dataset.duplicates import Group
+from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.splitting import assign_splits
-from finetune.dataset.table import Dataset, Example
 from models.errors import InputError
 
 

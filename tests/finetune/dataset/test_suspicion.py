@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from feature_extraction.reading import file_item
+from feature_extraction.items import file_item
 from finetune.dataset import suspicion
 from finetune.dataset.duplicates import Group
+from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.suspicion import label_errors, out_of_fold, outliers
-from finetune.dataset.table import Dataset, Example
 
 CLASSES = 3
 EACH = 30

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
-from feature_extraction.lock import locked
+from feature_extraction.folder_lock import locked
 from tests.fixtures import COLOURS, plain
 from tests.hostile import READABLE, REFUSED
 from tests.service.running import Run

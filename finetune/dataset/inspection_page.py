@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from feature_extraction.worker import read_item
+from feature_extraction.items import read_item
 from finetune.dataset.duplicates import Group
 from finetune.dataset.inspection import Inspection
 from finetune.dataset.inspection_json import quartiles

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import ImageError
+from models.errors import GraftError, ImageError
 
 # fmt: off
 SUFFIXES = frozenset((
@@ -70,6 +70,22 @@ def failing_item(name: str, error: ImageError) -> ImageItem:
         raise error
 
     return ImageItem(name, fail)
+
+
+def read_item(item: ImageItem) -> Content:
+    """The content of an item.
+
+    Raises:
+        ImageError: it cannot be read, whatever its source raises.
+    """
+    try:
+        return item.read()
+    except GraftError:
+        raise
+    except Exception as exc:  # sources may be anybody's
+        raise ImageError(
+            f"{item.id}: cannot be read ({exc or type(exc).__name__}). Check the source."
+        ) from exc
 
 
 def read_file(path: str, *, special: bool = False) -> bytes:

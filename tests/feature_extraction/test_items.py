@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 import pytest
 
-from feature_extraction import reading
-from feature_extraction.reading import file_item
+from feature_extraction import items
+from feature_extraction.items import file_item
 from feature_extraction.sources import images
 from models.errors import ImageError
 
@@ -26,7 +26,7 @@ def test_file_that_changes_while_it_is_read_is_refused(
             writer.write(b"the rest")
         return data
 
-    monkeypatch.setattr(reading, "read_stream", read_slowly)
+    monkeypatch.setattr(items, "read_stream", read_slowly)
     with pytest.raises(ImageError, match=r"growing\.png: changed while it was read"):
         file_item(str(path)).read()
 

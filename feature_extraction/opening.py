@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from feature_extraction.reading import Content, ImageItem, Tally, file_item
+from feature_extraction.items import Content, ImageItem, Tally, file_item
 from feature_extraction.sources import images
 from models.errors import SourceError
 
 Source = str | Path | NDArray[np.uint8] | Iterable[Any]
 
 
-def open_source(source: Source, tally: Tally | None = None) -> Iterator[ImageItem]:
+def open_images(source: Source, tally: Tally | None = None) -> Iterator[ImageItem]:
     """The images of whatever a caller has.
 
     `source`: a path, glob or archive as `sources.images` takes it; an array, uint8 (N, H, W, 3) or one image

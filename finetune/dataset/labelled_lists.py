@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.archives import zip_members
+from feature_extraction.items import ImageItem, Tally, file_item, printable
 from feature_extraction.lists import COLUMNS, records
-from feature_extraction.reading import ImageItem, Tally, file_item, printable
 from finetune.dataset import idx
-from finetune.dataset.table import Dataset, Example, Split, Task
+from finetune.dataset.examples import Dataset, Example, Split, Task
 from models.errors import SourceError
 
 _ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.reading import ImageItem
+from feature_extraction.items import ImageItem
 
 Split = Literal["train", "val", "test"]
 Task = Literal["classification", "regression"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from feature_extraction.seen import Seen
+from feature_extraction.digest_set import DigestSet
 
 
 def test_set_tells_what_is_new_however_much_it_holds() -> None:
-    seen, known = Seen(), set[str]()
+    seen, known = DigestSet(), set[str]()
     for i in range(20_000):
         text = f"{i * i % 7_919}.png"
         assert seen.add(text) == (text not in known)
@@ -16,14 +16,14 @@ def test_set_tells_what_is_new_however_much_it_holds() -> None:
 
 
 def test_text_takes_some_bytes_only() -> None:
-    seen = Seen()
+    seen = DigestSet()
     for i in range(20_000):
         seen.add(f"{i:0200}")
     assert seen._table.buffer_info()[1] * seen._table.itemsize <= 20_000 * 32
 
 
 def test_digests_that_meet_in_one_place_stay_apart() -> None:
-    seen = Seen()
+    seen = DigestSet()
     last = len(seen._table) - 1
     seen._table[last] = last  # all that belong there begin again at the first place
     assert seen._place(last) == last

@@ -9,7 +9,7 @@ _PLACES = 1024  # at first; always a power of two
 _BYTES = 8  # of a digest: among a million texts two have the same one with a chance of 3 in 100 million
 
 
-class Seen:
+class DigestSet:
     """A set of texts that keeps 8 bytes of the digest of each: with free places 16 to 32, where a set takes a hundred.
 
     A table with open addressing and linear probing (Knuth, The Art of Computer Programming, 6.4, algorithm L).

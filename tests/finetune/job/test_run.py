@@ -24,7 +24,7 @@ from models.runtime import RuntimeConfig
 from tests.finetune.shades import SHADES, folder_of, list_of_numbers, shade
 from tests.fixtures import tiny_classifier
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICK = Settings(epochs=6, block_epochs=2, learning_rate=0.05, block_learning_rate=0.01)
 
 

@@ -10,8 +10,11 @@ from flask.json.provider import DefaultJSONProvider
 from service.config import ServiceConfig
 from service.errors import handle_errors
 from service.health import health
-from service.protocols.v1 import v1
+from service.protocols import v1
 from service.registry import Registry
+
+# Each is a module of service/protocols; what it names makes its routes, over the models of a registry.
+PROTOCOLS = (v1.routes,)
 
 
 def create_app(config: ServiceConfig | None = None, registry: Registry | None = None) -> Flask:
@@ -29,7 +32,7 @@ def create_app(config: ServiceConfig | None = None, registry: Registry | None = 
     app = Flask("graft", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = registry.config.max_request_bytes
     cast(DefaultJSONProvider, app.json).sort_keys = False
-    app.register_blueprint(v1(registry))
-    app.register_blueprint(health(registry))
+    for blueprint in (*(protocol(registry) for protocol in PROTOCOLS), health(registry)):
+        app.register_blueprint(blueprint)
     handle_errors(app)
     return app

@@ -43,7 +43,7 @@ _HINTS = {
 
 
 def error_json(error: GraftError) -> dict[str, str]:
-    """What is said of an error: its place in the tree and its message."""
+    """The place of an error in the tree and its message."""
     return {"type": type(error).__name__, "message": str(error)}
 
 
@@ -52,9 +52,9 @@ def status_of(error: GraftError) -> int:
     return STATUS[type(error)]
 
 
-def failure(error: GraftError, **more: Any) -> Response:
-    """The answer for an error; `more` stands beside it."""
-    response = jsonify(error=error_json(error), **more)
+def failure(error: GraftError, **fields: Any) -> Response:
+    """The answer for an error; `fields` stand beside it."""
+    response = jsonify(error=error_json(error), **fields)
     response.status_code = status_of(error)
     if isinstance(error, BusyError):
         response.headers["Retry-After"] = str(math.ceil(error.retry_after))

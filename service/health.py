@@ -17,9 +17,9 @@ def health(registry: Registry) -> Blueprint:
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        missing = [name for name in registry.specs if name not in registry.served]
-        response = jsonify(status="loading" if missing else "ready", loading=missing)
-        response.status_code = 503 if missing else 200
+        loading = registry.loading
+        response = jsonify(status="loading" if loading else "ready", loading=loading)
+        response.status_code = 503 if loading else 200
         return response
 
     return blueprint

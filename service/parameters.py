@@ -19,8 +19,8 @@ def check_known(given: Mapping[str, str], *known: str) -> None:
         raise InputError(f"parameter {unknown[0]!r} is not known; expected {', '.join(known) or 'none'}.")
 
 
-def whole_number(given: Mapping[str, str], name: str, default: int, low: int = 1) -> int:
-    """A parameter that is a whole number of at least `low`.
+def whole_number(given: Mapping[str, str], name: str, default: int) -> int:
+    """A parameter that is a whole number of at least 1.
 
     Raises:
         InputError: it is something else.
@@ -31,9 +31,9 @@ def whole_number(given: Mapping[str, str], name: str, default: int, low: int = 1
     try:
         value = int(text)
     except ValueError:
-        value = low - 1
-    if value < low:
-        raise InputError(f"{name} is {text[:40]!r}; expected a whole number of at least {low}.")
+        value = 0
+    if value < 1:
+        raise InputError(f"{name} is {text[:40]!r}; expected a whole number of at least 1.")
     return min(value, sys.maxsize)
 
 

@@ -18,7 +18,7 @@ from models.runtime import Array
 from models.zoo import find
 from service.admission import Admission
 from service.config import ServiceConfig
-from service.encoding import Answer, ask
+from service.results import ImageResult, image_results
 
 _LOADING_S = 2.0  # when to ask again while models are being loaded
 
@@ -33,8 +33,8 @@ class Served:
         self._cut_models: dict[str, Model] = {}
         self._cutting = threading.Lock()
 
-    def ask(self, images: NDArray[np.uint8]) -> list[Answer]:
-        """What the model says of decoded images (N, H, W, 3).
+    def results(self, images: NDArray[np.uint8]) -> list[ImageResult]:
+        """What the model gives for decoded images (N, H, W, 3).
 
         Raises:
             BusyError: others have the model for too long.
@@ -42,7 +42,7 @@ class Served:
             NumericsError: the model answers with NaN or infinity.
         """
         with self.admission.enter():
-            return [answer for part in self._parts(images) for answer in ask(self.model, part)]
+            return [one for part in self._parts(images) for one in image_results(self.model, part)]
 
     def features(self, images: NDArray[np.uint8], cut: str) -> Array:
         """The tensor at a cut point, (N, ...), of decoded images (N, H, W, 3).
@@ -109,9 +109,10 @@ class Registry:
         return self._served
 
     @property
-    def ready(self) -> bool:
-        """Whether every model is loaded and warm."""
-        return self._served.keys() >= self.specs.keys()
+    def loading(self) -> list[str]:
+        """Names of the models that are not warm yet."""
+        served = self._served
+        return [name for name in self.specs if name not in served]
 
     def load(self) -> None:
         """Load and warm all models, one after the other; each is served as soon as it is warm.

@@ -49,32 +49,32 @@ def uploads(request: Request, config: ServiceConfig) -> list[Upload]:
     """
     kind = request.mimetype
     if kind == "multipart/form-data":
-        found = list(_from_form(request))
+        images = list(_from_form(request))
     elif kind == "application/json":
-        found = list(_from_json(request.get_data()))
+        images = list(_from_json(request.get_data()))
     elif kind.startswith("image/") or kind in _RAW:
-        found = [Upload("image", request.get_data())]
-        if not found[0].data:
+        images = [Upload("image", request.get_data())]
+        if not images[0].data:
             raise InputError(f"the request has no body; expected an image: {_TYPES}.")
     else:
         raise UnsupportedMediaType(f"the content type is {kind!r}; expected {_TYPES}.")
-    if not found:
+    if not images:
         raise InputError(
             'the request holds no image; expected at least one file in the form, or in "images".'
         )
-    if len(found) > config.max_images:
+    if len(images) > config.max_images:
         raise InputError(
-            f"the request holds {len(found)} images; at most {config.max_images} go together. "
+            f"the request holds {len(images)} images; at most {config.max_images} go together. "
             "Send several requests."
         )
-    return found
+    return images
 
 
-def decode(found: list[Upload], preprocessing: Preprocessing) -> Decoded:
+def decode(images: list[Upload], preprocessing: Preprocessing) -> Decoded:
     """Decode images for a model; one that cannot be read stands among the failures."""
     rows: list[NDArray[np.uint8]] = []
     failures: dict[int, GraftError] = {}
-    for i, upload in enumerate(found):
+    for i, upload in enumerate(images):
         try:
             if isinstance(upload.data, ImageError):
                 raise upload.data
@@ -82,7 +82,7 @@ def decode(found: list[Upload], preprocessing: Preprocessing) -> Decoded:
         except GraftError as exc:
             failures[i] = exc
     pixels = np.stack(rows) if rows else np.empty((0, 0, 0, 3), np.uint8)  # (N, H, W, 3)
-    return Decoded([upload.name for upload in found], pixels, failures)
+    return Decoded([upload.name for upload in images], pixels, failures)
 
 
 def _from_form(request: Request) -> Iterator[Upload]:

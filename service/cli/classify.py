@@ -12,17 +12,22 @@ from feature_extraction.sources import ImageItem, Tally, count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
 from service.cli.terminal.options import device_options, model_option, open_model
-from service.cli.terminal.printers import Answers, answers
+from service.cli.terminal.printers import Printer, printer
 from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean
-from service.encoding import ask
+from service.results import image_results
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @model_option
 @click.option(
-    "--top-k", "-k", type=click.IntRange(1), default=5, show_default=True, help="Classes told of each image."
+    "--top-k",
+    "-k",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Classes to print for each image.",
 )
 @click.option("--json", "form", flag_value="json", help="One JSON object a line for each image.")
 @click.option(
@@ -55,11 +60,11 @@ def command(
     watched = sys.stderr.isatty() and not sys.stdout.isatty()
     counts = [count(path) for path in paths] if watched else [0]
     with images_progress(None if None in counts else sum(filter(None, counts))) as progress:
-        answered = _classify(opened, source, answers(form, opened, top_k), progress)
+        answered = _classify(opened, source, printer(form, opened, top_k), progress)
     if source.tally.ignored:
         click.secho(f"{source.tally.ignored:,} other files passed over", err=True, dim=True)
     if source.failed:
-        ctx.exit(1 if answered or source.found else 2)
+        ctx.exit(1 if answered or source.images else 2)
 
 
 class _Source:
@@ -68,13 +73,13 @@ class _Source:
     def __init__(self, paths: Sequence[str], complain: Callable[[GraftError], None]) -> None:
         self._paths, self._complain = paths, complain
         self.tally = Tally()
-        self.found = self.failed = 0
+        self.images = self.failed = 0
 
     def __iter__(self) -> Iterator[ImageItem]:
         for path in self._paths:
             try:
                 for item in images(path, self.tally):
-                    self.found += 1
+                    self.images += 1
                     yield item
             except SourceError as exc:
                 self.fail(exc)
@@ -85,18 +90,18 @@ class _Source:
         self._complain(error)
 
 
-def _classify(model: Model, source: _Source, printer: Answers, progress: Callable[[int], None]) -> int:
+def _classify(model: Model, source: _Source, printer: Printer, progress: Callable[[int], None]) -> int:
     """Classify all images in their order and return how many were answered."""
     done = 0
     items = ((item, None) for item in source)
     for batch in decoded_batches(items, model.card.preprocessing, model.batch_size):
-        rows = iter(ask(model, batch.pixels) if len(batch.pixels) else ())
+        rows = iter(image_results(model, batch.pixels) if len(batch.pixels) else ())
         for i, (item, _) in enumerate(batch.items):
             if i in batch.failures:
                 source.fail(batch.failures[i])
                 printer.failure(item.id, batch.failures[i])
             else:
-                printer.answer(item.id, next(rows))
+                printer.result(item.id, next(rows))
                 done += 1
         progress(done + source.failed)
     return done

@@ -70,9 +70,9 @@ def command(
     for note in explainer.notes:
         click.secho(f"{model}: {clean(note)}", err=True, fg="yellow")
     photo = full_photo(image)
-    found = explainer.explain(image, labels, top_k=top_k or 1)
-    for rank, heat in enumerate(found, 1):
-        file = out if len(found) == 1 else out.with_name(f"{out.stem}-{rank}{out.suffix}")
+    heatmaps = explainer.explain(image, labels, top_k=top_k or 1)
+    for rank, heat in enumerate(heatmaps, 1):
+        file = out if len(heatmaps) == 1 else out.with_name(f"{out.stem}-{rank}{out.suffix}")
         write_atomically(file, png(overlay(photo, heat)))
         click.echo(
             json.dumps(_as_json(image, heat, file), ensure_ascii=False) if as_json else _text(heat, file)
@@ -86,8 +86,8 @@ def command(
 
 
 def _text(heat: Heatmap, file: Path) -> str:
-    said = percent(heat.probability) if heat.probability is not None else f"{heat.value:.4g}"
-    return f"{clean(heat.label.name)}  {said}  {clean(str(file))}"
+    score = percent(heat.probability) if heat.probability is not None else f"{heat.value:.4g}"
+    return f"{clean(heat.label.name)}  {score}  {clean(str(file))}"
 
 
 def _as_json(image: Path, heat: Heatmap, file: Path) -> dict[str, Any]:

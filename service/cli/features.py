@@ -151,10 +151,10 @@ def _complain(_: str, error: GraftError) -> None:
 
 def _print(report: ExtractionReport, features: FeatureModel, out: Path) -> None:
     done = report.images + report.failed
-    told = f"{report.images:,} images in {report.seconds:,.1f} s"
+    summary = f"{report.images:,} images in {report.seconds:,.1f} s"
     if report.images:
-        told += f", {done / report.seconds:,.1f} images/s on {features.model.session.device}"
-    click.echo(f"{out}: {told}; {features.model.card.name} at {', '.join(features.cuts)}")
+        summary += f", {done / report.seconds:,.1f} images/s on {features.model.session.device}"
+    click.echo(f"{out}: {summary}; {features.model.card.name} at {', '.join(features.cuts)}")
     if report.before:
         click.echo(f"  {report.before:,} were done before")
     if report.failed + report.failed_before:

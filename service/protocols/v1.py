@@ -1,16 +1,20 @@
-"""Graft's own HTTP routes: /v1/classify, /v1/features, /v1/models."""
+"""Graft's own protocol: /v1/classify, /v1/features, /v1/models."""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
+from numpy.typing import NDArray
 
 from models.errors import InputError
+from models.model import Model
 from models.runtime import Array
-from service.encoding import answer_json, base64_float32, model_json
+from service.encoding import result_json
 from service.errors import error_json, failure
 from service.parameters import check_known, choice, whole_number
 from service.registry import Registry
@@ -19,7 +23,7 @@ from service.uploads import Decoded, decode, uploads
 Row = TypeVar("Row")
 
 
-def v1(registry: Registry) -> Blueprint:
+def routes(registry: Registry) -> Blueprint:
     """The routes below /v1, over the models of a registry."""
     blueprint = Blueprint("v1", __name__, url_prefix="/v1")
 
@@ -32,9 +36,8 @@ def v1(registry: Registry) -> Blueprint:
         if not model.is_regression:
             model.require_classifier()
         images = decode(uploads(request, registry.config), model.card.preprocessing)
-
-        return _answer(
-            images, served.ask, lambda answer: answer_json(answer, model, top_k), model=served.name
+        return _response(
+            images, served.results, lambda result: result_json(result, model, top_k), model=served.name
         )
 
     @blueprint.post("/features")
@@ -45,7 +48,7 @@ def v1(registry: Registry) -> Blueprint:
         cut = served.cut_name(request.args.get("cut"))
         images = decode(uploads(request, registry.config), served.model.card.preprocessing)
 
-        def run(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Array:
+        def vectors(pixels: NDArray[np.uint8]) -> Array:
             values = served.features(pixels, cut)
             if values.size > registry.config.max_values:
                 raise InputError(
@@ -54,36 +57,35 @@ def v1(registry: Registry) -> Blueprint:
                 )
             return values
 
-        def vector(row: Array) -> dict[str, Any]:
-            values = base64_float32(row) if encoding == "base64" else row.tolist()
+        def vector_json(row: Array) -> dict[str, Any]:
+            values = _base64_float32(row) if encoding == "base64" else row.tolist()
             return {"shape": list(row.shape), "features": values}
 
-        return _answer(images, run, vector, model=served.name, cut=cut)
+        return _response(images, vectors, vector_json, model=served.name, cut=cut)
 
     @blueprint.get("/models")
     def models() -> Response:
         check_known(request.args)
-        served = registry.served
-        return jsonify(
-            models=[model_json(one.name, one.model) for one in served.values()], default=registry.default
-        )
+        rows = [_model_json(served.name, served.model) for served in registry.served.values()]
+        return jsonify(models=rows, default=registry.default)
 
     @blueprint.get("/models/<name>")
     def model(name: str) -> Response:
         check_known(request.args)
         served = registry.get(name)
-        return jsonify(model_json(served.name, served.model, whole=True))
+        card = dataclasses.asdict(served.model.card)  # labels included
+        return jsonify({**_model_json(served.name, served.model), "card": card})
 
     return blueprint
 
 
-def _answer(
+def _response(
     images: Decoded,
-    run: Callable[[np.ndarray[Any, np.dtype[np.uint8]]], Iterable[Row]],
+    run: Callable[[NDArray[np.uint8]], Iterable[Row]],
     encode: Callable[[Row], dict[str, Any]],
-    **more: Any,
+    **fields: Any,
 ) -> Response:
-    """Run the images that could be read, and answer for each in its place."""
+    """Run the images that could be read, and answer for each in its place; `fields` stand before the results."""
     rows: Iterator[Row] = iter(run(images.pixels) if len(images.pixels) else ())
     results = [
         {"image": name, "error": error_json(images.failures[i])}
@@ -92,5 +94,24 @@ def _answer(
         for i, name in enumerate(images.names)
     ]
     if len(images.failures) == len(images.names):
-        return failure(images.failures[0], **more, results=results)
-    return jsonify(**more, results=results)
+        return failure(images.failures[0], **fields, results=results)
+    return jsonify(**fields, results=results)
+
+
+def _base64_float32(values: Array) -> str:
+    """An array as base64 of little-endian float32 in row-major order."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def _model_json(name: str, model: Model) -> dict[str, Any]:
+    """What a client needs to know of a model."""
+    card = model.card
+    return {
+        "name": name,
+        "task": card.task,
+        "description": card.description,
+        "input_size": list(card.preprocessing.size),
+        "classes": len(card.labels),
+        "cuts": [{"name": cut.name, "shape": list(cut.shape)} for cut in card.cuts],
+        "device": str(model.session.device),
+    }

@@ -44,7 +44,7 @@ def test_missing_model_is_an_error_of_loading(config: ServiceConfig, tmp_path: P
     registry = Registry(dataclasses.replace(config, models=(str(tmp_path / "gone.onnx"),)))
     with pytest.raises(UnknownModelError, match="no such file"):
         registry.load()
-    assert not registry.ready
+    assert registry.loading == ["gone"]
 
 
 def test_new_model_takes_the_place_of_the_old_while_it_is_used(registry: Registry) -> None:
@@ -64,4 +64,4 @@ def test_many_images_run_in_parts_that_suit_the_device(registry: Registry) -> No
     images = np.broadcast_to(shades[:, None, None, None], (21, 16, 16, 3))
     assert served.model.batch_size < 21
     np.testing.assert_allclose(served.features(images, "pool")[:, 0], shades / 255, rtol=1e-6)
-    assert len(served.ask(images)) == 21
+    assert len(served.results(images)) == 21

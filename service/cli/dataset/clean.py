@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from service.cli.dataset.source import look, source_options
+from service.cli.dataset.source import inspected, source_options
 from service.cli.terminal.text import clean, columns
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ def command(
     from finetune.dataset.cleaning import counts, left_out, write_list
 
     _check(out, drop, no_model, force)
-    found = look(source, model, no_model, task, outside, device, threads)
-    without = left_out(found, cast("tuple[Choice, ...]", drop))
-    beside = write_list(out, found, without)
+    inspection = inspected(source, model, no_model, task, outside, device, threads)
+    dropped = left_out(inspection, cast("tuple[Choice, ...]", drop))
+    beside = write_list(out, inspection, dropped)
     click.secho(clean(str(out)), bold=True)
-    click.echo(f"  {len(found.facts) - len(without):,} of {len(found.facts):,} images kept")
-    rows = [(f"  {number:,}", reason) for reason, number in counts(without)]
+    click.echo(f"  {len(inspection.facts) - len(dropped):,} of {len(inspection.facts):,} images kept")
+    rows = [(f"  {number:,}", reason) for reason, number in counts(dropped)]
     if rows:
         click.echo(columns(rows, right=(0,)))
         click.echo(f"  named in {clean(str(beside))}")
-    for warning in found.dataset.warnings():
+    for warning in inspection.dataset.warnings():
         click.secho(f"Warning: {clean(warning)}", err=True, fg="yellow")
 
 

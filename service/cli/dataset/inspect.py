@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.dataset.source import look, source_options, stem
+from service.cli.dataset.source import inspected, name_of, source_options
 from service.cli.terminal.text import bar, clean, columns, percent
 
 if TYPE_CHECKING:
@@ -50,36 +50,38 @@ def command(
 
     Exit code 1: some images cannot be read.
     """
-    found = look(source, model, no_model, task, outside, device, threads)
+    inspection = inspected(source, model, no_model, task, outside, device, threads)
     if as_json:
         from finetune.dataset.inspection_json import as_json as plain
 
-        click.echo(json.dumps(plain(found), indent=2))
+        click.echo(json.dumps(plain(inspection), indent=2))
     else:
-        _print(found)
+        _print(inspection)
     if not no_report and (report or not as_json):
         from finetune.dataset.inspection_page import write_page
 
-        written = write_page(report or Path(f"{stem(source)}-inspection.html"), found)
+        written = write_page(report or Path(f"{name_of(source)}-inspection.html"), inspection)
         click.echo(f"\n  report    {clean(str(written))}", err=as_json)
-    for warning in found.dataset.warnings():
+    for warning in inspection.dataset.warnings():
         click.secho(f"Warning: {clean(warning)}", err=True, fg="yellow")
-    for i in found.unreadable:
-        click.secho(f"Error: {clean(found.facts[i].error or '')}", err=True, fg="red")
-    if found.unreadable:
+    for i in inspection.unreadable:
+        click.secho(f"Error: {clean(inspection.facts[i].error or '')}", err=True, fg="red")
+    if inspection.unreadable:
         ctx.exit(1)
 
 
-def _print(found: Inspection) -> None:
-    dataset, facts = found.dataset, found.facts
+def _print(inspection: Inspection) -> None:
+    dataset, facts = inspection.dataset, inspection.facts
     click.secho(clean(dataset.source), bold=True)
-    splits = ", ".join(f"{split} {sum(counted.values()):,}" for split, counted in found.split_counts.items())
+    splits = ", ".join(
+        f"{split} {sum(counted.values()):,}" for split, counted in inspection.split_counts.items()
+    )
     of = f" of {len(dataset.classes):,} classes" if dataset.classes else ""
     click.echo(
-        f"  {len(facts):,} images{of}{f' ({splits})' if splits else ''}, {len(found.unreadable):,} unreadable"
+        f"  {len(facts):,} images{of}{f' ({splits})' if splits else ''}, {len(inspection.unreadable):,} unreadable"
     )
     if dataset.classes:
-        _print_classes(found)
+        _print_classes(inspection)
     readable = [one for one in facts if one.error is None]
     widths, heights = sorted(one.width for one in readable), sorted(one.height for one in readable)
     rows = [
@@ -88,24 +90,30 @@ def _print(found: Inspection) -> None:
         ("  formats", ", ".join(sorted({f"{one.format} {one.mode}" for one in readable}))),
     ]
     if dataset.classes:
-        rows.append(("  balance", f"largest class {found.imbalance:.1f} times the smallest"))
+        rows.append(("  balance", f"largest class {inspection.imbalance:.1f} times the smallest"))
     click.echo("\n" + columns(rows))
-    exact = sum(group.kind == "exact" for group in found.groups)
-    near = len(found.groups) - exact
+    exact = sum(group.kind == "exact" for group in inspection.groups)
+    near = len(inspection.groups) - exact
     click.secho(f"\n  copies    {exact:,} groups of equal files, {near:,} of near copies", bold=True)
-    _print_groups(found, "in several splits", found.across)
-    _print_groups(found, "with different labels", found.conflicts)
-    _print_groups(found, "", found.groups if not (found.across or found.conflicts) else ())
-    if found.model and dataset.classes:
-        _print_suspicions(found)
+    _print_groups(inspection, "in several splits", inspection.across)
+    _print_groups(inspection, "with different labels", inspection.conflicts)
+    _print_groups(
+        inspection, "", inspection.groups if not (inspection.across or inspection.conflicts) else ()
+    )
+    if inspection.model and dataset.classes:
+        _print_suspicions(inspection)
 
 
-def _print_classes(found: Inspection) -> None:
-    ordered = sorted(found.counts, key=lambda name: (-found.counts[name], name))
-    largest = found.counts[ordered[0]]
+def _print_classes(inspection: Inspection) -> None:
+    ordered = sorted(inspection.counts, key=lambda name: (-inspection.counts[name], name))
+    largest = inspection.counts[ordered[0]]
     shown = ordered if len(ordered) <= _CLASSES else [*ordered[: _CLASSES // 2], *ordered[-_CLASSES // 2 :]]
     rows = [
-        (f"  {clean(name)}"[:40], f"{found.counts[name]:,}", bar(found.counts[name] / largest, _BAR))
+        (
+            f"  {clean(name)}"[:40],
+            f"{inspection.counts[name]:,}",
+            bar(inspection.counts[name] / largest, _BAR),
+        )
         for name in shown
     ]
     click.echo("\n" + columns(rows, right=(1,)))
@@ -113,24 +121,24 @@ def _print_classes(found: Inspection) -> None:
         click.echo(f"  the largest and the smallest of {len(ordered):,} classes")
 
 
-def _print_groups(found: Inspection, title: str, groups: Sequence[Group]) -> None:
+def _print_groups(inspection: Inspection, title: str, groups: Sequence[Group]) -> None:
     if title and groups:
         click.echo(f"  {len(groups):,} {title}")
     for group in groups[:_SHOWN]:
-        names = [clean(found.dataset.examples[i].key) for i in group.indices]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        click.echo(f"    {' = '.join(names[:3])}{more}")
+        names = [clean(inspection.dataset.examples[i].key) for i in group.indices]
+        rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        click.echo(f"    {' = '.join(names[:3])}{rest}")
     if len(groups) > _SHOWN:
         click.secho(f"    and {len(groups) - _SHOWN:,} more", dim=True)
 
 
-def _print_suspicions(found: Inspection) -> None:
-    examples = found.dataset.examples
-    if found.accuracy is None:
+def _print_suspicions(inspection: Inspection) -> None:
+    examples = inspection.dataset.examples
+    if inspection.accuracy is None:
         return
-    by = f"by a model that is right on {percent(found.accuracy)} of the images it has not seen"
-    click.secho(f"\n  labels    {len(found.suspects):,} doubted {by}", bold=True)
-    if found.suspects:
+    by = f"by a model that is right on {percent(inspection.accuracy)} of the images it has not seen"
+    click.secho(f"\n  labels    {len(inspection.suspects):,} doubted {by}", bold=True)
+    if inspection.suspects:
         rows = [
             (
                 f"    {clean(examples[one.index].label)}",
@@ -138,9 +146,9 @@ def _print_suspicions(found: Inspection) -> None:
                 clean(one.predicted),
                 clean(examples[one.index].key),
             )
-            for one in found.suspects[:_SHOWN]
+            for one in inspection.suspects[:_SHOWN]
         ]
         click.echo(columns(rows))
-    click.secho(f"\n  outliers  {len(found.outliers):,} unlike the others of their class", bold=True)
-    for one in found.outliers[:_SHOWN]:
+    click.secho(f"\n  outliers  {len(inspection.outliers):,} unlike the others of their class", bold=True)
+    for one in inspection.outliers[:_SHOWN]:
         click.echo(f"    {clean(examples[one.index].key)}")

@@ -37,10 +37,10 @@ def source_options(command: Command) -> Command:
     return command
 
 
-def look(
+def inspected(
     source: str, model: str, no_model: bool, task: str, outside: bool, device: str, threads: int | None
 ) -> Inspection:
-    """Inspect a source, with a bar of progress."""
+    """What is found in a source, with a bar of progress while it is looked at."""
     from finetune.dataset.inspection import inspect
     from finetune.dataset.opening import open_dataset
     from models.locating import locate
@@ -65,7 +65,7 @@ def look(
         )
 
 
-def stem(source: str) -> str:
+def name_of(source: str) -> str:
     """What files about a source are called after: its last name, without a suffix of a list or an archive."""
     path = Path(os.path.abspath(source))
     return path.name if path.is_dir() else path.stem

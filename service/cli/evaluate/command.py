@@ -41,9 +41,9 @@ def command(
     """
     opened = open_model(model, device, threads)
     if opened.is_regression:
-        from service.cli.evaluate.regression import run
+        from service.cli.evaluate.regression import evaluate_and_print
 
-        run(ctx, opened, source, split, as_json)
+        evaluate_and_print(ctx, opened, source, split, as_json)
         return
     opened.require_classifier()
     tally = Tally()

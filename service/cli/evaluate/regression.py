@@ -15,7 +15,9 @@ from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns, percent
 
 
-def run(ctx: click.Context, model: Model, source: str, split: str | None, as_json: bool) -> None:
+def evaluate_and_print(
+    ctx: click.Context, model: Model, source: str, split: str | None, as_json: bool
+) -> None:
     """Measure the errors on a list of images with numbers, and print them; exits with 1 where an image failed.
 
     Raises:
@@ -24,9 +26,9 @@ def run(ctx: click.Context, model: Model, source: str, split: str | None, as_jso
     dataset = open_dataset(source, "regression")
     items = [(one.item, one.target) for one in dataset.examples if split is None or one.split == split]
     if not items:
-        there = sorted({one.split for one in dataset.examples if one.split is not None})
+        splits = sorted({one.split for one in dataset.examples if one.split is not None})
         raise InputError(
-            f"{source}: no image of the split {split!r}; there is {', '.join(there) or 'no split'}. Choose another."
+            f"{source}: no image of the split {split!r}; there is {', '.join(splits) or 'no split'}. Choose another."
         )
     with images_progress(len(items)) as progress:
         result = evaluate_regression(model, items, progress=lambda done, _: progress(done))
@@ -60,10 +62,14 @@ def _print(result: RegressionEvaluation, model: Model, where: str) -> None:
         ),
     ]
     if result.coverage is not None and target is not None:
-        said = "" if target.coverage is None else f"; the card says {percent(target.coverage, 0)}"
+        promised = "" if target.coverage is None else f"; the card says {percent(target.coverage, 0)}"
         rows.append(
-            ("  within the interval", percent(result.coverage), f"+- {target.half_width:.4g} {unit}{said}")
+            (
+                "  within the interval",
+                percent(result.coverage),
+                f"+- {target.half_width:.4g} {unit}{promised}",
+            )
         )
     speed = f"images/s, decoding included, on {model.session.device}"
     rows.append(("  speed", f"{result.images_per_second:,.0f}", speed))
-    click.echo(columns([(name, figure, clean(more)) for name, figure, more in rows], right=(1,)))
+    click.echo(columns([(name, figure, clean(note)) for name, figure, note in rows], right=(1,)))

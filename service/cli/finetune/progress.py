@@ -46,7 +46,7 @@ def watching() -> Iterator[Observer]:
     columns = (
         TextColumn("{task.description:<25}"),
         BarColumn(bar_width=None),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.fields[figures]}"),
         left,
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
@@ -63,7 +63,7 @@ class _Lines(Observer):
         if progress.step == progress.steps and (progress.phase, progress.epoch) != self._epoch:
             self._epoch = (progress.phase, progress.epoch)
             click.echo(
-                f"{progress.phase}: epoch {progress.epoch}/{progress.epochs}, {told(progress)}", err=True
+                f"{progress.phase}: epoch {progress.epoch}/{progress.epochs}, {_figures(progress)}", err=True
             )
 
     def say(self, text: str) -> None:
@@ -75,18 +75,18 @@ class _Bars(Observer):
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
-        self._task = None if not bars else bars.add_task("", visible=False, said="")
+        self._task = None if not bars else bars.add_task("", visible=False, figures="")
         self._phases: dict[str, object] = {}
 
     def begin(self, stage: str, total: int | None = None) -> None:
         self._stage = stage
         self._task = self._bars.add_task(
-            NAMES.get(stage, stage), total=total, visible=stage in NAMES, said=""
+            NAMES.get(stage, stage), total=total, visible=stage in NAMES, figures=""
         )
 
     def advance(self, done: int) -> None:
         if self._task is not None:
-            self._bars.update(self._task, completed=done, said=f"{done:,}")
+            self._bars.update(self._task, completed=done, figures=f"{done:,}")
 
     def train(self, progress: EpochProgress) -> None:
         if self._task is None:
@@ -98,7 +98,7 @@ class _Bars(Observer):
             description=f"training the {progress.phase} {progress.epoch}/{progress.epochs}",
             total=steps,
             completed=done,
-            said=told(progress),
+            figures=_figures(progress),
         )
 
     def end(self, stage: str, seconds: float) -> None:
@@ -110,7 +110,7 @@ class _Bars(Observer):
         self._bars.console.print(clean(text), style="yellow", markup=False, highlight=False)
 
 
-def told(progress: EpochProgress) -> str:
+def _figures(progress: EpochProgress) -> str:
     """Loss and accuracy in a few words."""
     words = f"loss {progress.loss:.3f}"
     if progress.val_loss is not None:

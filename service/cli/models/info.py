@@ -55,9 +55,9 @@ def _of_card(card: ModelCard) -> Iterator[tuple[str, str]]:
     if card.target is not None:
         yield "gives", clean(_target(card.target))
     if card.labels:
-        some = ", ".join(label.name.partition(",")[0] for label in card.labels[:_LABELS])
-        more = ", ..." if len(card.labels) > _LABELS else ""
-        yield "classes", clean(f"{len(card.labels):,}: {some}{more}")
+        names = [label.name.partition(",")[0] for label in card.labels[:_LABELS]]
+        dots = ["..."] if len(card.labels) > _LABELS else []
+        yield "classes", clean(f"{len(card.labels):,}: {', '.join([*names, *dots])}")
     yield "images", _preprocessing(card.preprocessing)
     yield (
         "normalised",

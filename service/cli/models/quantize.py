@@ -107,12 +107,12 @@ def command(
             "written. Calibrate with more images, or more like those that it will see; or write it with --force."
         )
     write_atomically(target, quantized)
-    if (said := _note(before.card)) is not None:
-        click.secho(said, err=True, fg="yellow")
+    if (caution := _caution(before.card)) is not None:
+        click.secho(caution, err=True, fg="yellow")
     click.echo(f"{target}: {size(sizes[1])}", err=as_json)
 
 
-def _note(card: ModelCard) -> str | None:
+def _caution(card: ModelCard) -> str | None:
     """What of a fine-tuned model eight bits may shift."""
     width = card.target is not None and card.target.half_width is not None
     if card.reject is None and not width:
@@ -140,8 +140,8 @@ def _text(result: VersionComparison, sizes: tuple[int, int]) -> str:
             f"{faster:.2f} times as fast",
         )
     )
-    told = f"mean {result.cosine:.4f}, least {result.cosine_min:.4f}"
-    rows.append(("  cosine", "", "", f"{told}, on {result.images} images that it was not calibrated with"))
+    cosine = f"mean {result.cosine:.4f}, least {result.cosine_min:.4f}"
+    rows.append(("  cosine", "", "", f"{cosine}, on {result.images} images that it was not calibrated with"))
     if result.agreement is not None:
         rows.append(("  agreement", "", "", f"{percent(result.agreement)} have the same best class"))
     return columns(rows, right=(1, 2))

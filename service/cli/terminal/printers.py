@@ -1,4 +1,4 @@
-"""The ways in which `graft classify` prints what it found: for people, as JSON lines, as CSV."""
+"""The ways in which `graft classify` prints its results: for people, as JSON lines, as CSV."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from models.card import ModelCard
 from models.errors import GraftError
 from models.model import Model
 from service.cli.terminal.text import bar, clean, encodable, fit, percent, terminal_width, width_of
-from service.encoding import Answer, answer_json, interval
+from service.encoding import interval, result_json
+from service.results import ImageResult
 
 
-class Answers(Protocol):
+class Printer(Protocol):
     """Prints one image after the other."""
 
-    def answer(self, image: str, answer: Answer) -> None:
+    def result(self, image: str, result: ImageResult) -> None:
         """Print what is on an image."""
 
     def failure(self, image: str, error: GraftError) -> None:
-        """Print that an image could not be read; standard error has been told already."""
+        """Print that an image could not be read, where standard error is not enough: it has that already."""
 
 
-class Text:
+class TextPrinter:
     """The name of the image, then a line with a bar for each class, or the value of a regression."""
 
     def __init__(self, model: Model, top_k: int) -> None:
@@ -37,49 +38,48 @@ class Text:
         self._name = min(longest, screen // 2 - 8)
         self._bar = min(40, screen - self._name - 14)
 
-    def answer(self, image: str, answer: Answer) -> None:
+    def result(self, image: str, result: ImageResult) -> None:
         """Print what is on an image."""
         click.echo(("" if self._first else "\n") + click.style(clean(image), bold=True))
         self._first = False
-        if answer.value is not None:
-            click.echo(f"  {clean(value_text(answer.value, self._model.card))}")
-        if answer.probabilities is None:
+        if result.value is not None:
+            click.echo(f"  {clean(_value_text(result.value, self._model.card))}")
+        if result.probabilities is None:
             return
-        if answer.rejected:
-            click.echo(f"  {click.style('none of these', fg='yellow', bold=True)}{self._why(answer)}")
-        best = "yellow" if answer.rejected else "green"
-        for rank, guess in enumerate(self._model.top(answer.probabilities, self._top_k)):
+        if result.rejected:
+            click.echo(f"  {click.style('none of these', fg='yellow', bold=True)}{self._why(result)}")
+        best = "yellow" if result.rejected else "green"
+        for rank, guess in enumerate(self._model.top(result.probabilities, self._top_k)):
             drawn = click.style(bar(guess.probability, self._bar), fg=best if rank == 0 else "cyan")
-            click.echo(
-                f"  {fit(clean(guess.label.name), self._name)}  {drawn} {percent(guess.probability):>7}"
-            )
+            name = fit(clean(guess.label.name), self._name)
+            click.echo(f"  {name}  {drawn} {percent(guess.probability):>7}")
 
     def failure(self, image: str, error: GraftError) -> None:
         """Nothing: standard error has it."""
 
-    def _why(self, answer: Answer) -> str:
+    def _why(self, result: ImageResult) -> str:
         reject = self._model.card.reject
         if reject is None:
             return ""
-        return f" (score {answer.reject_score:.4g}, threshold {reject.threshold:.4g}); it looks most like"
+        return f" (score {result.reject_score:.4g}, threshold {reject.threshold:.4g}); it looks most like"
 
 
-class JsonLines:
+class JsonPrinter:
     """One JSON object a line: {"image", "predictions"} or {"image", "value"}, or {"image", "error"}."""
 
     def __init__(self, model: Model, top_k: int) -> None:
         self._model, self._top_k = model, top_k
 
-    def answer(self, image: str, answer: Answer) -> None:
+    def result(self, image: str, result: ImageResult) -> None:
         """Print what is on an image."""
-        click.echo(json.dumps({"image": image, **answer_json(answer, self._model, self._top_k)}))
+        click.echo(json.dumps({"image": image, **result_json(result, self._model, self._top_k)}))
 
     def failure(self, image: str, error: GraftError) -> None:
         """Print the reason."""
         click.echo(json.dumps({"image": image, "error": str(error)}))
 
 
-class Csv:
+class CsvPrinter:
     """A header, then a line for each image and class, or for each image of a regression.
 
     A model that can tell what is none of its classes has two columns more.
@@ -95,31 +95,29 @@ class Csv:
             header = (*header, "rejected", "reject_score")
         self._writer.writerow(header)
 
-    def answer(self, image: str, answer: Answer) -> None:
+    def result(self, image: str, result: ImageResult) -> None:
         """Print what is on an image."""
-        values = answer_json(answer, self._model, self._top_k)
-        if answer.value is not None:
+        values, image = result_json(result, self._model, self._top_k), encodable(image)
+        if result.value is not None:
             low, high = values.get("interval", ("", ""))
-            self._writer.writerow(
-                (encodable(image), values["value"], low, high, encodable(values.get("unit", "")))
-            )
-        more = (str(values["rejected"]).lower(), values["reject_score"]) if "rejected" in values else ()
+            self._writer.writerow((image, values["value"], low, high, encodable(values.get("unit", ""))))
+        reject = (str(values["rejected"]).lower(), values["reject_score"]) if "rejected" in values else ()
         for rank, row in enumerate(values.get("predictions", ()), 1):
             texts = (encodable(text) for text in (row["id"], row["label"]))
-            self._writer.writerow((encodable(image), rank, *texts, row["probability"], *more))
+            self._writer.writerow((image, rank, *texts, row["probability"], *reject))
 
     def failure(self, image: str, error: GraftError) -> None:
         """Nothing: standard error has it."""
 
 
-def answers(form: str | None, model: Model, top_k: int) -> Answers:
+def printer(form: str | None, model: Model, top_k: int) -> Printer:
     """The printer for `form`: "json", "csv" or None for people."""
     if form == "json":
-        return JsonLines(model, top_k)
-    return Csv(model, top_k) if form == "csv" else Text(model, top_k)
+        return JsonPrinter(model, top_k)
+    return CsvPrinter(model, top_k) if form == "csv" else TextPrinter(model, top_k)
 
 
-def value_text(value: float, card: ModelCard) -> str:
+def _value_text(value: float, card: ModelCard) -> str:
     """The value of a regression with its unit, and where the truth lies."""
     target = card.target
     unit = f" {target.unit}" if target is not None and target.unit else ""

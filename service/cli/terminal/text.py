@@ -70,7 +70,7 @@ def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
         lead = "".join(f"{cell}  " for cell in cells)
         last = " " * (widths[-1] - width_of(row[-1])) + row[-1] if len(row) - 1 in right else row[-1]
         wrapped = textwrap.wrap(last, max(20, screen - width_of(lead))) or [""]
-        lines += [lead + wrapped[0], *(" " * width_of(lead) + more for more in wrapped[1:])]
+        lines += [lead + wrapped[0], *(" " * width_of(lead) + line for line in wrapped[1:])]
     return "\n".join(line.rstrip() for line in lines)
 
 

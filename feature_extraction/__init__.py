@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from feature_extraction.extraction import extract
     from feature_extraction.transformer import FeatureExtractor
+else:
+    from models.lazy import lazy_names
 
-__all__ = ["FeatureExtractor", "extract"]
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "FeatureExtractor": "feature_extraction.transformer:FeatureExtractor",
+            "extract": "feature_extraction.extraction:extract",
+        },
+    )
 
-_WHERE = {"FeatureExtractor": "feature_extraction.transformer", "extract": "feature_extraction.extraction"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
+__all__ = [
+    "FeatureExtractor",
+    "extract",
+]

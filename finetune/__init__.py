@@ -5,17 +5,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from finetune.explain.gradcam import GradCam
+    from finetune.trust.evaluation import evaluate
     from finetune.tuner import FineTuner
+else:
+    from models.lazy import lazy_names
 
-__all__ = ["FineTuner"]
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "FineTuner": "finetune.tuner:FineTuner",
+            "GradCam": "finetune.explain.gradcam:GradCam",
+            "evaluate": "finetune.trust.evaluation:evaluate",
+        },
+    )
 
-
-def __getattr__(name: str) -> Any:
-    if name != "FineTuner":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from finetune.tuner import FineTuner
-
-    return FineTuner
+__all__ = [
+    "FineTuner",
+    "GradCam",
+    "evaluate",
+]

@@ -8,3 +8,26 @@ The life of a request, bytes to JSON in five hops:
 4. session     `registry`   onnxruntime runs the batch on the model's device
 5. encode      `encoding`   rows become JSON; errors of any hop do so in `errors`
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from service.app import create_app
+    from service.config import ServiceConfig
+else:
+    from models.lazy import lazy_names
+
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "ServiceConfig": "service.config:ServiceConfig",
+            "create_app": "service.app:create_app",
+        },
+    )
+
+__all__ = [
+    "ServiceConfig",
+    "create_app",
+]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from importlib import metadata
 
-
-def graft_version() -> str:
-    """The installed version, or "not installed" in a source tree."""
-    try:
-        return metadata.version("graft")
-    except metadata.PackageNotFoundError:
-        return "not installed"
+try:
+    # The name of the distribution: `graft` on the package index is somebody else's.
+    __version__ = metadata.version("graft-vision")
+except metadata.PackageNotFoundError:
+    __version__ = "not installed"  # a source tree

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "feature_extraction": {"models"},
     "finetune": {"models", "feature_extraction"},
     "service": {"models", "feature_extraction", "finetune"},
+    "graft": {"models", "feature_extraction", "finetune", "service"},
 }
 ONLY_IN = {"flask": {"service"}, "waitress": {"service"}, "click": {"service"}, "rich": {"service"}}
 DEVELOPMENT_ONLY = {"torch", "torchvision", "timm", "keras", "tensorflow", "pytest", "skimage"}
@@ -48,6 +49,7 @@ def test_arrows_point_downwards(package: str) -> None:
     [
         ("import models.model", {"onnx", "sklearn", "flask", "finetune", "scipy"}),
         ("import feature_extraction", {"sklearn", "flask", "finetune"}),
+        ("import graft", {"numpy", "onnxruntime", "onnx", "sklearn", "flask", "click", "PIL"}),
         ("import service.cli", {"numpy", "onnxruntime", "onnx", "sklearn", "flask", "PIL", "rich"}),
     ],
 )

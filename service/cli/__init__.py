@@ -60,9 +60,9 @@ class _Main(LazyGroup):
 
 def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from service.version import graft_version  # reads package metadata, for this one option
+        from service.version import __version__  # reads package metadata, for this one option
 
-        click.echo(f"graft {graft_version()}")
+        click.echo(f"graft {__version__}")
         ctx.exit()
 
 

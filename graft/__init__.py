@@ -1,0 +1,67 @@
+"""The front door: everything that a program needs of Graft, imported when it is first asked for.
+
+    import graft
+
+    model = graft.Model.open("builtin")         # classify images, or give features
+    graft.extract, graft.FeatureExtractor       # features of collections; the scikit-learn transformer
+    graft.FineTuner                             # teach a network your own classes
+    graft.evaluate, graft.GradCam               # how often it is right, and why it says so
+    graft.create_app                            # the HTTP service, as a WSGI application
+    from graft import autodiff as ad            # gradients for ONNX networks
+
+The packages behind it are `models`, `feature_extraction`, `finetune` and `service`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graft.strangers import claim_names
+
+claim_names()
+
+if TYPE_CHECKING:
+    from feature_extraction import FeatureExtractor, extract
+    from finetune import FineTuner, GradCam, autodiff, evaluate, tensorboard
+    from models import GraftError, Model, Prediction, RuntimeConfig, errors
+    from service import create_app
+    from service.version import __version__
+else:
+    from models.lazy import lazy_names
+
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "FeatureExtractor": "feature_extraction:FeatureExtractor",
+            "FineTuner": "finetune:FineTuner",
+            "GradCam": "finetune:GradCam",
+            "GraftError": "models:GraftError",
+            "Model": "models:Model",
+            "Prediction": "models:Prediction",
+            "RuntimeConfig": "models:RuntimeConfig",
+            "__version__": "service.version:__version__",
+            "autodiff": "finetune.autodiff",
+            "create_app": "service:create_app",
+            "errors": "models.errors",
+            "evaluate": "finetune:evaluate",
+            "extract": "feature_extraction:extract",
+            "tensorboard": "finetune.tensorboard",
+        },
+    )
+
+__all__ = [
+    "FeatureExtractor",
+    "FineTuner",
+    "GradCam",
+    "GraftError",
+    "Model",
+    "Prediction",
+    "RuntimeConfig",
+    "__version__",
+    "autodiff",
+    "create_app",
+    "errors",
+    "evaluate",
+    "extract",
+    "tensorboard",
+]

@@ -1,7 +1,7 @@
 """Writes the loss, the weights and the graph of a small regression for TensorBoard.
 
 Known answer: the last point of the curve is the smallest. Look at it with `tensorboard --logdir runs`. Needs
-`pip install graft[tensorboard]`.
+`pip install '.[tensorboard]'` in the folder of the project.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from models.errors import OutputError
+from models.extras import how_to_install
 from models.runtime import Array
 
 Format = Literal["npy", "npz", "parquet", "jsonl"]
@@ -57,7 +58,7 @@ def parquet(stem: str, ids: Sequence[str], arrays: Mapping[str, Array]) -> dict[
         from pyarrow import parquet as writer
     except ImportError as exc:
         raise OutputError(
-            "Parquet files need pyarrow, which is not installed. Install it with pip install 'graft[parquet]', or "
+            f"Parquet files need pyarrow, which is not installed. Install it with {how_to_install('parquet')}; or "
             "choose --format npy, npz or jsonl."
         ) from exc
     fields, columns = [pyarrow.field("id", pyarrow.string())], [pyarrow.array(ids, pyarrow.string())]

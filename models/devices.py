@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import onnxruntime
 
 from models.errors import DeviceError
+from models.extras import how_to_install
 
 # Device name -> onnxruntime execution provider. All but the first two are used only when asked for by name.
 PROVIDERS = {
@@ -97,7 +98,7 @@ def missing_for_cuda(index: int) -> str | None:
         return "the installed onnxruntime is built for the CPU only; install onnxruntime-gpu in its place"
     library = _missing_library()
     if library:
-        return f"{library} cannot be loaded; install the CUDA libraries with pip install 'graft[cuda]'"
+        return f"{library} cannot be loaded; install the CUDA libraries with {how_to_install('cuda')}"
     return None
 
 

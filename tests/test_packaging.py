@@ -11,14 +11,17 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import skimage
 
+from service.cli.doctor import OPTIONAL
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PACKAGES = ("feature_extraction", "finetune", "models", "service")
+PACKAGES = ("feature_extraction", "finetune", "graft", "models", "service")
 
 
 def test_every_package_is_listed() -> None:
@@ -32,6 +35,35 @@ def test_changelog_knows_the_version() -> None:
     assert re.search(
         rf"^## .*{re.escape(version)}", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
     )
+
+
+def pages_and_sources() -> Iterator[tuple[Path, str]]:
+    """Every text of the project that somebody reads, but for the tests."""
+    folders = (ROOT / name for name in (*PACKAGES, "docs", "examples", "benchmarks", "scripts"))
+    for path in [*ROOT.iterdir(), *(path for folder in folders for path in folder.rglob("*"))]:
+        if path.suffix in {".md", ".py", ".html", ".toml"} or path.name in {"Dockerfile", "Makefile"}:
+            yield path, path.read_text(encoding="utf-8")
+
+
+def test_nobody_is_told_to_install_a_name_of_ours_from_the_index() -> None:
+    """There `graft` is somebody else's package, and nothing is published."""
+    commands = [
+        (path, command)
+        for path, text in pages_and_sources()
+        for command in re.findall(r"pip install ([^\n`]*)", text)
+    ]
+    assert len(commands) > 5
+    for path, command in commands:
+        names = [re.split(r"[\[=<>~!;]", word.strip("\"',.()"))[0] for word in command.split()]
+        assert not {"graft", "graft-vision", "graft_vision"} & set(names), f"{path}: {command}"
+
+
+def test_extras_that_are_named_exist() -> None:
+    named = {extra for _, extra in OPTIONAL.values()}
+    for _, text in pages_and_sources():
+        named.update(re.findall(r"how_to_install\([\"'](\w+)", text))
+        named.update(re.findall(r"install [^\n]*'\.\[(\w+)\]'", text))
+    assert named == PROJECT["project"]["optional-dependencies"].keys()
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +88,7 @@ def pip(*arguments: str) -> None:
 def test_wheel_holds_the_packages_and_their_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"models/builtin/graft_mini.onnx", "models/data/imagenet_1k.tsv"} <= names
+    assert {f"{package}/py.typed" for package in PACKAGES} <= names
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == set(PACKAGES)
 
 
@@ -74,13 +107,15 @@ def test_installed_wheel_classifies_offline_beside_a_folder_named_models(wheel: 
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "GRAFT"))}
     no_network = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     photo = Path(skimage.__file__).parent / "data" / "coffee.png"
-    done = subprocess.run(
-        [str(scripts / "graft"), "classify", "--json", str(photo)],
-        cwd=work,
-        env=clean | no_network,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def classify(**environment: str) -> subprocess.CompletedProcess[str]:
+        command = [str(scripts / "graft"), "classify", "--json", str(photo)]
+        variables = clean | no_network | environment
+        return subprocess.run(command, cwd=work, env=variables, capture_output=True, text=True, check=False)
+
+    done = classify()
     assert done.returncode == 0, done.stderr
     assert "espresso" in done.stdout
+    hidden = classify(PYTHONPATH=str(work))
+    assert hidden.returncode == 1
+    assert f"because {work / 'models'} stands before Graft's own package 'models'" in hidden.stderr

@@ -20,6 +20,7 @@ from finetune.autodiff.tensor import Tensor
 from finetune.tensorboard.projector import Embedding, write_config, write_embedding
 from models.devices import Device
 from models.errors import GraphError, NumericsError
+from models.extras import how_to_install
 
 if TYPE_CHECKING:
     from tensorboardX.event_file_writer import EventsWriter
@@ -194,7 +195,7 @@ def _events_writer(prefix: Path, suffix: str) -> EventsWriter:
         from tensorboardX.event_file_writer import EventsWriter
     except ImportError as exc:
         raise GraphError(
-            "summaries are written with tensorboardX, which is not installed: pip install 'graft[tensorboard]'."
+            f"summaries are written with tensorboardX, which is not installed: {how_to_install('tensorboard')}."
         ) from exc
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ import numpy as np
 
 from models.architectures.blueprint import Blueprint
 from models.errors import WeightsError
+from models.extras import how_to_install
 
 _NORM_PARTS = {
     "gamma": "weight",
@@ -38,7 +39,7 @@ def read(path: Path, blueprint: Blueprint) -> dict[str, np.ndarray]:
         import h5py
     except ImportError as exc:
         raise WeightsError(
-            f"{path}: reading Keras weights needs h5py, which is not installed. Run: pip install 'graft[keras]'"
+            f"{path}: reading Keras weights needs h5py, which is not installed. Run: {how_to_install('keras')}."
         ) from exc
     try:
         with h5py.File(path, "r") as file:

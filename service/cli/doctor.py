@@ -14,15 +14,21 @@ import onnxruntime
 
 from models.devices import PROVIDERS, choose_device, missing_for_cuda
 from models.errors import GraftError
+from models.extras import how_to_install
 from models.model import Model
 from models.runtime import RuntimeConfig
 from models.store import cache_folder
 from models.zoo import BUILTIN, find
 from service.cli.terminal.text import clean, columns, percent, size
-from service.version import graft_version
+from service.version import __version__
 
 _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "waitress", "safetensors")
-_OPTIONAL = {"h5py": "reads Keras weights: pip install 'graft[keras]'"}
+# package: what for, and the extra of pyproject.toml that brings it
+OPTIONAL = {
+    "h5py": ("reads Keras weights", "keras"),
+    "pyarrow": ("writes Parquet files", "parquet"),
+    "tensorboardX": ("writes curves for TensorBoard", "tensorboard"),
+}
 
 
 @click.command()
@@ -48,16 +54,16 @@ def command(ctx: click.Context, device: str) -> None:
 
 
 def _software() -> Iterator[tuple[str, str]]:
-    yield "graft", graft_version()
+    yield "graft", __version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
     yield "platform", f"{platform.platform()}, {os.cpu_count()} cores"
     installed = [name for name in ("onnxruntime-gpu", "onnxruntime") if _version(name)]
     note = "; two packages write to one folder: uninstall both, install one" if len(installed) > 1 else ""
     yield "onnxruntime", f"{onnxruntime.__version__} ({', '.join(installed) or 'built by hand'}){note}"
     for name in _PACKAGES:
-        yield name, _version(name) or "missing; install graft again"
-    for name, use in _OPTIONAL.items():
-        yield name, _version(name) or f"not installed; {use}"
+        yield name, _version(name) or "missing; install Graft again"
+    for name, (use, extra) in OPTIONAL.items():
+        yield name, _version(name) or f"not installed; {use}: {how_to_install(extra)}"
 
 
 def _devices(device: str) -> Iterator[tuple[str, str]]:

@@ -79,5 +79,5 @@ def test_table_of_formats_is_whole() -> None:
 
 def test_parquet_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(OutputError, match=r"pip install 'graft\[parquet\]'"):
+    with pytest.raises(OutputError, match=r"pip install '\.\[parquet\]'"):
         parquet("part", IDS, ARRAYS)

@@ -135,5 +135,5 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
 
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)  # so that its import fails
-    with pytest.raises(GraphError, match=r"not installed: pip install 'graft\[tensorboard\]'"):
+    with pytest.raises(GraphError, match=r"not installed: pip install '\.\[tensorboard\]'"):
         tensorboard.Writer(tmp_path)

@@ -110,7 +110,7 @@ def test_without_the_library_training_goes_on_and_says_so(
     trained = train(tmp_path / "b")
     (note,) = trained.notes
     assert note.startswith("No event files for TensorBoard: ")
-    assert "pip install 'graft[tensorboard]'" in note
+    assert "pip install '.[tensorboard]'" in note
     assert trained.top == with_events.top
     assert with_events.notes == ()
 

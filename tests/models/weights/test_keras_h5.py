@@ -138,5 +138,5 @@ def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
 
 def test_without_h5py_the_error_says_what_to_install(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(WeightsError, match=r"needs h5py, .* pip install 'graft\[keras\]'"):
+    with pytest.raises(WeightsError, match=r"needs h5py, .* pip install '\.\[keras\]'"):
         read(path, small_network())

@@ -30,7 +30,7 @@ from feature_extraction.extraction import extract_vectors
 from feature_extraction.items import ImageItem, read_item
 from feature_extraction.sources import labelled
 from feature_extraction.worker import Worker
-from finetune.trust.evaluation import wilson_interval
+from finetune.trust.measures import wilson_interval
 from models.agreement import cosine
 from models.features import FeatureOptions, open_features
 from models.files import write_atomically

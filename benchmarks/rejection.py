@@ -23,8 +23,9 @@ from PIL import Image
 from benchmarks.timing import table
 from feature_extraction import FeatureExtractor
 from feature_extraction.sources import labelled
+from finetune.trust.measures import auroc
 from finetune.trust.novelty import KINDS, Space, score
-from finetune.trust.rejection import auroc, fit_rejector
+from finetune.trust.rejection import fit_rejector
 from models.runtime import Array
 
 GLYPHS, PHOTOS = 300, 500

@@ -6,8 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+
+from finetune.trust.measures import softmax
 
 Floats = NDArray[np.float64]
 FAINT = 1e-9  # weight of the farthest neighbour
@@ -38,7 +39,7 @@ class ScaledMargins(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def predict_proba(self, X: Floats) -> Floats:  # noqa: N803 (scikit-learn's name)
         """Probabilities, (N, classes)."""
-        return np.asarray(softmax(self.scale * self.decision_function(X), axis=1))
+        return softmax(self.scale * self.decision_function(X))
 
     def predict(self, X: Floats) -> NDArray[Any]:  # noqa: N803 (scikit-learn's name)
         """The most probable class of each row."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.heads.top import Top
+from finetune.trust.measures import softmax
 from models.errors import InputError, ModelError
 from models.names import FEATURES, VALUE
 
@@ -86,8 +87,7 @@ def check(top: Top, fitted: Fitted, x: NDArray[np.float32]) -> float:
     allowed = TOLERANCE
     if fitted.classes is not None:
         wanted = fitted.probabilities(x)
-        powers = np.exp(given - given.max(axis=1, keepdims=True))
-        given = powers / powers.sum(axis=1, keepdims=True)
+        given = softmax(given)
     else:
         wanted = fitted.predict(x)
         allowed *= float(fitted.estimator.transformer_.scale_[0])

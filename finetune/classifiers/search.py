@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.classifiers.families import MARGINS, PROBABILITIES, Family, Hyperparameters
+from finetune.trust.measures import r2, softmax
 
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 _ENOUGH = 10_000  # images that settings are chosen on
@@ -136,12 +137,13 @@ class Search:
     def _judge(self, answers: NDArray[np.float64], truth: NDArray[Any]) -> tuple[float, dict[str, Any]]:
         """Loss of held-out answers, and what is to be told of it."""
         if self.classes is None:
+            explained = r2(truth, answers)
             error = float(np.mean((answers - truth) ** 2))
-            return error, {"r2": round(1 - error / max(float(truth.var()), 1e-12), 4)}
+            return error, {"r2": round(explained, 4) if np.isfinite(explained) else None}
         found: dict[str, Any] = {}
         if self.family.gives == MARGINS:
             found["scale"] = best_scale(answers, truth)
-            answers = _softmax(found["scale"] * answers)
+            answers = softmax(found["scale"] * answers)
         loss = _log_loss(answers, truth)
         accuracy = float((answers.argmax(axis=1) == truth).mean())
         return loss, found | {"log_loss": round(loss, 4), "accuracy": round(accuracy, 4)}
@@ -158,17 +160,12 @@ def best_scale(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
     if spread < 1e-12:
         return 1.0
     found = minimize_scalar(
-        lambda s: _log_loss(_softmax(np.exp(s) / spread * margins), truth),
+        lambda s: _log_loss(softmax(np.exp(s) / spread * margins), truth),
         bounds=(np.log(1e-2), np.log(1e2)),
         method="bounded",
         options={"xatol": 1e-4},
     )
     return float(f"{np.exp(found.x) / spread:.4g}")
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune.report.findings import Ints
-from finetune.report.measures import Share, accuracy
+from finetune.trust.measures import Share, accuracy
 
 MEANINGFUL = 30  # changed answers below which no difference of two models should be believed: a rule of thumb
 SIGNIFICANT = 0.05

@@ -10,6 +10,7 @@ import numpy as np
 
 from finetune.report.findings import Floats, History, Ints
 from finetune.report.formatting import quoted
+from finetune.trust.measures import Z95
 
 Fit = Literal["unknown", "diverged", "unfinished", "overfitted", "late", "good"]
 
@@ -88,7 +89,7 @@ def _gap(history: History, best: int, val_images: int | None) -> Judgement | Non
         return None
     train, val = float(history.train_accuracy[best]), float(history.val_accuracy[best])
     gap = train - val
-    noise = 1.96 * math.sqrt(max(val * (1 - val), 0) / val_images) if val_images else 0.0
+    noise = Z95 * math.sqrt(max(val * (1 - val), 0) / val_images) if val_images else 0.0
     if not gap > max(GAP, noise):
         return None
     return Judgement(

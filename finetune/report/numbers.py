@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from finetune.report.findings import Findings
-from finetune.report.measures import Share
 from finetune.report.summary import Classification, Regression, Summary
 from finetune.report.verdict import Verdict
+from finetune.trust.measures import Share
 
 SCHEMA = 1  # raised whenever a key changes its name or its meaning; new keys may appear without
 

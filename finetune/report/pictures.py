@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from finetune.report.classification import confident_mistakes
 from finetune.report.findings import Findings
-from finetune.report.measures import confident_mistakes
 from finetune.report.summary import Classification
 
 Thumbnails = Callable[[int], bytes | None]

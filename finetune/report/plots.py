@@ -11,7 +11,7 @@ from finetune.report.calibrating import Calibration
 from finetune.report.drawing import BLUE, GREEN, GROUND, INK, ORANGE, RULE, SOFT, draw
 from finetune.report.findings import Floats, History, Interval, LearningPoint, RateSearch, Rejection
 from finetune.report.judging import decimate
-from finetune.trust.evaluation import wilson_interval
+from finetune.trust.measures import wilson_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

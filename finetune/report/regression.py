@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from finetune.report.findings import Floats, Interval
-from finetune.report.measures import Share
+from finetune.trust.measures import Share, mean_interval, r2
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,18 @@ class Coverage:
 
 
 def measure_regression(truth: Floats, values: Floats) -> RegressionMeasure:
-    """Errors of `values` against `truth`, (N,) each with N >= 1.
-
-    R² = 1 - sum (y - f)² / sum (y - mean y)²: 1 is perfect, 0 is what the mean of the targets would reach.
-    """
-    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
-
+    """Errors of `values` against `truth`, (N,) each with N >= 1."""
     truth, values = truth.astype(np.float64), values.astype(np.float64)
-    mse, mae = float(mean_squared_error(truth, values)), float(mean_absolute_error(truth, values))
     errors = np.abs(values - truth)
-    half = 1.96 * float(errors.std(ddof=1)) / np.sqrt(len(errors)) if len(errors) > 1 else float("nan")
+    mse = float(np.square(errors).mean())
+    low, high = mean_interval(errors)
     return RegressionMeasure(
         len(truth),
         mse,
         float(np.sqrt(mse)),
-        mae,
-        (max(0.0, mae - half), mae + half),
-        float(r2_score(truth, values)) if np.ptp(truth) > 0 else float("nan"),
+        float(errors.mean()),
+        (max(0.0, low), high),
+        r2(truth, values),
         float((values - truth).mean()),
         float(errors.max()),
         float(np.abs(truth - np.median(truth)).mean()),
@@ -99,6 +94,4 @@ def compare_errors(truth: Floats, new: Floats, previous: Floats) -> ErrorCompari
     """Compare two regressions on the same images, (N,) each."""
     fresh, old = np.abs(new - truth).astype(np.float64), np.abs(previous - truth).astype(np.float64)
     gain = old - fresh
-    spread = float(gain.std(ddof=1)) if len(gain) > 1 else float("inf")
-    middle, half = float(gain.mean()), 1.96 * spread / np.sqrt(len(gain))
-    return ErrorComparison(float(fresh.mean()), float(old.mean()), middle, (middle - half, middle + half))
+    return ErrorComparison(float(fresh.mean()), float(old.mean()), float(gain.mean()), mean_interval(gain))

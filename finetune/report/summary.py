@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from finetune.report import comparing, judging, measures, regression
+from finetune.report import classification, comparing, judging, regression
 from finetune.report.calibrating import Calibration, calibrate
 from finetune.report.findings import Findings, Floats, Ints, Rejection
 from finetune.report.learning_curve import growth
-from finetune.report.measures import Share
+from finetune.trust.measures import Share, accuracy, auroc
 
 TOP = 5
 
@@ -38,9 +38,9 @@ class Classification:
     accuracy: Share
     top5: Share | None  # None where there are no more than five classes
     baseline: Share  # of answering the most frequent class always
-    classes: tuple[measures.ClassMeasure, ...]
-    macro: measures.Macro
-    confusions: tuple[measures.Confusion, ...]
+    classes: tuple[classification.ClassMeasure, ...]
+    macro: classification.Macro
+    confusions: tuple[classification.Confusion, ...]
     before: Calibration | None
     after: Calibration | None  # None where no answer holds numbers
     leaks: comparing.Leaks | None
@@ -90,19 +90,19 @@ def _classification(findings: Findings) -> Classification:
     probabilities = np.nan_to_num(raw, nan=-1, posinf=-1, neginf=-1)
     predicted = probabilities.argmax(axis=1).astype(np.int64)
     confidence = np.clip(probabilities[np.arange(len(truth)), predicted], 0, 1)
-    classes = measures.per_class(truth, predicted, findings.classes)
-    right = measures.accuracy(truth, predicted)
+    classes = classification.per_class(truth, predicted, findings.classes)
+    right = accuracy(truth, predicted)
     return Classification(
         truth,
         predicted,
         confidence,
         int((~np.isfinite(raw)).any(axis=1).sum()),
         right,
-        measures.within(probabilities, truth, TOP) if len(classes) > TOP else None,
+        classification.within(probabilities, truth, TOP) if len(classes) > TOP else None,
         Share(max(one.images for one in classes), len(truth)),
         classes,
-        measures.macro(classes),
-        measures.confusions(truth, predicted, confidence),
+        classification.macro(classes),
+        classification.confusions(truth, predicted, confidence),
         calibrate(findings.before, truth) if findings.before is not None else None,
         calibrate(raw, truth),
         comparing.leak_effect(truth, predicted, findings.leaks) if findings.leaks is not None else None,
@@ -117,7 +117,7 @@ def _rejection(rejection: Rejection, right: np.ndarray[Any, np.dtype[np.bool_]])
     refused = rejection.known > rejection.threshold
     area, caught = rejection.auroc, None
     if rejection.unknown is not None and len(rejection.unknown):
-        area = measures.auroc(rejection.known, rejection.unknown) if area is None else area
+        area = auroc(rejection.known, rejection.unknown) if area is None else area
         caught = Share(int((rejection.unknown > rejection.threshold).sum()), len(rejection.unknown))
     return RejectionMeasure(
         area,

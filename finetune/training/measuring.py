@@ -9,6 +9,7 @@ import numpy as np
 from finetune.autodiff import Session
 from finetune.training.data import Array, TrainingData, class_weights
 from finetune.training.network import Network
+from finetune.trust.measures import r2
 
 _SHARPEST, _SOFTEST = 1e-2, 1e2  # factors of logits among which the best is sought
 _HALVINGS = 24
@@ -45,10 +46,9 @@ def measure(network: Network, session: Session, data: TrainingData, weighted: bo
         )
     mean, deviation = (session.value(v).astype(np.float64) for v in network.scale)
     targets = (y - mean) / deviation
-    squares = np.square(outputs[:, 0] - targets)
-    spread = float(np.square(targets - targets.mean()).sum())
-    loss = float(squares.mean())
-    return Measured(loss, loss, r2=1 - float(squares.sum()) / spread if spread else None)
+    loss = float(np.square(outputs[:, 0] - targets).mean())
+    explained = r2(targets, outputs[:, 0])
+    return Measured(loss, loss, r2=explained if np.isfinite(explained) else None)
 
 
 def cross_entropy(logits: Array, y: Array, counts: Array | None = None) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.trust.measures import softmax
 from models.errors import InputError, NumericsError
 
 TEMPERATURES = (0.05, 20.0)  # never less, never more
@@ -49,10 +50,10 @@ def fit_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
     wanted = scores[np.arange(n), truth]
 
     def slope(temperature: float) -> float:  # of the likelihood by 1 / T: above 0 means too sure
-        return float(((_softmax(scores / temperature) * scores).sum(axis=1) - wanted).mean())
+        return float(((softmax(scores, temperature) * scores).sum(axis=1) - wanted).mean())
 
     def excess(temperature: float) -> float:
-        return float(_softmax(scores / temperature).max(axis=1).mean()) - (n + 1) / (n + 2)
+        return float(softmax(scores, temperature).max(axis=1).mean()) - (n + 1) / (n + 2)
 
     return float(max(_lowest(slope), _lowest(excess)))
 
@@ -93,11 +94,6 @@ def reliability(probabilities: NDArray[Any], y: NDArray[np.int64], bins: int = B
     return Reliability(confidence, accuracy, count)
 
 
-def probabilities_of(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
-    """softmax(logits / temperature), (N, classes)."""
-    return _softmax(np.asarray(logits, np.float64) / temperature)
-
-
 def _lowest(rises: Callable[[float], float]) -> float:
     """The lowest T at which a function that falls with T is no longer above 0."""
     low, high = np.log(TEMPERATURES)
@@ -109,11 +105,6 @@ def _lowest(rises: Callable[[float], float]) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if rises(float(np.exp(middle))) > 0 else (low, middle)
     return float(np.exp(high))
-
-
-def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _checked(

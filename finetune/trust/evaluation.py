@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ import numpy as np
 
 from feature_extraction.batches import decoded_batches
 from feature_extraction.sources import ImageItem
+from finetune.trust.measures import wilson_interval
 from models.card import Label, ModelCard
 from models.errors import InputError
 from models.model import Model
 
 TOP = 5
-_Z95 = 1.959963984540054  # the normal distribution holds 95 % within +- this many standard deviations
 
 
 @dataclass(frozen=True)
@@ -121,18 +120,6 @@ def evaluate(
         rejected if model.rejects else None,
         accepted / (images - rejected) if model.rejects and images > rejected else None,
     )
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % confidence interval, (low, high) within 0 to 1, of a proportion.
-
-    With p = successes / trials and z = 1.96: (p + z²/2n ± z sqrt(p(1 - p)/n + z²/4n²)) / (1 + z²/n).
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-    """
-    share, z2 = successes / trials, _Z95**2 / trials
-    middle = (share + z2 / 2) / (1 + z2)
-    half = _Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials)) / (1 + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _indices(card: ModelCard, keys: set[str]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from feature_extraction.batches import decoded_batches
 from feature_extraction.sources import ImageItem
+from finetune.trust.measures import r2
 from models.errors import InputError
 from models.model import Model
 from models.runtime import Array
@@ -70,16 +71,15 @@ def evaluate_regression(
             f"no image could be read out of {done}; expected images with a number. The first: {reason}"
         )
     truth = np.array(targets, np.float64)  # (N,)
-    error = np.concatenate(answers).astype(np.float64) - truth
-    spread = float(((truth - truth.mean()) ** 2).mean())
-    mse = float((error**2).mean())
+    values = np.concatenate(answers).astype(np.float64)
+    error, explained = values - truth, r2(truth, values)
     width = model.card.target.half_width if model.card.target is not None else None
     return RegressionEvaluation(
         len(truth),
         tuple(failed),
-        mse,
+        float((error**2).mean()),
         float(np.abs(error).mean()),
-        1 - mse / spread if spread > 0 else None,
+        explained if np.isfinite(explained) else None,
         None if width is None else float((np.abs(error) <= width).mean()),
         time.perf_counter() - started,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.trust.measures import auroc
 from finetune.trust.novelty import BY_DISTANCE, KINDS, Arrays, Kind, Space, score, score_nodes
 from models.errors import InputError, NumericsError
 from models.runtime import Array
@@ -95,14 +96,6 @@ def fit_rejector(
         kept,
         {k: float(np.mean(rounds)) for k, rounds in useful.items()},
     )
-
-
-def auroc(known: Array, unknown: Array) -> float:
-    """The probability that an unknown image scores above a known one, ties counted half (Mann and Whitney 1947)."""
-    _, place, counts = np.unique(np.concatenate([known, unknown]), return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    above = ranks[len(known) :].sum() - len(unknown) * (len(unknown) + 1) / 2
-    return float(above / (len(known) * len(unknown)))
 
 
 def _fit(embeddings: Array, y: NDArray[np.int64], most: int, seed: int) -> Space:

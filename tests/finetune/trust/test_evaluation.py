@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from feature_extraction.sources import ImageItem
-from finetune.trust.evaluation import evaluate, wilson_interval
+from finetune.trust.evaluation import evaluate
 from models.card import Label
 from models.errors import InputError, NumericsError
 from models.model import Model
@@ -75,16 +75,3 @@ def test_top5_counts_the_five_best(tiny: Model, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tiny, "card", dataclasses.replace(ten, labels=ten.labels[5:]))
     monkeypatch.setattr(tiny, "run", lambda batch, outputs: [np.tile(rising[5:], (len(batch), 1))])
     assert evaluate(tiny, shown(("red", "k9"))).top5 is None  # five of five are always right
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [
-        # scipy 1.17.1, stats.binomtest(successes, trials).proportion_ci(method="wilson")
-        (5, 10, 0.2365931, 0.7634069),
-        (0, 10, 0.0, 0.2775328),
-        (4696, 10000, 0.4598319, 0.4793915),
-    ],
-)
-def test_wilson_interval_agrees_with_scipy(successes: int, trials: int, low: float, high: float) -> None:
-    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-6)

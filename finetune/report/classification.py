@@ -1,34 +1,13 @@
-"""How often a classifier is right, where it is wrong, and how sure one can be of that."""
+"""Where a classifier is right and where it is wrong: by class, by pairs of classes, by image."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from finetune.report.findings import Floats, Ints
-from finetune.trust import rejection
-from finetune.trust.evaluation import wilson_interval
-
-
-@dataclass(frozen=True)
-class Share:
-    """A number of images out of others, with the 95 % confidence interval of the share (Wilson)."""
-
-    count: int
-    images: int
-
-    @property
-    def value(self) -> float:
-        """The share, 0 to 1; NaN of no images."""
-        return self.count / self.images if self.images else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Low and high end, 0 to 1; of no images all is possible."""
-        return wilson_interval(self.count, self.images) if self.images else (0.0, 1.0)
+from finetune.trust.measures import Share
 
 
 @dataclass(frozen=True)
@@ -62,11 +41,6 @@ class Macro:
     precision: float
     recall: float
     f1: float
-
-
-def accuracy(truth: Ints, predicted: Ints) -> Share:
-    """How often `predicted` is `truth`, class indices (N,)."""
-    return Share(int((truth == predicted).sum()), len(truth))
 
 
 def per_class(truth: Ints, predicted: Ints, names: tuple[str, ...]) -> tuple[ClassMeasure, ...]:
@@ -125,17 +99,6 @@ def within(probabilities: Floats, truth: Ints, best: int) -> Share:
         (probabilities == at) & (index < truth[:, None])
     )  # ties: lower index first
     return Share(int((ahead.sum(axis=1) < best).sum()), len(truth))
-
-
-def auroc(known: NDArray[Any], unknown: NDArray[Any]) -> float:
-    """Probability that an unknown image has a larger score than a known one, ties counting half; NaN of none.
-
-    The area under the receiver operating characteristic. Source: Hanley and McNeil 1982, "The meaning and use of the
-    area under a receiver operating characteristic (ROC) curve".
-    """
-    if not len(known) or not len(unknown):
-        return float("nan")
-    return rejection.auroc(known, unknown)
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from finetune.heads.running import TopOutputs, run_top
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
-from finetune.report.findings import Floats, Ints, LearningPoint, Previous
+from finetune.report.findings import LearningPoint, Previous
 from finetune.report.learning_curve import learning_curve
 from finetune.trust.calibration import fit_temperature
 from finetune.trust.measures import r2, softmax
@@ -86,11 +85,13 @@ def conformal(errors: Array, coverage: float = COVERAGE) -> float | None:
 def predictions_of(previous: Model, examples: Sequence[Example], classes: Sequence[str]) -> Previous:
     """What an older model gives for the same images: the index of one of `classes`, -1 for any other; or a value.
 
+    An image that its decoder refuses counts as -1, or NaN.
+
     Raises:
         ModelError: the model gives features.
     """
     items = [(example.item, None) for example in examples]
-    predictions: list[Any] = []
+    predicted: list[float] = []
     ours: Mapping[int, int] = {}  # from its classes to ours
     if classes:
         previous.require_classifier()
@@ -99,10 +100,13 @@ def predictions_of(previous: Model, examples: Sequence[Example], classes: Sequen
             i: index.get(label.id, index.get(label.name, -1)) for i, label in enumerate(previous.card.labels)
         }
     for batch in decoded_batches(items, previous.card.preprocessing, previous.batch_size):
-        if not classes:
-            predictions += list(previous.values(batch.pixels))
-            continue
-        best = iter(previous.probabilities(batch.pixels).argmax(axis=1) if len(batch.pixels) else ())
-        predictions += [-1 if i in batch.failures else ours[int(next(best))] for i in range(len(batch.items))]
-    predicted: Ints | Floats = np.array(predictions, np.int64 if classes else np.float64)
-    return Previous(previous.card.name, predicted)
+        rows: Iterator[float] = iter(())
+        if len(batch.pixels) and classes:
+            rows = (ours[int(best)] for best in previous.probabilities(batch.pixels).argmax(axis=1))
+        elif len(batch.pixels):
+            rows = iter(previous.values(batch.pixels).tolist())
+        unread = -1 if classes else math.nan
+        predicted += [unread if i in batch.failures else next(rows) for i in range(len(batch.items))]
+    return Previous(
+        previous.card.name, np.array(predicted, np.int64) if classes else np.array(predicted, np.float64)
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.heads.running import predictor
 from finetune.heads.top import Top
 from finetune.job.folder import EVENTS, RunFolder
 from finetune.job.observing import Observer
@@ -63,7 +64,7 @@ def learn(
     if recipe.method == "sklearn":
         return _fit_classifier(prepared, recipe)
     data = _training_data(prepared)
-    more: dict[str, Any] = {
+    circumstances: dict[str, Any] = {
         "device": device,
         "threads": threads,
         "resume": folder.resume,
@@ -71,11 +72,15 @@ def learn(
         "events": folder.path / EVENTS,
     }
     if recipe.method == "head":
-        return _learned(train_head(data, recipe.training, folder.work, **more), prepared, recipe, folder)
+        return _learned(
+            train_head(data, recipe.training, folder.work, **circumstances), prepared, recipe, folder
+        )
     from finetune.training.blocks import train_blocks
 
     trunk = prepared.trunk
-    trained = train_blocks(data, trunk.original_model(), trunk.cut, recipe.training, folder.work, **more)
+    trained = train_blocks(
+        data, trunk.original_model(), trunk.cut, recipe.training, folder.work, **circumstances
+    )
     return _learned(trained, prepared, recipe, folder)
 
 
@@ -95,20 +100,9 @@ def _refit_head(prepared: Prepared, recipe: Recipe, top: Top, work: Path) -> Ref
         empty = np.empty((0, *x.shape[1:]), np.float32)
         data = TrainingData(x[:, None].astype(np.float32), y, empty, y[:0], classes)
         trained = train_head(data, settings, work, checkpoint_seconds=float("inf"))
-        return predictor(trained.top, classes)
+        return predictor(trained.top)
 
     return fit
-
-
-def predictor(top: Top, classes: int) -> Predict:
-    """A function from features to class indices, or to values."""
-    from finetune.job.assessment import run_top
-
-    def predict(x: Array) -> NDArray[Any]:
-        answers = run_top(top, x)
-        return answers.logits.argmax(axis=1) if classes else answers.logits
-
-    return predict
 
 
 def _training_data(prepared: Prepared) -> TrainingData:

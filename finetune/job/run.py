@@ -27,13 +27,15 @@ from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset
 from finetune.dataset.scanning import scan
 from finetune.heads.assembly import assemble
-from finetune.job.assessment import Assessment, answers_before, assess, probabilities, run_top
+from finetune.heads.running import run_top
+from finetune.job.assessment import Assessment, assess, predictions_of
+from finetune.job.card import model_card
 from finetune.job.folder import EVENTS, MODEL, RunFolder
 from finetune.job.methods import learn
 from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.recipe import Recipe
-from finetune.job.writing import findings, model_card, thumbnails, write_projector
+from finetune.job.reporting import collect_findings, thumbnails, write_projector
 from finetune.report.findings import Findings
 from finetune.report.page import write_report
 from finetune.trust.proof import IMAGES, Proof, prove
@@ -89,12 +91,12 @@ def finetune(
             return Outcome(folder.path / MODEL, folder.path / "report.html", None)
         with contextlib.ExitStack() as context:
             store = context.enter_context(contextlib.closing(open_store())) if cache else None
-            run = _Run(dataset, recipe, folder, Stages(watched), device, threads, store, unknown, older)
-            return run.go()
+            job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, unknown, older)
+            return job.run()
 
 
 @dataclass
-class _Run:
+class _Job:
     dataset: Dataset
     recipe: Recipe
     folder: RunFolder
@@ -105,7 +107,7 @@ class _Run:
     unknown: str | None
     older: Model | None
 
-    def go(self) -> Outcome:
+    def run(self) -> Outcome:
         stages, recipe = self.stages, self.recipe
         examples = self.dataset.examples
         with stages.stage("scan", len(examples)):
@@ -166,9 +168,9 @@ class _Run:
         if self.older is not None:
             with stages.stage("previous"):
                 measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
-                previous = answers_before(self.older, measured, prepared.classes)
+                previous = predictions_of(self.older, measured, prepared.classes)
         with stages.stage("report"):
-            found = findings(
+            findings = collect_findings(
                 self.dataset,
                 recipe,
                 prepared,
@@ -180,11 +182,11 @@ class _Run:
                 previous=previous,
                 strangers=strangers,
             )
-            report = write_report(self.folder.path, found, thumbnails(prepared, assessment))
+            report = write_report(self.folder.path, findings, thumbnails(prepared, assessment))
             write_projector(self.folder.path / EVENTS, prepared, assessment)
         if not learned.interrupted:
             self.folder.finish()
-        return Outcome(path, report, found, learned.interrupted)
+        return Outcome(path, report, findings, learned.interrupted)
 
     def _trunk(self) -> Trunk:
         """The frozen part of the network, ready to run."""
@@ -218,16 +220,15 @@ class _Run:
 
     def _prove(self, path: Path, prepared: Prepared, assessment: Assessment) -> Proof:
         """Let a fresh process answer for some of the measured images."""
-        rows = prepared.rows[assessment.measured]
+        rows, outputs = prepared.rows[assessment.measured], assessment.outputs
         places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(np.int64))
         chosen = [prepared.examples[rows[place]].item for place in places]
         if prepared.classes:
-            expected = {PROBABILITIES: probabilities(assessment, assessment.temperature or 1.0)[places]}
+            expected = {PROBABILITIES: assessment.probabilities(calibrated=True)[places]}
             if assessment.rejector is not None:
-                answers = assessment.answers
                 expected[REJECT_SCORE] = assessment.rejector.score(
-                    answers.embedding[places], answers.logits[places]
+                    outputs.embedding[places], outputs.logits[places]
                 )
         else:
-            expected = {VALUE: assessment.answers.logits[places]}
+            expected = {VALUE: outputs.logits[places]}
         return prove(path, [(item.id, read_item(item)) for item in chosen], expected)

@@ -14,6 +14,7 @@ from finetune.trust.measures import wilson_interval
 from models.card import Label, ModelCard
 from models.errors import InputError
 from models.model import Model
+from models.wording import listed
 
 TOP = 5
 
@@ -128,9 +129,8 @@ def _indices(card: ModelCard, keys: set[str]) -> dict[str, int]:
     unknown = sorted(key for key, index in found.items() if index is None)
     if unknown:
         some = ", ".join(f"{label.id} ({label.name})" for label in card.labels[:3])
-        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise InputError(
-            f"{', '.join(unknown[:5])}{more}: no such class in {card.name}, which knows {len(card.labels)}, such as "
+            f"{listed(unknown)}: no such class in {card.name}, which knows {len(card.labels)}, such as "
             f"{some}. Name the folders by id or name, or teach the model these classes."
         )
     return {key: index for key, index in found.items() if index is not None}

@@ -1,4 +1,4 @@
-"""What a run says of its model: the card inside the file, and the findings for the report."""
+"""What goes into the report of a run: its findings, small pictures, and embeddings for TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import io
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from feature_extraction.items import read_item
 from finetune import tensorboard
-from finetune.backbone.trunk import Trunk
 from finetune.dataset.examples import SPLITS, Dataset
-from finetune.job.assessment import COVERAGE, Answers, Assessment, accuracy_of, interval_around, probabilities
+from finetune.heads.running import TopOutputs
+from finetune.job.assessment import COVERAGE, Assessment
+from finetune.job.card import backbone, title
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
-from finetune.report.findings import Findings, Previous, ProofResult, Rejection
-from finetune.report.regression import measure_regression
+from finetune.report.findings import Findings, Interval, Previous, ProofResult, Rejection
 from finetune.trust.proof import Proof
-from models.card import Accuracy, Label, ModelCard, Regression, Splits, Target
 from models.errors import GraftError
 from models.preprocessing import Preprocessing
 
@@ -30,76 +28,7 @@ _THUMBNAIL = 160  # pixels, a square
 MOST_PROJECTED = 2_000  # images in the projector, which slows down with more
 
 
-def title(dataset: Dataset) -> str:
-    """What a model of these images is called: the name of the folder, archive or list."""
-    return Path(dataset.source).resolve().stem or "model"
-
-
-def model_card(
-    dataset: Dataset,
-    recipe: Recipe,
-    prepared: Prepared,
-    learned: Learned,
-    assessment: Assessment,
-    digest: str,
-) -> ModelCard:
-    """What the file says about itself; nothing in it differs between two runs on the same images."""
-    trunk, name = prepared.trunk, title(dataset)
-    settings = {**recipe.to_json(), "model": trunk.card.name}
-    settings.pop("training")
-    if recipe.method != "sklearn":
-        settings["training"] = recipe.training.to_json()
-    _, truth = prepared.part(assessment.measured)
-    accuracy: tuple[Accuracy, ...] = ()
-    errors: tuple[Regression, ...] = ()
-    target = None
-    if prepared.classes:
-        share, interval = accuracy_of(assessment.answers.logits, truth)
-        accuracy = (Accuracy(name, assessment.measured, len(truth), share, interval=interval),)
-        subject = f"{len(prepared.classes)} classes"
-    else:
-        found = measure_regression(truth, assessment.answers.logits)
-        errors = (
-            Regression(
-                name,
-                assessment.measured,
-                len(truth),
-                found.mse,
-                found.mae,
-                found.r2 if np.isfinite(found.r2) else None,
-            ),
-        )
-        target = Target(
-            half_width=assessment.half_width, coverage=COVERAGE if assessment.half_width else None
-        )
-        subject = "a number"
-    return ModelCard(
-        name=name,
-        task=prepared_task(prepared),
-        preprocessing=trunk.card.preprocessing,  # the trunk's, like all that happens to images
-        labels=tuple(Label(label, label) for label in prepared.classes),
-        licence=trunk.card.licence,
-        source=trunk.card.source,
-        description=f"{subject} learned from {name} on {backbone(trunk)}",
-        accuracy=accuracy,
-        regression=errors,
-        target=target,
-        splits=Splits(*(len(prepared.rows[split]) for split in SPLITS)),
-        training={"settings": settings, "chosen": dict(learned.top.chosen), "images": digest},
-    )
-
-
-def prepared_task(prepared: Prepared) -> Any:
-    """The task, as cards name it."""
-    return "classification" if prepared.classes else "regression"
-
-
-def backbone(trunk: Trunk) -> str:
-    """The frozen part in words."""
-    return f"{trunk.card.name} up to {trunk.cut}{', in int8' if trunk.quantized else ''}"
-
-
-def findings(
+def collect_findings(
     dataset: Dataset,
     recipe: Recipe,
     prepared: Prepared,
@@ -110,23 +39,26 @@ def findings(
     path: Path,
     timings: Mapping[str, float],
     previous: Previous | None = None,
-    strangers: Answers | None = None,
+    strangers: TopOutputs | None = None,
 ) -> Findings:
-    """Everything that the report shows. `strangers`: answers for images that are none of the classes."""
+    """Everything that the report shows. `strangers`: outputs for images that are none of the classes."""
     rows = prepared.rows[assessment.measured]
     truth = prepared.targets[rows]
     classes = prepared.classes
-    rejector, answers = assessment.rejector, assessment.answers
+    rejector, outputs = assessment.rejector, assessment.outputs
     rejection = None
     if rejector is not None:
         rejection = Rejection(
             rejector.kind,
             rejector.threshold,
-            rejector.score(answers.embedding, answers.logits),
+            rejector.score(outputs.embedding, outputs.logits),
             None if strangers is None else rejector.score(strangers.embedding, strangers.logits),
             rejector.auroc,
             rejector.measured,
         )
+    interval, half_width = None, assessment.half_width
+    if half_width is not None:
+        interval = Interval(COVERAGE, outputs.logits - half_width, outputs.logits + half_width)
     place = {int(row): i for i, row in enumerate(rows)}
     quoted = shlex.quote(str(path))
     settings = recipe.to_json()
@@ -137,7 +69,7 @@ def findings(
         title=title(dataset),
         model=prepared.trunk.card.name,
         method=recipe.method,
-        task=prepared_task(prepared),
+        task=prepared.task,
         classes=classes,
         counts={
             split: np.bincount(prepared.targets[prepared.rows[split]], minlength=len(classes))
@@ -152,11 +84,11 @@ def findings(
         measured_on=assessment.measured,
         ids=tuple(prepared.examples[row].key for row in rows),
         truth=truth,
-        before=probabilities(assessment) if classes else None,
-        after=probabilities(assessment, assessment.temperature or 1.0) if classes else None,
+        before=assessment.probabilities(calibrated=False) if classes else None,
+        after=assessment.probabilities(calibrated=True) if classes else None,
         temperature=assessment.temperature,
-        values=None if classes else answers.logits.astype(np.float64),
-        interval=None if classes else interval_around(answers.logits, assessment.half_width),
+        values=None if classes else outputs.logits.astype(np.float64),
+        interval=interval,
         history=learned.history,
         learning_curve=assessment.curve,
         rejection=rejection,
@@ -184,13 +116,12 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
         return
     rows = prepared.rows[assessment.measured][:MOST_PROJECTED]
     small = [prepared.facts[row].pixels for row in rows]
-    photos = np.stack(
-        [pixels for pixels in small if pixels is not None]
-    )  # (N, 32, 32, 3); all that are here have some
+    # (N, 32, 32, 3); all that are here have some.
+    photos = np.stack([pixels for pixels in small if pixels is not None])
     targets = prepared.targets[rows].tolist()
-    said = [prepared.classes[target] if prepared.classes else str(target) for target in targets]
+    labels = [prepared.classes[target] if prepared.classes else str(target) for target in targets]
     with tensorboard.Writer(folder) as writer:
-        writer.embedding(assessment.measured, assessment.answers.embedding[: len(rows)], said, photos)
+        writer.embedding(assessment.measured, assessment.outputs.embedding[: len(rows)], labels, photos)
 
 
 def thumbnails(prepared: Prepared, assessment: Assessment) -> Callable[[int], bytes | None]:

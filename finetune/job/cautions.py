@@ -1,0 +1,67 @@
+"""What a user should know of the images before trusting the numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.dataset.duplicates import Group
+from finetune.dataset.examples import Dataset, Example, Split
+from models.wording import counted, listed
+
+_FEWEST = 20  # training images of a class below which a user is warned
+_UNEVEN = 10.0  # times as many images in the largest class as in the smallest
+
+
+def cautions(
+    dataset: Dataset,
+    examples: Sequence[Example],
+    groups: Sequence[Group],
+    rows: Mapping[Split, NDArray[np.int64]],
+    targets: NDArray[Any],
+    classes: Sequence[str],
+    leaks: NDArray[np.int64],
+    failed: Sequence[tuple[str, str]],
+) -> Iterator[str]:
+    """A sentence for each; the arguments are those of `Prepared`, `groups` those of its duplicates."""
+    yield from dataset.warnings()
+    if failed:
+        yield f"left out, because they cannot be read: {counted(len(failed), 'image')}, the first: {failed[0][1]}"
+    exact = sum(len(group.indices) - 1 for group in groups if group.kind == "exact")
+    near = sum(len(group.indices) - 1 for group in groups if group.kind == "near")
+    if exact or near:
+        kept = (
+            "the splits of the folders or the list stay" if len(leaks) else "each group stands in one split"
+        )
+        yield f"found {exact:,} exact and {near:,} near duplicates; {kept}"
+    if len(leaks):
+        yield f"{counted(len(leaks), 'image')} for testing or validation with a duplicate among those for training"
+    if dataset.task == "regression":
+        return
+    clashes = [
+        group
+        for group in groups
+        if group.kind == "exact" and len({examples[i].label for i in group.indices}) > 1
+    ]
+    if clashes:
+        names = " = ".join(f"{examples[i].item.id} ({examples[i].label})" for i in clashes[0].indices[:2])
+        yield (
+            f"{counted(len(clashes), 'image')} in more than one class, such as {names}; `graft dataset clean` drops "
+            "them"
+        )
+    counts = Counter(int(target) for target in targets[rows["train"]])
+    few = [name for i, name in enumerate(classes) if counts[i] < _FEWEST]
+    if few:
+        yield f"fewer than {_FEWEST} images to train on in {counted(len(few), 'class')}: {listed(few)}"
+    most, least = max(counts.values()), min(counts.values())
+    if most / least >= _UNEVEN:
+        yield f"the largest class has {most / least:,.0f} times the images of the smallest; see --class-weights"
+    untested = [
+        name for i, name in enumerate(classes) if len(rows["test"]) and i not in targets[rows["test"]]
+    ]
+    if untested:
+        yield f"no image for testing in {counted(len(untested), 'class')}: {listed(untested)}"

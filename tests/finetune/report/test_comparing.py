@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from finetune.report.comparing import compare, leak_effect, mcnemar
-from finetune.report.measures import Share
+from finetune.trust.measures import Share
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from finetune.trust.calibration import (
     TEMPERATURES,
     calibration_error,
     fit_temperature,
-    probabilities_of,
     reliability,
 )
+from finetune.trust.measures import softmax
 from models.errors import InputError, NumericsError
 
 
@@ -20,12 +20,12 @@ def drawn(n: int, classes: int = 4, seed: int = 0) -> tuple[NDArray[np.float64],
     """Logits, and classes drawn from just the probabilities that they say."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (n, classes))
-    sums = probabilities_of(logits).cumsum(axis=1)
+    sums = softmax(logits).cumsum(axis=1)
     return logits, (rng.random((n, 1)) > sums[:, :-1]).sum(axis=1)
 
 
 def likelihood(logits: NDArray[np.float64], y: NDArray[np.int64], temperature: float) -> float:
-    return float(-np.log(probabilities_of(logits, temperature)[np.arange(len(y)), y]).mean())
+    return float(-np.log(softmax(logits, temperature)[np.arange(len(y)), y]).mean())
 
 
 class TestTemperature:
@@ -49,7 +49,7 @@ class TestTemperature:
     @pytest.mark.parametrize("n", [1, 5, 200])
     def test_no_mistake_does_not_make_certain(self, n: int) -> None:
         logits = np.tile([9.0, 0.0, 0.0], (n, 1))
-        found = probabilities_of(logits, fit_temperature(logits, np.zeros(n, np.int64)))
+        found = softmax(logits, fit_temperature(logits, np.zeros(n, np.int64)))
         assert found[:, 0].mean() == pytest.approx((n + 1) / (n + 2))
 
     def test_worse_than_chance_stops_at_the_bound(self) -> None:
@@ -95,8 +95,8 @@ class TestReliability:
 
     def test_no_gap_where_probabilities_are_true(self) -> None:
         logits, y = drawn(50_000)
-        assert calibration_error(probabilities_of(logits), y) < 0.01
-        assert calibration_error(probabilities_of(4 * logits), y) > 0.1
+        assert calibration_error(softmax(logits), y) < 0.01
+        assert calibration_error(softmax(4 * logits), y) > 0.1
 
     def test_always_sure_and_half_the_time_right(self) -> None:
         assert calibration_error(np.tile([1.0, 0.0], (10, 1)), np.arange(10) % 2) == pytest.approx(0.5)

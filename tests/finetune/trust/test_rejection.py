@@ -11,8 +11,9 @@ from onnx import TensorProto, helper
 from sklearn.covariance import ledoit_wolf
 
 from finetune.trust import novelty
+from finetune.trust.measures import auroc
 from finetune.trust.novelty import KINDS, Kind, Space, score, score_nodes, shrunk_covariance
-from finetune.trust.rejection import Rejector, auroc, fit_rejector
+from finetune.trust.rejection import Rejector, fit_rejector
 from models.errors import InputError, NumericsError
 from models.opset import IR_VERSION, opset_imports
 from models.runtime import OnnxSession, RuntimeConfig

@@ -21,13 +21,15 @@ from models.graph import element_type, infer, producers, rename, shape_of
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
-from models.names import EMBEDDING, LOGITS, PROBABILITIES
+from models.names import EMBEDDING, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.store import DownloadProgress
 from models.truncation import cut_model
 
 Pool = Literal["avg", "max", "none", "flatten"]
 _POOL = "pool"  # the cut point that every network with pooling has
+# Outputs that are answers.
+_NO_FEATURES = (PROBABILITIES, REJECT_SCORE, VALUE)
 _SMALLEST = 1e-12  # lengths below this are taken for it, so that a vector of zeros stays one
 
 
@@ -109,13 +111,15 @@ def default_cuts(model: ModelProto) -> tuple[str, ...]:
     if any(cut.name == EMBEDDING for cut in _cuts_of_card(model)) and EMBEDDING in made:
         return (EMBEDDING,)
     if LOGITS not in made:
-        return tuple(value.name for value in model.graph.output if value.name != PROBABILITIES)
+        outputs = [value.name for value in model.graph.output if value.name not in _NO_FEATURES]
+        if outputs:
+            return tuple(outputs)
     last = classifier(model)
     if last is not None and last.input[0] in made:
         return (last.input[0],)
     raise CutError(
         "the network has no cut point `pool`, and no layer that makes its logits was found. "
-        "Name a cut with --cut; `graft models cuts` lists them."
+        "Name the cut point to take; `graft models cuts` lists them."
     )
 
 

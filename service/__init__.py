@@ -2,11 +2,11 @@
 
 The life of a request, bytes to JSON in five hops:
 
-1. view        `protocols`  Flask finds the view; parameters are checked
-2. decode      `uploads`    the request's images, decoded and resized in the request's thread
-3. admission   `admission`  the model lets one run at a time in, and turns away who waits too long
-4. session     `registry`   onnxruntime runs the batch on the model's device
-5. encode      `encoding`   rows become JSON; errors of any hop do so in `errors`
+1. view       `protocols/v1.py`  Flask finds the view; parameters are checked, and `registry.py` gives the model
+2. decode     `uploads.py`       the request's images, decoded and resized in the request's thread
+3. admission  `admission.py`     the model lets one run at a time in, and turns away who waits too long
+4. run        `served.py`        onnxruntime runs the batch on the model's device
+5. encode     `encoding.py`      rows become JSON; errors of any hop do so in `errors.py`
 """
 
 from __future__ import annotations

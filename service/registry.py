@@ -8,84 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-from numpy.typing import NDArray
-
-from models.errors import BusyError, CutError, InputError, NumericsError, UnknownModelError
+from models.errors import BusyError, InputError, UnknownModelError
 from models.model import Model
-from models.names import PROBABILITIES, REJECT_SCORE
-from models.runtime import Array
 from models.zoo import find
-from service.admission import Admission
 from service.config import ServiceConfig
-from service.results import ImageResult, image_results
+from service.served import Served
 
 _LOADING_S = 2.0  # when to ask again while models are being loaded
-
-
-class Served:
-    """A model under the name by which it is served, with the gate in front of it."""
-
-    def __init__(self, name: str, spec: str, model: Model, config: ServiceConfig) -> None:
-        self.name, self.model = name, model
-        self.admission = Admission(config.wait_s)
-        self._spec, self._config = spec, config
-        self._cut_models: dict[str, Model] = {}
-        self._cutting = threading.Lock()
-
-    def results(self, images: NDArray[np.uint8]) -> list[ImageResult]:
-        """What the model gives for decoded images (N, H, W, 3).
-
-        Raises:
-            BusyError: others have the model for too long.
-            ModelError: the model gives features.
-            NumericsError: the model answers with NaN or infinity.
-        """
-        with self.admission.enter():
-            return [one for part in self._parts(images) for one in image_results(self.model, part)]
-
-    def features(self, images: NDArray[np.uint8], cut: str) -> Array:
-        """The tensor at a cut point, (N, ...), of decoded images (N, H, W, 3).
-
-        Raises:
-            BusyError: others have the model for too long.
-            NumericsError: the features hold NaN or infinity.
-        """
-        model = self._cut_model(cut)
-        with self.admission.enter():
-            values = np.concatenate([model.run(part, [cut])[0] for part in self._parts(images)])
-        if not np.isfinite(values).all():
-            raise NumericsError(
-                f"{self.name}: features at {cut} hold NaN or infinity; its weights are damaged."
-            )
-        return values
-
-    def cut_name(self, asked: str | None) -> str:
-        """The cut point that was asked for, or `pool`, or the last one that the model has.
-
-        Raises:
-            CutError: no such cut point.
-        """
-        outputs = [name for name in self.model.session.outputs if name not in (PROBABILITIES, REJECT_SCORE)]
-        names = list(dict.fromkeys([*(cut.name for cut in self.model.card.cuts), *outputs]))
-        if asked is None:
-            return "pool" if "pool" in names else names[-1]
-        if asked not in names:
-            raise CutError(f"{self.name} has no cut point {asked!r}; it has {', '.join(names)}.")
-        return asked
-
-    def _parts(self, images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        size = self.model.batch_size
-        return [images[i : i + size] for i in range(0, len(images), size)]
-
-    def _cut_model(self, cut: str) -> Model:
-        """A session that ends at the cut point, made when it is first asked for."""
-        if cut in self.model.session.outputs:
-            return self.model
-        with self._cutting:
-            if cut not in self._cut_models:
-                self._cut_models[cut] = Model.open(self._spec, self._config.runtime, outputs=[cut])
-            return self._cut_models[cut]
 
 
 class Registry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
@@ -19,6 +19,9 @@ from service.errors import error_json, failure
 from service.parameters import check_known, choice, whole_number
 from service.registry import Registry
 from service.uploads import Decoded, decode, uploads
+
+if TYPE_CHECKING:
+    from models.features import Pool
 
 Row = TypeVar("Row")
 
@@ -42,14 +45,17 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.post("/features")
     def features() -> Response:
-        check_known(request.args, "model", "cut", "encoding")
+        check_known(request.args, "model", "cut", "pool", "normalize", "encoding")
         encoding = choice(request.args, "encoding", ("json", "base64"))
+        pool = cast("Pool", choice(request.args, "pool", ("avg", "max", "none", "flatten")))
+        normalize = choice(request.args, "normalize", ("none", "l2"))
         served = registry.get(request.args.get("model"))
-        cut = served.cut_name(request.args.get("cut"))
+        model = served.feature_model(request.args.get("cut"), pool, "l2" if normalize == "l2" else None)
+        (cut,) = model.cuts
         images = decode(uploads(request, registry.config), served.model.card.preprocessing)
 
         def vectors(pixels: NDArray[np.uint8]) -> Array:
-            values = served.features(pixels, cut)
+            values = served.vectors(pixels, model)
             if values.size > registry.config.max_values:
                 raise InputError(
                     f"{len(values)} images give {values.size:,} numbers at {cut}; at most "

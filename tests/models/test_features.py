@@ -108,10 +108,11 @@ class TestDefaultCut:
         nodes = [helper.make_node("Relu", ["image"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
         assert self.without_pool(tmp_path, *nodes, outputs=("a", "b")) == ("a", "b")
 
-    def test_that_cannot_be_found_is_asked_for(self, tmp_path: Path) -> None:
-        nodes = [helper.make_node("Relu", ["image"], ["logits"])]
-        with pytest.raises(CutError, match="Name a cut with --cut"):
-            self.without_pool(tmp_path, *nodes, outputs=("logits",))
+    @pytest.mark.parametrize("output", ["logits", "probabilities", "value"])
+    def test_that_cannot_be_found_is_asked_for(self, tmp_path: Path, output: str) -> None:
+        nodes = [helper.make_node("Relu", ["image"], [output])]
+        with pytest.raises(CutError, match="Name the cut point to take"):
+            self.without_pool(tmp_path, *nodes, outputs=(output,))
 
 
 def test_opset_before_18_has_the_axes_elsewhere(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from models.errors import InputError, UnknownModelError
 from service.config import ServiceConfig
-from service.registry import Registry, Served
+from service.registry import Registry
+from service.served import Served
 
 
 @pytest.mark.parametrize(
@@ -63,5 +64,7 @@ def test_many_images_run_in_parts_that_suit_the_device(registry: Registry) -> No
     shades = np.arange(21, dtype=np.uint8)
     images = np.broadcast_to(shades[:, None, None, None], (21, 16, 16, 3))
     assert served.model.batch_size < 21
-    np.testing.assert_allclose(served.features(images, "pool")[:, 0], shades / 255, rtol=1e-6)
+    np.testing.assert_allclose(
+        served.vectors(images, served.feature_model("pool"))[:, 0], shades / 255, rtol=1e-6
+    )
     assert len(served.results(images)) == 21

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,42 +54,49 @@ def views(photo: Image.Image, folder: Path, count: int = 16) -> None:
         photo.crop((left, top, left + side, top + side)).save(folder / f"{i:02}.jpg", quality=90)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that nobody else is given while the block runs, and that a server which reuses addresses can listen on."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = int(held.getsockname()[1])
+        if sys.platform != "linux":  # elsewhere nobody listens on an address that is held
+            held.close()
+        yield port
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_run(page: Path, folder: Path) -> None:
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
-    script = ["set -euo pipefail"]
+    # What runs in the background, a server, ends before the shell does.
+    script = ["set -euo pipefail", "trap 'jobs -p | xargs -r kill; wait' EXIT"]
     for i, (language, text) in enumerate(blocks):
         if language == "python":
             (folder / f"block{i}.py").write_text(text, encoding="utf-8")
             text = f"python block{i}.py\n"
         script.append(text)
-    page_script = "\n".join(script).replace("8000", str(free_port()))
     scripts = sysconfig.get_path("scripts")
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     log = folder / "output.txt"
     with (
+        reserved_port() as port,
         log.open("w") as output,
         subprocess.Popen(
-            ["bash", "-c", page_script],
+            ["bash", "-c", re.sub(r"\b8000\b", str(port), "\n".join(script))],
             cwd=folder,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that a server left in the background ends with its shell
+            start_new_session=True,
         ) as shell,
     ):
         try:
             code = shell.wait(timeout=300)
         finally:
-            with contextlib.suppress(ProcessLookupError):  # nothing was left in the background
-                os.killpg(shell.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # nothing was left
+                os.killpg(shell.pid, signal.SIGKILL)
     assert code == 0, log.read_text()
 
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 import skimage
 
 from models.importing import import_model
 from models.model import Model
 from models.runtime import RuntimeConfig
+from tests import optional
 
-FOLDER = os.environ.get("GRAFT_MODELS")
 PHOTOS = [Path(skimage.__file__).parent / "data" / name for name in ("chelsea.png", "coffee.png")]
 CPU = RuntimeConfig(device="cpu")
 
-pytestmark = pytest.mark.skipif(not FOLDER, reason="GRAFT_MODELS names no folder of pretrained networks")
 
-
-@pytest.fixture(scope="module")
-def folder() -> Path:
-    return Path(FOLDER or "")
-
-
-def test_mobilenet_knows_a_cat_and_a_coffee(folder: Path, tmp_path: Path) -> None:
-    path = folder / "mobilenet_v2_1.0_224.onnx"
+def test_mobilenet_knows_a_cat_and_a_coffee(tmp_path: Path) -> None:
+    path = optional.pretrained("mobilenet_v2_1.0_224.onnx")
     raw = Model.open(path, CPU)
     proto, notes = import_model(path)
     (tmp_path / "imported.onnx").write_bytes(proto.SerializeToString())
@@ -41,8 +32,8 @@ def test_mobilenet_knows_a_cat_and_a_coffee(folder: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(imported.probabilities(batch), raw.probabilities(batch), atol=1e-5)
 
 
-def test_inception_trunk_gives_features(folder: Path) -> None:
-    model = Model.open(folder / "inception_v3_2015_trunk.onnx", CPU, outputs=["mixed_7a", "pool"])
+def test_inception_trunk_gives_features() -> None:
+    model = Model.open(optional.pretrained("inception_v3_2015_trunk.onnx"), CPU, outputs=["mixed_7a", "pool"])
     batch = np.stack([model.decode(photo) for photo in PHOTOS])
     mixed, pool = model.run(batch)
     assert mixed.shape == (2, 1280, 8, 8)

@@ -15,11 +15,10 @@ from PIL import Image
 from finetune import tensorboard
 from finetune.tensorboard.projector import write_embedding
 from models.errors import GraphError
+from tests import optional
 
-pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
-projector_plugin = pytest.importorskip(
-    "tensorboard.plugins.projector.projector_plugin", reason="TensorBoard is not installed"
-)
+optional.library("tensorboardX", extra="tensorboard")
+projector_plugin = optional.library("tensorboard.plugins.projector.projector_plugin", extra="test")
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.normal(size=(5, 3)).astype(np.float32)

@@ -13,11 +13,10 @@ from finetune import tensorboard
 from finetune.autodiff import Graph, Session
 from finetune.tensorboard.writer import BINS
 from models.errors import GraphError, NumericsError
+from tests import optional
 
-pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
-event_accumulator = pytest.importorskip(
-    "tensorboard.backend.event_processing.event_accumulator", reason="TensorBoard is not installed"
-)
+optional.library("tensorboardX", extra="tensorboard")
+event_accumulator = optional.library("tensorboard.backend.event_processing.event_accumulator", extra="test")
 
 
 def read(folder: Path) -> Any:

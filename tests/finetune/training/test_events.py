@@ -13,12 +13,11 @@ from finetune.training.head import train_head
 from finetune.training.result import EpochProgress, Trained
 from finetune.training.settings import Settings
 from finetune.training.state import Checkpoint
+from tests import optional
 from tests.finetune.training.problems import blocks, clusters, maps
 
-pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
-event_accumulator = pytest.importorskip(
-    "tensorboard.backend.event_processing.event_accumulator", reason="TensorBoard is not installed"
-)
+optional.library("tensorboardX", extra="tensorboard")
+event_accumulator = optional.library("tensorboard.backend.event_processing.event_accumulator", extra="test")
 
 SETTINGS = Settings(epochs=4, batch_size=16, learning_rate=0.02, block_epochs=2)
 

@@ -131,7 +131,8 @@ def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
             (folder / "filler").unlink(missing_ok=True)
             kept = {path.name: path.read_bytes() for path in folder.iterdir()}
             if mounted:
-                subprocess.run(["umount", str(folder)], check=True)
+                # At once, even if somebody looks into it: an indexer, or another process of the tests' own.
+                subprocess.run(["umount", "--lazy", str(folder)], check=True)
                 for name, content in kept.items():
                     (folder / name).write_bytes(content)
 

@@ -6,9 +6,7 @@ and not compared.
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,6 +20,7 @@ from models.build import build
 from models.preprocessing import Preprocessing
 from models.weights.random import random_weights
 from scripts.golden.seeded import BLOCKS
+from tests import optional
 from tests.models.running import run
 
 CUTS = tuple(f"mixed_{block}" for block in BLOCKS if block <= "7a")
@@ -37,10 +36,7 @@ def place(node: onnx.NodeProto) -> list[int]:
 
 @pytest.mark.parametrize("fold", [True, False])
 def test_real_weights_on_a_photograph(fold: bool) -> None:
-    folder = os.environ.get("GRAFT_MODELS")
-    if not folder:
-        pytest.skip("GRAFT_MODELS is not set; it names the folder with inception_v3_2015_trunk.onnx")
-    trunk = onnx.load(Path(folder) / "inception_v3_2015_trunk.onnx")
+    trunk = onnx.load(optional.pretrained("inception_v3_2015_trunk.onnx"))
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in trunk.graph.initializer}
     nodes = sorted((node for node in trunk.graph.node if node.op_type == "Conv"), key=place)
     network = inception_v3(variant="keras")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from finetune.autodiff.importing import import_onnx
 from models.architectures.inception_v3 import inception_v3
 from models.build import build
 from models.weights.random import random_weights
+from tests import optional
 from tests.finetune.autodiff.importing.networks import imported, largest_difference, original, reals
 
 BUILTIN = Path(__file__).parents[4] / "models" / "builtin" / "graft_mini.onnx"
@@ -31,16 +32,14 @@ def load(name: str) -> ModelProto:
         mean = std = (0.5, 0.5, 0.5)
         fold = name == "inception_v3_folded"
         return build(blueprint, random_weights(blueprint, 0), mean=mean, std=std, fold=fold)
-    if name == "graft_mini":
-        path = BUILTIN
-    else:
-        folder = os.environ.get("GRAFT_MODELS")
-        if not folder:
-            pytest.skip(f"GRAFT_MODELS is not set; it names the folder with {name}")
-        path = Path(folder) / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not there")
-    return onnx.load(path)
+    return onnx.load(BUILTIN if name == "graft_mini" else optional.pretrained(name))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten_afterwards() -> Iterator[None]:
+    """Together the networks take some 300 MB."""
+    yield
+    load.cache_clear()
 
 
 def photos(model: ModelProto, count: int) -> np.ndarray:

@@ -38,8 +38,8 @@ def is_tar_name(name: str) -> bool:
     return name.lower().endswith(_TAR_SUFFIXES)
 
 
-def zip_members(path: Path, tally: Tally) -> Iterator[Entry]:
-    """Images in a zip archive, in the order of their names.
+def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None = None) -> Iterator[Entry]:
+    """Images in a zip archive, in the order of their names; the folders in it go to `folders`.
 
     Raises:
         SourceError: not a zip archive.
@@ -53,7 +53,12 @@ def zip_members(path: Path, tally: Tally) -> Iterator[Entry]:
     # The archive stays open as long as an item of it is held; zipfile may be read from several threads.
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         parts = _parts(info.filename)
-        if parts and not info.is_dir() and parts[0] != "__MACOSX" and is_image(parts[-1], tally):
+        if not parts or parts[0] == "__MACOSX":
+            continue
+        if info.is_dir():
+            if folders is not None:
+                folders.append(parts)
+        elif is_image(parts[-1], tally):
             name = printable(f"{path}/{'/'.join(parts)}")
             yield parts, ImageItem(name, partial(_read_zip_member, archive, name, info))
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.sources import ImageItem
+from feature_extraction.items import ImageItem
 from models.errors import GraftError
 from models.preprocessing import Preprocessing
 

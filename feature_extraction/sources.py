@@ -30,9 +30,6 @@ from feature_extraction.lists import is_list, listed
 from feature_extraction.shards import has_range, numbered, present
 from models.errors import ImageError, SourceError
 
-__all__ = ["STDIN", "ImageItem", "Tally", "entries", "images", "is_archive", "labelled", "printable"]
-
-SPLITS = ("train", "val", "test")
 STDIN = "-"
 
 
@@ -60,52 +57,6 @@ def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
         raise SourceError(_nothing(spec, tally))
 
 
-def labelled(
-    spec: str, split: str | None = None, tally: Tally | None = None
-) -> Iterator[tuple[ImageItem, str]]:
-    """The images of a folder or zip archive with a folder for each class, each with the name of its folder.
-
-    `split` chooses a folder above the classes: `photos/val/cat/1.jpg`.
-
-    Raises:
-        SourceError: no such folder or archive, no such split, or no image in a folder of a class.
-        ImageError: the folder itself cannot be listed.
-    """
-    tally = tally if tally is not None else Tally()
-    root = Path(spec)
-    if not os.path.isdir(root) and not is_archive(root):
-        kind = "a file that is no zip archive" if os.path.exists(root) else "not there"
-        raise SourceError(
-            f"{spec}: {kind}; expected a folder or .zip with one folder of images for each class."
-        )
-    entries = _folder(root, tally) if os.path.isdir(root) else _unwrapped(zip_members(root, tally), split)
-    seen: set[str] = set()
-    found = 0
-    for parts, item in entries:
-        if not parts:  # the folder itself cannot be listed: reading says why
-            item.read()
-            continue
-        seen.add(parts[0])
-        if split is not None and parts[0] != split:
-            continue
-        inner = parts if split is None else parts[1:]
-        if split is None and parts[0] in SPLITS and len(parts) > 2:
-            raise SourceError(
-                f"{spec}: {parts[0]!r} is no class but a split. Choose it with --split {parts[0]}."
-            )
-        if len(inner) < 2:  # an image that lies outside the classes' folders
-            tally.ignored += 1
-            continue
-        found += 1
-        yield item, inner[0]
-    if not found:
-        where = spec if split is None else f"{spec}, split {split!r}"
-        there = ", ".join(sorted(seen)[:5]) or "no image at all"
-        raise SourceError(
-            f"{where}: no folder of images in it; found {there}. Expected one folder for each class."
-        )
-
-
 def is_stream(spec: str) -> bool:
     """Whether a source is standard input, a pipe or a device: read once, by whoever lists it, and perhaps silent."""
     return spec == STDIN or (os.path.exists(spec) and not os.path.isdir(spec) and not os.path.isfile(spec))
@@ -122,15 +73,16 @@ def count(spec: str) -> int | None:
         return None
 
 
-def entries(root: Path, tally: Tally) -> Iterator[Entry]:
+def entries(root: Path, tally: Tally, folders: list[tuple[str, ...]]) -> Iterator[Entry]:
     """The images of a folder or zip archive in the order of their names, each with the parts of its path below it.
 
-    A folder that cannot be listed is an image that cannot be read, for that reason.
+    A folder that cannot be listed is an image that cannot be read, for that reason. All folders on the way, empty ones
+    too, go to `folders`.
 
     Raises:
         SourceError: not a zip archive.
     """
-    return _folder(root, tally) if root.is_dir() else zip_members(root, tally)
+    return _folder(root, tally, folders) if root.is_dir() else zip_members(root, tally, folders)
 
 
 def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
@@ -172,8 +124,8 @@ def _several(names: Iterable[str | ImageItem], tally: Tally) -> Iterator[ImageIt
             yield failing_item(printable(name), ImageError(str(exc)))
 
 
-def _folder(root: Path, tally: Tally) -> Iterator[Entry]:
-    """Images below `root`, in the order of their names.
+def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = None) -> Iterator[Entry]:
+    """Images below `root`, in the order of their names; the folders below it go to `folders`.
 
     Each folder is entered once, whatever links lead to it: links that go round in circles end there.
     """
@@ -201,19 +153,13 @@ def _folder(root: Path, tally: Tally) -> Iterator[Entry]:
                 continue
             if inner:
                 if not entry.name.startswith("."):
+                    if folders is not None:
+                        folders.append((*parts, entry.name))
                     yield from walk(entry.path, (*parts, entry.name))
             elif is_image(entry.name, tally):
                 yield (*parts, entry.name), file_item(entry.path)
 
     return walk(str(root), ())
-
-
-def _unwrapped(members: Iterator[Entry], split: str | None) -> Iterator[Entry]:
-    """Take off the one folder that holds all the others in most archives of a folder."""
-    known = list(members)
-    tops = {parts[0] for parts, _ in known}
-    wrapped = len(tops) == 1 and split not in tops and all(len(parts) > 2 for parts, _ in known)
-    return ((parts[1:], item) for parts, item in known) if wrapped else iter(known)
 
 
 def _standard_input() -> ImageItem:

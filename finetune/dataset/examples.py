@@ -12,13 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.items import ImageItem
+from models.wording import listed
 
 Split = Literal["train", "val", "test"]
 Task = Literal["classification", "regression"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+# How folders and lists call them, in lower case.
+SPLIT_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Example:
     """One image with what is to be learned of it."""
 
@@ -66,22 +77,17 @@ class Dataset:
 def _warnings(dataset: Dataset) -> Iterator[str]:
     counts = Counter(example.label for example in dataset.examples)
     if dataset.empty:
-        yield f"{_some(dataset.empty)}: no image in {_these(dataset.empty, 'this folder', 'these folders')}."
+        yield f"{listed(dataset.empty)}: no image in {_these(dataset.empty, 'this folder', 'these folders')}."
     single = sorted(name for name in dataset.classes if counts[name] == 1)
     if single:
-        yield f"{_some(single)}: one image only; it can be learned or measured, not both. Add some."
+        yield f"{listed(single)}: one image only; it can be learned or measured, not both. Add some."
     if dataset.has_splits and dataset.classes:
         taught = {example.label for example in dataset.examples if example.split == "train"}
         untaught = sorted(set(dataset.classes) - taught)
         if untaught:
-            yield f"{_some(untaught)}: no image for training. Put some into train, or leave the class out."
+            yield f"{listed(untaught)}: no image for training. Put some into train, or leave the class out."
     if dataset.stray:
         yield f"{len(dataset.stray):,} images outside the classes' folders are not used, such as {dataset.stray[0]}."
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _these(names: Sequence[str], one: str, several: str) -> str:

@@ -19,7 +19,7 @@ from feature_extraction.archives import zip_members
 from feature_extraction.items import ImageItem, Tally, file_item, printable
 from feature_extraction.lists import COLUMNS, records
 from finetune.dataset import idx
-from finetune.dataset.examples import Dataset, Example, Split, Task
+from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example, Split, Task
 from models.errors import SourceError
 
 _ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)
@@ -27,11 +27,11 @@ LABEL = ("label", "class")
 TARGET = ("target", "value", "y", "label")
 
 
-def from_list(path: Path, task: Task, splits: Mapping[str, Split], *, outside: bool = False) -> Dataset:
+def from_list(path: Path, task: Task, *, outside: bool = False) -> Dataset:
     """The examples that a list names; relative paths begin at the list's folder.
 
     A path may lead into a zip archive (`photos.zip/cat/1.jpg`) or to one image of an idx file
-    (`t10k-images[7]`). `splits` gives the meaning of words in the column `split`.
+    (`t10k-images[7]`).
 
     Raises:
         SourceError: the list cannot be read, has not the columns, or names a file outside its folder.
@@ -53,7 +53,7 @@ def from_list(path: Path, task: Task, splits: Mapping[str, Split], *, outside: b
             label = printable(_one(record, LABEL, where))
         item = locate.item(file, where)
         group = record.get("group") or None
-        split = _split(record.get("split"), splits, where)
+        split = _split(record.get("split"), where)
         examples.append(Example(item, label, target, split, group, name))
     if examples and len({example.split is None for example in examples}) == 2:
         missing = next(example for example in examples if example.split is None)
@@ -129,10 +129,10 @@ def _number(text: str, where: str) -> float:
     return value
 
 
-def _split(text: str | None, splits: Mapping[str, Split], where: str) -> Split | None:
+def _split(text: str | None, where: str) -> Split | None:
     if not text:
         return None
-    split = splits.get(text.strip().casefold())
+    split = SPLIT_WORDS.get(text.strip().casefold())
     if split is None:
         raise SourceError(f"{where}: split is {text!r}; expected train, val or test. Correct the line.")
     return split

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -13,45 +12,65 @@ from feature_extraction.items import Tally, printable
 from feature_extraction.lists import is_list
 from feature_extraction.sources import entries
 from finetune.dataset import idx, labelled_lists
-from finetune.dataset.examples import Dataset, Example, Split, Task
+from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example, Task
 from models.errors import SourceError
+from models.wording import listed
 
-SPLIT_FOLDERS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+_EVERY = ""  # no name of a split: those of all splits together
+_Folder = tuple[str, ...]  # the parts of its path below the source
 
 
 def open_dataset(
-    spec: str | os.PathLike[str],
-    task: Task = "classification",
-    *,
-    split_names: bool = True,
-    outside: bool = False,
+    spec: str | os.PathLike[str], task: Task = "classification", *, outside: bool = False
 ) -> Dataset:
-    """The labelled images of a source; none of them is read yet.
+    """The labelled images of a source, to learn from; none of them is read yet.
 
     `spec` is a folder or zip archive with a folder for each class, perhaps below train, val and test; a CSV, TSV or
-    JSON-lines list (`finetune.dataset.labelled_lists`); or a folder with MNIST's idx files. With `split_names=False`
-    folders called train or test are classes like others. `outside` allows a list to name files outside its own folder.
+    JSON-lines list (`finetune.dataset.labelled_lists`); or a folder with MNIST's idx files. `outside` allows a list to
+    name files outside its own folder.
 
     Raises:
         SourceError: nothing is there, it has no labelled images, or only one class.
         ImageError: the folder itself cannot be listed.
     """
-    source = os.fspath(spec)
+    dataset = _opened(os.fspath(spec), task, outside, _EVERY)
+    if task == "classification" and len(dataset.classes) < 2:
+        empty = f" ({listed(dataset.empty)}: no image in it)" if dataset.empty else ""
+        raise SourceError(
+            f"{dataset.source}: one class only, {dataset.classes[0]!r}{empty}; expected two or more. Add a folder of "
+            "other images, such as `other`."
+        )
+    return dataset
+
+
+def open_split(
+    spec: str | os.PathLike[str],
+    split: str | None = None,
+    task: Task = "classification",
+    *,
+    outside: bool = False,
+) -> Dataset:
+    """The labelled images of one split of a source, to measure on; of all of it where there are no splits.
+
+    `spec` and `outside` are those of `open_dataset`. `split` is any word for train, val or test, or the name of any
+    folder above the classes.
+
+    Raises:
+        SourceError: nothing is there, it has no labelled images, no such split, or splits of which none is chosen.
+        ImageError: the folder itself cannot be listed.
+    """
+    return _opened(os.fspath(spec), task, outside, split)
+
+
+def _opened(source: str, task: Task, outside: bool, split: str | None) -> Dataset:
+    """All examples of a split in the order of their names."""
     path = Path(source)
     if not source:
         raise SourceError(
             "the path is empty; expected a folder, a zip archive or a list. Check how it was written."
         )
     if is_list(path):
-        dataset = labelled_lists.from_list(path, task, SPLIT_FOLDERS, outside=outside)
+        dataset = labelled_lists.from_list(path, task, outside=outside)
     elif task == "regression":
         raise SourceError(
             f"{source}: regression needs a number for each image. Give a CSV or JSON-lines list with the columns path "
@@ -60,118 +79,122 @@ def open_dataset(
     elif idx.holds_idx(path):
         dataset = idx.from_idx(path)
     elif path.is_dir() or is_archive(path):
-        dataset = _from_folders(path, split_names)
+        dataset, split = _from_folders(path, split)
     else:
         kind = "a file of another kind" if path.exists() else "no such file or folder"
         raise SourceError(
             f"{source}: {kind}; expected a folder or .zip with one folder of images for each class, or a .csv, .tsv or "
             ".jsonl list. Check the path."
         )
-    return _checked(dataset)
-
-
-def _from_folders(root: Path, split_names: bool) -> Dataset:
-    tally = Tally()
-    found: list[Entry] = []
-    for parts, item in entries(root, tally):
-        if not parts:  # the folder itself cannot be listed: reading says why
-            item.read()
-        found.append((parts, item))
-    folders = _folders(root)
-    found, folders = _unwrapped(found, folders, split_names)
-    depth = int(split_names and _has_splits(found))
-    examples: list[Example] = []
-    stray: list[str] = []
-    for parts, item in found:
-        split = SPLIT_FOLDERS.get(parts[0].casefold()) if depth else None
-        if len(parts) < depth + 2 or (depth and split is None):
-            stray.append(item.id)
-            continue
-        label = printable(parts[depth])
-        examples.append(Example(item, label, split=split, name=printable("/".join(parts))))
-    full = {example.name.rpartition("/")[0] for example in examples}
-    full |= {str(parent) for folder in full for parent in PurePosixPath(folder).parents}
-    empty = [
-        name
-        for parts in folders
-        if len(parts) == depth + 1
-        and (not depth or parts[0].casefold() in SPLIT_FOLDERS)
-        and (name := printable("/".join(parts))) not in full
-    ]
-    classes = tuple(sorted({example.label for example in examples}))
-    return Dataset(
-        printable(str(root)),
-        "classification",
-        tuple(examples),
-        classes,
-        tally.ignored,
-        tuple(stray),
-        tuple(sorted(empty)),
-    )
-
-
-def _folders(root: Path) -> list[tuple[str, ...]]:
-    """The folders up to two below `root`, which may be empty."""
-    if root.is_dir():
-        return [
-            path.relative_to(root).parts
-            for pattern in ("*", "*/*", "*/*/*")
-            for path in root.glob(pattern)
-            if path.is_dir() and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        ]
-    with zipfile.ZipFile(root) as archive:  # `entries` has opened it before
-        names = [
-            PurePosixPath(info.filename.replace("\\", "/")) for info in archive.infolist() if info.is_dir()
-        ]
-    return [name.parts for name in names if name.parts[:1] != ("__MACOSX",)]
-
-
-def _unwrapped(
-    found: list[Entry], folders: list[tuple[str, ...]], split_names: bool
-) -> tuple[list[Entry], list[tuple[str, ...]]]:
-    """Without the one folder that holds everything, where classes or splits lie in it."""
-    tops = {parts[0] for parts, _ in found}
-    if len(tops) != 1 or not all(len(parts) > 2 for parts, _ in found):
-        return found, folders
-    (top,) = tops
-    if split_names and top.casefold() in SPLIT_FOLDERS and not _has_splits([(p[1:], i) for p, i in found]):
-        return found, folders  # one split alone
-    return (
-        [(parts[1:], item) for parts, item in found],
-        [parts[1:] for parts in folders if parts[0] == top and len(parts) > 1],
-    )
-
-
-def _has_splits(found: Iterable[Entry]) -> bool:
-    """Whether the folders at the top are splits: train and at least one other, or nothing but splits."""
-    tops = {parts[0].casefold() for parts, _ in found if len(parts) > 2}
-    known = {SPLIT_FOLDERS[top] for top in tops if top in SPLIT_FOLDERS}
-    others = {parts[0].casefold() for parts, _ in found if len(parts) > 1} - set(SPLIT_FOLDERS)
-    return ("train" in known and len(known) > 1) or (bool(known) and not others)
-
-
-def _checked(dataset: Dataset) -> Dataset:
-    """The same, with all the examples in the order of their names.
-
-    Raises:
-        SourceError: not one labelled image, or only one class.
-    """
-    source = dataset.source
     if not dataset.examples:
-        there = (
+        stray = (
             f"{len(dataset.stray):,} images outside of folders of classes"
             if dataset.stray
             else "no image at all"
         )
-        empty = f" and the empty folders {', '.join(dataset.empty[:5])}" if dataset.empty else ""
+        empty = f" and the empty folders {listed(dataset.empty)}" if dataset.empty else ""
         raise SourceError(
-            f"{source}: no labelled image in it; found {there}{empty}. Expected one folder of images for each class, "
-            "or a list with the columns path and label."
+            f"{source}: no labelled image in it; found {stray}{empty}. Expected one "
+            "folder of images for each class, or a list with the columns path and label."
         )
-    if dataset.task == "classification" and len(dataset.classes) < 2:
-        empty = f" ({', '.join(dataset.empty[:5])}: no image in it)" if dataset.empty else ""
+    return _chosen(replace(dataset, examples=tuple(sorted(dataset.examples, key=lambda one: one.key))), split)
+
+
+def _chosen(dataset: Dataset, split: str | None) -> Dataset:
+    """The examples of a split alone.
+
+    Raises:
+        SourceError: no such split, or there are splits and `split` is None.
+    """
+    if split == _EVERY:
+        return dataset
+    splits = ", ".join(sorted({one.split for one in dataset.examples if one.split}))
+    if split is None:
+        if splits:
+            raise SourceError(f"{dataset.source}: has the splits {splits}. Choose one of them with --split.")
+        return dataset
+    word = SPLIT_WORDS.get(split.casefold())
+    examples = tuple(one for one in dataset.examples if one.split is not None and one.split == word)
+    if not examples:
         raise SourceError(
-            f"{source}: one class only, {dataset.classes[0]!r}{empty}; expected two or more. Add a folder of other "
-            "images, such as `other`."
+            f"{dataset.source}: no image of the split {split!r}; there is {splits or 'no split'}. Choose another."
         )
-    return replace(dataset, examples=tuple(sorted(dataset.examples, key=lambda example: example.key)))
+    labels = {one.label for one in examples}
+    return replace(
+        dataset, examples=examples, classes=tuple(name for name in dataset.classes if name in labels)
+    )
+
+
+def _from_folders(root: Path, split: str | None) -> tuple[Dataset, str | None]:
+    """What folders of classes hold, and which split of it is still to be chosen.
+
+    A folder called `split` lies above the classes, whatever lies beside it.
+    """
+    tally, folders = Tally(), list[_Folder]()
+    images = list(entries(root, tally, folders))
+    if split not in _tops(images):
+        images, folders = _unwrapped(images, folders)
+    splits = _has_splits(images)
+    named = split in _tops(images) and not (splits and str(split).casefold() in SPLIT_WORDS)
+    if named:
+        images, folders = _below(str(split), images, folders)
+    depth = int(splits and not named)
+    examples: list[Example] = []
+    stray: list[str] = []
+    for parts, item in images:
+        if not parts:  # the folder itself cannot be listed: reading says why
+            item.read()
+        word = SPLIT_WORDS.get(parts[0].casefold()) if depth else None
+        if len(parts) < depth + 2 or (depth and word is None):
+            stray.append(item.id)
+        else:
+            examples.append(
+                Example(item, printable(parts[depth]), split=word, name=printable("/".join(parts)))
+            )
+    full = {example.name.rpartition("/")[0] for example in examples}
+    full |= {str(parent) for folder in full for parent in PurePosixPath(folder).parents}
+    empty = [
+        name
+        for parts in sorted(folders)
+        if len(parts) == depth + 1
+        and (not depth or parts[0].casefold() in SPLIT_WORDS)
+        and (name := printable("/".join(parts))) not in full
+    ]
+    classes = tuple(sorted({example.label for example in examples}))
+    source = printable(str(root))
+    dataset = Dataset(
+        source, "classification", tuple(examples), classes, tally.ignored, tuple(stray), tuple(empty)
+    )
+    return dataset, _EVERY if named else split
+
+
+def _tops(images: Sequence[Entry]) -> set[str]:
+    """The folders at the top in which, or below which, images lie."""
+    return {parts[0] for parts, _ in images if len(parts) > 1}
+
+
+def _below(top: str, images: list[Entry], folders: list[_Folder]) -> tuple[list[Entry], list[_Folder]]:
+    """What lies in one folder."""
+    return (
+        [(parts[1:], item) for parts, item in images if parts[0] == top],
+        [parts[1:] for parts in folders if parts[0] == top and len(parts) > 1],
+    )
+
+
+def _unwrapped(images: list[Entry], folders: list[_Folder]) -> tuple[list[Entry], list[_Folder]]:
+    """Without the one folder that holds everything, where classes or splits lie in it."""
+    tops = _tops(images)
+    if len(tops) != 1 or not all(len(parts) > 2 for parts, _ in images):
+        return images, folders
+    (top,) = tops
+    inner = _below(top, images, folders)
+    one_split = top.casefold() in SPLIT_WORDS and not _has_splits(inner[0])
+    return (images, folders) if one_split else inner
+
+
+def _has_splits(images: Sequence[Entry]) -> bool:
+    """Whether the folders at the top are splits: train and at least one other, or nothing but splits."""
+    tops = {parts[0].casefold() for parts, _ in images if len(parts) > 2}
+    known = {SPLIT_WORDS[top] for top in tops if top in SPLIT_WORDS}
+    others = {top.casefold() for top in _tops(images)} - set(SPLIT_WORDS)
+    return ("train" in known and len(known) > 1) or (bool(known) and not others)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_extraction.batches import decoded_batches
-from feature_extraction.sources import ImageItem
+from feature_extraction.items import ImageItem
 from finetune.trust.measures import r2
 from models.errors import InputError
 from models.model import Model

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import click
 
 from feature_extraction.batches import decoded_batches
-from feature_extraction.sources import ImageItem, Tally, count, images
+from feature_extraction.items import ImageItem, Tally
+from feature_extraction.sources import count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
 from service.cli.terminal.options import device_options, model_option, open_model

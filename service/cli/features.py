@@ -14,9 +14,10 @@ import click
 from feature_extraction.cache import open_store
 from feature_extraction.extraction import ExtractionReport, extract_to
 from feature_extraction.formats import Format
+from feature_extraction.items import ImageItem, Tally
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
-from feature_extraction.sources import ImageItem, Tally, count, images, is_stream
+from feature_extraction.sources import count, images, is_stream
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import RuntimeConfig

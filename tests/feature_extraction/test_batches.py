@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from feature_extraction.batches import decoded_batches
-from feature_extraction.sources import ImageItem
+from feature_extraction.items import ImageItem
 from models.preprocessing import Preprocessing
 from tests.fixtures import plain
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from feature_extraction import items
-from feature_extraction.sources import Tally, count, images, labelled
+from feature_extraction.items import Tally
+from feature_extraction.sources import count, images
 from models.errors import ImageError, SourceError
 from tests.fixtures import plain
 
@@ -239,57 +240,6 @@ class TestStandardInput:
             ids("-")
 
 
-class TestLabelled:
-    NAMES = ("train/cat/1.png", "train/dog/1.png", "val/cat/2.png", "val/dog/deep/3.png", "val/stray.png")
-
-    @staticmethod
-    def found(spec: Path, split: str | None = None, tally: Tally | None = None) -> list[tuple[str, str]]:
-        return [(item.read().decode(), key) for item, key in labelled(str(spec), split, tally)]
-
-    def test_folder_and_archive_give_the_same(self, tmp_path: Path) -> None:
-        expected = [("val/cat/2.png", "cat"), ("val/dog/deep/3.png", "dog")]
-        folder, packed = tree(tmp_path / "data", *self.NAMES), archive(tmp_path / "data.zip", *self.NAMES)
-        for source in (folder, packed):
-            tally = Tally()
-            assert self.found(source, "val", tally) == expected
-            assert tally.ignored == 1  # the stray image, which has no class
-
-    def test_classes_may_stand_at_the_top(self, tmp_path: Path) -> None:
-        assert self.found(tree(tmp_path, "cat/1.png", "dog/2.png")) == [
-            ("cat/1.png", "cat"),
-            ("dog/2.png", "dog"),
-        ]
-
-    @pytest.mark.parametrize("split", [None, "val"])
-    def test_folder_around_everything_in_an_archive_is_taken_off(
-        self, tmp_path: Path, split: str | None
-    ) -> None:
-        inner = "pets/" if split is None else f"pets/{split}/"
-        path = archive(tmp_path / "pets.zip", f"{inner}cat/1.png", f"{inner}dog/2.png")
-        assert [key for _, key in self.found(path, split)] == ["cat", "dog"]
-
-    @pytest.mark.parametrize(
-        ("names", "split", "reason"),
-        [
-            (NAMES, None, "'train' is no class but a split. Choose it with --split train"),
-            (NAMES, "test", "no folder of images in it; found train, val"),
-            (("1.png", "2.png"), None, "found 1.png, 2.png. Expected one folder for each class"),
-            (("readme.txt",), None, "found no image at all"),
-        ],
-    )
-    def test_other_shapes_are_explained(
-        self, tmp_path: Path, names: tuple[str, ...], split: str | None, reason: str
-    ) -> None:
-        with pytest.raises(SourceError, match=reason):
-            self.found(tree(tmp_path, *names), split)
-
-    def test_file_that_is_no_archive_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match=r"a file that is no zip archive; expected a folder or \.zip"):
-            self.found(tree(tmp_path, "data.tar") / "data.tar")
-        with pytest.raises(SourceError, match="not there; expected a folder"):
-            self.found(tmp_path / "nowhere")
-
-
 def test_folder_that_cannot_be_listed_is_a_failure_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,14 +256,3 @@ def test_folder_that_cannot_be_listed_is_a_failure_of_its_own(
     assert (first.read(), last.read()) == (b"a/1.png", b"c/3.png")
     with pytest.raises(ImageError, match=r"b: cannot be listed \(Permission denied\)"):
         closed.read()
-
-
-def test_labelled_folder_that_cannot_be_listed_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("os.scandir", refuse)
-    with pytest.raises(ImageError, match=r"cannot be listed \(Permission denied\)"):
-        list(labelled(str(tmp_path)))

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from feature_extraction.sources import Tally, labelled
+from finetune.dataset.opening import open_split
 from finetune.trust.evaluation import Evaluation, evaluate
+from finetune.trust.regression import RegressionEvaluation, evaluate_regression
 from models.model import Model
+from service.cli.evaluate.regression import print_regression
 from service.cli.terminal.options import device_options, model_option, open_model
 from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns, percent
@@ -21,7 +23,10 @@ _WEAKEST = 5
 @click.command()
 @click.argument("source")
 @model_option
-@click.option("--split", metavar="NAME", help="Folder above the classes to take, such as val.")
+@click.option(
+    "--split", metavar="NAME", help="Which part to take: train, val, test, or a folder above the classes."
+)
+@click.option("--outside", is_flag=True, help="Let a list name files outside its own folder.")
 @click.option("--json", "as_json", is_flag=True, help="All results as one JSON object, each class included.")
 @device_options
 @click.pass_context
@@ -30,41 +35,55 @@ def command(
     source: str,
     model: str,
     split: str | None,
+    outside: bool,
     as_json: bool,
     device: str,
     threads: int | None,
 ) -> None:
     """Measure accuracy on labelled images.
 
-    SOURCE is a folder or zip archive with one folder of images for each class, named by a label's id or name. For a
-    regression it is a list (.csv, .tsv, .jsonl) with the columns path and target.
+    SOURCE is what `graft finetune` takes: a folder or zip archive with one folder of images for each class, named by a
+    label's id or name; a list (.csv, .tsv, .jsonl) with the columns path and label, or path and target for a
+    regression; or a folder with MNIST's idx files.
     """
     opened = open_model(model, device, threads)
-    if opened.is_regression:
-        from service.cli.evaluate.regression import evaluate_and_print
+    if not opened.is_regression:
+        opened.require_classifier()
+    dataset = open_split(
+        source, split, "regression" if opened.is_regression else "classification", outside=outside
+    )
+    result: Evaluation | RegressionEvaluation
+    with images_progress(len(dataset.examples)) as bar:
 
-        evaluate_and_print(ctx, opened, source, split, as_json)
-        return
-    opened.require_classifier()
-    tally = Tally()
-    items = list(labelled(source, split, tally))
-    with images_progress(len(items)) as progress:
-        result = evaluate(opened, items, progress=lambda done, _: progress(done))
+        def progress(done: int, _: int) -> None:
+            bar(done)
+
+        if opened.is_regression:
+            numbered = [(one.item, one.target) for one in dataset.examples]
+            result = evaluate_regression(opened, numbered, progress=progress)
+        else:
+            labelled = [(one.item, one.label) for one in dataset.examples]
+            result = evaluate(opened, labelled, progress=progress)
     if as_json:
-        click.echo(json.dumps(_as_json(result, opened, source, split), indent=2))
+        known = {"model": opened.card.name, "source": source, "split": split}
+        click.echo(json.dumps(known | _as_json(result), indent=2))
     else:
-        _print(result, opened, source, split)
+        where = source if split is None else f"{source}, split {split}"
+        click.secho(f"{opened.card.name} on {clean(where)}", bold=True)
+        if isinstance(result, RegressionEvaluation):
+            print_regression(result, opened)
+        else:
+            _print(result, opened)
     for _, reason in result.failed:
         click.secho(f"Error: {clean(reason)}", err=True, fg="red")
-    if tally.ignored:
-        click.secho(f"{tally.ignored:,} other files passed over", err=True, dim=True)
+    passed_over = dataset.ignored + len(dataset.stray)
+    if passed_over:
+        click.secho(f"{passed_over:,} other files passed over", err=True, dim=True)
     if result.failed:
         ctx.exit(1)
 
 
-def _print(result: Evaluation, model: Model, source: str, split: str | None) -> None:
-    where = source if split is None else f"{source}, split {split}"
-    click.secho(f"{model.card.name} on {clean(where)}", bold=True)
+def _print(result: Evaluation, model: Model) -> None:
     click.echo(
         f"  {result.images:,} images of {len(result.classes)} classes, {len(result.failed)} could not be read\n"
     )
@@ -97,12 +116,12 @@ def _print(result: Evaluation, model: Model, source: str, split: str | None) -> 
         )
 
 
-def _as_json(result: Evaluation, model: Model, source: str, split: str | None) -> dict[str, Any]:
+def _as_json(result: Evaluation | RegressionEvaluation) -> dict[str, Any]:
     values = dataclasses.asdict(result)
     values["failed"] = [{"image": image, "error": reason} for image, reason in result.failed]
-    values["classes"] = [
-        {"id": row.label.id, "label": row.label.name, "images": row.images, "correct": row.correct}
-        for row in result.classes
-    ]
-    values["images_per_second"] = result.images_per_second
-    return {"model": model.card.name, "source": source, "split": split, **values}
+    if isinstance(result, Evaluation):
+        values["classes"] = [
+            {"id": row.label.id, "label": row.label.name, "images": row.images, "correct": row.correct}
+            for row in result.classes
+        ]
+    return values | {"images_per_second": result.images_per_second}

@@ -1,56 +1,18 @@
-"""`graft evaluate` for a model that gives numbers."""
+"""What `graft evaluate` prints of a model that gives numbers."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-
 import click
 
-from finetune.dataset.opening import open_dataset
-from finetune.trust.regression import RegressionEvaluation, evaluate_regression
-from models.errors import InputError
+from finetune.trust.regression import RegressionEvaluation
 from models.model import Model
-from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns, percent
 
 
-def evaluate_and_print(
-    ctx: click.Context, model: Model, source: str, split: str | None, as_json: bool
-) -> None:
-    """Measure the errors on a list of images with numbers, and print them; exits with 1 where an image failed.
-
-    Raises:
-        InputError: no such list, or no image of the split in it.
-    """
-    dataset = open_dataset(source, "regression")
-    items = [(one.item, one.target) for one in dataset.examples if split is None or one.split == split]
-    if not items:
-        splits = sorted({one.split for one in dataset.examples if one.split is not None})
-        raise InputError(
-            f"{source}: no image of the split {split!r}; there is {', '.join(splits) or 'no split'}. Choose another."
-        )
-    with images_progress(len(items)) as progress:
-        result = evaluate_regression(model, items, progress=lambda done, _: progress(done))
-    if as_json:
-        values = dataclasses.asdict(result)
-        values["failed"] = [{"image": image, "error": reason} for image, reason in result.failed]
-        values["images_per_second"] = result.images_per_second
-        click.echo(
-            json.dumps({"model": model.card.name, "source": source, "split": split, **values}, indent=2)
-        )
-    else:
-        _print(result, model, source if split is None else f"{source}, split {split}")
-    for _, reason in result.failed:
-        click.secho(f"Error: {clean(reason)}", err=True, fg="red")
-    if result.failed:
-        ctx.exit(1)
-
-
-def _print(result: RegressionEvaluation, model: Model, where: str) -> None:
+def print_regression(result: RegressionEvaluation, model: Model) -> None:
+    """Print errors in the unit of the target."""
     target = model.card.target
     unit = target.unit if target is not None else ""
-    click.secho(f"{model.card.name} on {clean(where)}", bold=True)
     click.echo(f"  {result.images:,} images, {len(result.failed)} could not be read\n")
     rows = [
         ("  mean absolute error", f"{result.mae:.4g}", unit),

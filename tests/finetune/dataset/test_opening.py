@@ -1,16 +1,13 @@
-import gzip
 import math
-import struct
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from finetune.dataset.examples import Dataset, Example
-from finetune.dataset.opening import open_dataset
-from models.errors import SourceError
-from tests.finetune.dataset.samples import classes, jpeg, write
+from finetune.dataset.opening import open_dataset, open_split
+from models.errors import ImageError, SourceError
+from tests.finetune.dataset.samples import NUMBERED, SOURCES, classes, jpeg, mnist, write, zipped
 
 ONE = jpeg(1)
 
@@ -52,11 +49,6 @@ def test_splits_above_the_classes(tmp_path, val):
 def test_a_class_may_be_called_train(tmp_path):
     write(tmp_path, {"train/1.jpg": ONE, "plane/1.jpg": ONE, "train/steam/2.jpg": ONE})
     assert open_dataset(tmp_path).classes == ("plane", "train")
-
-
-def test_split_names_can_be_switched_off(tmp_path):
-    write(tmp_path, {f"{s}/{c}/1.jpg": ONE for s in ("train", "test") for c in ("a", "b")})
-    assert open_dataset(tmp_path, split_names=False).classes == ("test", "train")
 
 
 def test_class_only_in_the_test_is_told(tmp_path):
@@ -136,17 +128,6 @@ def test_list_goes_into_archives_and_idx_files(tmp_path):
     assert second.item.read().shape == (28, 28, 3)
 
 
-def mnist(folder: Path, stem: str, count: int, labels: int | None = None) -> None:
-    pixels = np.arange(count * 784, dtype=np.uint32).astype(np.uint8).tobytes()
-    head = struct.pack(">4B3I", 0, 0, 8, 3, count, 28, 28)
-    (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + pixels))
-    known = count if labels is None else labels
-    head = struct.pack(">4BI", 0, 0, 8, 1, known)
-    (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(
-        gzip.compress(head + bytes(i % 3 for i in range(known)))
-    )
-
-
 def test_idx_files(tmp_path):
     mnist(tmp_path, "t10k", 6)
     found = open_dataset(tmp_path)
@@ -216,3 +197,58 @@ def test_names_as_they_come(tmp_path):
     strange = ["a b", "ü \"quoted\" 'x'", "<script>alert(1)<", "日本"]
     write(tmp_path, {f"{name}/1.jpg": ONE for name in strange})
     assert set(open_dataset(tmp_path).classes) == set(strange)
+
+
+def told(dataset: Dataset) -> list[tuple[object, ...]]:
+    return [(one.key, one.label, repr(one.target), one.split, one.item.id) for one in dataset.examples]
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"), [(k, "classification") for k in SOURCES] + [(k, "regression") for k in NUMBERED]
+)
+def test_what_can_be_learned_can_be_measured(tmp_path, kind, task):
+    source, split = (SOURCES if task == "classification" else NUMBERED)[kind](tmp_path)
+    whole, part = open_dataset(source, task), open_split(source, split, task)
+    assert part.examples
+    assert told(part) == [one for one in told(whole) if split is None or one[3] == split]
+    assert whole.classes == part.classes == (() if task == "regression" else ("blue", "green", "red"))
+    assert whole.has_splits == (split is not None)
+    if split is not None:
+        with pytest.raises(
+            SourceError, match=r"has the splits (train, val|test, train)\. Choose one of them"
+        ):
+            open_split(source, None, task)
+    with pytest.raises(
+        SourceError, match=r"no image of the split 'holdout'; there is (no split|t.*)\. Choose"
+    ):
+        open_split(source, "holdout", task)
+
+
+FILES = dict.fromkeys(
+    ("holdout/cat/1.jpg", "holdout/dog/deep/3.jpg", "holdout/stray.jpg", "a/cat/2.jpg", "val/dog/4.jpg"), ONE
+)
+
+
+@pytest.mark.parametrize("around", ["", "pets/"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_any_folder_above_the_classes_can_be_measured(tmp_path, around, packed):
+    files = {around + name: data for name, data in FILES.items()}
+    source = zipped(tmp_path / "a.zip", files) if packed else write(tmp_path, files)
+    part = open_split(source, "holdout")
+    assert [(one.key, one.label) for one in part.examples] == [
+        ("cat/1.jpg", "cat"),
+        ("dog/deep/3.jpg", "dog"),
+    ]
+    assert (part.classes, len(part.stray)) == (("cat", "dog"), 1)
+    only = open_split(source, "val")  # one class is enough to measure
+    assert (only.classes, names(only)) == (("dog",), ["dog/4.jpg"])
+
+
+def test_folder_that_cannot_be_listed_says_why(tmp_path, monkeypatch):
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", refuse)
+    for opening in (open_dataset, open_split):
+        with pytest.raises(ImageError, match=r"cannot be listed \(Permission denied\)"):
+            opening(tmp_path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from feature_extraction.sources import ImageItem
+from feature_extraction.items import ImageItem
 from finetune.trust.evaluation import evaluate
 from models.card import Label
 from models.errors import InputError, NumericsError

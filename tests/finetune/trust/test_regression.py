@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_extraction.sources import ImageItem
+from feature_extraction.items import ImageItem
 from finetune.trust.regression import evaluate_regression
 from models.errors import InputError, ModelError
 from models.model import Model

@@ -142,9 +142,10 @@ class TestEvaluate:
             "R2 0.9998 1 is perfect, 0 no better than the mean",
             "within the interval 50.0 % +- 0.25 %; the card says 90 %",
         ]
-        told = json.loads(graft("evaluate", "-m", redness, table, "--json").stdout)
-        assert (told["images"], told["split"]) == (3, None)
-        assert told["mae"] == pytest.approx((0.2 + 1 + 200 / 2.55) / 3, rel=1e-5)
+        told = json.loads(graft("evaluate", "-m", redness, table, "--json", "--split", "test").stdout)
+        assert (told["images"], told["split"]) == (2, "test")
+        assert told["mae"] == pytest.approx((0.2 + 1) / 2, rel=1e-5)
+        assert "has the splits test, train" in graft("evaluate", "-m", redness, table).stderr
 
     def test_regression_of_an_unknown_split_and_of_a_folder(
         self, graft: Run, redness: Path, photos: Path

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from finetune.dataset.examples import Dataset
+from tests.finetune.dataset.samples import SOURCES, jpeg, write
 from tests.fixtures import COLOURS, plain
 from tests.service.running import Run
 
@@ -45,7 +47,7 @@ def test_json_has_every_class(graft: Run, tiny_path: Path, data: Path) -> None:
 def test_split_that_was_forgotten_is_asked_for(graft: Run, tiny_path: Path, data: Path) -> None:
     result = graft("evaluate", "-m", tiny_path, data)
     assert result.exit_code == 2
-    assert "Choose it with --split train" in result.stderr
+    assert "has the splits train, val. Choose one of them with --split" in result.stderr
 
 
 def test_classes_of_another_model_are_named(graft: Run, tiny_path: Path, data: Path) -> None:
@@ -53,3 +55,25 @@ def test_classes_of_another_model_are_named(graft: Run, tiny_path: Path, data: P
     result = graft("evaluate", "-m", tiny_path, data, "--split", "val")
     assert result.exit_code == 2
     assert "Error: pink: no such class in tiny" in result.stderr
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_takes_what_finetune_takes(
+    graft: Run, tiny_path: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Dataset] = []
+    monkeypatch.setattr("finetune.job.run.finetune", lambda dataset, *_, **__: opened.append(dataset))
+    source, split = SOURCES[kind](tmp_path)
+    graft("finetune", source, "-m", tiny_path, "--out", tmp_path / "out")
+    (dataset,) = opened
+    result = graft("evaluate", "-m", tiny_path, source, "--json", *(("--split", split) if split else ()))
+    assert result.exit_code == 0, result.stderr
+    expected = sum(split is None or example.split == split for example in dataset.examples)
+    assert json.loads(result.stdout)["images"] == expected > 0
+
+
+def test_list_from_elsewhere_is_allowed(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"red.jpg": jpeg(1), "in/l.csv": b"path,label\n../red.jpg,red\n"})
+    result = graft("evaluate", "-m", tiny_path, tmp_path / "in" / "l.csv")
+    assert (result.exit_code, "--outside" in result.stderr) == (2, True)
+    assert graft("evaluate", "-m", tiny_path, tmp_path / "in" / "l.csv", "--outside").exit_code == 0

@@ -29,9 +29,9 @@ import numpy as np
 
 from benchmarks.timing import table
 from feature_extraction.cache import open_store
-from feature_extraction.sources import labelled
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Example
+from finetune.dataset.opening import open_split
 from finetune.training.data import TrainingData
 from finetune.training.settings import Settings
 from models.features import default_cuts
@@ -75,9 +75,8 @@ class Photos:
 
 
 def photos(quick: bool) -> Photos:
-    folder = str(source())
     step = QUICK if quick else 1
-    parts = [[Example(item, label) for item, label in labelled(folder, s)][::step] for s in ("train", "test")]
+    parts = [list(open_split(source(), split).examples)[::step] for split in ("train", "test")]
     classes = sorted({example.label for example in parts[0]})
     y, y_test = (np.array([classes.index(example.label) for example in part]) for part in parts)
     val, rng = np.zeros(len(y), bool), np.random.default_rng(0)

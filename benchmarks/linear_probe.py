@@ -28,8 +28,8 @@ from benchmarks.large_photos import ExactWorker
 from benchmarks.timing import table
 from feature_extraction.extraction import extract_vectors
 from feature_extraction.items import ImageItem, read_item
-from feature_extraction.sources import labelled
 from feature_extraction.worker import Worker
+from finetune.dataset.opening import open_split
 from finetune.trust.measures import wilson_interval
 from models.agreement import cosine
 from models.features import FeatureOptions, open_features
@@ -59,8 +59,8 @@ def models(wanted: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def split(name: str) -> tuple[list[ImageItem], list[str]]:
-    pairs = list(labelled(os.path.join(os.environ["GRAFT_DATA"], "clothing_10"), name))
-    return [item for item, _ in pairs], [label for _, label in pairs]
+    examples = open_split(os.path.join(os.environ["GRAFT_DATA"], "clothing_10"), name).examples
+    return [example.item for example in examples], [example.label for example in examples]
 
 
 def int8(model: str, items: Sequence[ImageItem]) -> str:

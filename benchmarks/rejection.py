@@ -22,7 +22,7 @@ from PIL import Image
 
 from benchmarks.timing import table
 from feature_extraction import FeatureExtractor
-from feature_extraction.sources import labelled
+from finetune.dataset.opening import open_split
 from finetune.trust.measures import auroc
 from finetune.trust.novelty import KINDS, Space, score
 from finetune.trust.rejection import fit_rejector
@@ -59,11 +59,8 @@ def main() -> None:
 
 
 def known(data: Path, split: str, extract: Callable[[list[bytes]], Array]) -> tuple[Array, Array]:
-    pairs = list(labelled(str(data / "clothing_10"), split))
-    classes = sorted({label for _, label in pairs})
-    return extract([item.read() for item, _ in pairs]), np.searchsorted(
-        classes, [label for _, label in pairs]
-    )
+    dataset = open_split(data / "clothing_10", split)
+    return extract([example.item.read() for example in dataset.examples]), dataset.labels
 
 
 def tiny_imagenet(data: Path) -> list[Image.Image]:

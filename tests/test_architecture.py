@@ -19,16 +19,54 @@ MAY_IMPORT = {
     "graft": {"models", "feature_extraction", "finetune", "service"},
 }
 ONLY_IN = {"flask": {"service"}, "waitress": {"service"}, "click": {"service"}, "rich": {"service"}}
+# Graphs make tensors and tensors name their graph: types of one another. Nothing else may go in a circle, neither by
+# an import within a function nor by one for annotations alone.
+CORE = {f"finetune.autodiff.{name}" for name in ("current", "graph", "registry", "tensor")}
 DEVELOPMENT_ONLY = {"torch", "torchvision", "timm", "keras", "tensorflow", "pytest", "skimage"}
 
 
-def imports(path: Path) -> Iterator[str]:
+def imports(path: Path) -> set[str]:
     """Top-level names of every module that a file imports, inside functions too."""
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names of all that a file imports, inside functions and for annotations alone too."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.partition(".")[0]
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def arrows(root: Path) -> dict[str, set[str]]:
+    """From each module of our packages in `root` to those that it imports; a package's `__init__` has its name."""
+    paths = {
+        path.relative_to(root).with_suffix("").as_posix().removesuffix("/__init__").replace("/", "."): path
+        for package in MAY_IMPORT
+        for path in (root / package).rglob("*.py")
+    }
+
+    def module(name: str) -> str:
+        """The module in which `name` stands, "" for a stranger's."""
+        while name and name not in paths:
+            name = name.rpartition(".")[0]
+        return name
+
+    return {name: {module(other) for other in imported(path)} - {name, ""} for name, path in paths.items()}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Sets of modules from each of which one gets to all the others."""
+    reached = {name: set(others) for name, others in arrows.items()}
+    for middle in arrows:  # Warshall 1962
+        for others in reached.values():
+            if middle in others:
+                others |= reached[middle]
+    rings = {
+        frozenset(other for other in others if name in reached[other]) for name, others in reached.items()
+    }
+    return sorted(map(set, rings - {frozenset()}), key=min)
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -36,12 +74,39 @@ def test_arrows_point_downwards(package: str) -> None:
     files = list((ROOT / package).rglob("*.py"))
     assert files
     for path in files:
-        found = set(imports(path))
+        found = imports(path)
         ours = found & set(MAY_IMPORT) - {package}
         assert ours <= MAY_IMPORT[package], f"{path} imports {ours - MAY_IMPORT[package]}"
         assert not found & DEVELOPMENT_ONLY, f"{path} imports {found & DEVELOPMENT_ONLY}"
         for name, where in ONLY_IN.items():
             assert name not in found or package in where, f"{path} imports {name}"
+
+
+def test_no_circle_of_imports_but_the_core_of_the_graph() -> None:
+    assert circles(arrows(ROOT)) == [CORE]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from {0} import y",
+        "import {0}",
+        "def late() -> None:\n    from {0} import y",
+        "if TYPE_CHECKING:\n    from {0} import y",
+    ],
+    ids=["top", "whole", "in a function", "for annotations"],
+)
+def test_a_planted_circle_is_seen(tmp_path: Path, line: str) -> None:
+    for module, other in (
+        ("models/a", "models.b"),
+        ("models/b", "models.rest.c"),
+        ("models/rest/c", "models.a"),
+    ):
+        path = tmp_path / f"{module}.py"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(line.format(other), encoding="utf-8")
+    (tmp_path / "models" / "d.py").write_text("from models import a", encoding="utf-8")
+    assert circles(arrows(tmp_path)) == [{"models.a", "models.b", "models.rest.c"}]
 
 
 @pytest.mark.parametrize(

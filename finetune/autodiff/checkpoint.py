@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from finetune.autodiff.tensor import Variable
 from models.errors import WeightsError
+from models.wording import listed
 
 
 def save(
@@ -51,8 +52,8 @@ def restore(path: str | Path, variables: Sequence[Variable]) -> dict[Variable, N
     missing, unknown = sorted(expected.keys() - values.keys()), sorted(values.keys() - expected.keys())
     if missing or unknown:
         raise WeightsError(
-            f"{path} is of another graph: it lacks {_few(missing)} and has {_few(unknown)} besides. "
-            "Build the graph as it was when it was saved."
+            f"{path} is of another graph: it lacks {listed(missing) or 'nothing'} and has "
+            f"{listed(unknown) or 'nothing'} besides. Build the graph as it was when it was saved."
         )
     for name, value in values.items():
         wanted = expected[name]
@@ -62,9 +63,3 @@ def restore(path: str | Path, variables: Sequence[Variable]) -> dict[Variable, N
                 "Build the graph as it was when it was saved."
             )
     return {expected[name]: value for name, value in values.items()}
-
-
-def _few(names: Sequence[str]) -> str:
-    if not names:
-        return "nothing"
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -13,7 +13,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from finetune.autodiff.inspection import Placement, placements
 from finetune.autodiff.program import Effect, Program
 from finetune.autodiff.variables import VariableStore
 from models.errors import FeedError, NumericsError
@@ -94,7 +93,3 @@ class Executable:
             raise NumericsError(
                 f"{op.inputs[0].name} is NaN or infinite {when}; no variable was changed. {op.attrs['hint']}".rstrip()
             )
-
-    def placements(self) -> list[Placement]:
-        """Which node runs on which execution provider."""
-        return placements(self.program, self.config)

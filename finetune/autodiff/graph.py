@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from finetune.autodiff import registry
+from finetune.autodiff.current import current_graph, innermost
 from finetune.autodiff.shapes import show
+from finetune.autodiff.tensor import Tensor, Variable
 from models.errors import GraphError, ShapeError
 
-if TYPE_CHECKING:
-    from finetune.autodiff.tensor import Tensor, Variable
-
 Array = NDArray[Any]
-
-_current: ContextVar[Graph | None] = ContextVar("graph", default=None)
 
 
 class Operation:
@@ -58,9 +54,8 @@ class Graph:
             raise GraphError(f"a graph computes in float32 or float64, not in {self.dtype}.")
         self.seed = seed
         self.variables: list[Variable] = []
-        self.updates: list[
-            tuple[Tensor, Operation]
-        ] = []  # assignments that go with a training step through the op
+        # Assignments that go with a training step through the operation.
+        self.updates: list[tuple[Tensor, Operation]] = []
         self.assigned: set[Variable] = set()  # variables that some operation changes
         self._operations: list[Operation] = []
         self._names: set[str] = set()
@@ -70,11 +65,11 @@ class Graph:
         self._tokens: list[Any] = []
 
     def __enter__(self) -> Graph:
-        self._tokens.append(_current.set(self))
+        self._tokens.append(innermost.set(self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        _current.reset(self._tokens.pop())
+        innermost.reset(self._tokens.pop())
 
     def __repr__(self) -> str:
         return f"<Graph of {len(self._operations)} operations, {len(self.variables)} variables, {self.dtype}>"
@@ -105,8 +100,6 @@ class Graph:
     def step(self) -> Variable:
         """The number of training steps done, an int64 scalar; made when first asked for."""
         if self._step is None:
-            from finetune.autodiff.tensor import Variable
-
             with self.root_scope():
                 self._step = Variable.create(self, np.zeros((), np.int64), "global_step", trainable=False)
         return self._step
@@ -176,8 +169,6 @@ class Graph:
             ShapeError: the inputs do not fit the operation.
             GraphError: no such operation, or an input of another graph.
         """
-        from finetune.autodiff.tensor import Tensor
-
         definition = registry.get(op_type)
         for tensor in inputs:
             if tensor.graph is not self:
@@ -232,8 +223,6 @@ class Graph:
         Raises:
             GraphError: an integer variable that is to be trained, or an initializer without a shape.
         """
-        from finetune.autodiff.tensor import Variable
-
         if not callable(initial):
             array = np.array(initial, dtype)
             if dtype is None and array.dtype.kind == "f":
@@ -243,28 +232,13 @@ class Graph:
                     raise ShapeError(
                         f"variable {name}: the initial value is {array.shape}, not {tuple(shape)}."
                     )
-                array = np.broadcast_to(
-                    array, tuple(shape)
-                )  # one number in memory, however large the variable
+                # One number in memory, however large the variable.
+                array = np.broadcast_to(array, tuple(shape))
             return Variable.create(self, array, name, trainable, like=like)
         if shape is None:
             raise GraphError(f"variable {name}: an initializer needs a shape; pass shape=(...).")
         wanted = np.dtype(dtype if dtype is not None else self.dtype)
         return Variable.create(self, initial, name, trainable, tuple(shape), wanted, like=like)
-
-
-def current_graph() -> Graph:
-    """The graph of the innermost `with graph:`.
-
-    Raises:
-        GraphError: there is none.
-    """
-    graph = _current.get()
-    if graph is None:
-        raise GraphError(
-            "no graph to add to: write `with Graph() as graph:` around it, or call the graph's methods."
-        )
-    return graph
 
 
 def placeholder(

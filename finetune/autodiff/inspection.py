@@ -8,15 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
+from finetune.autodiff.executable import Executable
 from finetune.autodiff.program import Program
+from finetune.autodiff.variables import VariableStore
 from models.runtime import OnnxSession, RuntimeConfig
-
-if TYPE_CHECKING:
-    from finetune.autodiff.variables import VariableStore
 
 _RECORD = {"session.record_ep_graph_assignment_info": "1"}
 
@@ -79,8 +78,6 @@ def profile(
     program: Program, store: VariableStore, config: RuntimeConfig, feeds: Sequence[NDArray[Any]], runs: int
 ) -> RunMetadata:
     """Run a program `runs` times after one to warm up, and add up the time of its nodes."""
-    from finetune.autodiff.executable import Executable
-
     with tempfile.TemporaryDirectory() as folder:
         executable = Executable(program, store, replace(config, profile=Path(folder) / "profile"))
         if executable.runtime is None:

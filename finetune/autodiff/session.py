@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from finetune.autodiff import checkpoint
 from finetune.autodiff.executable import Executable
 from finetune.autodiff.graph import Graph, Operation
-from finetune.autodiff.inspection import Placement, RunMetadata, profile
+from finetune.autodiff.inspection import Placement, RunMetadata, placements, profile
 from finetune.autodiff.program import Fetch, compile_program, needed, updates_of
 from finetune.autodiff.shapes import show
 from finetune.autodiff.tensor import Tensor, Variable
@@ -93,7 +93,7 @@ class Session:
         if found is None:
             found = self._compiled[key] = self._compile(fetches, tuple(feeds), training)
             if self.log_device_placement:
-                print("\n".join(map(str, found.placements())))
+                print("\n".join(map(str, placements(found.program, found.config))))
         return found
 
     def _compile(
@@ -165,7 +165,7 @@ class Session:
     def placements(self, fetches: Fetch | Sequence[Fetch], feeds: Feeds | None = None) -> list[Placement]:
         """Which node of the compiled set runs on which execution provider."""
         wanted = (fetches,) if isinstance(fetches, Tensor | Operation) else tuple(fetches)
-        return self._executable(wanted, self._check_feeds(feeds or {}), None).placements()
+        return placements(self._executable(wanted, self._check_feeds(feeds or {}), None).program, self.config)
 
     def profile(
         self, fetches: Fetch | Sequence[Fetch], feeds: Feeds | None = None, runs: int = 3

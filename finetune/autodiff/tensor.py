@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.autodiff.graph import Graph, Operation, current_graph
-from finetune.autodiff.shapes import Shape, show
+from finetune.autodiff.current import current_graph
+from finetune.autodiff.indexing import WHOLE, read_key
+from finetune.autodiff.shapes import Shape, normal_axes, show
 from models.errors import GradientError, GraphError, ShapeError
+
+if TYPE_CHECKING:
+    from finetune.autodiff.graph import Graph, Operation
 
 Array = NDArray[Any]
 TensorLike = Any  # a Tensor, a number, or anything that numpy makes an array of
@@ -115,21 +119,27 @@ class Tensor:
         return apply("greater_equal", [self, other])
 
     def __getitem__(self, key: Any) -> Tensor:
-        from finetune.autodiff.ops.slicing import index
+        """`x[key]`: whole numbers, slices, `...` and None (a new axis), as in NumPy.
 
-        return index(self, key)
+        Raises:
+            GraphError: something else in the brackets.
+            ShapeError: too many of them, or a number outside of its axis.
+        """
+        bounds, dropped, added = read_key(self.name, self.shape, key)
+        x = self
+        if any(axis != WHOLE for axis in bounds):
+            x = apply("slice", [x], bounds=bounds)
+        if dropped:
+            x = apply("squeeze", [x], axes=dropped)
+        return apply("unsqueeze", [x], axes=added) if added else x
 
     def sum(self, axes: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
         """Sum over `axes`, all of them by default."""
-        from finetune.autodiff.ops.reductions import reduce_sum
-
-        return reduce_sum(self, axes, keepdims)
+        return apply("sum", [self], axes=normal_axes("sum", axes, self.rank), keepdims=keepdims)
 
     def mean(self, axes: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
         """Mean over `axes`, all of them by default."""
-        from finetune.autodiff.ops.reductions import reduce_mean
-
-        return reduce_mean(self, axes, keepdims)
+        return apply("mean", [self], axes=normal_axes("mean", axes, self.rank), keepdims=keepdims)
 
     def reshape(self, *shape: int) -> Tensor:
         """The same elements in another shape; one size may be -1."""

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from finetune.classifiers.exporting import export_top
 from finetune.classifiers.fitting import CLASSIFIERS, REGRESSORS, fit_classifier, fit_regressor
 from finetune.classifiers.result import Fitted, check
 
-__all__ = ["CLASSIFIERS", "REGRESSORS", "Fitted", "check", "fit_classifier", "fit_regressor"]
+__all__ = ["CLASSIFIERS", "REGRESSORS", "Fitted", "check", "export_top", "fit_classifier", "fit_regressor"]

@@ -8,23 +8,26 @@ be differentiated and run anywhere; what takes differences of large distances co
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
 from finetune.classifiers.nodes import Array, Nodes
+from finetune.classifiers.result import Fitted
 from finetune.classifiers.trees import add_trees
+from finetune.heads.top import Top
 from models.names import FEATURES, VALUE
-
-if TYPE_CHECKING:
-    from finetune.classifiers.result import Fitted
 
 _TINY = 1e-6  # divided by the number of classes: probabilities below it are taken for it in logits
 
 
-def export_estimator(fitted: Fitted) -> ModelProto:
-    """The ONNX model of a fitted estimator."""
+def export_top(fitted: Fitted) -> Top:
+    """The same as an ONNX model: `features` in, `embedding` and `logits` or `value` out."""
+    return Top(_model(fitted), fitted.chosen)
+
+
+def _model(fitted: Fitted) -> ModelProto:
     estimator = fitted.estimator if fitted.classes is not None else fitted.estimator.regressor_
     nodes = Nodes(fitted.width)
     steps = dict(estimator.named_steps)

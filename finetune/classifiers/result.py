@@ -41,7 +41,7 @@ class Fitted:
         """
         if self.classes is None:
             raise InputError(f"{self.kind} was fitted to numbers and has no probabilities; use predict.")
-        return self._answers(self.estimator.predict_proba, x)
+        return self._in_parts(self.estimator.predict_proba, x)
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[Any]:
         """Classes, int64 (N,), or values, float64 (N,), of features x (N, D).
@@ -51,15 +51,9 @@ class Fitted:
         """
         if self.classes is not None:
             return np.asarray(self.probabilities(x).argmax(axis=1))
-        return self._answers(self.estimator.predict, x).reshape(-1)
+        return self._in_parts(self.estimator.predict, x).reshape(-1)
 
-    def top(self) -> Top:
-        """The same as an ONNX model: `features` in, `embedding` and `logits` or `value` out."""
-        from finetune.classifiers.exporting import export_estimator
-
-        return Top(export_estimator(self), self.chosen)
-
-    def _answers(self, ask: Callable[[Any], Any], x: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _in_parts(self, ask: Callable[[Any], Any], x: NDArray[np.float32]) -> NDArray[np.float64]:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):  # as in fitting

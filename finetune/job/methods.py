@@ -113,7 +113,7 @@ def _training_data(prepared: Prepared) -> TrainingData:
 
 
 def _fit_classifier(prepared: Prepared, recipe: Recipe) -> Learned:
-    from finetune.classifiers import check, fit_classifier, fit_regressor
+    from finetune.classifiers import check, export_top, fit_classifier, fit_regressor
 
     rows = prepared.rows["train"]
     count, views = prepared.views.shape[:2]
@@ -125,7 +125,7 @@ def _fit_classifier(prepared: Prepared, recipe: Recipe) -> Learned:
         fitted = fit_regressor(kind, x, y, groups=groups, seed=recipe.seed)
     else:
         fitted = fit_classifier(kind, x, y, prepared.classes, groups=groups, seed=recipe.seed)
-    top = fitted.top()
+    top = export_top(fitted)
     check(top, fitted, prepared.part("val")[0])
     return Learned(top, _refit_estimator(fitted.estimator))
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper
 
-from finetune.autodiff.graph import Graph, current_graph
+from finetune.autodiff.current import current_graph
+from finetune.autodiff.graph import Graph
 from finetune.autodiff.importing.node import Node
 from finetune.autodiff.importing.rules import RULES
 from finetune.autodiff.importing.source import Source, read_source

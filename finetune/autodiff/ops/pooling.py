@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from finetune.autodiff.emitter import Emitter
 from finetune.autodiff.graph import Operation
-from finetune.autodiff.ops.reductions import reduce_max, reduce_mean
+from finetune.autodiff.ops.reductions import reduce_mean
 from finetune.autodiff.ops.rules import INT64, require_real, what
 from finetune.autodiff.ops.windows import Padding, Pair, Windows, pair, windows
 from finetune.autodiff.registry import Spec, register_op
@@ -141,11 +141,6 @@ def avg_pool(
 def global_avg_pool(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C): the mean of each map."""
     return reduce_mean(x, (2, 3))
-
-
-def global_max_pool(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C): the maximum of each map; equal ones share the gradient evenly."""
-    return reduce_max(x, (2, 3))
 
 
 def _require_overlap(name: str, at: Windows) -> None:

@@ -1,24 +1,23 @@
-"""Pieces of tensors: slice, pad, gather, and indexing with brackets. Their gradients put the pieces back."""
+"""Pieces of tensors: slice, pad, gather. Their gradients put the pieces back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from finetune.autodiff.emitter import Emitter, Order
 from finetune.autodiff.graph import Operation
+from finetune.autodiff.indexing import WHOLE, Bounds
 from finetune.autodiff.ops.elementwise import cast, equal
 from finetune.autodiff.ops.rules import INT64, require_integer, what
-from finetune.autodiff.ops.shape import squeeze, unsqueeze
+from finetune.autodiff.ops.shape import unsqueeze
 from finetune.autodiff.registry import Permuted, Spec, register_op
 from finetune.autodiff.shapes import count, normal_axis, show
 from finetune.autodiff.tensor import Tensor, apply
-from models.errors import GraphError, ShapeError
+from models.errors import ShapeError
 
 _END = np.iinfo(np.int64).max  # ONNX's sign for "up to the end"
-Bounds = tuple[int | None, int | None, int]  # start, stop, step of one axis, as in Python's slices
 
 
 def _sliced(op: Operation) -> list[Spec]:
@@ -27,7 +26,7 @@ def _sliced(op: Operation) -> list[Spec]:
     for size, (start, stop, step) in zip(x.shape, op.attrs["bounds"], strict=True):
         if step == 0:
             raise ShapeError(f"{what(op)}: a step of 0 goes nowhere.")
-        whole = (start, stop, step) == (None, None, 1)
+        whole = (start, stop, step) == WHOLE
         sizes.append(
             size if whole else None if size is None else len(range(*slice(start, stop, step).indices(size)))
         )
@@ -35,7 +34,7 @@ def _sliced(op: Operation) -> list[Spec]:
 
 
 def _slice(emit: Emitter, x: str, bounds: Sequence[Bounds]) -> str:
-    cut = [(axis, *b) for axis, b in enumerate(bounds) if b != (None, None, 1)]
+    cut = [(axis, *b) for axis, b in enumerate(bounds) if b != WHOLE]
     if not cut:
         return x
     starts = [(0 if step > 0 else _END) if start is None else start for _, start, _, step in cut]
@@ -79,7 +78,7 @@ def _unslice_lower(emit: Emitter, op: Operation, g: str, x: str) -> str:
 
 def _margins(size: int | None, bounds: Bounds) -> tuple[int, int] | None:
     """What a slice of step 1 leaves out before and after, None when that is not known or it has another step."""
-    if bounds == (None, None, 1):
+    if bounds == WHOLE:
         return 0, 0
     if size is None or bounds[2] != 1:
         return None
@@ -93,43 +92,6 @@ register_op(
     lower=_unslice_lower,
     gradient=(lambda op, g: apply("slice", [g], bounds=op.attrs["bounds"]), None),
 )
-
-
-def index(x: Tensor, key: Any) -> Tensor:
-    """`x[key]`: whole numbers, slices, `...` and None (a new axis), as in NumPy.
-
-    Raises:
-        GraphError: something else in the brackets.
-        ShapeError: too many of them, or a number outside of its axis.
-    """
-    keys = list(key) if isinstance(key, tuple) else [key]
-    used = sum(k is not None and k is not Ellipsis for k in keys)
-    if used > x.rank or sum(k is Ellipsis for k in keys) > 1:
-        raise ShapeError(f"{x.name}[...]: {used} positions for {x.rank} axes {show(x.shape)}.")
-    middle = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
-    keys[middle : middle + 1] = [slice(None)] * (x.rank - used)
-    bounds: list[Bounds] = []
-    dropped: list[int] = []
-    added: list[int] = []
-    for k in keys:
-        axis = len(bounds)
-        if k is None:
-            added.append(axis - len(dropped) + len(added))
-        elif isinstance(k, slice):
-            bounds.append((k.start, k.stop, 1 if k.step is None else k.step))
-        elif isinstance(k, int | np.integer):
-            if x.shape[axis] is not None:
-                normal_axis(f"{x.name}[{k}], index", int(k), x.shape[axis] or 0)
-            bounds.append((int(k), None if k == -1 else int(k) + 1, 1))
-            dropped.append(axis)
-        else:
-            raise GraphError(
-                f"{x.name}[{k!r}]: expected numbers, slices, ... or None. For a tensor use gather."
-            )
-    if any(b != (None, None, 1) for b in bounds):
-        x = apply("slice", [x], bounds=tuple(bounds))
-    x = squeeze(x, dropped) if dropped else x
-    return unsqueeze(x, added) if added else x
 
 
 def _padded(op: Operation) -> list[Spec]:

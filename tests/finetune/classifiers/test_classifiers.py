@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import checker, numpy_helper
 
-from finetune.classifiers import CLASSIFIERS, Fitted, check, fit_classifier
+from finetune.classifiers import CLASSIFIERS, Fitted, check, export_top, fit_classifier
 from finetune.classifiers.families import CLASSIFIER_FAMILIES
 from models.errors import InputError, ModelError, NumericsError
 from models.runtime import OnnxSession, RuntimeConfig
@@ -30,7 +30,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def run(fitted: Fitted, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    model = fitted.top().model
+    model = export_top(fitted).model
     checker.check_model(model)
     session = OnnxSession(model.SerializeToString(), RuntimeConfig("cpu"))
     return session.run({"features": x}, ["embedding", "logits"])
@@ -58,7 +58,7 @@ def test_learns_and_says_the_same_in_onnx(kind: str) -> None:
 def test_same_seed_gives_the_same_model(kind: str) -> None:
     x, y, classes = blobs()
     first, second = (fit_classifier(kind, x, y, classes, seed=3) for _ in range(2))
-    assert first.top().model.SerializeToString() == second.top().model.SerializeToString()
+    assert export_top(first).model.SerializeToString() == export_top(second).model.SerializeToString()
     assert json.loads(json.dumps(first.chosen)) == dict(second.chosen)
 
 
@@ -95,7 +95,7 @@ def test_awkward_features(kind: str, name: str) -> None:
     x, y, classes = awkward()[name]
     fitted = fit_classifier(kind, x, y, classes)
     probabilities = fitted.probabilities(x)
-    assert check(fitted.top(), fitted, x) <= 1e-5
+    assert check(export_top(fitted), fitted, x) <= 1e-5
     assert np.isfinite(probabilities).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-6)
 
@@ -160,7 +160,7 @@ def test_wrong_arguments() -> None:
 def test_check_finds_a_top_that_is_slightly_wrong() -> None:
     x, y, classes = blobs()
     fitted = fit_classifier("logistic", x, y, classes)
-    top = fitted.top()
+    top = export_top(fitted)
     weights = next(value for value in top.model.graph.initializer if value.name == "weights")
     weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(1.001), "weights"))
     with pytest.raises(

@@ -10,7 +10,7 @@ from onnx import ModelProto, numpy_helper
 from PIL import Image
 from scipy.stats import spearmanr
 
-from finetune.classifiers import fit_classifier
+from finetune.classifiers import export_top, fit_classifier
 from finetune.explain.gradcam import GradCam, full_photo, grad_cam, visible_box
 from finetune.explain.overlay import overlay
 from finetune.heads.assembly import assemble
@@ -160,7 +160,7 @@ def finetuned(net: Path, kind: str) -> ModelProto:
     card = ModelCard(
         "mine", "classification", model.card.preprocessing, labels=(Label("x", "x"), Label("y", "y"))
     )
-    return assemble(pooled, "pool", fitted.top(), card)
+    return assemble(pooled, "pool", export_top(fitted), card)
 
 
 @pytest.mark.parametrize("kind", ["logistic", "linear-svm", "rbf-svm", "nearest-mean"])

@@ -108,7 +108,7 @@ def against_parts(name: str, items: Sequence[ImageItem]) -> tuple[list[str], All
 
 
 def graft(name: str, items: Sequence[ImageItem], allocation: Allocation) -> Candidate:
-    features = opened(name, items).reopen(RuntimeConfig("cpu", allocation.threads, spinning=False))
+    features = opened(name, items).reopen(RuntimeConfig("cpu", allocation.threads))
     return lambda part: [0 for _ in run_pipeline(Worker(features), part, batch_size=8, allocation=allocation)]
 
 

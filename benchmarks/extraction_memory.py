@@ -42,7 +42,7 @@ def _jpeg(i: int) -> bytes:
 def measure(count: int, model: str, cut: str, answer: multiprocessing.Queue[tuple[float, float]]) -> None:
     import resource
 
-    features = open_features(model, FeatureOptions((cut,)), RuntimeConfig("cpu", spinning=False))
+    features = open_features(model, FeatureOptions((cut,)), RuntimeConfig("cpu"))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         extract_to(Path(folder), generated(count), features, "npy")

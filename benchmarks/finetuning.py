@@ -37,7 +37,7 @@ from finetune.training.settings import Settings
 from models.features import default_cuts
 from models.runtime import OnnxSession, RuntimeConfig
 
-CPU = RuntimeConfig("cpu", spinning=False)
+CPU = RuntimeConfig("cpu")
 VALIDATION = 0.15
 QUICK = 10  # one photo of so many
 

@@ -61,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     path = locate("inception_v3.random")
     model = Model.open(
-        "inception_v3.random", RuntimeConfig(device=args.device, threads=args.threads, warm_up=True)
+        "inception_v3.random", RuntimeConfig(args.device, args.threads, spinning=True, warm_up=True)
     )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = args.threads

@@ -66,7 +66,7 @@ def main() -> None:
     args = parser.parse_args()
     files = [photo(seed) for seed in range(min(args.count, 4))]
     items = [ImageItem(str(i), lambda i=i: files[i % len(files)]) for i in range(args.count)]
-    features = open_features(args.model, FeatureOptions(), RuntimeConfig("cpu", cores(), spinning=False))
+    features = open_features(args.model, FeatureOptions(), RuntimeConfig("cpu", cores()))
     draft, full = Worker(features), ExactWorker(features)
     rate(draft, items[:8])
     fast, with_draft = rate(draft, items)

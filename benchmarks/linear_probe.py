@@ -41,7 +41,7 @@ from models.quantization import quantize
 from models.runtime import RuntimeConfig
 from models.store import cache_folder
 
-CPU = RuntimeConfig("cpu", spinning=False)
+CPU = RuntimeConfig("cpu")
 CALIBRATION = 64
 LARGE = 3000  # pixels of the shorter side when photos are enlarged: 12 megapixels at 4 : 3
 NOISE = 8.0  # standard deviation of the noise on enlarged photos, of 255

@@ -113,9 +113,7 @@ def extract(
         GraftError: as `models.features.open_features`.
     """
     options = FeatureOptions((cut,) if cut else (), pool, "l2" if normalize else None)
-    config = config or RuntimeConfig(
-        spinning=False
-    )  # threads that spin would take the cores from the decoders
+    config = config or RuntimeConfig()
     features = open_features(model, options, config)
     (name, *_) = features.cuts
     for vectors in extract_vectors(features, open_images(source), features.model.batch_size, config.threads):

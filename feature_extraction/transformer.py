@@ -95,8 +95,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         options = FeatureOptions((self.cut,) if self.cut else (), self.pool, self.normalize, self.dtype)
         wanted = (str(self.model), options, self.device, self.threads)
         if getattr(self, "_opened", None) != wanted:
-            # Threads that wait for work by spinning would take the cores from those that decode.
-            config = RuntimeConfig(self.device, self.threads, spinning=False)
+            config = RuntimeConfig(self.device, self.threads)
             features = open_features(self.model, options, config)
             if len(features.cuts) > 1:
                 raise InputError(

@@ -95,7 +95,7 @@ class Worker:
         Raises:
             ModelError: the network itself fails, out of memory included.
         """
-        arrays = self.features.model.run(pixels, self.cuts)
+        arrays = self.features.model.run(pixels, self.cuts, batch_size=len(pixels))
         good = np.ones(len(pixels), np.bool_)
         for array in arrays:
             good &= np.isfinite(array).reshape(len(pixels), -1).all(axis=1)

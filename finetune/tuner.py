@@ -198,7 +198,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def _open(self) -> Model:
         from models.card import read_card
 
-        session = OnnxSession(self.file_, RuntimeConfig(self.device, self.threads, spinning=False))
+        session = OnnxSession(self.file_, RuntimeConfig(self.device, self.threads))
         card = read_card(session.metadata)
         assert card is not None  # it was written a moment ago
         return Model(session, card)

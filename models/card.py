@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import functools
+import html
 import json
 import math
 import types
@@ -22,12 +23,9 @@ if typing.TYPE_CHECKING:
 KEY = "graft.card"  # of the ONNX metadata entry
 FORMAT = 2  # 1 is written where it can hold the card: earlier versions read that alone
 MAX_BATCH = 4096
-_SINCE_2 = (
-    "reject",
-    "target",
-    "splits",
-    "regression",
-)  # fields of the card; left out of it where they are empty
+# Fields of the card that are left out of it where they are empty.
+_SINCE_2 = ("reject", "target", "splits", "regression")
+_SHOWN = 8  # classes that a summary names
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Splits:
     test: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelCard:
     """Everything that is needed to use a model file rightly."""
 
@@ -150,6 +148,38 @@ class ModelCard:
         if width is not None and not 0 <= width < math.inf:
             raise ValueError(f"half_width is {width}; expected a finite number of at least 0")
 
+    def __repr__(self) -> str:
+        """`<ModelCard graft-mini: classification, 200 classes, input 64 x 64>`: labels come by the thousand."""
+        return f"<ModelCard {self.brief()}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.summary())
+
+    def brief(self) -> str:
+        """The model in one line: name, task, classes and input size."""
+        height, width = self.preprocessing.size
+        classes = f", {len(self.labels):,} classes" if self.labels else ""
+        return f"{self.name}: {self.task}{classes}, input {height} x {width}"
+
+    def summary(self) -> dict[str, str]:
+        """What a person asks first of a model: headings and short texts, which may be empty."""
+        height, width = self.preprocessing.size
+        names = ", ".join(label.name for label in self.labels[:_SHOWN])
+        more = len(self.labels) - _SHOWN
+        return {
+            "Model": f"{self.name}, version {self.version}",
+            "Description": self.description,
+            "Task": self.task,
+            "Classes": f"{names} and {more:,} more" if more > 0 else names,
+            "Input": f"{height} x {width}, {self.preprocessing.resize}, {self.preprocessing.interpolation}",
+            "Accuracy": "; ".join(
+                [f"{100 * one.top1:.1f} % on {one.images:,} images of {one.data}" for one in self.accuracy]
+                + [f"off by {one.mae:.3g} on {one.images:,} images of {one.data}" for one in self.regression]
+            ),
+            "Cut points": ", ".join(cut.name for cut in self.cuts),
+            "Licence": self.licence,
+        }
+
     def to_json(self) -> str:
         """The card as JSON text, in the lowest format that can hold it.
 
@@ -178,14 +208,14 @@ class ModelCard:
         """
         try:
             values = json.loads(text)
-            found = values.pop("format")
+            written = values.pop("format")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as exc:
             raise ModelError(
                 f"{where}: its model card cannot be read ({exc!r}). Import the model again."
             ) from exc
-        if found not in range(1, FORMAT + 1):
+        if written not in range(1, FORMAT + 1):
             raise ModelError(
-                f"{where}: its model card has format {found}; this version reads 1 to {FORMAT}. Update graft."
+                f"{where}: its model card has format {written}; this version reads 1 to {FORMAT}. Update graft."
             )
         if values.get("reject_threshold", 0) is None:  # never more than a place for what is now `reject`
             del values["reject_threshold"]
@@ -208,6 +238,12 @@ class ModelCard:
             for index, spelling in enumerate(spellings):
                 keys.setdefault(spelling.casefold(), index)
         return keys
+
+
+def html_table(rows: Mapping[str, str]) -> str:
+    """A table for notebooks: a heading and a text in each row; those without text are left out."""
+    lines = (f"<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>" for a, b in rows.items() if b)
+    return f"<table>{''.join(lines)}</table>"
 
 
 def write_card(model: ModelProto, card: ModelCard) -> None:

@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.card import Label, ModelCard, read_card
+from models.card import Label, ModelCard, html_table, read_card
 from models.errors import ModelError, NumericsError
 from models.locating import locate
 from models.names import INPUT, PROBABILITIES, REJECT_SCORE, VALUE
-from models.preprocessing import ImageSource
+from models.preprocessing import ImageSource, is_image_source
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.store import DownloadProgress
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
-    """One answer: which class, and how probable (0 to 1)."""
+    """Which class an image may be of, and how probable that is (0 to 1)."""
 
     index: int
     label: Label
     probability: float
 
+    def __repr__(self) -> str:
+        """`<Prediction espresso 93.1 %>`, with the label's id where it says more."""
+        label = self.label
+        known_as = label.name if label.id == label.name else f"{label.name} ({label.id})"
+        return f"<Prediction {known_as} {100 * self.probability:.1f} %>"
+
+    def _repr_html_(self) -> str:
+        name = html.escape(self.label.name)
+        return f'<meter value="{self.probability:.4f}"></meter> {100 * self.probability:.1f} % {name}'
+
 
 @dataclass(frozen=True)
 class ClassifierOutputs:
-    """What a classifier gives for N images."""
+    """What a classifier gives for N images; without scores it takes any image for one of its classes."""
 
     probabilities: NDArray[np.float32]  # (N, classes)
-    reject_scores: NDArray[np.float32] | None = (
-        None  # (N,); None for a model that takes any image for a known one
-    )
+    reject_scores: NDArray[np.float32] | None = None  # (N,)
     rejected: NDArray[np.bool_] | None = None  # (N,): whether an image is none of the classes
 
 
@@ -92,6 +102,14 @@ class Model:
             )
         return cls(session, card, notes)
 
+    def __repr__(self) -> str:
+        """`<Model graft-mini: classification, 200 classes, input 64 x 64, on cpu>`."""
+        return f"<Model {self.card.brief()}, on {self.session.device}>"
+
+    def _repr_html_(self) -> str:
+        rows = {**self.card.summary(), "Device": str(self.session.device), "Notes": "; ".join(self.notes)}
+        return html_table(rows)
+
     @property
     def batch_size(self) -> int:
         """How many of many images to run at once: what the graph takes, else what suits the kind of device."""
@@ -107,21 +125,31 @@ class Model:
         """
         return self.card.preprocessing.load(source, exact=exact, name=name)
 
-    def run(self, batch: NDArray[np.uint8], outputs: Sequence[str] | None = None) -> list[Array]:
+    def run(
+        self,
+        batch: NDArray[np.uint8],
+        outputs: Sequence[str] | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> list[Array]:
         """Run decoded images, uint8 (N, H, W, 3), and return the outputs, each with N rows.
+
+        `batch_size` images run at once (None: `self.batch_size`), unless the graph takes another number only.
 
         Raises:
             FeedError: the batch has another shape or dtype.
         """
-        size = self.card.batch_size
-        if size is None or len(batch) == size:
+        fixed = self.card.batch_size
+        size = fixed or batch_size or self.batch_size
+        if len(batch) == size or (fixed is None and len(batch) < size):
             return self.session.run({INPUT: batch}, outputs)
-        chunks = [self._run_padded(batch[i : i + size], size, outputs) for i in range(0, len(batch), size)]
+        chunks = [self._run_once(batch[i : i + size], outputs) for i in range(0, len(batch), size)]
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
-    def _run_padded(self, batch: NDArray[np.uint8], size: int, outputs: Sequence[str] | None) -> list[Array]:
-        short = size - len(batch)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]) if short else batch
+    def _run_once(self, batch: NDArray[np.uint8], outputs: Sequence[str] | None) -> list[Array]:
+        """Run as many images as the graph takes, or fewer: these are filled up with copies of the last one."""
+        short = (self.card.batch_size or 0) - len(batch)
+        padded = np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]) if short > 0 else batch
         return [values[: len(batch)] for values in self.session.run({INPUT: padded}, outputs)]
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -200,16 +228,28 @@ class Model:
             )
         return numbers
 
-    def classify(self, sources: Iterable[ImageSource], top_k: int = 5) -> list[list[Prediction]]:
-        """The `top_k` most probable classes of each image, best first.
+    @overload
+    def classify(  # type: ignore[overload-overlap]  # a path is a sequence of characters too
+        self, sources: ImageSource, top_k: int = 5
+    ) -> list[Prediction]: ...
+
+    @overload
+    def classify(self, sources: Iterable[ImageSource], top_k: int = 5) -> list[list[Prediction]]: ...
+
+    def classify(
+        self, sources: ImageSource | Iterable[ImageSource], top_k: int = 5
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """The `top_k` most probable classes of one image, best first; of several images, a list for each.
 
         Raises:
             ImageError: one of the images cannot be read.
             ModelError: the model gives features, not classes.
         """
         self.require_classifier()
-        batch = np.stack([self.decode(source) for source in sources])  # (N, H, W, 3)
-        return [self.top(row, top_k) for row in self.probabilities(batch)]
+        if is_image_source(sources):
+            return self.classify([sources], top_k)[0]
+        pixels = [self.decode(source) for source in cast("Iterable[ImageSource]", sources)]
+        return [self.top(row, top_k) for row in self.probabilities(np.stack(pixels))] if pixels else []
 
     def top(self, probabilities: NDArray[np.float32], top_k: int = 5) -> list[Prediction]:
         """The best `top_k` of one row of probabilities, best first; equal ones in the order of the labels."""

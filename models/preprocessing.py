@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,6 +190,13 @@ def thumbnail(source: ImageSource, side: int, *, name: str | None = None) -> Ima
             return small
         except Exception as exc:  # as in `load`
             raise ImageError(_explain(exc, label)) from exc
+
+
+def is_image_source(source: object) -> TypeGuard[ImageSource]:
+    """Whether something stands for one image, not for several: an array has then three axes."""
+    if isinstance(source, np.ndarray):
+        return source.ndim == 3
+    return isinstance(source, (bytes, str, Path, Image.Image)) or hasattr(source, "read")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -29,15 +29,9 @@ def replay(folder: Path) -> None:
     """
     request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     model = Model.open(Path(request["model"]), RuntimeConfig(request["device"]))
-    pixels = np.stack(
-        [model.decode(_source(path), name=name) for name, path in request["images"]]
-    )  # (N, H, W, 3)
-    size = model.batch_size
-    parts = [model.run(pixels[i : i + size], request["outputs"]) for i in range(0, len(pixels), size)]
-    arrays = {
-        name: np.concatenate(rows)
-        for name, rows in zip(request["outputs"], zip(*parts, strict=True), strict=True)
-    }
+    # (N, H, W, 3)
+    pixels = np.stack([model.decode(_source(path), name=name) for name, path in request["images"]])
+    arrays = dict(zip(request["outputs"], model.run(pixels, request["outputs"]), strict=True))
     np.savez(folder / OUTPUTS, allow_pickle=False, **arrays)
 
 

@@ -23,14 +23,15 @@ _CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
 class RuntimeConfig:
     """How sessions run.
 
-    `device`: see `models.devices`. `threads`: of one run, None for one a core. `spinning`: threads that wait for
-    work keep a core busy; off where something else (decoding) shares the cores. `provider_options` go to the
-    execution provider as they are. `warm_up`: run each new session once, so that no caller pays for it.
+    `device`: see `models.devices`. `threads`: of one run, None for one a core. `spinning`: threads that wait for work
+    keep a core busy, which would take it from those that decode; only for a network that has the machine to itself.
+    `provider_options` go to the execution provider as they are. `warm_up`: run each new session once, so that no
+    caller pays for it.
     """
 
     device: str = "auto"
     threads: int | None = None
-    spinning: bool = True
+    spinning: bool = False
     warm_up: bool = False
     profile: Path | None = None  # write onnxruntime's profile here
     memory_pattern: bool = True  # plan the memory of a run as one block, beside what the first run took
@@ -84,8 +85,7 @@ def _create(model: str | Path | bytes, config: RuntimeConfig, device: Device) ->
     options.enable_mem_pattern = config.memory_pattern
     if config.threads is not None:
         options.intra_op_num_threads = config.threads
-    if not config.spinning:
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(config.spinning)))
     for key, value in config.session_options.items():
         options.add_session_config_entry(key, value)
     if config.profile is not None:

@@ -15,8 +15,7 @@ class ServiceConfig:
     """
 
     models: tuple[str, ...] = ("builtin",)
-    # Threads that wait for work by spinning would take the cores from those that decode.
-    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(spinning=False, warm_up=True))
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(warm_up=True))
     max_request_bytes: int = 64 << 20
     max_images: int = 64  # in one request
     max_values: int = 4_000_000  # numbers in one answer of /v1/features

@@ -45,7 +45,7 @@ class Served:
             NumericsError: the model answers with NaN or infinity.
         """
         with self.admission.enter():
-            return [one for part in self._parts(images) for one in image_results(self.model, part)]
+            return image_results(self.model, images)
 
     def feature_model(
         self, cut: str | None = None, pool: Pool = "avg", normalize: Literal["l2"] | None = None
@@ -76,7 +76,7 @@ class Served:
         """
         (cut,) = features.cuts
         with self.admission.enter():
-            values = np.concatenate([features.model.run(part, [cut])[0] for part in self._parts(images)])
+            (values,) = features.model.run(images, [cut])
         if not np.isfinite(values).all():
             raise NumericsError(
                 f"{self.name}: features at {cut} hold NaN or infinity; its weights are damaged."
@@ -101,7 +101,3 @@ class Served:
         from models.importing import as_graft_model
 
         return default_cuts(as_graft_model(locate(self._spec))[0])
-
-    def _parts(self, images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        size = self.model.batch_size
-        return [images[i : i + size] for i in range(0, len(images), size)]

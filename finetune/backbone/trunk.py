@@ -99,8 +99,6 @@ def open_trunk(
     """
     original = locate(model, progress=progress)
     file = original if quantize_on is None else quantized(original, quantize_on)
-    # Threads that wait for work by spinning would take the cores from those that decode.
-    config = config or RuntimeConfig(spinning=False)
     options = FeatureOptions((cut,) if cut else (), pool)
     try:
         features = open_features(file, options, config)

@@ -74,7 +74,7 @@ def check(top: Top, fitted: Fitted, x: NDArray[np.float32]) -> float:
     """
     from models.runtime import OnnxSession, RuntimeConfig
 
-    session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu", spinning=False))
+    session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu"))
     output = "logits" if fitted.classes is not None else VALUE
     parts = [session.run({FEATURES: rows}, [output])[0] for rows in fitted._chunks(x)]
     given = np.concatenate(parts).astype(np.float64)

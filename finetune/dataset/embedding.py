@@ -32,7 +32,7 @@ def embed(
         InputError: not one image can be read.
         GraftError: as `models.features.open_features`.
     """
-    config = config or RuntimeConfig(spinning=False)
+    config = config or RuntimeConfig()
     features = open_features(model, FeatureOptions(), config)
     cut = features.cuts[0]
     width = int(np.prod(features.blank[cut].shape[1:]))

@@ -96,9 +96,7 @@ class GradCam:
         self._gradients = GraphSession(graph, device)
         whole = cut_model(proto, [self.cut, answer])
         network = replace(card, cuts=())
-        self._model = Model(
-            OnnxSession(whole.SerializeToString(), RuntimeConfig(device, spinning=False)), network
-        )
+        self._model = Model(OnnxSession(whole.SerializeToString(), RuntimeConfig(device)), network)
         self._outputs = [self.cut, answer]
 
     def explain(

@@ -31,7 +31,7 @@ def run_top(top: Top, features: Array, threads: int | None = None) -> TopOutputs
     Raises:
         NumericsError: NaN or infinity among the outputs.
     """
-    session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu", threads, spinning=False))
+    session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu", threads))
     output = VALUE if VALUE in session.outputs else LOGITS
     parts = [
         session.run({FEATURES: np.ascontiguousarray(features[i : i + _ROWS])}, [EMBEDDING, output])

@@ -85,7 +85,7 @@ def finetune(
         NumericsError: the loss diverged.
     """
     watched = observer or Observer()
-    older = Model.open(previous, RuntimeConfig(device, threads, spinning=False)) if previous else None
+    older = Model.open(previous, RuntimeConfig(device, threads)) if previous else None
     with RunFolder.open(out, resume=resume) as folder:
         if folder.finished:
             return Outcome(folder.path / MODEL, folder.path / "report.html", None)
@@ -199,7 +199,7 @@ class _Job:
             else recipe.cut,
             "none" if blocks else "avg",
             quantize_on=[example.item for example in self.dataset.examples] if recipe.quantize else None,
-            config=RuntimeConfig(self.device, self.threads, spinning=False),
+            config=RuntimeConfig(self.device, self.threads),
         )
 
     def _strangers(self, trunk: Trunk) -> Array:

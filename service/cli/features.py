@@ -128,8 +128,7 @@ def command(
 
 
 def _open(model: str, options: FeatureOptions, device: str, threads: int | None) -> FeatureModel:
-    # Threads that wait for work by spinning would take the cores from those that decode.
-    config = RuntimeConfig(device, threads, spinning=False)
+    config = RuntimeConfig(device, threads)
     with download_progress() as progress:
         features = open_features(model, options, config, progress=progress)
     for note in features.model.notes:

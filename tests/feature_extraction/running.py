@@ -11,7 +11,7 @@ from models.features import FeatureOptions, open_features
 from models.runtime import RuntimeConfig
 from tests.fixtures import plain
 
-CPU = RuntimeConfig(device="cpu", threads=1, spinning=False)
+CPU = RuntimeConfig(device="cpu", threads=1)
 
 
 def item(name: str, data: bytes) -> ImageItem:

@@ -48,7 +48,7 @@ def test_nothing_readable_gives_no_arrays(tiny_path: Path) -> None:
 def test_row_that_is_not_finite_is_a_failure(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = worker(tiny_path)
     rows = np.array([[1, 2, 3], [np.inf, 0, 0]], np.float32)
-    monkeypatch.setattr(one.features.model, "run", lambda batch, outputs: [rows])
+    monkeypatch.setattr(one.features.model, "run", lambda batch, outputs, **_: [rows])
     found = one(shades(2))
     assert found.ids == ["0"]
     assert isinstance(found.failures[0][1], NumericsError)
@@ -57,7 +57,7 @@ def test_row_that_is_not_finite_is_a_failure(tiny_path: Path, monkeypatch: pytes
 def test_network_that_fails_ends_the_run(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = worker(tiny_path)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ModelError("out of memory")
 
     monkeypatch.setattr(one.features.model, "run", fail)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from models.card import Reject
+from models.card import Label, Reject
 from models.errors import CutError, ImageError, ModelError, NumericsError
 from models.model import Model, Prediction
 from models.runtime import RuntimeConfig
@@ -17,6 +18,55 @@ from tests.fixtures import COLOURS, plain, tiny_classifier
 from tests.tuned import tuned_classifier, tuned_regression
 
 CPU = RuntimeConfig(device="cpu", threads=1)
+
+
+def test_one_image_gives_one_list(tiny: Model, tmp_path: Path) -> None:
+    path = tmp_path / "red.png"
+    path.write_bytes(plain("red"))
+    expected = tiny.classify([path], 2)[0]
+    pixels = np.asarray(Image.open(path))
+    with path.open("rb") as stream:
+        for source in (path, str(path), plain("red"), Image.open(path), pixels, stream):
+            assert tiny.classify(source, 2) == expected
+    assert tiny.classify(np.stack([pixels, pixels]), 2) == [expected] * 2
+    assert tiny.classify([]) == []
+
+
+def test_more_images_than_suit_are_run_some_at_a_time(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    run = tiny.session.run
+
+    def counted(feeds: dict[str, np.ndarray], outputs: list[str] | None = None) -> list[np.ndarray]:
+        shown.append(len(feeds["image"]))
+        return run(feeds, outputs)
+
+    monkeypatch.setattr(tiny.session, "run", counted)
+    batch = np.random.default_rng(0).integers(0, 256, (2 * tiny.batch_size + 1, 16, 16, 3), np.uint8)
+    chunked = tiny.run(batch)
+    assert shown == [tiny.batch_size, tiny.batch_size, 1]
+    at_once = tiny.run(batch, batch_size=len(batch))
+    assert shown[3:] == [len(batch)]
+    for one, other in zip(chunked, at_once, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert [len(values) for values in tiny.run(batch[:0])] == [0, 0]
+
+
+def test_what_is_shown_of_a_model_is_short(tiny: Model) -> None:
+    labels = tuple(Label(f"n{i}", f"a <b> & {i}") for i in range(1000))
+    model = Model(tiny.session, dataclasses.replace(tiny.card, labels=labels), ["guessed: labels"])
+    assert repr(model) == "<Model tiny: classification, 1,000 classes, input 16 x 16, on cpu>"
+    assert repr(model.card) == "<ModelCard tiny: classification, 1,000 classes, input 16 x 16>"
+    table = model._repr_html_()
+    assert "a &lt;b&gt; &amp; 0, " in table
+    assert "and 992 more" in table
+    assert "<td>guessed: labels</td>" in table
+    assert len(table) < 2000
+    assert "Licence" not in table
+    assert model.card._repr_html_().startswith("<table><tr><th>Model</th><td>tiny, version 1</td>")
+    guess = Prediction(1, Label("n07920052", "espresso <"), 0.9314)
+    assert repr(guess) == "<Prediction espresso < (n07920052) 93.1 %>"
+    assert repr(Prediction(1, Label("red", "red"), 1.0)) == "<Prediction red 100.0 %>"
+    assert guess._repr_html_() == '<meter value="0.9314"></meter> 93.1 % espresso &lt;'
 
 
 def test_classify_gives_the_best_first(tiny: Model) -> None:

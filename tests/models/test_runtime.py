@@ -22,6 +22,14 @@ def test_session_tells_inputs_outputs_and_metadata(tiny_path: Path) -> None:
     assert str(session.device) == "cpu"
 
 
+@pytest.mark.parametrize(("config", "allowed"), [(None, "0"), (RuntimeConfig(spinning=True), "1")])
+def test_threads_rest_unless_told_otherwise(
+    tiny_path: Path, config: RuntimeConfig | None, allowed: str
+) -> None:
+    options = OnnxSession(tiny_path, config).raw.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == allowed
+
+
 def test_path_and_bytes_give_the_same(tiny_path: Path) -> None:
     batch = np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3)
     results = [OnnxSession(model, CPU).run({"image": batch}) for model in (tiny_path, tiny_path.read_bytes())]

@@ -60,7 +60,7 @@ def inspected(
         return inspect(
             dataset,
             None if no_model else model,
-            RuntimeConfig(device, threads, spinning=False),
+            RuntimeConfig(device, threads),
             progress=stage,
         )
 

@@ -36,8 +36,7 @@ def open_model(spec: str, device: str, threads: int | None, *, outputs: Sequence
     Raises:
         GraftError: as `Model.open`.
     """
-    # Threads that wait for work by spinning would take the cores from those that decode.
-    config = RuntimeConfig(device, threads, spinning=False)
+    config = RuntimeConfig(device, threads)
     with download_progress() as progress:
         model = Model.open(spec, config, outputs=outputs, progress=progress)
     for note in model.notes:

@@ -21,7 +21,7 @@ from finetune.dataset.examples import Example
 from models import preprocessing
 from models.errors import CutError, InputError, ModelError, OutputError
 from models.fingerprint import image_digest
-from models.runtime import OnnxSession, RuntimeConfig
+from models.runtime import OnnxSession
 from tests.feature_extraction.running import CPU, item
 from tests.fixtures import encoded, photo
 from tests.models.nets import residual_net
@@ -125,7 +125,7 @@ def test_image_of_which_one_view_is_not_finite_is_left_out(
     whole, _ = features_of(tiny_trunk, items, 2, seed=0, store=None)
     bad = whole[2, 1]
 
-    def spoilt(pixels: np.ndarray, outputs: object = None) -> list[np.ndarray]:
+    def spoilt(pixels: np.ndarray, outputs: object = None, **_: object) -> list[np.ndarray]:
         (rows,) = original(pixels, ("pool",))
         rows = rows.copy()
         rows[(rows == bad).all(axis=1)] = np.nan
@@ -265,7 +265,3 @@ def test_cut_that_is_not_there_is_named(network: Path, tmp_path: Path) -> None:
 def test_cut_that_only_the_original_has_is_explained(network: Path) -> None:
     with pytest.raises(CutError, match=r"its int8 version has no tensor 'c1'.*trunk in float32"):
         open_trunk(network, "c1", quantize_on=photos(2), config=CPU)
-
-
-def test_default_leaves_threads_at_rest(tiny_path: Path) -> None:
-    assert open_trunk(tiny_path).features.model.session.config == RuntimeConfig(spinning=False)

@@ -14,7 +14,7 @@ import click
 
 from models.errors import GraftError
 from service.cli.terminal.lazy import LazyGroup
-from service.cli.terminal.text import clean
+from service.cli.terminal.messages import print_error
 
 COMMANDS = {
     "classify": ("service.cli.classify", "Say what is on images."),
@@ -43,16 +43,12 @@ class _Main(LazyGroup):
         except GraftError as exc:
             if debug:
                 raise
-            click.secho(f"Error: {clean(str(exc))}", err=True, fg="red")
+            print_error(exc)
             ctx.exit(2)
         except OSError as exc:
             if debug or exc.errno != errno.ENOSPC:
                 raise
-            click.secho(
-                "Error: the answers cannot be written, the disk is full. Free some space and run again.",
-                err=True,
-                fg="red",
-            )
+            print_error("the answers cannot be written, the disk is full. Free some space and run again.")
             ctx.exit(2)
         except KeyboardInterrupt:
             ctx.exit(130)

@@ -12,10 +12,10 @@ from feature_extraction.items import ImageItem, Tally
 from feature_extraction.sources import count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
+from service.cli.terminal.messages import print_error, print_passed_over
 from service.cli.terminal.options import device_options, model_option, open_model
 from service.cli.terminal.printers import Printer, printer
 from service.cli.terminal.progress import images_progress
-from service.cli.terminal.text import clean
 from service.results import image_results
 
 
@@ -56,14 +56,13 @@ def command(
     opened = open_model(model, device, threads)
     if not opened.is_regression:
         opened.require_classifier()
-    source = _Source(paths, _complain)
+    source = _Source(paths)
     # A bar beside answers that scroll by would only disturb.
     watched = sys.stderr.isatty() and not sys.stdout.isatty()
     counts = [count(path) for path in paths] if watched else [0]
     with images_progress(None if None in counts else sum(filter(None, counts))) as progress:
         answered = _classify(opened, source, printer(form, opened, top_k), progress)
-    if source.tally.ignored:
-        click.secho(f"{source.tally.ignored:,} other files passed over", err=True, dim=True)
+    print_passed_over(source.tally.ignored)
     if source.failed:
         ctx.exit(1 if answered or source.images else 2)
 
@@ -71,8 +70,8 @@ def command(
 class _Source:
     """The images of several paths; a path that gives none is complained of and passed over."""
 
-    def __init__(self, paths: Sequence[str], complain: Callable[[GraftError], None]) -> None:
-        self._paths, self._complain = paths, complain
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
         self.tally = Tally()
         self.images = self.failed = 0
 
@@ -88,7 +87,7 @@ class _Source:
     def fail(self, error: GraftError) -> None:
         """Count a failure and say it."""
         self.failed += 1
-        self._complain(error)
+        print_error(error)
 
 
 def _classify(model: Model, source: _Source, printer: Printer, progress: Callable[[int], None]) -> int:
@@ -106,7 +105,3 @@ def _classify(model: Model, source: _Source, printer: Printer, progress: Callabl
                 done += 1
         progress(done + source.failed)
     return done
-
-
-def _complain(error: GraftError) -> None:
-    click.secho(f"Error: {clean(str(error))}", err=True, fg="red")

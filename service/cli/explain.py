@@ -13,6 +13,7 @@ from finetune.explain.gradcam import GradCam, Heatmap, full_photo
 from finetune.explain.overlay import overlay, png
 from models.errors import InputError
 from models.files import write_atomically
+from service.cli.terminal.messages import print_guesses, print_note
 from service.cli.terminal.options import model_option
 from service.cli.terminal.text import clean, percent
 
@@ -67,8 +68,7 @@ def command(
     if out.resolve() == image.resolve():
         raise InputError(f"{out}: is the photo itself, and would be lost. Choose another --out.")
     explainer = GradCam(model, cut, device=device)
-    for note in explainer.notes:
-        click.secho(f"{model}: {clean(note)}", err=True, fg="yellow")
+    print_guesses(model, explainer.notes)
     photo = full_photo(image)
     heatmaps = explainer.explain(image, labels, top_k=top_k or 1)
     for rank, heat in enumerate(heatmaps, 1):
@@ -78,11 +78,7 @@ def command(
             json.dumps(_as_json(image, heat, file), ensure_ascii=False) if as_json else _text(heat, file)
         )
         if not heat.raw.any():
-            click.secho(
-                f"Nothing at {clean(heat.cut)} speaks for {clean(heat.label.name)}: its map is empty.",
-                err=True,
-                fg="yellow",
-            )
+            print_note(f"Nothing at {heat.cut} speaks for {heat.label.name}: its map is empty.")
 
 
 def _text(heat: Heatmap, file: Path) -> str:

@@ -18,12 +18,13 @@ from feature_extraction.items import ImageItem, Tally
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import count, images, is_stream
-from models.errors import GraftError, OutputError
+from models.errors import OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import RuntimeConfig
+from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
 from service.cli.terminal.options import device_options, model_option
 from service.cli.terminal.progress import download_progress, images_progress
-from service.cli.terminal.text import clean, columns, percent
+from service.cli.terminal.text import columns, percent
 
 
 @click.command()
@@ -107,22 +108,21 @@ def command(
                 threads=threads,
                 batch_size=batch_size,
                 report=report,
-                on_failure=_complain,
+                on_failure=lambda _, error: print_error(error),
                 progress=progress,
             )
         except OutputError as exc:  # a full disk in the middle: what is finished stays
             if not report.images + report.before:
                 raise
-            _complain("", exc)
+            print_error(exc)
             ctx.exit(1)
         if store is not None and store.trouble:
-            click.secho(store.trouble, err=True, fg="yellow")
+            print_note(store.trouble)
     if as_json:
         click.echo(json.dumps(_as_json(report, features, source, out, form), indent=2))
     else:
         _print(report, features, out)
-    if tally.ignored:
-        click.secho(f"{tally.ignored:,} other files passed over", err=True, dim=True)
+    print_passed_over(tally.ignored)
     if report.failed + report.failed_before:
         ctx.exit(1)
 
@@ -131,8 +131,7 @@ def _open(model: str, options: FeatureOptions, device: str, threads: int | None)
     config = RuntimeConfig(device, threads)
     with download_progress() as progress:
         features = open_features(model, options, config, progress=progress)
-    for note in features.model.notes:
-        click.secho(f"{model}: {note}", err=True, fg="yellow")
+    print_guesses(model, features.model.notes)
     return features
 
 
@@ -142,11 +141,6 @@ def _quantized(model: str, source: str) -> str:
             "--quantize looks at the images first, and standard input can be read only once."
         )
     return str(quantized(model, images(source)))
-
-
-def _complain(_: str, error: GraftError) -> None:
-    # Through the stream as it is now: a progress bar puts its own there, which keeps lines out of the bar.
-    click.secho(f"Error: {clean(str(error))}", file=sys.stderr, fg="red")
 
 
 def _print(report: ExtractionReport, features: FeatureModel, out: Path) -> None:

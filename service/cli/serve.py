@@ -8,6 +8,7 @@ import threading
 import click
 
 from service.app import create_app
+from service.cli.terminal.messages import print_guesses
 from service.cli.terminal.options import device_options
 from service.config import ServiceConfig
 from service.registry import Registry
@@ -66,8 +67,7 @@ def command(
         for served in registry.served.values():
             where = served.model.session.device
             click.echo(f"{server.url}  {served.name} on {where} ({where.reason})")
-            for note in served.model.notes:
-                click.secho(f"{served.name}: {note}", err=True, fg="yellow")
+            print_guesses(served.name, served.model.notes)
         click.echo(f"{server.url}  ready; try: curl -F image=@photo.jpg {server.url}/v1/classify")
 
     threading.Thread(target=load, name="graft-load", daemon=True).start()

@@ -7,6 +7,7 @@ from contextlib import closing
 import click
 
 from feature_extraction.cache import open_store
+from service.cli.terminal.messages import print_error
 from service.cli.terminal.text import size
 
 
@@ -19,6 +20,6 @@ def command(ctx: click.Context) -> None:
         store.clear()
         trouble = store.trouble
     if trouble:
-        click.secho(f"Error: {trouble}", err=True, fg="red")
+        print_error(trouble)
         ctx.exit(2)
     click.echo(f"{before.vectors:,} vectors forgotten, {size(before.size)}")

@@ -9,6 +9,7 @@ from contextlib import closing
 import click
 
 from feature_extraction.cache import open_store
+from service.cli.terminal.messages import print_note
 from service.cli.terminal.text import columns, size
 
 
@@ -28,4 +29,4 @@ def command(as_json: bool) -> None:
         used = f"{size(info.size)} of {size(info.limit)}"
         click.echo(columns([("file", str(info.path)), ("vectors", f"{info.vectors:,}"), ("size", used)]))
     if trouble:
-        click.secho(trouble, err=True, fg="yellow")
+        print_note(trouble)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from service.cli.dataset.source import inspected, source_options
+from service.cli.terminal.messages import print_warning
 from service.cli.terminal.text import clean, columns
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def command(
         click.echo(columns(rows, right=(0,)))
         click.echo(f"  named in {clean(str(beside))}")
     for warning in inspection.dataset.warnings():
-        click.secho(f"Warning: {clean(warning)}", err=True, fg="yellow")
+        print_warning(warning)
 
 
 def _check(out: Path, drop: tuple[str, ...], no_model: bool, force: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.dataset.source import inspected, name_of, source_options
+from service.cli.terminal.messages import print_error, print_warning
 from service.cli.terminal.text import bar, clean, columns, percent
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def command(
         written = write_page(report or Path(f"{name_of(source)}-inspection.html"), inspection)
         click.echo(f"\n  report    {clean(str(written))}", err=as_json)
     for warning in inspection.dataset.warnings():
-        click.secho(f"Warning: {clean(warning)}", err=True, fg="yellow")
+        print_warning(warning)
     for i in inspection.unreadable:
-        click.secho(f"Error: {clean(inspection.facts[i].error or '')}", err=True, fg="red")
+        print_error(inspection.facts[i].error)
     if inspection.unreadable:
         ctx.exit(1)
 

@@ -13,6 +13,7 @@ from finetune.trust.evaluation import Evaluation, evaluate
 from finetune.trust.regression import RegressionEvaluation, evaluate_regression
 from models.model import Model
 from service.cli.evaluate.regression import print_regression
+from service.cli.terminal.messages import print_error, print_passed_over
 from service.cli.terminal.options import device_options, model_option, open_model
 from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns, percent
@@ -75,10 +76,8 @@ def command(
         else:
             _print(result, opened)
     for _, reason in result.failed:
-        click.secho(f"Error: {clean(reason)}", err=True, fg="red")
-    passed_over = dataset.ignored + len(dataset.stray)
-    if passed_over:
-        click.secho(f"{passed_over:,} other files passed over", err=True, dim=True)
+        print_error(reason)
+    print_passed_over(dataset.ignored + len(dataset.stray))
     if result.failed:
         ctx.exit(1)
 

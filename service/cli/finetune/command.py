@@ -40,7 +40,7 @@ def _data_options(command: Command) -> Command:
         [
             click.option(
                 "--task", type=click.Choice(["classification", "regression"]), default="classification",
-                show_default=True, help="A class for each image, or a number from a list's column `value`.",
+                show_default=True, help="A class for each image, or a number from a list's column `target`.",
             ),
             click.option("--outside", is_flag=True, help="Let a list name files outside its own folder."),
             click.option("--val", type=float, default=0.15, show_default=True, help="Part for validation."),

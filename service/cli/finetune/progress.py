@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from finetune.job.observing import Observer
+from service.cli.terminal.messages import print_note
 from service.cli.terminal.text import clean, percent
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Lines(Observer):
             )
 
     def say(self, text: str) -> None:
-        click.secho(clean(text), err=True, fg="yellow")
+        print_note(text)
 
 
 class _Bars(Observer):

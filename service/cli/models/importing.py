@@ -59,8 +59,9 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="Default: FILE.graft.onnx"
-)
+    "--out", "--output", "-o", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="File to write.  [default: NAME.graft.onnx beside FILE]",
+)  # fmt: skip
 @click.option("--name", help="What the model is called.  [default: the file's name]")
 @click.option(
     "--labels",
@@ -92,7 +93,7 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the axes of its input.")
 def command(
     file: Path,
-    output: Path | None,
+    out: Path | None,
     name: str | None,
     labels: Path | None,
     input_size: tuple[int, int] | None,
@@ -119,16 +120,16 @@ def command(
         scale=scale,
         layout=layout,
     )
-    target = output or file.with_name(f"{file.stem}.graft.onnx")
-    if target.resolve() == file.resolve():
-        raise click.UsageError("--output is the file itself; choose another name.")
+    out = out or file.with_name(f"{file.stem}.graft.onnx")
+    if out.resolve() == file.resolve():
+        raise click.UsageError("--out is the file itself; choose another name.")
     proto, notes = import_model(file, options)
     for note in notes:
         click.secho(note, fg="yellow")
     data = proto.SerializeToString()
-    write_atomically(target, data)
-    card = read_card({entry.key: entry.value for entry in proto.metadata_props}, str(target))
+    write_atomically(out, data)
+    card = read_card({entry.key: entry.value for entry in proto.metadata_props}, str(out))
     if card is None:
         raise ModelError(f"{file}: was imported without a card.")
     what = f"{len(card.labels):,} classes" if card.labels else "features only"
-    click.echo(f"{clean(str(target))}: {what}, {size(len(data))}")
+    click.echo(f"{clean(str(out))}: {what}, {size(len(data))}")

@@ -13,7 +13,7 @@ from feature_extraction.quantized import decoded, sample
 from feature_extraction.sources import images
 from models.agreement import VersionComparison, compare
 from models.card import ModelCard
-from models.errors import GraftError, ModelError
+from models.errors import ModelError
 from models.features import default_cuts
 from models.files import write_atomically
 from models.importing import as_graft_model
@@ -22,9 +22,10 @@ from models.model import Model
 from models.names import LOGITS
 from models.quantization import SUFFIX, quantize
 from models.runtime import RuntimeConfig
+from service.cli.terminal.messages import print_error, print_guesses, print_note
 from service.cli.terminal.options import device_options
 from service.cli.terminal.progress import download_progress
-from service.cli.terminal.text import clean, columns, percent, size
+from service.cli.terminal.text import columns, percent, size
 
 _HELD_OUT = 200  # images on which both versions are compared, at most
 
@@ -38,11 +39,9 @@ _HELD_OUT = 200  # images on which both versions are compared, at most
     help="Images such as the model will see: a folder, zip, ...",
 )
 @click.option(
-    "--output",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
+    "--out", "--output", "-o", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="File to write.  [default: NAME.int8.onnx]",
-)
+)  # fmt: skip
 @click.option(
     "--images",
     "count",
@@ -61,7 +60,7 @@ _HELD_OUT = 200  # images on which both versions are compared, at most
 def command(
     model: str,
     calibrate: str,
-    output: Path | None,
+    out: Path | None,
     count: int,
     threshold: float,
     force: bool,
@@ -77,26 +76,25 @@ def command(
     with download_progress() as progress:
         path = locate(model, progress=progress)
     proto, notes = as_graft_model(path)
-    for note in notes:
-        click.secho(f"{model}: {note}", err=True, fg="yellow")
+    print_guesses(model, notes)
     config = RuntimeConfig(device, threads)
     made = {name for node in proto.graph.node for name in node.output}
     outputs = list(dict.fromkeys([*default_cuts(proto), *({LOGITS} & made)]))
     before = Model.open(path, config, outputs=outputs)
     chosen = sample(images(calibrate), count + _HELD_OUT)
     split = min(count, (len(chosen) + 1) // 2)
-    quantized = quantize(proto, decoded(before, chosen[:split], _complain)).SerializeToString()
-    target = output or Path(f"{before.card.name}{SUFFIX}.onnx")
-    trial = target.with_name(f".{target.name}.trial")
+    quantized = quantize(proto, decoded(before, chosen[:split], print_error)).SerializeToString()
+    out = out or Path(f"{before.card.name}{SUFFIX}.onnx")
+    trial = out.with_name(f".{out.name}.trial")
     write_atomically(trial, quantized)
     try:
         after = Model.open(trial, config, outputs=outputs)
-        result = compare(before, after, decoded(before, chosen[split:] or chosen, _complain))
+        result = compare(before, after, decoded(before, chosen[split:] or chosen, print_error))
     finally:
         trial.unlink()
     sizes = path.stat().st_size, len(quantized)
     if as_json:
-        click.echo(json.dumps(_as_json(result, sizes, model, target), indent=2))
+        click.echo(json.dumps(_as_json(result, sizes, model, out), indent=2))
     else:
         click.echo(_text(result, sizes))
     reached = result.cosine if result.agreement is None else result.agreement
@@ -106,10 +104,10 @@ def command(
             f"{model}: the int8 version reaches {reached:.3f} in {kind}; expected {threshold} at least. Nothing was "
             "written. Calibrate with more images, or more like those that it will see; or write it with --force."
         )
-    write_atomically(target, quantized)
+    write_atomically(out, quantized)
     if (caution := _caution(before.card)) is not None:
-        click.secho(caution, err=True, fg="yellow")
-    click.echo(f"{target}: {size(sizes[1])}", err=as_json)
+        print_note(caution)
+    click.echo(f"{out}: {size(sizes[1])}", err=as_json)
 
 
 def _caution(card: ModelCard) -> str | None:
@@ -122,10 +120,6 @@ def _caution(card: ModelCard) -> str | None:
         f"The {what} was set on the float32 version. See with `graft evaluate` what it does on this one, or quantize "
         "the network before it is fine-tuned."
     )
-
-
-def _complain(error: GraftError) -> None:
-    click.secho(f"Error: {clean(str(error))}", err=True, fg="red")
 
 
 def _text(result: VersionComparison, sizes: tuple[int, int]) -> str:
@@ -147,11 +141,11 @@ def _text(result: VersionComparison, sizes: tuple[int, int]) -> str:
     return columns(rows, right=(1, 2))
 
 
-def _as_json(result: VersionComparison, sizes: tuple[int, int], model: str, target: Path) -> dict[str, Any]:
+def _as_json(result: VersionComparison, sizes: tuple[int, int], model: str, out: Path) -> dict[str, Any]:
     values = dataclasses.asdict(result)
     return {
         "model": model,
-        "output": str(target),
+        "output": str(out),
         "bytes_before": sizes[0],
         "bytes_after": sizes[1],
         **values,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import click
 from onnx import ModelProto
 
 from models.card import ModelCard, read_card
@@ -10,6 +9,7 @@ from models.errors import ModelError
 from models.importing import as_graft_model
 from models.locating import locate
 from models.zoo import find
+from service.cli.terminal.messages import print_guesses
 
 
 def model_and_card(spec: str) -> tuple[ModelProto, ModelCard]:
@@ -22,8 +22,7 @@ def model_and_card(spec: str) -> tuple[ModelProto, ModelCard]:
     if row is not None and not row.file.is_file():
         raise ModelError(f"{row.name}: not on this machine yet. Get it with: graft models pull {row.name}")
     proto, notes = as_graft_model(locate(spec))
-    for note in notes:
-        click.secho(f"{spec}: {note}", err=True, fg="yellow")
+    print_guesses(spec, notes)
     card = read_card({entry.key: entry.value for entry in proto.metadata_props}, spec)
     if card is None:
         raise ModelError(f"{spec}: has no model card. Import it with `graft models import`.")

@@ -9,6 +9,7 @@ import click
 
 from models.model import Model
 from models.runtime import RuntimeConfig
+from service.cli.terminal.messages import print_guesses
 from service.cli.terminal.progress import download_progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,6 +40,5 @@ def open_model(spec: str, device: str, threads: int | None, *, outputs: Sequence
     config = RuntimeConfig(device, threads)
     with download_progress() as progress:
         model = Model.open(spec, config, outputs=outputs, progress=progress)
-    for note in model.notes:
-        click.secho(f"{spec}: {note}", err=True, fg="yellow")
+    print_guesses(spec, model.notes)
     return model

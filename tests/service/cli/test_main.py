@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
 from service import cli
-from service.cli import models as models_group
 from service.cli.terminal.lazy import LazyGroup
 from tests.fixtures import plain
 from tests.service.running import Run
@@ -64,13 +64,30 @@ def test_classifying_imports_neither_onnx_nor_what_serves_or_trains(tiny_path: P
     }
 
 
-@pytest.mark.parametrize("group", [cli.main, models_group.command], ids=["graft", "graft models"])
-def test_table_tells_the_truth_about_each_command(group: LazyGroup) -> None:
+def commands(group: LazyGroup, prefix: str = "graft") -> Iterator[tuple[str, str, click.Command]]:
+    """Each command with its whole name and the help of its row in the table, groups and what is in them too."""
     for name, (module, short) in group.table.items():
         command = importlib.import_module(module).command
-        assert isinstance(command, click.Command)
-        assert command.help
-        assert short.endswith("."), name
+        yield f"{prefix} {name}", short, command
+        if isinstance(command, LazyGroup):
+            yield from commands(command, f"{prefix} {name}")
+
+
+EVERY_COMMAND = [pytest.param(*row, id=row[0]) for row in commands(cli.main)]
+
+
+@pytest.mark.parametrize(("name", "short", "command"), EVERY_COMMAND)
+def test_table_tells_the_truth_about_each_command(name: str, short: str, command: click.Command) -> None:
+    assert isinstance(command, click.Command)
+    assert command.help
+    assert short.endswith("."), name
+
+
+@pytest.mark.parametrize(("name", "short", "command"), EVERY_COMMAND)
+def test_what_is_written_goes_to_out(name: str, short: str, command: click.Command) -> None:
+    for option in command.params:
+        if {"-o", "--output"} & set(option.opts):
+            assert "--out" in option.opts, name
 
 
 def test_version(graft: Run) -> None:

@@ -80,6 +80,13 @@ def test_import_refuses_what_makes_no_sense(graft: Run, bare: Path, options: lis
     assert not bare.with_name("bare.graft.onnx").exists()
 
 
+@pytest.mark.parametrize("option", ["--out", "--output", "-o"])
+def test_import_writes_where_it_is_told(graft: Run, bare: Path, tmp_path: Path, option: str) -> None:
+    result = graft("models", "import", bare, option, tmp_path / "mine.onnx")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "mine.onnx").is_file()
+
+
 def test_import_does_not_write_over_what_it_reads(graft: Run, bare: Path) -> None:
     before = bare.read_bytes()
     result = graft("models", "import", bare, "-o", bare)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from finetune.autodiff import Graph, Session, constant, variable
-from finetune.autodiff.losses import mean_squared_error
-from finetune.autodiff.optimizers import SGD
+from graft import autodiff as ad
 
 AREAS = np.array([90.0, 120.0])  # m2
 PRICES = np.array([160_000.0, 230_000.0])
@@ -19,18 +17,18 @@ PRICES = np.array([160_000.0, 230_000.0])
 
 def error_of(w: float, b: float) -> float:
     """Mean squared error of the line price = w area + b."""
-    with Graph(np.float64) as graph:
-        error = mean_squared_error(w * constant(AREAS) + b, PRICES)
-    return float(Session(graph, "cpu").run(error))
+    with ad.Graph(np.float64) as graph:
+        error = ad.losses.mean_squared_error(w * ad.constant(AREAS) + b, PRICES)
+    return float(ad.Session(graph, "cpu").run(error))
 
 
 def descend(steps: int = 100) -> tuple[float, float]:
     """The line, by gradient descent on inputs and outputs of mean 0 and deviation 1."""
     x, y = ((values - values.mean()) / values.std() for values in (AREAS, PRICES))
-    with Graph(np.float64) as graph:
-        slope, offset = variable(0.0, name="slope"), variable(0.0, name="offset")
-        train = SGD(0.1).minimize(mean_squared_error(slope * x + offset, y))
-    session = Session(graph, "cpu")
+    with ad.Graph(np.float64) as graph:
+        slope, offset = ad.variable(0.0, name="slope"), ad.variable(0.0, name="offset")
+        train = ad.optimizers.SGD(0.1).minimize(ad.losses.mean_squared_error(slope * x + offset, y))
+    session = ad.Session(graph, "cpu")
     for _ in range(steps):
         session.run(train)
     w = float(session.value(slope)) * PRICES.std() / AREAS.std()  # back to m2 and money

@@ -9,28 +9,24 @@ import numpy as np
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from finetune.autodiff import Graph, Session, placeholder, variable
-from finetune.autodiff.initializers import zeros
-from finetune.autodiff.losses import softmax_cross_entropy
-from finetune.autodiff.ops.elementwise import square
-from finetune.autodiff.ops.softmax import softmax
-from finetune.autodiff.optimizers import Momentum
+from graft import autodiff as ad
 
 
 def main() -> None:
     data = load_iris()
     features = (data.data - data.data.mean(0)) / data.data.std(0)
-    with Graph(np.float64) as graph:
-        x = placeholder((None, 4), name="features")
-        y = placeholder((None,), np.int64, name="species")
-        weights = variable(zeros, (4, 3), name="weights")
-        logits = x @ weights + variable(zeros, (3,), name="bias")
-        probabilities = softmax(logits)
+    with ad.Graph(np.float64) as graph:
+        x = ad.placeholder((None, 4), name="features")
+        y = ad.placeholder((None,), np.int64, name="species")
+        weights = ad.variable(ad.initializers.zeros, (4, 3), name="weights")
+        logits = x @ weights + ad.variable(ad.initializers.zeros, (3,), name="bias")
+        probabilities = ad.ops.softmax.softmax(logits)
         # scikit-learn minimises the sum of the losses plus half the squared weights; this is that sum / 150.
-        loss = softmax_cross_entropy(logits, y) + square(weights).sum() / (2.0 * len(features))
-        train = Momentum(0.5, 0.9, nesterov=True).minimize(loss)
+        penalty = (weights * weights).sum() / (2.0 * len(features))
+        loss = ad.losses.softmax_cross_entropy(logits, y) + penalty
+        train = ad.optimizers.Momentum(0.5, 0.9, nesterov=True).minimize(loss)
 
-    session = Session(graph, "cpu")
+    session = ad.Session(graph, "cpu")
     for _ in range(500):
         session.run(train, {x: features, y: data.target})
     ours = session.run(probabilities, {x: features})

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from finetune.autodiff import Graph, Session, variable
-from finetune.autodiff.initializers import zeros
-from finetune.autodiff.losses import mean_squared_error
-from finetune.autodiff.optimizers import SGD
+from graft import autodiff as ad
 
 
 def main() -> None:
     x = np.random.default_rng(0).random(100)
-    with Graph() as graph:
-        weight = variable(lambda rng, shape: rng.uniform(-1.0, 1.0, shape), (1,), name="weight")
-        bias = variable(zeros, (1,), name="bias")
-        loss = mean_squared_error(weight * x + bias, 0.1 * x + 0.3)
-        train = SGD(0.5).minimize(loss)
+    with ad.Graph() as graph:
+        weight = ad.variable(lambda rng, shape: rng.uniform(-1.0, 1.0, shape), (1,), name="weight")
+        bias = ad.variable(ad.initializers.zeros, (1,), name="bias")
+        loss = ad.losses.mean_squared_error(weight * x + bias, 0.1 * x + 0.3)
+        train = ad.optimizers.SGD(0.5).minimize(loss)
 
-    session = Session(graph, "cpu")
+    session = ad.Session(graph, "cpu")
     for step in range(201):
         session.run(train)
         if step % 20 == 0:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from finetune.autodiff import Graph, Session, placeholder
-from finetune.autodiff.layers import conv2d
+from graft import autodiff as ad
 
 ROWS = [  # padding, window, stride -> size
     ("SAME", 3, 1, 28),
@@ -24,12 +23,13 @@ ROWS = [  # padding, window, stride -> size
 
 
 def main() -> None:
-    with Graph() as graph:
-        images = placeholder((None, 1, 28, 28), name="images")
+    with ad.Graph() as graph:
+        images = ad.placeholder((None, 1, 28, 28), name="images")
         results = [
-            conv2d(images, 1, window, strides=stride, padding=padding) for padding, window, stride, _ in ROWS
+            ad.layers.conv2d(images, 1, window, strides=stride, padding=padding)
+            for padding, window, stride, _ in ROWS
         ]
-    values = Session(graph, "cpu").run(results, {images: np.zeros((2, 1, 28, 28), np.float32)})
+    values = ad.Session(graph, "cpu").run(results, {images: np.zeros((2, 1, 28, 28), np.float32)})
     print("padding  window  stride  size")
     for (padding, window, stride, size), result, value in zip(ROWS, results, values, strict=True):
         print(f"{padding:7}  {window:2}x{window:<3}  {stride:6}  {size:4}")

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from finetune.autodiff import Graph, Session, placeholder
-from finetune.autodiff.layers import dense
-from finetune.autodiff.losses import sigmoid_cross_entropy
-from finetune.autodiff.ops.activations import sigmoid, tanh
-from finetune.autodiff.optimizers import Adam
+from graft import autodiff as ad
 
 INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 OUTPUTS = np.array([[0], [1], [1], [0]], np.float32)
@@ -20,13 +16,13 @@ OUTPUTS = np.array([[0], [1], [1], [0]], np.float32)
 
 def learn(hidden: int, steps: int = 300) -> np.ndarray:
     """What the network answers after training, (4, 1); `hidden` 0 leaves the hidden layer out."""
-    with Graph(seed=1) as graph:
-        x, y = placeholder((None, 2), name="x"), placeholder((None, 1), name="y")
-        last = dense(x, hidden, tanh, name="hidden") if hidden else x
-        logits = dense(last, 1, name="output")
-        answer = sigmoid(logits)
-        train = Adam(0.05).minimize(sigmoid_cross_entropy(logits, y))
-    session = Session(graph, "cpu")
+    with ad.Graph(seed=1) as graph:
+        x, y = ad.placeholder((None, 2), name="x"), ad.placeholder((None, 1), name="y")
+        last = ad.layers.dense(x, hidden, ad.ops.activations.tanh, name="hidden") if hidden else x
+        logits = ad.layers.dense(last, 1, name="output")
+        answer = ad.ops.activations.sigmoid(logits)
+        train = ad.optimizers.Adam(0.05).minimize(ad.losses.sigmoid_cross_entropy(logits, y))
+    session = ad.Session(graph, "cpu")
     for _ in range(steps):
         session.run(train, {x: INPUTS, y: OUTPUTS})
     return session.run(answer, {x: INPUTS})

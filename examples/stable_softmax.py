@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from finetune.autodiff import Graph, Session, gradients, placeholder
-from finetune.autodiff.losses import softmax_cross_entropy
-from finetune.autodiff.ops.elementwise import exp
-from finetune.autodiff.ops.softmax import softmax
+from graft import autodiff as ad
 
 LOGITS = np.array([[123, 456, 789]], np.float32)
 
 
 def main() -> None:
-    with Graph() as graph:
-        logits = placeholder((None, 3), name="logits")
-        labels = placeholder((None,), np.int64, name="labels")
-        powers = exp(logits)
+    with ad.Graph() as graph:
+        logits = ad.placeholder((None, 3), name="logits")
+        labels = ad.placeholder((None,), np.int64, name="labels")
+        powers = ad.ops.elementwise.exp(logits)
         naive = powers / powers.sum(1, keepdims=True)
-        loss = softmax_cross_entropy(logits, labels)
-        fetches = [naive, softmax(logits), loss, *gradients(loss, [logits])]
-    broken, stable, cost, slope = Session(graph, "cpu").run(fetches, {logits: LOGITS, labels: [0]})
+        loss = ad.losses.softmax_cross_entropy(logits, labels)
+        fetches = [naive, ad.ops.softmax.softmax(logits), loss, *ad.gradients(loss, [logits])]
+    broken, stable, cost, slope = ad.Session(graph, "cpu").run(fetches, {logits: LOGITS, labels: [0]})
     print(f"exp(x) / sum(exp(x)): {broken[0]}\nsoftmax(x):           {stable[0]}")
     print(f"cross-entropy of class 0: {cost} nats, its gradient {slope[0]}")
     assert np.isnan(broken).any()

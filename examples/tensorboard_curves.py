@@ -10,24 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from finetune import tensorboard
-from finetune.autodiff import Graph, Session, placeholder
-from finetune.autodiff.layers import dense
-from finetune.autodiff.losses import mean_squared_error
-from finetune.autodiff.ops.activations import tanh
-from finetune.autodiff.optimizers import Adam
+from graft import autodiff as ad
+from graft import tensorboard
 
 
 def main(folder: str | Path = "runs/sine", steps: int = 300) -> None:
     inputs = np.linspace(-3, 3, 64, dtype=np.float32)[:, None]
-    with Graph() as graph:
-        x, y = placeholder((None, 1), name="x"), placeholder((None, 1), name="y")
-        curve = dense(dense(x, 16, tanh, name="hidden"), 1, name="output")
+    with ad.Graph() as graph:
+        x, y = ad.placeholder((None, 1), name="x"), ad.placeholder((None, 1), name="y")
+        hidden = ad.layers.dense(x, 16, ad.ops.activations.tanh, name="hidden")
+        curve = ad.layers.dense(hidden, 1, name="output")
         with graph.name_scope("loss"):
-            loss = mean_squared_error(curve, y)
-        train = Adam(0.02).minimize(loss)
+            loss = ad.losses.mean_squared_error(curve, y)
+        train = ad.optimizers.Adam(0.02).minimize(loss)
 
-    session, losses = Session(graph, "cpu"), []
+    session, losses = ad.Session(graph, "cpu"), []
     feeds = {x: inputs, y: np.sin(inputs)}
     with tensorboard.Writer(folder):
         tensorboard.graph(graph, session.device)

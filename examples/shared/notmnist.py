@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.autodiff import Graph, Operation, Session, Tensor
+from graft import autodiff as ad
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 SOURCE = "https://github.com/davidflanagan/notMNIST-to-MNIST"
@@ -52,10 +52,12 @@ def batches(glyphs: Glyphs, seed: int) -> Iterator[Glyphs]:
         yield Glyphs(glyphs.images[chosen], glyphs.labels[chosen])
 
 
-def train(graph: Graph, x: Tensor, y: Tensor, logits: Tensor, step: Operation, epochs: int) -> float:
+def train(
+    graph: ad.Graph, x: ad.Tensor, y: ad.Tensor, logits: ad.Tensor, step: ad.Operation, epochs: int
+) -> float:
     """Train with `step`, tell how it goes, and return the accuracy on the test glyphs."""
     learn, test = load()
-    session = Session(graph)
+    session = ad.Session(graph)
     accuracy = 0.0
     for epoch in range(epochs):
         for part in batches(learn, seed=epoch):

@@ -1,1 +1,0 @@
-"""Small programs for the autodiff graph, each with its known answer; `python -m examples.line` runs the first."""

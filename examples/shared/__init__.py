@@ -1,0 +1,1 @@
+"""What several of the examples share; none of it is a program."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finetune.explain.gradcam import GradCam
+    from finetune.explain.gradcam import GradCam, full_photo
+    from finetune.explain.overlay import overlay
+    from finetune.heads.joining import join
     from finetune.trust.evaluation import evaluate
     from finetune.tuner import FineTuner
 else:
@@ -20,6 +22,9 @@ else:
             "FineTuner": "finetune.tuner:FineTuner",
             "GradCam": "finetune.explain.gradcam:GradCam",
             "evaluate": "finetune.trust.evaluation:evaluate",
+            "full_photo": "finetune.explain.gradcam:full_photo",
+            "join": "finetune.heads.joining:join",
+            "overlay": "finetune.explain.overlay:overlay",
         },
     )
 
@@ -27,4 +32,7 @@ __all__ = [
     "FineTuner",
     "GradCam",
     "evaluate",
+    "full_photo",
+    "join",
+    "overlay",
 ]

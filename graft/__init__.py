@@ -22,8 +22,8 @@ claim_names()
 
 if TYPE_CHECKING:
     from feature_extraction import FeatureExtractor, extract
-    from finetune import FineTuner, GradCam, autodiff, evaluate, tensorboard
-    from models import GraftError, Model, Prediction, RuntimeConfig, errors
+    from finetune import FineTuner, GradCam, autodiff, evaluate, full_photo, join, overlay, tensorboard
+    from models import GraftError, Model, Prediction, RuntimeConfig, errors, locate
     from service import create_app
     from service.version import __version__
 else:
@@ -45,6 +45,10 @@ else:
             "errors": "models.errors",
             "evaluate": "finetune:evaluate",
             "extract": "feature_extraction:extract",
+            "full_photo": "finetune:full_photo",
+            "join": "finetune:join",
+            "locate": "models:locate",
+            "overlay": "finetune:overlay",
             "tensorboard": "finetune.tensorboard",
         },
     )
@@ -63,5 +67,9 @@ __all__ = [
     "errors",
     "evaluate",
     "extract",
+    "full_photo",
+    "join",
+    "locate",
+    "overlay",
     "tensorboard",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from models.card import Label, ModelCard
     from models.errors import GraftError
+    from models.locating import locate
     from models.model import Model, Prediction
     from models.preprocessing import Preprocessing
     from models.runtime import RuntimeConfig
@@ -23,6 +24,7 @@ else:
             "Prediction": "models.model:Prediction",
             "Preprocessing": "models.preprocessing:Preprocessing",
             "RuntimeConfig": "models.runtime:RuntimeConfig",
+            "locate": "models.locating:locate",
         },
     )
 
@@ -34,4 +36,5 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "RuntimeConfig",
+    "locate",
 ]

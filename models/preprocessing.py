@@ -29,6 +29,7 @@ _Made = TypeVar("_Made")
 # The decoders that are let near files of strangers. Pillow has more; some of them start other programs. JPEG opens
 # MPO too: the several pictures in one file that some cameras write.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO")
+LUMA = (0.299, 0.587, 0.114)  # of R, G and B in grey; source: ITU-R BT.601
 MAX_SIDE = 8192  # of what a model takes
 MAX_PIXELS = 178_956_970  # 512 MiB as RGB; a 108-megapixel phone photo passes, a pixel bomb does not
 _FILTERS = {

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageStat
 
+from models.preprocessing import LUMA
+
 AREA = (0.6, 1.0)  # part of the image that is kept
 STRETCH = 4 / 3  # how much wider, or higher, than the image the part may be
 BRIGHTNESS = CONTRAST = SATURATION = 0.2  # factors are from 1 - this to 1 + this
-_LUMA = (0.299, 0.587, 0.114)  # of R, G, B; source: ITU-R BT.601
 _RECIPE = "crop, flip, colours, 1"  # a change of what is drawn, or of how, is a change of this
 
 
@@ -85,10 +86,10 @@ def _recoloured(image: Image.Image, brightness: float, contrast: float, saturati
     All three are linear: one matrix of 3 x 4 does them in one pass.
     """
     mean = brightness * sum(
-        weight * value for weight, value in zip(_LUMA, ImageStat.Stat(image).mean, strict=True)
+        weight * value for weight, value in zip(LUMA, ImageStat.Stat(image).mean, strict=True)
     )
     scale = brightness * contrast
-    grey = np.tile(_LUMA, (3, 1))  # each row makes grey of R, G, B
+    grey = np.tile(LUMA, (3, 1))  # each row makes grey of R, G, B
     matrix = scale * (saturation * np.eye(3) + (1 - saturation) * grey)
     shift = np.full((3, 1), (1 - contrast) * mean)  # grey, which saturation leaves alone
     return image.convert("RGB", tuple(np.hstack([matrix, shift]).ravel().tolist()))

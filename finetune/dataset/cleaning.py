@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,49 +17,48 @@ from finetune.dataset.inspection import Inspection
 from models.files import write_atomically
 
 Choice = Literal["near", "labels", "outliers"]
-CHOICES: tuple[Choice, ...] = get_args(Choice)
 Reason = Literal["unreadable", "different labels", "copy", "near copy", "suspected label", "outlier"]
 _ORDER = ("test", "val", "train", None)  # a copy is kept where it measures
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """An image that the list does without, why, and which other image or fact is the reason."""
+class Exclusion:
+    """An image that is not in the list, why, and which other image or fact is the reason."""
 
     index: int
     reason: Reason
     detail: str
 
 
-def left_out(found: Inspection, drop: Collection[Choice] = ()) -> list[LeftOut]:
-    """What a clean list does without, in the order of the examples.
+def exclusions(inspection: Inspection, drop: Collection[Choice] = ()) -> list[Exclusion]:
+    """The images that are not in a clean list, in the order of the examples.
 
     Always: what cannot be read, copies with different labels (all of them), and exact copies but one. By choice: near
     copies but one, suspected labels, outliers. Of copies the one in the test is kept, then val, then train.
     """
-    reasons: dict[int, LeftOut] = {}
+    excluded: dict[int, Exclusion] = {}
 
-    def add(index: int, reason: Reason, detail: str) -> None:
-        reasons.setdefault(index, LeftOut(index, reason, detail))
+    def exclude(index: int, reason: Reason, detail: str) -> None:
+        excluded.setdefault(index, Exclusion(index, reason, detail))
 
-    for i in found.unreadable:
-        add(i, "unreadable", found.facts[i].error or "")
-    for group in found.conflicts:
+    for i in inspection.unreadable:
+        exclude(i, "unreadable", inspection.facts[i].error or "")
+    for group in inspection.conflicts:
         for i in group.indices:
-            others = [found.dataset.examples[j] for j in group.indices if j != i]
-            add(i, "different labels", "; ".join(f"{other.label}: {other.key}" for other in others))
-    for group in found.groups:
-        _copies(found, group, "near" in drop, add)
+            others = [inspection.dataset.examples[j] for j in group.indices if j != i]
+            exclude(i, "different labels", "; ".join(f"{other.label}: {other.key}" for other in others))
+    for group in inspection.groups:
+        _exclude_copies(inspection, group, "near" in drop, exclude)
     if "labels" in drop:
-        for suspect in found.suspects:
-            add(suspect.index, "suspected label", f"looks like {suspect.predicted}")
+        for suspect in inspection.suspects:
+            exclude(suspect.index, "suspected label", f"looks like {suspect.predicted}")
     if "outliers" in drop:
-        for outlier in found.outliers:
-            add(outlier.index, "outlier", f"{outlier.distance:.3f} away, {outlier.typical:.3f} is usual")
-    return [reasons[i] for i in sorted(reasons)]
+        for outlier in inspection.outliers:
+            exclude(outlier.index, "outlier", f"{outlier.distance:.3f} away, {outlier.typical:.3f} is usual")
+    return [excluded[i] for i in sorted(excluded)]
 
 
-def write_list(out: Path, found: Inspection, without: Collection[LeftOut]) -> Path:
+def write_list(out: Path, inspection: Inspection, excluded: Collection[Exclusion]) -> Path:
     """Write the list, and beside it `NAME.left-out.csv` with the rest and the reasons; returns the path of that.
 
     Columns: path (below the list's folder where the image is), label or target, split, group, and id, the name within
@@ -67,10 +67,10 @@ def write_list(out: Path, found: Inspection, without: Collection[LeftOut]) -> Pa
     Raises:
         OutputError: the disk is full or the folder is not writable.
     """
-    gone = {one.index for one in without}
-    examples = found.dataset.examples
-    groups = _group_names(found, gone)
-    regression = found.dataset.task == "regression"
+    gone = {exclusion.index for exclusion in excluded}
+    examples = inspection.dataset.examples
+    groups = _group_names(inspection, gone)
+    regression = inspection.dataset.task == "regression"
     header = ("path", "target" if regression else "label", "split", "group", "id")
     rows = [
         (
@@ -85,8 +85,10 @@ def write_list(out: Path, found: Inspection, without: Collection[LeftOut]) -> Pa
     ]
     beside = out.with_name(f"{out.stem}.left-out.csv")
     write_atomically(out, _csv(header, rows))
-    lost = [(reference(examples[o.index], out), examples[o.index].label, o.reason, o.detail) for o in without]
-    write_atomically(beside, _csv(("path", "label", "reason", "detail"), lost))
+    rest = [
+        (reference(examples[o.index], out), examples[o.index].label, o.reason, o.detail) for o in excluded
+    ]
+    write_atomically(beside, _csv(("path", "label", "reason", "detail"), rest))
     return beside
 
 
@@ -97,29 +99,30 @@ def reference(example: Example, out: Path) -> str:
     return os.path.relpath(path, folder) if inside else path
 
 
-def _copies(found: Inspection, group: Group, near: bool, add: object) -> None:
-    assert callable(add)
-    ordered = sorted(group.indices, key=lambda i: (_ORDER.index(found.dataset.examples[i].split), i))
+def _exclude_copies(
+    inspection: Inspection, group: Group, near: bool, exclude: Callable[[int, Reason, str], None]
+) -> None:
+    ordered = sorted(group.indices, key=lambda i: (_ORDER.index(inspection.dataset.examples[i].split), i))
     kept: dict[bytes, int] = {}
     for i in ordered:
-        digest = found.facts[i].digest
+        digest = inspection.facts[i].digest
         first = kept.setdefault(digest, i)
         if first != i:
-            add(i, "copy", f"of {found.dataset.examples[first].key}")
+            exclude(i, "copy", f"of {inspection.dataset.examples[first].key}")
         elif near and i != ordered[0]:
-            add(i, "near copy", f"of {found.dataset.examples[ordered[0]].key}")
+            exclude(i, "near copy", f"of {inspection.dataset.examples[ordered[0]].key}")
 
 
-def _group_names(found: Inspection, gone: Collection[int]) -> dict[int, str]:
+def _group_names(inspection: Inspection, gone: Collection[int]) -> dict[int, str]:
     """The group of each image that has one: its own, or the first of its copies that are all in the list."""
-    names = {i: one.group for i, one in enumerate(found.dataset.examples) if one.group is not None}
-    for group in found.groups:
+    names = {i: one.group for i, one in enumerate(inspection.dataset.examples) if one.group is not None}
+    for group in inspection.groups:
         left = [i for i in group.indices if i not in gone]
         if len(left) > 1:
             own = sorted({names[i] for i in left if i in names})
             for old in own[1:]:  # groups that share a picture are one
                 names |= {i: own[0] for i, name in names.items() if name == old}
-            name = own[0] if own else f"copies of {found.dataset.examples[left[0]].key}"
+            name = own[0] if own else f"copies of {inspection.dataset.examples[left[0]].key}"
             names |= dict.fromkeys(left, name)
     return names
 
@@ -132,9 +135,7 @@ def _csv(header: tuple[str, ...], rows: Collection[tuple[str, ...]]) -> bytes:
     return stream.getvalue().encode(errors="replace")
 
 
-def counts(without: Collection[LeftOut]) -> Iterator[tuple[str, int]]:
-    """How many images are left out for each reason."""
-    for reason in get_args(Reason):
-        number = sum(one.reason == reason for one in without)
-        if number:
-            yield reason, number
+def reason_counts(excluded: Collection[Exclusion]) -> dict[str, int]:
+    """How many images are left out for each reason that there is."""
+    counted = Counter(exclusion.reason for exclusion in excluded)
+    return {reason: counted[reason] for reason in get_args(Reason) if counted[reason]}

@@ -36,7 +36,7 @@ def embed(
     features = open_features(model, FeatureOptions(), config)
     cut = features.cuts[0]
     width = int(np.prod(features.blank[cut].shape[1:]))
-    found = np.full((len(examples), width), np.nan, np.float32)
+    embeddings = np.full((len(examples), width), np.nan, np.float32)
     done = 0
     with ExitStack() as context:
         store = context.enter_context(closing(open_store())) if cache else None
@@ -48,12 +48,12 @@ def embed(
             failed = {name for name, _ in vectors.failures}
             rows = [done + i for i, name in enumerate(vectors.names) if name not in failed]
             if rows:
-                found[rows] = vectors.arrays[cut].reshape(len(rows), width)
+                embeddings[rows] = vectors.arrays[cut].reshape(len(rows), width)
             done += len(vectors.names)
             if progress:
                 progress(done, len(examples))
-    if not np.isfinite(found).any():
+    if not np.isfinite(embeddings).any():
         raise InputError(
             f"not one of {len(examples):,} images can be read; expected at least one. Check the files."
         )
-    return found
+    return embeddings

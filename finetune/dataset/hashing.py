@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from models.preprocessing import LUMA
 from models.runtime import Array
 
 GRID = 32  # pixels a side of what is hashed
 LOW = 8  # frequencies that count, in each direction
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,18 @@ def hashes(pixels: NDArray[np.uint8]) -> Hashes:
     benchmarking of perceptual image hash functions"). `gradient` is dHash: whether it gets brighter from left to
     right (N. Krawetz 2013, "Kind of like that").
     """
-    grey = pixels.astype(np.float32) @ _LUMA  # (32, 32)
+    grey = grey_values(pixels)  # (32, 32)
     basis = _basis()
     low = basis @ grey @ basis.T  # (8, 8): rows are vertical frequencies
     mirrored = low * (1 - 2 * (np.arange(LOW) % 2))  # a mirror turns the sign of odd horizontal frequencies
     means = _cells(grey)
     return Hashes(_above_median(low), _above_median(mirrored), _brighter(means), _brighter(means[:, ::-1]))
+
+
+def grey_values(pixels: NDArray[np.uint8]) -> Array:
+    """The brightness of pixels, uint8 (..., 3), as float32 (...), 0 to 255."""
+    grey: Array = pixels.astype(np.float32) @ np.array(LUMA, np.float32)
+    return grey
 
 
 def _cells(grey: Array) -> Array:

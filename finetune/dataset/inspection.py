@@ -37,17 +37,17 @@ class Inspection:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Images of each class, all splits together."""
-        found = Counter(example.label for example in self.dataset.examples)
-        return {name: found[name] for name in self.dataset.classes}
+        images = Counter(example.label for example in self.dataset.examples)
+        return {name: images[name] for name in self.dataset.classes}
 
     @cached_property
     def split_counts(self) -> dict[str, Counter[str]]:
         """Images of each class in each split that there is."""
-        found: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+        counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         for example in self.dataset.examples:
             if example.split is not None:
-                found[example.split][example.label] += 1
-        return {split: counted for split, counted in found.items() if counted}
+                counts[example.split][example.label] += 1
+        return {split: counted for split, counted in counts.items() if counted}
 
     @property
     def imbalance(self) -> float:

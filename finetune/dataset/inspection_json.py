@@ -8,9 +8,9 @@ from typing import Any
 from finetune.dataset.inspection import Inspection
 
 
-def as_json(found: Inspection) -> dict[str, Any]:
+def as_json(inspection: Inspection) -> dict[str, Any]:
     """Everything that was found, with the names of all images concerned."""
-    dataset, facts = found.dataset, found.facts
+    dataset, facts = inspection.dataset, inspection.facts
     names = [example.key for example in dataset.examples]
     readable = [one for one in facts if one.error is None]
     widths, heights = sorted(one.width for one in readable), sorted(one.height for one in readable)
@@ -23,10 +23,10 @@ def as_json(found: Inspection) -> dict[str, Any]:
         "source": dataset.source,
         "task": dataset.task,
         "images": len(facts),
-        "classes": found.counts,
-        "splits": {split: dict(counted) for split, counted in found.split_counts.items()},
-        "imbalance": found.imbalance,
-        "effective_classes": found.effective_classes if dataset.classes else None,
+        "classes": inspection.counts,
+        "splits": {split: dict(counted) for split, counted in inspection.split_counts.items()},
+        "imbalance": inspection.imbalance,
+        "effective_classes": inspection.effective_classes if dataset.classes else None,
         "warnings": list(dataset.warnings()),
         "other_files": dataset.ignored,
         "outside_classes": list(dataset.stray),
@@ -36,12 +36,12 @@ def as_json(found: Inspection) -> dict[str, Any]:
         "modes": dict(Counter(one.mode for one in readable).most_common()),
         "formats": dict(Counter(one.format for one in readable).most_common()),
         "bytes": sum(one.bytes for one in facts),
-        "unreadable": [{"image": names[i], "error": facts[i].error} for i in found.unreadable],
-        "duplicates": [{"kind": group.kind, "images": members(group.indices)} for group in found.groups],
-        "across_splits": [[names[i] for i in group.indices] for group in found.across],
-        "different_labels": [[names[i] for i in group.indices] for group in found.conflicts],
-        "model": found.model,
-        "out_of_fold_accuracy": found.accuracy,
+        "unreadable": [{"image": names[i], "error": facts[i].error} for i in inspection.unreadable],
+        "duplicates": [{"kind": group.kind, "images": members(group.indices)} for group in inspection.groups],
+        "across_splits": [[names[i] for i in group.indices] for group in inspection.across],
+        "different_labels": [[names[i] for i in group.indices] for group in inspection.conflicts],
+        "model": inspection.model,
+        "out_of_fold_accuracy": inspection.accuracy,
         "suspected_labels": [
             {
                 "image": names[one.index],
@@ -50,7 +50,7 @@ def as_json(found: Inspection) -> dict[str, Any]:
                 "predicted": one.predicted,
                 "predicted_confidence": one.predicted_confidence,
             }
-            for one in found.suspects
+            for one in inspection.suspects
         ],
         "outliers": [
             {
@@ -59,7 +59,7 @@ def as_json(found: Inspection) -> dict[str, Any]:
                 "distance": one.distance,
                 "typical": one.typical,
             }
-            for one in found.outliers
+            for one in inspection.outliers
         ],
     }
 

@@ -43,7 +43,7 @@ class Sheet:
     pictures: Sequence[Picture]
 
 
-def write_page(path: Path, found: Inspection) -> Path:
+def write_page(path: Path, inspection: Inspection) -> Path:
     """Write the report to a file and return its path.
 
     It stays below 3 MB however many images and classes there are: what is not shown is counted.
@@ -51,11 +51,11 @@ def write_page(path: Path, found: Inspection) -> Path:
     Raises:
         OutputError: the disk is full or the folder is not writable.
     """
-    write_atomically(path, page(found).encode(errors="replace"))
+    write_atomically(path, page(inspection).encode(errors="replace"))
     return path
 
 
-def page(found: Inspection) -> str:
+def page(inspection: Inspection) -> str:
     """The report as HTML. All names in it are escaped."""
     from jinja2 import FileSystemLoader
 
@@ -63,29 +63,32 @@ def page(found: Inspection) -> str:
 
     made = environment()
     made.loader = FileSystemLoader(Path(__file__).parent)
-    readable = [one for one in found.facts if one.error is None]
-    pictures = _Pictures(found)
-    conflicts, across = _keys(found.conflicts), _keys(found.across)
-    rest = [group for group in found.groups if group.indices not in conflicts | across]
+    readable = [one for one in inspection.facts if one.error is None]
+    pictures = _Pictures(inspection)
+    conflicts, across = _keys(inspection.conflicts), _keys(inspection.across)
+    rest = [group for group in inspection.groups if group.indices not in conflicts | across]
     rendered: str = made.get_template("inspection.html").render(
-        found=found,
-        dataset=found.dataset,
-        warnings=found.dataset.warnings(),
+        inspection=inspection,
+        dataset=inspection.dataset,
+        warnings=inspection.dataset.warnings(),
         readable=len(readable),
-        largest=max(found.counts.values(), default=1),
-        rows=_class_rows(found),
-        sheets=list(_class_sheets(found, pictures)),
-        conflicts=[pictures.sheet(group) for group in found.conflicts[:GROUPS]],
-        across=[pictures.sheet(g) for g in found.across if g.indices not in conflicts][:GROUPS],
+        largest=max(inspection.counts.values(), default=1),
+        rows=_class_rows(inspection),
+        sheets=list(_class_sheets(inspection, pictures)),
+        conflicts=[pictures.sheet(group) for group in inspection.conflicts[:GROUPS]],
+        across=[pictures.sheet(g) for g in inspection.across if g.indices not in conflicts][:GROUPS],
         copies=[pictures.sheet(group) for group in rest[:GROUPS]],
         copies_in_all=len(rest),
-        extra=sum(len(group.indices) - 1 for group in found.groups),
-        suspects=[(one, pictures.of(one.index)) for one in found.suspects[:SUSPECTS]],
-        outliers=[(one, pictures.of(one.index)) for one in found.outliers[:OUTLIERS]],
-        unreadable=[(found.dataset.examples[i].key, found.facts[i].error) for i in found.unreadable[:ROWS]],
+        extra=sum(len(group.indices) - 1 for group in inspection.groups),
+        suspects=[(one, pictures.of(one.index)) for one in inspection.suspects[:SUSPECTS]],
+        outliers=[(one, pictures.of(one.index)) for one in inspection.outliers[:OUTLIERS]],
+        unreadable=[
+            (inspection.dataset.examples[i].key, inspection.facts[i].error)
+            for i in inspection.unreadable[:ROWS]
+        ],
         widths=quartiles(sorted(one.width for one in readable)),
         heights=quartiles(sorted(one.height for one in readable)),
-        bytes=sum(one.bytes for one in found.facts),
+        bytes=sum(one.bytes for one in inspection.facts),
         modes=Counter(one.mode for one in readable).most_common(),
         formats=Counter(one.format for one in readable).most_common(),
         sizes=Counter((one.width, one.height) for one in readable).most_common(12),
@@ -97,14 +100,14 @@ def page(found: Inspection) -> str:
 class _Pictures:
     """Small pictures, each made once."""
 
-    def __init__(self, found: Inspection) -> None:
-        self._found = found
+    def __init__(self, inspection: Inspection) -> None:
+        self._inspection = inspection
         self._made: dict[int, Picture] = {}
 
     def of(self, index: int) -> Picture:
         if index not in self._made:
-            example = self._found.dataset.examples[index]
-            source = None if self._found.facts[index].error else self._draw(index)
+            example = self._inspection.dataset.examples[index]
+            source = None if self._inspection.facts[index].error else self._draw(index)
             self._made[index] = Picture(example.key, example.label, example.split, source)
         return self._made[index]
 
@@ -113,7 +116,7 @@ class _Pictures:
         return Sheet(group.kind, len(group.indices), [self.of(i) for i in chosen])
 
     def _draw(self, index: int) -> str | None:
-        item = self._found.dataset.examples[index].item
+        item = self._inspection.dataset.examples[index].item
         try:
             small = thumbnail(read_item(item), SIDE, name=item.id)
         except GraftError:  # gone since it was read
@@ -123,20 +126,20 @@ class _Pictures:
         return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def _class_rows(found: Inspection) -> list[tuple[str, int, list[int]]]:
+def _class_rows(inspection: Inspection) -> list[tuple[str, int, list[int]]]:
     """Name, images, and images in each split of the classes, the largest first; of very many both ends."""
-    ordered = sorted(found.counts, key=lambda name: (-found.counts[name], name))
+    ordered = sorted(inspection.counts, key=lambda name: (-inspection.counts[name], name))
     if len(ordered) > ROWS:
         ordered = ordered[: ROWS // 2] + ordered[-(ROWS // 2) :]
-    splits = found.split_counts.values()
-    return [(name, found.counts[name], [counted[name] for counted in splits]) for name in ordered]
+    splits = inspection.split_counts.values()
+    return [(name, inspection.counts[name], [counted[name] for counted in splits]) for name in ordered]
 
 
-def _class_sheets(found: Inspection, pictures: _Pictures) -> Iterable[tuple[str, list[Picture]]]:
+def _class_sheets(inspection: Inspection, pictures: _Pictures) -> Iterable[tuple[str, list[Picture]]]:
     """Three images of each of the first classes: the first, the middle and the last that can be read."""
-    members: dict[str, list[int]] = {name: [] for name in found.dataset.classes[:CLASSES]}
-    for i, example in enumerate(found.dataset.examples):
-        if example.label in members and found.facts[i].error is None:
+    members: dict[str, list[int]] = {name: [] for name in inspection.dataset.classes[:CLASSES]}
+    for i, example in enumerate(inspection.dataset.examples):
+        if example.label in members and inspection.facts[i].error is None:
             members[example.label].append(i)
     for name, all_of_it in members.items():
         places = sorted({0, len(all_of_it) // 2, len(all_of_it) - 1}) if all_of_it else []

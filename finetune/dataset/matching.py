@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.dataset.hashing import GRID
+from finetune.dataset.hashing import GRID, grey_values
 from finetune.dataset.scanning import Facts
 from models.runtime import Array
 
@@ -21,9 +21,8 @@ from models.runtime import Array
 # propose generously, because pixels decide.
 DCT_BITS, GRADIENT_BITS = 12, 10  # of 64 that may differ
 COSINE = 0.9
-LIKENESS = (
-    0.975  # different shirts on one floor reach 0.972; copies cropped by 5 % stay above 0.98, nearly all
-)
+# Different shirts on one floor reach 0.972; copies cropped by 5 % stay above 0.98, nearly all.
+LIKENESS = 0.975
 SMALL = 64  # pixels: a letter or an icon below it, cropped or mirrored, may well be another letter, so it is compared
 DIFFERENCE = 6.0  # as it is: root mean square in levels of 255
 _UNALIGNED = 0.75  # likeness at 16 x 16 pixels before crops are tried
@@ -34,7 +33,6 @@ _ROWS = 64  # of hashes at once: with as many as _BLOCK columns they fit into a 
 _PAIRS = 512
 _MOST = 16  # pairs for each row of a block
 _PORTION = 1 << 20  # pairs that are compared before more are sought
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Pairs = NDArray[np.int64]  # (P, 2), the smaller position first
 _NONE: Pairs = np.zeros((0, 2), np.int64)
@@ -52,8 +50,8 @@ def near_pairs(facts: Sequence[Facts], embeddings: Array | None = None) -> list[
     proposed = [candidates_by_hash(facts)]
     if embeddings is not None:
         proposed.append(candidates_by_cosine(embeddings))
-    found = [_same(pixels, small, pairs) for pairs in _portions(chain(*proposed), len(facts))]
-    pairs = _unique([_NONE, *found], len(facts))  # two portions may hold the same
+    same = [_same(pixels, small, pairs) for pairs in _portions(chain(*proposed), len(facts))]
+    pairs = _unique([_NONE, *same], len(facts))  # two portions may hold the same
     return [(int(a), int(b)) for a, b in pairs]
 
 
@@ -136,9 +134,9 @@ def likeness(pixels: NDArray[np.uint8], pairs: Pairs) -> Array:
     `pixels`: uint8 (N, 32, 32, 3). 1 is the same picture; 0 stands for all that are clearly different, in colour too.
     """
     colours = pixels.mean(axis=(1, 2))  # (N, 3)
-    fine = pixels.astype(np.float32) @ _LUMA  # (N, 32, 32)
+    fine = grey_values(pixels)  # (N, 32, 32)
     coarse = fine.reshape(-1, GRID // 2, 2, GRID // 2, 2).mean(axis=(2, 4))  # (N, 16, 16)
-    found = np.zeros(len(pairs), np.float32)
+    likenesses = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
         some = pairs[start : start + _PAIRS]
         tint = np.abs(colours[some[:, 0]] - colours[some[:, 1]]).max(axis=1)
@@ -148,17 +146,17 @@ def likeness(pixels: NDArray[np.uint8], pairs: Pairs) -> Array:
         left = np.flatnonzero((tint <= _TINT) & (np.maximum(straight, mirrored) >= _UNALIGNED))
         flip = mirrored > straight
         left = left[_aligned(coarse, some[left], flip[left]) >= _COARSE]
-        found[start + left] = _aligned(fine, some[left], flip[left])
-    return found
+        likenesses[start + left] = _aligned(fine, some[left], flip[left])
+    return likenesses
 
 
 def difference(pixels: NDArray[np.uint8], pairs: Pairs) -> Array:
     """Root mean square of the difference of pairs of images as they are, (P,), in levels of 255."""
-    found: Array = np.zeros(len(pairs), np.float32)
+    differences: Array = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
         a, b = (pixels[side].astype(np.float32) for side in pairs[start : start + _PAIRS].T)
-        found[start : start + _PAIRS] = np.sqrt(np.square(a - b).mean(axis=(1, 2, 3)))
-    return found
+        differences[start : start + _PAIRS] = np.sqrt(np.square(a - b).mean(axis=(1, 2, 3)))
+    return differences
 
 
 def _aligned(grey: Array, pairs: Pairs, flip: NDArray[np.bool_]) -> Array:
@@ -173,9 +171,8 @@ def _best(whole: Array, part: Array) -> Array:
     """The highest correlation of any crop of `whole` with `part`, each (P, S, S)."""
     crops = _crops(whole.shape[1])
     number, side = crops.shape[:2]
-    cropped = (crops.reshape(-1, side) @ whole).reshape(
-        -1, number, side, side
-    )  # (P, 7, S, S), rows stretched
+    # (P, 7, S, S), rows stretched
+    cropped = (crops.reshape(-1, side) @ whole).reshape(-1, number, side, side)
     every = np.matmul(cropped[:, :, None], crops.transpose(0, 2, 1))  # (P, 7, 7, S, S)
     every = every.reshape(len(whole), number * number, side * side)
     other = _standard(part.reshape(len(part), side * side, 1), 1)

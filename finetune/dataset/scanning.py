@@ -24,7 +24,7 @@ from models.preprocessing import Preprocessing, header
 _SMALL = Preprocessing((GRID, GRID), "squash")
 _AHEAD = 4  # images that wait for each thread
 _AT_ONCE = 256  # images that are remembered together
-_SAID = ("width", "height", "mode", "format", "bytes")
+_STORED = ("width", "height", "mode", "format", "bytes")
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ def scan(
     `threads` decode at once (None: one a core); `progress` hears (images done, images in all). `store` remembers what
     was found by the images' content, so that it need not be decoded again.
     """
-    known = _Known(store) if store else None
-    found: list[Facts] = []
+    known = _KnownFacts(store) if store else None
+    scanned: list[Facts] = []
     for facts in _in_order(examples, threads or os.cpu_count() or 1, known):
-        found.append(facts)
+        scanned.append(facts)
         if known:
-            known.put(facts, last=len(found) == len(examples))
+            known.put(facts, last=len(scanned) == len(examples))
         if progress:
-            progress(len(found), len(examples))
-    return found
+            progress(len(scanned), len(examples))
+    return scanned
 
 
-def examine(example: Example, known: _Known | None = None) -> Facts:
+def examine(example: Example, known: _KnownFacts | None = None) -> Facts:
     """Read one image and tell what it is; one that cannot be read has an `error`."""
     try:
         content = read_item(example.item)
@@ -75,7 +75,7 @@ def examine(example: Example, known: _Known | None = None) -> Facts:
         return Facts(error=str(exc))
 
 
-class _Known:
+class _KnownFacts:
     """Facts in a store: what the header says as JSON, a line end, and the small pixels, of which hashes are made."""
 
     def __init__(self, store: VectorStore) -> None:
@@ -87,16 +87,16 @@ class _Known:
         values = self._store.get([self._key(digest)])
         if values is None:
             return None
-        said, _, rest = values[0].partition(b"\n")
-        pixels = np.frombuffer(rest, np.uint8).reshape(GRID, GRID, 3)
-        return Facts(digest, **json.loads(said), hashes=hashes(pixels), pixels=pixels)
+        properties, _, small = values[0].partition(b"\n")
+        pixels = np.frombuffer(small, np.uint8).reshape(GRID, GRID, 3)
+        return Facts(digest, **json.loads(properties), hashes=hashes(pixels), pixels=pixels)
 
     def put(self, facts: Facts, *, last: bool) -> None:
         """Remember an image, some at a time; those that cannot be read are tried again."""
         if facts.pixels is not None:
-            said = {name: getattr(facts, name) for name in _SAID}
+            properties = {name: getattr(facts, name) for name in _STORED}
             self._new.append(
-                (self._key(facts.digest), json.dumps(said).encode() + b"\n" + facts.pixels.tobytes())
+                (self._key(facts.digest), json.dumps(properties).encode() + b"\n" + facts.pixels.tobytes())
             )
         if last or len(self._new) >= _AT_ONCE:
             self._store.put(self._new)
@@ -123,7 +123,7 @@ def _length(content: Content) -> int:
     return content.nbytes if isinstance(content, np.ndarray) else len(content.tobytes())
 
 
-def _in_order(examples: Sequence[Example], threads: int, known: _Known | None) -> Iterator[Facts]:
+def _in_order(examples: Sequence[Example], threads: int, known: _KnownFacts | None) -> Iterator[Facts]:
     """Facts as they come, with few images ahead of the caller."""
     waiting: deque[Future[Facts]] = deque()
     with ThreadPoolExecutor(threads, "graft-scan") as pool:

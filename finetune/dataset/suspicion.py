@@ -16,9 +16,8 @@ from models.runtime import Array
 
 FOLDS = 5
 NEIGHBOURS = 5
-_ONE_BY_ONE = (
-    100  # classes; with more, nearest means take the place of a logistic regression, which would take hours
-)
+# Classes; with more, nearest means take the place of a logistic regression, which would take hours.
+_ONE_BY_ONE = 100
 _SHARPNESS = 20.0  # of the softmax over cosines to the means
 _FAR = 3.5  # robust standard deviations; Iglewicz and Hoaglin 1993, "How to detect and handle outliers"
 _FEW = 10  # images of a class below which nothing is said of outliers
@@ -58,7 +57,7 @@ def out_of_fold(
     if folds < 2:
         return None
     x, y = _unit_rows(embeddings[usable]), labels[usable]
-    found = np.full((len(labels), len(dataset.classes)), np.nan, np.float32)
+    likely = np.full((len(labels), len(dataset.classes)), np.nan, np.float32)
     places = _folds(y, units, folds, seed)
     for fold in range(folds):
         train, held = np.flatnonzero(places != fold), np.flatnonzero(places == fold)
@@ -67,8 +66,8 @@ def out_of_fold(
             rows = np.zeros((len(held), len(dataset.classes)), np.float32)
             rows[:, known] = _fitted(x[train], y[train], known, x[held])
             rows[~np.isin(y[held], known)] = np.nan  # its class was never seen: nothing can be said
-            found[usable[held]] = rows
-    return found
+            likely[usable[held]] = rows
+    return likely
 
 
 def label_errors(dataset: Dataset, probabilities: Array) -> list[Suspect]:
@@ -84,14 +83,14 @@ def label_errors(dataset: Dataset, probabilities: Array) -> list[Suspect]:
     sums = np.bincount(labels[usable], own, len(dataset.classes))
     counts = np.bincount(labels[usable], minlength=len(dataset.classes))
     thresholds = np.where(counts, sums / np.maximum(counts, 1), np.inf)
-    found = []
+    suspects = []
     for i, confidence in zip(usable.tolist(), own.tolist(), strict=True):
         row = probabilities[i]
         claimed = np.where(row >= thresholds, row, -1)
         best = int(claimed.argmax())
         if claimed[best] >= 0 and best != labels[i]:
-            found.append(Suspect(i, dataset.classes[best], confidence, float(row[best])))
-    return sorted(found, key=lambda suspect: (suspect.confidence, suspect.index))
+            suspects.append(Suspect(i, dataset.classes[best], confidence, float(row[best])))
+    return sorted(suspects, key=lambda suspect: (suspect.confidence, suspect.index))
 
 
 def outliers(dataset: Dataset, embeddings: Array, groups: Sequence[Group]) -> list[Outlier]:
@@ -104,7 +103,7 @@ def outliers(dataset: Dataset, embeddings: Array, groups: Sequence[Group]) -> li
     units = _units(dataset, groups)
     usable = np.isfinite(embeddings).all(axis=1)
     labels = dataset.labels
-    found = []
+    far_ones = []
     for number in range(len(dataset.classes)):
         rows = np.flatnonzero(usable & (labels == number))
         if len(rows) < _FEW:
@@ -114,26 +113,26 @@ def outliers(dataset: Dataset, embeddings: Array, groups: Sequence[Group]) -> li
         logs = np.log(np.maximum(distances, 1e-9))  # distances have a long tail, their logarithms hardly one
         deviation = 1.4826 * float(np.median(np.abs(logs - np.median(logs))))
         far = logs > np.median(logs) + _FAR * max(deviation, 1e-6)
-        found += [
+        far_ones += [
             Outlier(int(i), float(d), median)
             for i, d in zip(rows[far], distances[far], strict=True)
             if math.isfinite(d)
         ]
-    return sorted(found, key=lambda one: (-one.distance / max(one.typical, 1e-6), one.index))
+    return sorted(far_ones, key=lambda one: (-one.distance / max(one.typical, 1e-6), one.index))
 
 
 def _neighbour_distances(rows: Array, units: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean cosine distance of each row to its nearest ones of other units, (N,)."""
     count = min(NEIGHBOURS, len(rows) - 1)
-    found = np.empty(len(rows))
+    means = np.empty(len(rows))
     for top in range(0, len(rows), _BLOCK):
         distances = 1 - rows[top : top + _BLOCK] @ rows.T
         distances[units[top : top + _BLOCK, None] == units[None]] = np.inf
         nearest = np.partition(distances, count - 1, axis=1)[:, :count]
-        there = np.isfinite(nearest)
-        sums = np.where(there, nearest, 0).sum(axis=1)
-        found[top : top + _BLOCK] = sums / np.maximum(there.sum(axis=1), 1)
-    return found
+        neighbours = np.isfinite(nearest)
+        sums = np.where(neighbours, nearest, 0).sum(axis=1)
+        means[top : top + _BLOCK] = sums / np.maximum(neighbours.sum(axis=1), 1)
+    return means
 
 
 def _fitted(x: Array, y: NDArray[np.int64], known: NDArray[np.int64], held: Array) -> Array:
@@ -141,9 +140,7 @@ def _fitted(x: Array, y: NDArray[np.int64], known: NDArray[np.int64], held: Arra
     if len(known) <= _ONE_BY_ONE:
         from sklearn.linear_model import LogisticRegression
 
-        scale = math.sqrt(
-            x.shape[1]
-        )  # rows of length 1 have entries of 1 / sqrt(D); C is meant for entries of 1
+        scale = math.sqrt(x.shape[1])  # rows of length 1 have entries of 1 / sqrt(D); C is meant for 1
         model = LogisticRegression(C=0.01, max_iter=300, tol=1e-3).fit(x * scale, y)
         likely: Array = model.predict_proba(held * scale)
         return likely
@@ -163,9 +160,9 @@ def _folds(y: NDArray[np.int64], units: NDArray[np.int64], folds: int, seed: int
     classes = y[order][first]  # of each unit
     dealt = np.empty(len(first), np.int64)
     dealt[np.lexsort((first, classes))] = np.arange(len(first)) % folds
-    found = np.empty(len(y), np.int64)
-    found[order] = dealt[inverse]
-    return found
+    places = np.empty(len(y), np.int64)
+    places[order] = dealt[inverse]
+    return places
 
 
 def _unit_rows(rows: Array) -> Array:

@@ -47,15 +47,15 @@ def command(
     path, label, split, group and id, and is a SOURCE itself; FILE.left-out.csv tells the rest, with reasons. No image
     is touched.
     """
-    from finetune.dataset.cleaning import counts, left_out, write_list
+    from finetune.dataset.cleaning import exclusions, reason_counts, write_list
 
     _check(out, drop, no_model, force)
     inspection = inspected(source, model, no_model, task, outside, device, threads)
-    dropped = left_out(inspection, cast("tuple[Choice, ...]", drop))
-    beside = write_list(out, inspection, dropped)
+    excluded = exclusions(inspection, cast("tuple[Choice, ...]", drop))
+    beside = write_list(out, inspection, excluded)
     click.secho(clean(str(out)), bold=True)
-    click.echo(f"  {len(inspection.facts) - len(dropped):,} of {len(inspection.facts):,} images kept")
-    rows = [(f"  {number:,}", reason) for reason, number in counts(dropped)]
+    click.echo(f"  {len(inspection.facts) - len(excluded):,} of {len(inspection.facts):,} images kept")
+    rows = [(f"  {number:,}", reason) for reason, number in reason_counts(excluded).items()]
     if rows:
         click.echo(columns(rows, right=(0,)))
         click.echo(f"  named in {clean(str(beside))}")

@@ -75,8 +75,8 @@ def test_small_drawings_are_compared_as_they_are():
     pixels[21:24, 6:20] = 0
     noisy = pixels.copy()
     noisy[0, 0] = 250
-    found = duplicate_groups(facts(pixels, pixels[:, ::-1].copy(), noisy))
-    assert found == [Group((0, 2), "near")]
+    groups = duplicate_groups(facts(pixels, pixels[:, ::-1].copy(), noisy))
+    assert groups == [Group((0, 2), "near")]
 
 
 def test_unreadable_images_are_no_copies():

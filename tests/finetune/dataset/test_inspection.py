@@ -4,7 +4,7 @@ import json
 import pytest
 
 from feature_extraction.items import ImageItem
-from finetune.dataset.cleaning import left_out, write_list
+from finetune.dataset.cleaning import exclusions, write_list
 from finetune.dataset.duplicates import Group
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.inspection import Inspection, inspect
@@ -31,16 +31,16 @@ def folder(tmp_path):
 
 
 def test_what_is_found(folder):
-    found = inspect(open_dataset(folder), None)
-    names = [example.key for example in found.dataset.examples]
-    assert [names[i] for i in found.unreadable] == ["b/bad.jpg"]
-    assert [[names[i] for i in group.indices] for group in found.conflicts] == [
+    inspection = inspect(open_dataset(folder), None)
+    names = [example.key for example in inspection.dataset.examples]
+    assert [names[i] for i in inspection.unreadable] == ["b/bad.jpg"]
+    assert [[names[i] for i in group.indices] for group in inspection.conflicts] == [
         [f"{HOSTILE}/x y.jpg", "b/1.jpg"]
     ]
-    assert found.counts == {"a": 5, "b": 5, HOSTILE: 1}
-    assert found.imbalance == 5
-    assert 2 < found.effective_classes < 3
-    plain = json.loads(json.dumps(as_json(found)))
+    assert inspection.counts == {"a": 5, "b": 5, HOSTILE: 1}
+    assert inspection.imbalance == 5
+    assert 2 < inspection.effective_classes < 3
+    plain = json.loads(json.dumps(as_json(inspection)))
     assert plain["width"] == {"least": 160, "median": 160, "greatest": 160}
     assert plain["duplicates"][1]["kind"] == "exact"
     assert plain["different_labels"] == [[f"{HOSTILE}/x y.jpg", "b/1.jpg"]]
@@ -60,11 +60,13 @@ def test_copies_across_splits(tmp_path):
     names = [f"{split}/{label}/{i}.jpg" for split in ("train", "test") for label in "ab" for i in (1, 2)]
     photos = {name: jpeg(seed) for seed, name in enumerate(names)}
     root = write(tmp_path, photos | {"test/a/1.jpg": photos["train/a/1.jpg"]})
-    found = inspect(open_dataset(root), None)
-    keys = [example.key for example in found.dataset.examples]
-    assert [[keys[i] for i in group.indices] for group in found.across] == [["test/a/1.jpg", "train/a/1.jpg"]]
-    assert "more than one split" in page(found)
-    (gone,) = left_out(found)
+    inspection = inspect(open_dataset(root), None)
+    keys = [example.key for example in inspection.dataset.examples]
+    assert [[keys[i] for i in group.indices] for group in inspection.across] == [
+        ["test/a/1.jpg", "train/a/1.jpg"]
+    ]
+    assert "more than one split" in page(inspection)
+    (gone,) = exclusions(inspection)
     assert (keys[gone.index], gone.reason) == ("train/a/1.jpg", "copy")  # what measures stays
 
 
@@ -76,9 +78,9 @@ def test_nothing_readable(tmp_path):
 
 def test_clean_list_is_a_dataset_again(folder):
     before = {path: path.read_bytes() for path in folder.rglob("*.jpg")}
-    found = inspect(open_dataset(folder), None)
+    inspection = inspect(open_dataset(folder), None)
     out = folder.parent / "list.csv"
-    beside = write_list(out, found, left_out(found))
+    beside = write_list(out, inspection, exclusions(inspection))
     assert {path: path.read_bytes() for path in folder.rglob("*.jpg")} == before
     again = open_dataset(out)
     assert [one.key for one in again.examples] == [f"a/{i}.jpg" for i in range(4)] + [
@@ -98,21 +100,23 @@ def test_clean_list_is_a_dataset_again(folder):
 def test_near_copies_share_a_group_or_go(tmp_path):
     root = classes(tmp_path / "p", a=3, b=3)
     write(root, {"a/again.jpg": jpeg(1, quality=45)})
-    found = inspect(open_dataset(root), None)
-    assert left_out(found) == []
-    write_list(tmp_path / "l.csv", found, [])
+    inspection = inspect(open_dataset(root), None)
+    assert exclusions(inspection) == []
+    write_list(tmp_path / "l.csv", inspection, [])
     groups = {one.key: one.group for one in open_dataset(tmp_path / "l.csv").examples}
     assert groups["a/0.jpg"] == groups["a/again.jpg"] == "copies of a/0.jpg"
     assert groups["b/0.jpg"] is None
-    (gone,) = left_out(found, ["near"])
+    (gone,) = exclusions(inspection, ["near"])
     assert (gone.reason, gone.detail) == ("near copy", "of a/0.jpg")
 
 
 def test_suspected_labels_go_only_when_asked(tmp_path):
-    found = inspect(open_dataset(classes(tmp_path, a=2, b=2)), None)
-    doubted = Inspection(found.dataset, found.facts, found.groups, "m", 0.9, [Suspect(0, "b", 0.1, 0.9)])
-    assert left_out(doubted) == []
-    assert [one.reason for one in left_out(doubted, ["labels"])] == ["suspected label"]
+    inspection = inspect(open_dataset(classes(tmp_path, a=2, b=2)), None)
+    doubted = Inspection(
+        inspection.dataset, inspection.facts, inspection.groups, "m", 0.9, [Suspect(0, "b", 0.1, 0.9)]
+    )
+    assert exclusions(doubted) == []
+    assert [one.reason for one in exclusions(doubted, ["labels"])] == ["suspected label"]
 
 
 def test_report_of_ten_thousand_classes_is_small():
@@ -125,8 +129,10 @@ def test_report_of_ten_thousand_classes_is_small():
     data = Dataset("many", "classification", examples, tuple(f"c{i:05}" for i in range(10_000)))
     groups = [Group((2 * i, 2 * i + 1), "near") for i in range(10_000)]
     facts = [Facts(b"", 1, 1, "RGB", "JPEG", 1)] * len(examples)
-    found = Inspection(data, facts, groups, "m", 0.5, [Suspect(i, "c00001", 0.1, 0.9) for i in range(9000)])
-    text = page(found)
+    inspection = Inspection(
+        data, facts, groups, "m", 0.5, [Suspect(i, "c00001", 0.1, 0.9) for i in range(9000)]
+    )
+    text = page(inspection)
     # Both images of the 40 classes that are shown; copies and suspects that are shown are among them.
     assert sorted(read) == [f"c{i:05}/{k}.jpg" for i in range(40) for k in (0, 1)]
     assert len(text) < 500_000

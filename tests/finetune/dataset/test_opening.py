@@ -22,14 +22,14 @@ def test_folder_of_classes(tmp_path):
         {"cat/b.jpg": ONE, "cat/deep/a.jpg": ONE, "dog/1.jpg": ONE, "dog/x.txt": b"", "top.jpg": ONE},
     )
     (tmp_path / "bird" / "nest").mkdir(parents=True)
-    found = open_dataset(tmp_path)
-    assert names(found) == ["cat/b.jpg", "cat/deep/a.jpg", "dog/1.jpg"]
-    assert found.classes == ("cat", "dog")
-    assert found.empty == ("bird",)
-    assert len(found.stray) == 1
-    assert found.ignored == 1
-    assert not found.has_splits
-    text = " ".join(found.warnings())
+    dataset = open_dataset(tmp_path)
+    assert names(dataset) == ["cat/b.jpg", "cat/deep/a.jpg", "dog/1.jpg"]
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.empty == ("bird",)
+    assert len(dataset.stray) == 1
+    assert dataset.ignored == 1
+    assert not dataset.has_splits
+    text = " ".join(dataset.warnings())
     assert "bird: no image in this folder" in text
     assert "dog: one image only" in text
     assert "1 images outside" in text
@@ -39,11 +39,11 @@ def test_folder_of_classes(tmp_path):
 def test_splits_above_the_classes(tmp_path, val):
     write(tmp_path, {f"{s}/{c}/1.jpg": ONE for s in ("train", val, "test") for c in ("a", "b")})
     (tmp_path / "train" / "c").mkdir()
-    found = open_dataset(tmp_path)
-    assert found.classes == ("a", "b")
-    assert found.empty == ("train/c",)
-    assert {example.key: example.split for example in found.examples}[f"{val}/a/1.jpg"] == "val"
-    assert {example.split for example in found.examples} == {"train", "val", "test"}
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("a", "b")
+    assert dataset.empty == ("train/c",)
+    assert {example.key: example.split for example in dataset.examples}[f"{val}/a/1.jpg"] == "val"
+    assert {example.split for example in dataset.examples} == {"train", "val", "test"}
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -64,11 +64,11 @@ def test_zip_archive(tmp_path, top, split):
         archive.mkdir(f"{top}{split}empty")
         archive.writestr(f"{top}{split}a/1.jpg", ONE)
         archive.writestr(f"{top}{split}b/1.jpg", jpeg(2))
-    found = open_dataset(path)
-    assert names(found) == [f"{split}a/1.jpg", f"{split}b/1.jpg"]
-    assert found.empty == (f"{split}empty",)
-    assert found.has_splits == bool(split)
-    assert found.examples[0].item.read() == ONE
+    dataset = open_dataset(path)
+    assert names(dataset) == [f"{split}a/1.jpg", f"{split}b/1.jpg"]
+    assert dataset.empty == (f"{split}empty",)
+    assert dataset.has_splits == bool(split)
+    assert dataset.examples[0].item.read() == ONE
 
 
 @pytest.mark.parametrize("name", ["l.csv", "l.tsv", "l.jsonl"])
@@ -86,8 +86,8 @@ def test_lists(tmp_path, name):
     else:
         lines = [(chr(9) if name == "l.tsv" else ",").join(row) for row in rows]
     (tmp_path / name).write_text("\n".join(lines))
-    found = open_dataset(tmp_path / name)
-    first, second = found.examples
+    dataset = open_dataset(tmp_path / name)
+    first, second = dataset.examples
     assert (first.key, first.label, first.split, first.group) == ("x/1.jpg", "a", "val", "g")
     assert (second.label, second.split, second.group) == ("b", "train", None)
     assert first.item.read() == ONE
@@ -95,9 +95,9 @@ def test_lists(tmp_path, name):
 
 def test_regression_list(tmp_path):
     write(tmp_path, {"1.jpg": ONE, "l.csv": b"image,y\n1.jpg,2.5\n"})
-    found = open_dataset(tmp_path / "l.csv", "regression")
-    assert found.examples[0].target == 2.5
-    assert found.classes == ()
+    dataset = open_dataset(tmp_path / "l.csv", "regression")
+    assert dataset.examples[0].target == 2.5
+    assert dataset.classes == ()
     assert math.isnan(open_example(tmp_path).target)
 
 
@@ -130,11 +130,11 @@ def test_list_goes_into_archives_and_idx_files(tmp_path):
 
 def test_idx_files(tmp_path):
     mnist(tmp_path, "t10k", 6)
-    found = open_dataset(tmp_path)
-    assert found.classes == ("0", "1", "2")
-    assert found.examples[4].key == "t10k-images[4]"
-    assert found.examples[4].item.read()[0, 1].tolist() == [(4 * 784 + 1) % 256] * 3
-    assert not found.has_splits
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("0", "1", "2")
+    assert dataset.examples[4].key == "t10k-images[4]"
+    assert dataset.examples[4].item.read()[0, 1].tolist() == [(4 * 784 + 1) % 256] * 3
+    assert not dataset.has_splits
     mnist(tmp_path, "train", 9)
     (tmp_path / "labels.txt").write_text("A\nB\nC\n")
     both = open_dataset(tmp_path)

@@ -23,8 +23,8 @@ def sides(data: Dataset, *groups: Group, **options) -> dict[str, str]:
 
 
 def test_shares_of_each_class():
-    found = assign_splits(dataset({"a": 1000, "b": 400}), [])
-    for part, total in ((found[:1000], 1000), (found[1000:], 400)):
+    sides = assign_splits(dataset({"a": 1000, "b": 400}), [])
+    for part, total in ((sides[:1000], 1000), (sides[1000:], 400)):
         counts = Counter(part)
         for side in ("val", "test"):
             assert 0.11 < counts[side] / total < 0.19
@@ -60,28 +60,28 @@ def test_no_share_gets_nothing(val, test):
 def test_copies_and_groups_stay_together():
     data = dataset({"a": 200, "b": 200})
     pairs = [Group((i, 200 + i), "near") for i in range(200)]
-    found = assign_splits(data, pairs)
-    assert all(found[group.indices[0]] == found[group.indices[1]] for group in pairs)
-    assert set(found) == {"train", "val", "test"}
+    sides = assign_splits(data, pairs)
+    assert all(sides[group.indices[0]] == sides[group.indices[1]] for group in pairs)
+    assert set(sides) == {"train", "val", "test"}
     grouped = Dataset(
         "x",
         "classification",
         tuple(Example(e.item, e.label, group=f"g{i % 20}", name=e.key) for i, e in enumerate(data.examples)),
         data.classes,
     )
-    found = assign_splits(grouped, [])
-    assert all(len({found[i] for i in range(g, 400, 20)}) == 1 for g in range(20))
+    sides = assign_splits(grouped, [])
+    assert all(len({sides[i] for i in range(g, 400, 20)}) == 1 for g in range(20))
 
 
 def test_own_splits_are_kept_and_val_is_carved_out_of_train():
     train, test = dataset({"a": 100, "b": 100}, split="train"), dataset({"a": 20, "b": 20}, split="test")
     both = Dataset("x", "classification", train.examples + test.examples, train.classes)
     leak = Group((0, 200), "exact")  # in train and test: stays where it is
-    found = assign_splits(both, [leak], val=0.15, test=0.5)
-    assert set(found[200:]) == {"test"}
-    assert set(found[:200]) == {"train", "val"}
-    assert found[0] == "train"
-    assert 10 < Counter(found)["val"] < 50
+    sides = assign_splits(both, [leak], val=0.15, test=0.5)
+    assert set(sides[200:]) == {"test"}
+    assert set(sides[:200]) == {"train", "val"}
+    assert sides[0] == "train"
+    assert 10 < Counter(sides)["val"] < 50
 
 
 def test_own_validation_is_left_alone():

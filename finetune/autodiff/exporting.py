@@ -75,8 +75,8 @@ def _placeholders(outputs: Mapping[str, Tensor]) -> list[Tensor]:
     if not outputs:
         raise GraphError("export: no outputs; name at least one tensor.")
     ops = needed(list(outputs.values()), [])
-    found = [op.output for op in ops if op.type == "placeholder"]
-    for tensor in found:
+    placeholders = [op.output for op in ops if op.type == "placeholder"]
+    for tensor in placeholders:
         if tensor.name in outputs:
             raise GraphError(
                 f"export: {tensor.name!r} names an input and an output; give the output another name."
@@ -84,7 +84,7 @@ def _placeholders(outputs: Mapping[str, Tensor]) -> list[Tensor]:
     for op in ops:
         if op.type == "assign":
             raise GraphError(f"export: the outputs need {op.name}, which changes a variable; leave it out.")
-    return found
+    return placeholders
 
 
 def _compile(session: Session, outputs: Mapping[str, Tensor], placeholders: Sequence[Tensor]) -> ModelProto:
@@ -162,10 +162,10 @@ def _compare(model: ModelProto, session: Session, outputs: Mapping[str, Tensor],
     taken = {value.name for value in model.graph.input}
     inputs = {tensor.name: value for tensor, value in feeds.items() if tensor.name in taken}
     try:
-        found = OnnxSession(model.SerializeToString(), session.config).run(inputs)
+        results = OnnxSession(model.SerializeToString(), session.config).run(inputs)
     except GraftError as exc:
         raise GraphError(f"the exported model does not run: {exc}") from exc
-    for name, got, want in zip(outputs, found, expected, strict=True):
+    for name, got, want in zip(outputs, results, expected, strict=True):
         largest = np.abs(want[np.isfinite(want)]).max(initial=0)
         allowed = largest * TOLERANCE.get(want.dtype, 0.0)
         if got.shape != want.shape or not np.allclose(got, want, rtol=0, atol=allowed, equal_nan=True):

@@ -64,12 +64,12 @@ def _between(xs: Sequence[Tensor], ys: Sequence[Tensor]) -> list[Operation]:
         if op not in behind:
             behind.add(op)
             waiting.extend(t.op for t in op.inputs)
-    reached, found = set(xs), []
+    reached, between = set(xs), []
     for op in ys[0].graph.operations():
         if op in behind and not reached.isdisjoint(op.inputs):
             reached.update(op.outputs)
-            found.append(op)
-    return found
+            between.append(op)
+    return between
 
 
 def sum_to(gradient: Tensor, shape: Shape) -> Tensor:

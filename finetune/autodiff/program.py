@@ -49,15 +49,15 @@ class Program:
 
 def needed(fetches: Sequence[Fetch], fed: Collection[Tensor]) -> list[Operation]:
     """The operations on which `fetches` depend, up to the fed tensors, in an order in which they can run."""
-    found: set[Operation] = set()
+    reached: set[Operation] = set()
     waiting = [f.op if isinstance(f, Tensor) else f for f in fetches if f not in fed]
     graph = waiting[0].graph if waiting else None
     while waiting:
         op = waiting.pop()
-        if op not in found:
-            found.add(op)
+        if op not in reached:
+            reached.add(op)
             waiting.extend(t.op for t in op.inputs if t not in fed)
-    return [op for op in graph.operations() if op in found] if graph else []
+    return [op for op in graph.operations() if op in reached] if graph else []
 
 
 def updates_of(ops: Sequence[Operation]) -> dict[Variable, Tensor]:

@@ -90,12 +90,12 @@ class Session:
         self, fetches: tuple[Fetch, ...], feeds: Mapping[Tensor, Array], training: bool | None
     ) -> Executable:
         key = (fetches, tuple(feeds), training, len(self.graph.assigned), self._store.frozen_version)
-        found = self._compiled.get(key)
-        if found is None:
-            found = self._compiled[key] = self._compile(fetches, tuple(feeds), training)
+        executable = self._compiled.get(key)
+        if executable is None:
+            executable = self._compiled[key] = self._compile(fetches, tuple(feeds), training)
             if self.log_device_placement:
-                print("\n".join(map(str, placements(found.program, found.config))))
-        return found
+                print("\n".join(map(str, placements(executable.program, executable.config))))
+        return executable
 
     def _compile(
         self, fetches: tuple[Fetch, ...], fed: tuple[Tensor, ...], training: bool | None

@@ -94,7 +94,7 @@ def normal_axes(what: str, axes: int | Sequence[int] | None, rank: int) -> tuple
     """
     if axes is None:
         return tuple(range(rank))
-    found = sorted(normal_axis(what, a, rank) for a in ([axes] if isinstance(axes, int) else axes))
-    if len(set(found)) != len(found):
-        raise ShapeError(f"{what}: axes {tuple(found)} name one axis twice.")
-    return tuple(found)
+    positive = sorted(normal_axis(what, a, rank) for a in ([axes] if isinstance(axes, int) else axes))
+    if len(set(positive)) != len(positive):
+        raise ShapeError(f"{what}: axes {tuple(positive)} name one axis twice.")
+    return tuple(positive)

@@ -42,11 +42,11 @@ class Search:
         self._kernels: dict[float, NDArray[np.float64]] = {}
 
     def run(self, make: Callable[..., Folds]) -> tuple[Hyperparameters, dict[str, Any]]:
-        """The best settings, and what is to be told of the choice."""
+        """The best settings, and figures of the choice."""
         folds = make(self.y, self.groups, self.seed)
         if not folds:
             scale = {"scale": 1.0} if self.family.gives == MARGINS else {}
-            return self.family.default, {**self._told(self.family.default), "folds": 0, **scale}
+            return self.family.default, {**self._scaled(self.family.default), "folds": 0, **scale}
         truth = np.concatenate([self.y[held] for _, held in folds])
         starts: list[Any] = [None] * len(folds)
         best: tuple[float, Hyperparameters, dict[str, Any]] | None = None
@@ -54,17 +54,17 @@ class Search:
             answers = np.concatenate(
                 [self._answers(settings, starts, i, *fold) for i, fold in enumerate(folds)]
             )
-            loss, found = self._judge(answers, truth)
+            loss, figures = self._judge(answers, truth)
             if best is None or loss < best[0]:
-                best = loss, settings, found
+                best = loss, settings, figures
             elif self.family.stops and loss > _WORSE * best[0]:
                 break
         assert best is not None  # no grid is empty
-        return best[1], {**self._told(best[1]), "folds": len(folds), **best[2]}
+        return best[1], {**self._scaled(best[1]), "folds": len(folds), **best[2]}
 
     def build(self, settings: Hyperparameters) -> Any:
         """An estimator with these settings, not fitted yet."""
-        return self.family.estimator(self._told(settings), self.seed)
+        return self.family.estimator(self._scaled(settings), self.seed)
 
     def _sample(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Rows to choose the settings on: all, or as many of each class as its share, two at least."""
@@ -81,14 +81,14 @@ class Search:
         wanted = np.maximum(2, np.ceil(share * counts)).repeat(counts)
         return np.sort(by_class[place < wanted])
 
-    def _told(self, settings: Hyperparameters) -> dict[str, Any]:
+    def _scaled(self, settings: Hyperparameters) -> dict[str, Any]:
         """Hyperparameters for this many images and features."""
-        told = dict(settings)
-        if "gamma" in told:
-            told["gamma"] /= self.width
-        if "k" in told:
-            told["k"] = min(told["k"], self.count)
-        return told
+        scaled = dict(settings)
+        if "gamma" in scaled:
+            scaled["gamma"] /= self.width
+        if "k" in scaled:
+            scaled["k"] = min(scaled["k"], self.count)
+        return scaled
 
     def _answers(
         self,
@@ -135,18 +135,18 @@ class Search:
         return self._kernels[gamma]
 
     def _judge(self, answers: NDArray[np.float64], truth: NDArray[Any]) -> tuple[float, dict[str, Any]]:
-        """Loss of held-out answers, and what is to be told of it."""
+        """Loss of held-out answers, and figures for the card."""
         if self.classes is None:
             explained = r2(truth, answers)
             error = float(np.mean((answers - truth) ** 2))
             return error, {"r2": round(explained, 4) if np.isfinite(explained) else None}
-        found: dict[str, Any] = {}
+        figures: dict[str, Any] = {}
         if self.family.gives == MARGINS:
-            found["scale"] = best_scale(answers, truth)
-            answers = softmax(found["scale"] * answers)
+            figures["scale"] = best_scale(answers, truth)
+            answers = softmax(figures["scale"] * answers)
         loss = _log_loss(answers, truth)
         accuracy = float((answers.argmax(axis=1) == truth).mean())
-        return loss, found | {"log_loss": round(loss, 4), "accuracy": round(accuracy, 4)}
+        return loss, figures | {"log_loss": round(loss, 4), "accuracy": round(accuracy, 4)}
 
 
 def best_scale(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
@@ -159,13 +159,13 @@ def best_scale(margins: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
     spread = float(np.abs(margins - margins.mean(axis=1, keepdims=True)).mean())
     if spread < 1e-12:
         return 1.0
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         lambda s: _log_loss(softmax(np.exp(s) / spread * margins), truth),
         bounds=(np.log(1e-2), np.log(1e2)),
         method="bounded",
         options={"xatol": 1e-4},
     )
-    return float(f"{np.exp(found.x) / spread:.4g}")
+    return float(f"{np.exp(optimum.x) / spread:.4g}")
 
 
 def _log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:

@@ -35,17 +35,17 @@ def add_trees(nodes: Nodes, x: str, trees: Sequence[Any], classes: int | None) -
             ("leaf", leaf),
         ):
             parts[name].append(column)
-        said = tree.value[leaf].reshape(leaf.sum(), -1).astype(np.float64)  # (leaves, classes)
+        leaves = tree.value[leaf].reshape(leaf.sum(), -1).astype(np.float64)  # (leaves, classes)
         if classes is not None:
-            said /= said.sum(axis=1, keepdims=True)
-        rows, columns = np.nonzero(said) if classes is not None else np.indices(said.shape).reshape(2, -1)
+            leaves /= leaves.sum(axis=1, keepdims=True)
+        rows, columns = np.nonzero(leaves) if classes is not None else np.indices(leaves.shape).reshape(2, -1)
         votes["treeids"].append(np.full(len(rows), number))
         votes["nodeids"].append(ids[leaf][rows])
         votes["ids"].append(columns)
-        votes["weights"].append(said[rows, columns] / len(trees))
+        votes["weights"].append(leaves[rows, columns] / len(trees))
     joined = {name: np.concatenate(columns) for name, columns in parts.items()}
     modes = np.where(joined.pop("leaf"), "LEAF", "BRANCH_LEQ")
-    told = {name: np.concatenate(columns) for name, columns in votes.items()}
+    targets = {name: np.concatenate(columns) for name, columns in votes.items()}
     return nodes.add(
         "TreeEnsembleRegressor",
         x,
@@ -53,7 +53,7 @@ def add_trees(nodes: Nodes, x: str, trees: Sequence[Any], classes: int | None) -
         n_targets=classes or 1,
         nodes_modes=modes.tolist(),
         **{f"nodes_{name}": column.tolist() for name, column in joined.items()},
-        **{f"target_{name}": column.tolist() for name, column in told.items()},
+        **{f"target_{name}": column.tolist() for name, column in targets.items()},
     )
 
 

@@ -116,12 +116,12 @@ class GradCam:
         if not (np.isfinite(maps).all() and np.isfinite(answer).all()):
             raise NumericsError(f"{self.card.name}: answers with NaN or infinity on this image.")
         box = visible_box(preprocessing, photo.size)
-        found = []
+        heatmaps = []
         for index in self._indices(labels, answer[0], top_k):
             raw = self._weighted_sum(maps, index)
             network = resized(raw / max(float(raw.max()), 1e-30), preprocessing.size)
             classes = index is not None
-            found.append(
+            heatmaps.append(
                 Heatmap(
                     self.card.labels[index]
                     if index is not None
@@ -135,7 +135,7 @@ class GradCam:
                     box,
                 )
             )
-        return found
+        return heatmaps
 
     def _weighted_sum(self, maps: Floats, index: int | None) -> Floats:
         """relu(sum over k of alpha_k A_k), (rows, columns), with alpha_k the mean slope of channel k."""
@@ -150,7 +150,7 @@ class GradCam:
             return [None]
         if not labels:
             return [int(i) for i in np.argsort(-answer, kind="stable")[:top_k]]
-        found: list[int | None] = []
+        indices: list[int | None] = []
         for label in labels:
             index = self.card.label(label)
             if index is None:
@@ -159,8 +159,8 @@ class GradCam:
                 raise InputError(
                     f"{self.card.name}: no class {label!r} among its {len(names):,}; there is {', '.join(close)}."
                 )
-            found.append(index)
-        return found
+            indices.append(index)
+        return indices
 
 
 def grad_cam(
@@ -183,18 +183,18 @@ def last_map(model: ModelProto, goal: str) -> str:
     known = infer(model)
     wanted = needed(model.graph, [goal])
     behind: set[str] = set()
-    found: str | None = None
+    last: str | None = None
     for position, node in enumerate(model.graph.node):
         if position in wanted and (node.op_type == "Conv" or not behind.isdisjoint(node.input)):
             behind.update(node.output)
             if _is_map(known, node.output[0]):
-                found = str(node.output[0])
-    if found is None:
+                last = str(node.output[0])
+    if last is None:
         raise CutError(
             f"the network has no feature map of more than one pixel before {goal}, so there are no places to show. "
             "Name one with --cut, if it has a map under another layout."
         )
-    return found
+    return last
 
 
 def _require_map(model: ModelProto, cut: str) -> str:

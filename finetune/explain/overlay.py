@@ -53,14 +53,14 @@ def _legend(image: Image.Image, heat: Heatmap, table: np.ndarray) -> None:
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     font = ImageFont.truetype(str(path), size)
     name = " ".join(heat.label.name.split(",")[0].split()) or heat.label.id
-    said = f"{heat.probability:.1%}" if heat.probability is not None else f"{heat.value:.4g}"
+    figure = f"{heat.probability:.1%}" if heat.probability is not None else f"{heat.value:.4g}"
     draw = ImageDraw.Draw(image, "RGBA")
     shown, room = name, image.width - 4 * size
     for end in range(len(name) - 1, 0, -1):
-        if draw.textlength(f"{shown}  {said}", font) <= room:
+        if draw.textlength(f"{shown}  {figure}", font) <= room:
             break
         shown = f"{name[:end].rstrip()}…"
-    text = f"{shown}  {said}"
+    text = f"{shown}  {figure}"
     pad, bar = round(0.7 * size), max(4, size // 3)
     width = max(round(draw.textlength(text, font)), 8 * size)
     left, bottom = pad, image.height - pad

@@ -137,11 +137,11 @@ def _check(model: ModelProto, trunk: ModelProto) -> None:
 def _try(proto: ModelProto, card: ModelCard) -> None:
     """Run noise through the model: each output has its shape, and an image's row does not depend on its neighbours."""
     session = OnnxSession(proto.SerializeToString(), RuntimeConfig(device="cpu"))
-    found = read_card(session.metadata)
-    if found is None:
+    written = read_card(session.metadata)
+    if written is None:
         raise ModelError("the finished model lost its card. Report it with the command.")
-    model = Model(session, found)
-    height, width = found.preprocessing.size
+    model = Model(session, written)
+    height, width = written.preprocessing.size
     images = np.random.default_rng(0).integers(0, 256, (_TRIED, height, width, 3), np.uint8)
     together, alone = model.run(images), model.run(images[:1])
     for name, values, first in zip(session.outputs, together, alone, strict=True):

@@ -49,21 +49,21 @@ def join(trunk: ModelProto, top: ModelProto, at: str, card: ModelCard | None = N
     joined.ir_version = max(joined.ir_version, upper.ir_version)
     prune(joined.graph, outputs)
     if card is not None:
-        there = {name for node in joined.graph.node for name in node.output}
+        made = {name for node in joined.graph.node for name in node.output}
         write_card(
-            joined, dataclasses.replace(card, cuts=tuple(cut for cut in card.cuts if cut.name in there))
+            joined, dataclasses.replace(card, cuts=tuple(cut for cut in card.cuts if cut.name in made))
         )
     return joined
 
 
 def free_name(name: str, taken: set[str]) -> str:
     """`name`, or one like it: a trunk that was joined before has such names already. It is taken from now on."""
-    number, found = 1, name
-    while found in taken:
+    number, free = 1, name
+    while free in taken:
         number += 1
-        found = f"{name}.{number}"
-    taken.add(found)
-    return found
+        free = f"{name}.{number}"
+    taken.add(free)
+    return free
 
 
 def tensor_names(graph: GraphProto) -> set[str]:

@@ -88,10 +88,10 @@ class RunFolder:
     def _enter(self) -> None:
         known = self._known()
         passed = {LOCK, *(path.name for path in self._half_written())}
-        there = [entry.name for entry in self.path.iterdir() if entry.name not in passed]
-        if known is None and there:
+        strangers = [entry.name for entry in self.path.iterdir() if entry.name not in passed]
+        if known is None and strangers:
             raise OutputError(
-                f"{self.path}: holds other files ({', '.join(sorted(there)[:3])}). Choose a new or empty folder."
+                f"{self.path}: holds other files ({', '.join(sorted(strangers)[:3])}). Choose a new or empty folder."
             )
         self.finished = known is not None and not self.work.exists() and (self.path / MODEL).is_file()
         if known is not None and not self.resume:

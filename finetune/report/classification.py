@@ -81,8 +81,8 @@ def confusions(truth: Ints, predicted: Ints, confidence: Floats) -> tuple[Confus
     for row in confident_mistakes(truth, predicted, confidence).tolist():
         pairs.setdefault((int(truth[row]), int(predicted[row])), []).append(row)
     images = np.bincount(truth) if len(truth) else np.zeros(0, np.int64)
-    found = [Confusion(t, p, tuple(rows), len(rows) / int(images[t])) for (t, p), rows in pairs.items()]
-    return tuple(sorted(found, key=lambda one: (-len(one.rows), -one.share, one.truth, one.predicted)))
+    mixed_up = (Confusion(t, p, tuple(rows), len(rows) / int(images[t])) for (t, p), rows in pairs.items())
+    return tuple(sorted(mixed_up, key=lambda one: (-len(one.rows), -one.share, one.truth, one.predicted)))
 
 
 def confident_mistakes(truth: Ints, predicted: Ints, confidence: Floats) -> Ints:

@@ -40,7 +40,7 @@ class Comparison:
         if not self.changed:
             return "Both models are right and wrong on the same images: there is no difference to speak of."
         points = 100 * (self.new.value - self.previous.value)
-        said = (
+        changes = (
             f"{_answers(self.changed)} changed: {self.only_new} became right and {self.only_previous} became wrong, "
             f"which makes {points:+.1f} points. "
         )
@@ -49,14 +49,12 @@ class Comparison:
         )
         if self.changed < MEANINGFUL:
             return (
-                f"{said}{chance}As a rule of thumb, about {MEANINGFUL} changed answers is where a difference starts "
+                f"{changes}{chance}As a rule of thumb, about {MEANINGFUL} changed answers is where a difference starts "
                 "to mean anything: more test images are needed to say which model is better."
             )
         if self.p >= SIGNIFICANT:
-            return f"{said}{chance}That is no proof of a difference."
-        return (
-            f"{said}{chance}The {'gain' if points > 0 else 'loss'} is significant: it is unlikely to be luck."
-        )
+            return f"{changes}{chance}That is no proof of a difference."
+        return f"{changes}{chance}The {'gain' if points > 0 else 'loss'} is significant: it is unlikely to be luck."
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,11 @@ def _inline(svg: str, name: str, alt: str) -> Markup:
     svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.S)
     used = set(re.findall(r"[\"(]#([^\")]+)", svg))  # by href="#..." and url(#...)
-    svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", svg)
+    svg = re.sub(r' id="([^"]*)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", svg)
     svg = re.sub(
         r"([\"(])#([^\")]+)(?=[\")])",
-        lambda found: f"{found[1]}#{name}-{found[2]}" if found[2] in used else found[0],
+        lambda match: f"{match[1]}#{name}-{match[2]}" if match[2] in used else match[0],
         svg,
     )
-    svg = _COLOUR.sub(lambda found: f"var(--{_VARIABLES[found[0]]}, {found[0]})", svg)
+    svg = _COLOUR.sub(lambda match: f"var(--{_VARIABLES[match[0]]}, {match[0]})", svg)
     return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1).strip())

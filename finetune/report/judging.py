@@ -123,9 +123,9 @@ def judge_balance(counts: Ints, names: tuple[str, ...]) -> str | None:
     if len(counts) < 2:
         return None
     most, least = int(np.argmax(counts)), int(np.argmin(counts))
-    said = []
+    sentences = []
     if counts[least] * UNBALANCED <= counts[most]:
-        said.append(
+        sentences.append(
             f"The classes are unbalanced: {counts[most]} training images of {quoted(names[most])} against "
             f"{counts[least]} of {quoted(names[least])}. Accuracy speaks mostly of the large classes; the macro "
             "averages count every class alike. Class weights or more images of the small classes help."
@@ -133,8 +133,8 @@ def judge_balance(counts: Ints, names: tuple[str, ...]) -> str | None:
     few = int((counts < FEW).sum())
     if few:
         which = quoted(names[least]) if few == 1 else f"{few} classes"
-        said.append(f"There are fewer than {FEW} training images of {which}: expect little there.")
-    return " ".join(said) or None
+        sentences.append(f"There are fewer than {FEW} training images of {which}: expect little there.")
+    return " ".join(sentences) or None
 
 
 def decimate(curve: Floats, most: int = 1000) -> tuple[Ints, Floats]:

@@ -31,11 +31,13 @@ class Cell:
     right: bool
 
 
-def matrix_table(found: Classification, names: tuple[str, ...]) -> list[tuple[str, list[Cell]]] | None:
+def matrix_table(
+    classification: Classification, names: tuple[str, ...]
+) -> list[tuple[str, list[Cell]]] | None:
     """Rows of the table with their class; None where there are too many classes for numbers."""
     if len(names) > MOST_IN_TABLE:
         return None
-    counts, shares = _matrix(found, len(names))
+    counts, shares = _matrix(classification, len(names))
     return [
         (
             name,
@@ -48,7 +50,7 @@ def matrix_table(found: Classification, names: tuple[str, ...]) -> list[tuple[st
     ]
 
 
-def matrix_drawing(found: Classification, names: tuple[str, ...]) -> Markup | None:
+def matrix_drawing(classification: Classification, names: tuple[str, ...]) -> Markup | None:
     """The matrix as a drawing, rows are the true class; None where the table serves, or where there are too many.
 
     Rows bear the names of up to `MOST_NAMED` classes, and numbers, every fifth where they are many; every cell has a
@@ -57,7 +59,7 @@ def matrix_drawing(found: Classification, names: tuple[str, ...]) -> Markup | No
     classes = len(names)
     if not MOST_IN_TABLE < classes <= MOST_IN_DRAWING:
         return None
-    counts, shares = _matrix(found, classes)
+    counts, shares = _matrix(classification, classes)
     left = _NAMES + _NUMBERS if classes <= MOST_NAMED else _NUMBERS
     side = classes * _CELL
     width, height = left + side + 8, side + _TOP + 2
@@ -71,8 +73,8 @@ def matrix_drawing(found: Classification, names: tuple[str, ...]) -> Markup | No
         cells = np.argwhere((counts > 0) & (np.eye(classes, dtype=bool) == diagonal)).tolist()
         parts.append(f'<g style="fill: var(--{colour})">')
         for i, j in cells:
-            told = f"{short(names[i], 30)} → {short(names[j], 30)}: {plural(int(counts[i, j]), 'image')}"
-            title = f"><title>{escape(told)}</title></rect>" if len(cells) <= MOST_TITLES else "/>"
+            words = f"{short(names[i], 30)} → {short(names[j], 30)}: {plural(int(counts[i, j]), 'image')}"
+            title = f"><title>{escape(words)}</title></rect>" if len(cells) <= MOST_TITLES else "/>"
             parts.append(
                 f'<rect x="{left + j * _CELL}" y="{_TOP + i * _CELL}" width="{_CELL - 0.5}" height="{_CELL - 0.5}" '
                 f'fill-opacity="{0.15 + 0.85 * math.sqrt(shares[i, j]):.2f}"{title}'
@@ -101,7 +103,7 @@ def _labels(names: tuple[str, ...], left: int) -> list[str]:
     return [*parts, "</g>"]
 
 
-def _matrix(found: Classification, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _matrix(classification: Classification, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Counts, and their shares of the true class, both (classes, classes)."""
-    counts = confusion_matrix(found.truth, found.predicted, classes)
+    counts = confusion_matrix(classification.truth, classification.predicted, classes)
     return counts, counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -19,7 +19,7 @@ SCHEMA = 1  # raised whenever a key changes its name or its meaning; new keys ma
 
 def numbers(findings: Findings, summary: Summary, verdict: Verdict) -> dict[str, Any]:
     """The whole report as values that JSON knows; what was not measured is null, and so is NaN."""
-    found = summary.classification
+    classification = summary.classification
     table: dict[str, Any] = {
         "schema": SCHEMA,
         "title": findings.title,
@@ -38,7 +38,7 @@ def numbers(findings: Findings, summary: Summary, verdict: Verdict) -> dict[str,
             "failed": [{"image": image, "reason": reason} for image, reason in findings.failed],
             "warnings": findings.warnings,
         },
-        "classification": _classification(findings, found) if found else None,
+        "classification": _classification(findings, classification) if classification else None,
         "regression": _regression(findings, summary.regression) if summary.regression else None,
         "training": {"history": findings.history, "judgement": summary.fit} if findings.history else None,
         "learning_curve": _growth(findings, summary) if findings.learning_curve else None,
@@ -50,16 +50,16 @@ def numbers(findings: Findings, summary: Summary, verdict: Verdict) -> dict[str,
     return plain
 
 
-def _classification(findings: Findings, found: Classification) -> dict[str, Any]:
+def _classification(findings: Findings, classification: Classification) -> dict[str, Any]:
     names = findings.classes
     rejection = findings.rejection
     return {
-        "accuracy": found.accuracy,
-        "top5": found.top5,
-        "baseline": found.baseline,
-        "broken": found.broken,
-        "macro": found.macro,
-        "classes": found.classes,
+        "accuracy": classification.accuracy,
+        "top5": classification.top5,
+        "baseline": classification.baseline,
+        "broken": classification.broken,
+        "macro": classification.macro,
+        "classes": classification.classes,
         "confusions": [
             {
                 "truth": names[pair.truth],
@@ -68,44 +68,53 @@ def _classification(findings: Findings, found: Classification) -> dict[str, Any]
                 "share": pair.share,
                 "ids": [findings.ids[row] for row in pair.rows],
             }
-            for pair in found.confusions
+            for pair in classification.confusions
         ],
-        "calibration": {"temperature": findings.temperature, "before": found.before, "after": found.after},
+        "calibration": {
+            "temperature": findings.temperature,
+            "before": classification.before,
+            "after": classification.after,
+        },
         "rejection": {
             "kind": rejection.kind,
             "threshold": rejection.threshold,
             "measured": rejection.measured,
         }
-        | _plain(found.rejection)
-        if rejection and found.rejection
+        | _plain(classification.rejection)
+        if rejection and classification.rejection
         else None,
-        "leaks": {"ids": [findings.ids[row] for row in found.leaks.rows]} | _plain(found.leaks)
-        if found.leaks
+        "leaks": {"ids": [findings.ids[row] for row in classification.leaks.rows]}
+        | _plain(classification.leaks)
+        if classification.leaks
         else None,
         "comparison": {
             "name": findings.previous.name,
-            "words": found.comparison.words(),
-            "changed": found.comparison.changed,
-            "significant": found.comparison.significant,
+            "words": classification.comparison.words(),
+            "changed": classification.comparison.changed,
+            "significant": classification.comparison.significant,
         }
-        | _plain(found.comparison)
-        if findings.previous and found.comparison
+        | _plain(classification.comparison)
+        if findings.previous and classification.comparison
         else None,
         "images": [
             {"id": name, "truth": int(truth), "predicted": int(predicted), "probability": float(probability)}
             for name, truth, predicted, probability in zip(
-                findings.ids, _list(findings.truth), found.predicted, found.confidence, strict=True
+                findings.ids,
+                _list(findings.truth),
+                classification.predicted,
+                classification.confidence,
+                strict=True,
             )
         ],
     }
 
 
-def _regression(findings: Findings, found: Regression) -> dict[str, Any]:
-    table: dict[str, Any] = _plain(found)
-    if found.coverage:
-        table["coverage"]["words"] = found.coverage.words()
-    if findings.previous and found.comparison:
-        table["comparison"] |= {"name": findings.previous.name, "words": found.comparison.words()}
+def _regression(findings: Findings, regression: Regression) -> dict[str, Any]:
+    table: dict[str, Any] = _plain(regression)
+    if regression.coverage:
+        table["coverage"]["words"] = regression.coverage.words()
+    if findings.previous and regression.comparison:
+        table["comparison"] |= {"name": findings.previous.name, "words": regression.comparison.words()}
     rows = zip(findings.ids, _list(findings.truth), _list(findings.values), strict=True)
     images = [{"id": name, "truth": float(truth), "predicted": float(value)} for name, truth, value in rows]
     return {"unit": findings.unit} | table | {"images": images}

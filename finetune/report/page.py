@@ -63,18 +63,18 @@ def environment(folder: Path = HERE) -> Any:
 
 
 def _render(findings: Findings, summary: Summary, verdict: Verdict, thumbnails: Thumbnails) -> str:
-    found = summary.classification
+    classification = summary.classification
     template = environment().get_template("report.html")
     page: str = template.render(
         findings=findings,
-        found=found,
+        classification=classification,
         regression=summary.regression,
         summary=summary,
         verdict=verdict,
         most=MOST_ROWS,
-        pictures=choose(findings, found, thumbnails) if found else None,
+        pictures=choose(findings, classification, thumbnails) if classification else None,
         drawings=_drawings(findings, summary),
-        matrix=matrix_table(found, findings.classes) if found else None,
+        matrix=matrix_table(classification, findings.classes) if classification else None,
         worst=_worst_classes(summary),
         counts=_class_counts(findings),
         settings=flatten(findings.settings)[:MOST_ROWS],
@@ -86,16 +86,16 @@ def _render(findings: Findings, summary: Summary, verdict: Verdict, thumbnails: 
 def _drawings(findings: Findings, summary: Summary) -> dict[str, Markup | None]:
     """All plots by name; None where there is nothing to draw."""
     drawn: dict[str, Markup | None] = {}
-    history, found = findings.history, summary.classification
+    history, classification = findings.history, summary.classification
     if history and len(history.train_loss):
         drawn["loss"] = plots.curves(history, "loss")
         drawn["accuracy"] = plots.curves(history, "accuracy")
         drawn["rates"] = plots.rate_search(history.rate_search) if history.rate_search else None
-    if found:
-        drawn["matrix"] = matrix_drawing(found, findings.classes)
-        if found.after:
-            drawn["reliability"] = plots.reliability(found.before, found.after)
-            drawn["confidences"] = plots.confidences(found.after)
+    if classification:
+        drawn["matrix"] = matrix_drawing(classification, findings.classes)
+        if classification.after:
+            drawn["reliability"] = plots.reliability(classification.before, classification.after)
+            drawn["confidences"] = plots.confidences(classification.after)
         drawn["rejection"] = plots.rejection(findings.rejection) if findings.rejection else None
     if findings.learning_curve:
         images: dict[str, int] = {findings.measured_on: len(findings.ids)}

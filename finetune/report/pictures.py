@@ -40,7 +40,7 @@ class Pictures:
     rejected: tuple[Picture, ...]  # the highest score first
 
 
-def choose(findings: Findings, found: Classification, thumbnails: Thumbnails) -> Pictures:
+def choose(findings: Findings, classification: Classification, thumbnails: Thumbnails) -> Pictures:
     """Fetch the pictures of the worst confusions, of confident mistakes, and of what would be rejected."""
     seen: dict[int, Picture] = {}
 
@@ -55,9 +55,9 @@ def choose(findings: Findings, found: Classification, thumbnails: Thumbnails) ->
         scores = findings.rejection.known
         refused = np.flatnonzero(scores > findings.rejection.threshold)
         refused = refused[np.argsort(-scores[refused], kind="stable")]
-    mistakes = confident_mistakes(_truth(findings), found.predicted, found.confidence)
+    mistakes = confident_mistakes(_truth(findings), classification.predicted, classification.confidence)
     return Pictures(
-        tuple(tuple(map(picture, pair.rows[:OF_A_PAIR])) for pair in found.confusions[:PAIRS]),
+        tuple(tuple(map(picture, pair.rows[:OF_A_PAIR])) for pair in classification.confusions[:PAIRS]),
         tuple(map(picture, mistakes[:MISTAKES].tolist())),
         tuple(map(picture, refused[:REJECTED].tolist())),
     )

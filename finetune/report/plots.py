@@ -82,16 +82,16 @@ def reliability(before: Calibration | None, after: Calibration) -> Markup:
 
     def paint(axes: Axes) -> None:
         axes.plot([0, 100], [0, 100], color=SOFT, linewidth=1, linestyle=":", label="perfect")
-        for found, name, colour, marker in (
+        for calibration, name, colour, marker in (
             (before, "before", ORANGE, "s"),
             (after, "after temperature", BLUE, "o"),
         ):
-            if found:
-                seen = found.curve.count > 0
-                x, y = 100 * found.curve.confidence[seen], 100 * found.curve.accuracy[seen]
-                style = "-" if found is after else "--"
+            if calibration:
+                seen = calibration.curve.count > 0
+                x, y = 100 * calibration.curve.confidence[seen], 100 * calibration.curve.accuracy[seen]
+                style = "-" if calibration is after else "--"
                 axes.plot(x, y, color=colour, label=name, linestyle=style, linewidth=1.5)
-                sizes = 12 + 90 * np.sqrt(found.curve.count[seen] / found.curve.count.sum())
+                sizes = 12 + 90 * np.sqrt(calibration.curve.count[seen] / calibration.curve.count.sum())
                 axes.scatter(x, y, s=sizes, color=colour, marker=marker, linewidths=0, zorder=3)
         axes.set_xlim(0, 102)
         axes.set_ylim(0, 102)
@@ -132,17 +132,19 @@ def confidences(after: Calibration) -> Markup:
     )
 
 
-def rejection(found: Rejection) -> Markup | None:
+def rejection(rejection: Rejection) -> Markup | None:
     """Histogram of the reject scores with the threshold."""
-    known = found.known[np.isfinite(found.known)]
-    unknown = found.unknown[np.isfinite(found.unknown)] if found.unknown is not None else known[:0]
-    every = np.concatenate([known, unknown, [found.threshold]])
-    if not len(known) or not np.isfinite(found.threshold):
+    known = rejection.known[np.isfinite(rejection.known)]
+    unknown = (
+        rejection.unknown[np.isfinite(rejection.unknown)] if rejection.unknown is not None else known[:0]
+    )
+    every = np.concatenate([known, unknown, [rejection.threshold]])
+    if not len(known) or not np.isfinite(rejection.threshold):
         return None
 
     def paint(axes: Axes) -> None:
         low, high = np.percentile(every, [0.5, 99.5])  # one far outlier would leave a single bar
-        low, high = min(low, found.threshold), max(high, found.threshold)
+        low, high = min(low, rejection.threshold), max(high, rejection.threshold)
         edges = np.linspace(low, high, 31) if high > low else np.linspace(low - 0.5, low + 0.5, 4)
         middle, width = (edges[1:] + edges[:-1]) / 2, edges[1] - edges[0]
         for scores, name, colour, offset in (
@@ -152,7 +154,7 @@ def rejection(found: Rejection) -> Markup | None:
             if len(scores):
                 share = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores)
                 axes.bar(middle + offset * width, 100 * share, 0.44 * width, color=colour, label=name)
-        axes.axvline(found.threshold, color=INK, linestyle="--", linewidth=1.5, label="threshold")
+        axes.axvline(rejection.threshold, color=INK, linestyle="--", linewidth=1.5, label="threshold")
         axes.set_xlabel("reject score (larger: less like anything known)")
         axes.set_ylabel("images of each kind (%)")
         axes.grid(False, axis="x")
@@ -195,8 +197,8 @@ def learning(points: tuple[LearningPoint, ...], images: dict[str, int], regressi
         axes.set_ylabel("R²" if regression else "accuracy (%)")
         axes.legend(loc="lower right")
 
-    told = ", ".join(f"{point.samples}: {_score(point) * scale:.3g}" for point in points)
-    return draw("learning", f"Learning curve; score by number of training samples: {told}.", paint)
+    scores = ", ".join(f"{point.samples}: {_score(point) * scale:.3g}" for point in points)
+    return draw("learning", f"Learning curve; score by number of training samples: {scores}.", paint)
 
 
 def fit_times(points: tuple[LearningPoint, ...]) -> Markup:

@@ -36,14 +36,14 @@ class Coverage:
     def words(self) -> str:
         """Whether the intervals keep what they promise: whether the level lies within the share's own interval."""
         low, high = self.inside.interval
-        said = (
+        share = (
             f"{100 * self.inside.value:.1f} % of the true values lie in their {100 * self.level:g} % interval"
         )
         if low <= self.level <= high:
-            return f"{said}, as they should."
+            return f"{share}, as they should."
         if self.inside.value < self.level:
-            return f"{said}: the intervals are too narrow, and the model is surer of itself than it may be."
-        return f"{said}: the intervals are wider than they need to be."
+            return f"{share}: the intervals are too narrow, and the model is surer of itself than it may be."
+        return f"{share}: the intervals are wider than they need to be."
 
 
 def measure_regression(truth: Floats, values: Floats) -> RegressionMeasure:

@@ -45,12 +45,12 @@ def judge(findings: Findings, summary: Summary) -> Verdict:
     if not findings.measured:
         trust = "Without them nothing can be said about its mistakes, nor about how far to trust it."
     elif concerns:
-        said = [concerns[0].words, *(_upper(concern.words) for concern in concerns[1:2])]
-        trust = "Take this with care: " + " ".join(said)
+        reasons = [concerns[0].words, *(_upper(concern.words) for concern in concerns[1:2])]
+        trust = "Take this with care: " + " ".join(reasons)
         rest = len(concerns) - 2
         if rest > 0:
-            more = "One more reason is" if rest == 1 else f"{rest} more reasons are"
-            trust += f" {more} in the report, under Reasons for care."
+            further = "One more reason is" if rest == 1 else f"{rest} more reasons are"
+            trust += f" {further} in the report, under Reasons for care."
     else:
         reasons = list(_reasons(findings, summary))
         trust = "Nothing was found that speaks against this figure" + (
@@ -126,34 +126,36 @@ def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
         )
 
 
-def _classification_concerns(findings: Findings, found: Classification) -> Iterator[Concern]:
-    right = found.accuracy
-    if found.broken:
+def _classification_concerns(findings: Findings, classification: Classification) -> Iterator[Concern]:
+    right = classification.accuracy
+    if classification.broken:
         yield Concern(
-            f"{found.broken} answer{_s(found.broken)} held no numbers.",
+            f"{classification.broken} answer{_s(classification.broken)} held no numbers.",
             "Train again with a lower learning rate.",
         )
-    if found.leaks and _matter(found.leaks):
-        count = len(found.leaks.rows)
-        without = found.leaks.without
+    if classification.leaks and _matter(classification.leaks):
+        count = len(classification.leaks.rows)
+        without = classification.leaks.without
         rest = f"; without them it is {percent(without.value)}" if without.images else ""
         yield Concern(
             f"{count} of the measured images {'has a duplicate' if count == 1 else 'have duplicates'} among the "
             f"training images{rest}.",
             "Go by the accuracy without them, and remove them: graft dataset clean writes a list without duplicates.",
         )
-    if len(found.classes) > 1 and right.interval[0] <= found.baseline.value:
+    if len(classification.classes) > 1 and right.interval[0] <= classification.baseline.value:
         yield Concern(
-            f"always answering the most frequent class would be right on {percent(found.baseline.value)}.",
+            f"always answering the most frequent class would be right on {percent(classification.baseline.value)}.",
             "Check the labels (graft dataset inspect), or try a stronger backbone.",
         )
     enough = right.images >= 2 * FEW_IMAGES
-    if enough and found.after and found.after.error > LARGE_ECE:
+    if enough and classification.after and classification.after.error > LARGE_ECE:
         yield Concern(
-            f"its probabilities are off by {100 * found.after.error:.1f} points on average.",
+            f"its probabilities are off by {100 * classification.after.error:.1f} points on average.",
             "Use the class that it names, not the percentage beside it.",
         )
-    weak = [one for one in found.classes if one.images >= FEWEST_OF_A_CLASS and one.recall < LOW_RECALL]
+    weak = [
+        one for one in classification.classes if one.images >= FEWEST_OF_A_CLASS and one.recall < LOW_RECALL
+    ]
     if weak and right.value >= LOW_RECALL:
         worst = min(weak, key=lambda one: one.recall)
         others = (
@@ -177,14 +179,14 @@ def _matter(leaks: Leaks) -> bool:
 
 def _reasons(findings: Findings, summary: Summary) -> Iterator[str]:
     """What was checked and is well."""
-    found = summary.classification
-    leaks = found.leaks if found else None
+    classification = summary.classification
+    leaks = classification.leaks if classification else None
     if leaks and not leaks.rows:
         yield "no measured image has a duplicate among the training images"
     if summary.fit and summary.fit.kind in ("good", "late", "unfinished"):
         yield "the model that was kept is not over-fitted"
-    enough = found is not None and found.accuracy.images >= 2 * FEW_IMAGES
-    if enough and found and found.after and found.after.error <= LARGE_ECE / 2:
+    enough = classification is not None and classification.accuracy.images >= 2 * FEW_IMAGES
+    if enough and classification and classification.after and classification.after.error <= LARGE_ECE / 2:
         yield "its probabilities mean what they say"
     if findings.proof:
         yield "the finished file gives the same answers in a fresh process"
@@ -200,11 +202,11 @@ def _advice(findings: Findings, summary: Summary, concerns: tuple[Concern, ...])
             "Next: collect more training images, because the learning curve still rises: "
             f"{100 * summary.growth[1]:+.1f} points for each doubling."
         )
-    found = summary.classification
-    if found and found.confusions and found.accuracy.value < 0.995:
-        worst = found.confusions[0]
+    classification = summary.classification
+    if classification and classification.confusions and classification.accuracy.value < 0.995:
+        worst = classification.confusions[0]
         truth, answer = quoted(findings.classes[worst.truth]), quoted(findings.classes[worst.predicted])
-        wrong = found.accuracy.images - found.accuracy.count
+        wrong = classification.accuracy.images - classification.accuracy.count
         return (
             f"Next: look at {truth} taken for {answer}, which is {len(worst.rows)} of the {wrong} mistake{_s(wrong)}; "
             "clearer labels or more images of these two help most."

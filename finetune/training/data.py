@@ -83,11 +83,11 @@ class TrainingData:
 
     def digest(self) -> str:
         """SHA-256 of everything in it."""
-        found = hashlib.sha256(repr((self.x.shape, self.val_x.shape, self.classes)).encode())
+        digest = hashlib.sha256(repr((self.x.shape, self.val_x.shape, self.classes)).encode())
         for array in (self.rows, self.y, self.val_x, self.val_y):
             for first in range(0, len(array), _ROWS):
-                found.update(np.ascontiguousarray(array[first : first + _ROWS]).data)
-        return found.hexdigest()
+                digest.update(np.ascontiguousarray(array[first : first + _ROWS]).data)
+        return digest.hexdigest()
 
     def batches(self, seed: int, epoch: int, size: int) -> list[Array]:
         """Indices of images for each step of an epoch: all images once, in an order of (seed, epoch).

@@ -53,7 +53,7 @@ class Loop:
         self.run_, self.network, self.session, self.data = run, network, session, data
         self.state = run.checkpoint.state
         self.epochs, self.measured_at_once = epochs, measured_at_once
-        self._told = 0.0
+        self._heard = 0.0
 
     def run(self) -> None:
         """Train until the end, or until Ctrl-C, and put the best values into the variables.
@@ -110,7 +110,7 @@ class Loop:
                 )
         loss = state.loss / size
         weighted = self.run_.settings.class_weights is not None
-        found = (
+        measured = (
             measure(self.network, self.session, data, weighted, self.measured_at_once)
             if len(data.val_y)
             else None
@@ -120,15 +120,15 @@ class Loop:
             loss=loss,
             accuracy=state.hits / size if data.classes else None,
             r2=None if data.classes else 1 - loss,  # targets are standardised
-            val_loss=found.loss if found else None,
-            val_refined=found.refined if found else None,
-            val_accuracy=found.accuracy if found else None,
-            val_r2=found.r2 if found else None,
+            val_loss=measured.loss if measured else None,
+            val_refined=measured.refined if measured else None,
+            val_accuracy=measured.accuracy if measured else None,
+            val_r2=measured.r2 if measured else None,
         )
         state.epochs.append(epoch)
         state.epoch, state.step, state.loss, state.hits = state.epoch + 1, 0, 0.0, 0.0
-        if found is None or state.best_loss is None or found.refined < state.best_loss:
-            state.best_epoch, state.best_loss = state.epoch, found.refined if found else None
+        if measured is None or state.best_loss is None or measured.refined < state.best_loss:
+            state.best_epoch, state.best_loss = state.epoch, measured.refined if measured else None
             checkpoint.best = values_of(self.session, self.network.trained)
         patience = self.run_.settings.patience
         tired = patience is not None and state.epoch - state.best_epoch >= patience
@@ -149,9 +149,9 @@ class Loop:
 
     def _tell(self, steps: int, last: int) -> None:
         observer, state, now = self.run_.observer, self.state, time.monotonic()
-        if observer is None or (now - self._told < _TELL and state.step < steps):
+        if observer is None or (now - self._heard < _TELL and state.step < steps):
             return
-        self._told = now
+        self._heard = now
         done = (
             len(self.data.y) if state.step == steps else state.step * last
         )  # batches differ by one image at most

@@ -127,8 +127,8 @@ class Checkpoint:
             which, _, variable = name.partition("/")
             (self.now if which == "now" else self.best)[variable] = value
 
-    def _require_same(self, found: Mapping[str, Any]) -> None:
-        differences = list(_differences(found, self.identity))
+    def _require_same(self, saved: Mapping[str, Any]) -> None:
+        differences = list(_differences(saved, self.identity))
         if differences:
             raise OutputError(
                 f"{self.path}: this training cannot be resumed: {'; '.join(differences)}. Go on with the same settings "

@@ -125,12 +125,12 @@ def evaluate(
 
 def _indices(card: ModelCard, keys: set[str]) -> dict[str, int]:
     """Index of each class that is named in the data."""
-    found = {key: card.label(key) for key in keys}
-    unknown = sorted(key for key, index in found.items() if index is None)
+    indices = {key: card.label(key) for key in keys}
+    unknown = sorted(key for key, index in indices.items() if index is None)
     if unknown:
-        some = ", ".join(f"{label.id} ({label.name})" for label in card.labels[:3])
+        known = ", ".join(f"{label.id} ({label.name})" for label in card.labels[:3])
         raise InputError(
             f"{listed(unknown)}: no such class in {card.name}, which knows {len(card.labels)}, such as "
-            f"{some}. Name the folders by id or name, or teach the model these classes."
+            f"{known}. Name the folders by id or name, or teach the model these classes."
         )
-    return {key: index for key, index in found.items() if index is not None}
+    return {key: index for key, index in indices.items() if index is not None}

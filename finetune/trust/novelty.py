@@ -73,13 +73,13 @@ class Space:
         if kind not in BY_DISTANCE:
             return {}
         if kind == "neighbour":
-            found = {"mean": self.mean, "project": self.components, "known": self.remembered}
+            arrays = {"mean": self.mean, "project": self.components, "known": self.remembered}
         else:
             project = self.components @ self.whitening
-            found = {"mean": self.mean, "project": project, "known": self.centres}
+            arrays = {"mean": self.mean, "project": project, "known": self.centres}
             if kind == "relative":
-                found["background"] = self.background
-        return {name: values.astype(np.float32) for name, values in found.items()}
+                arrays["background"] = self.background
+        return {name: values.astype(np.float32) for name, values in arrays.items()}
 
     def discriminant(self, embeddings: Array) -> NDArray[np.float64]:
         """Logits (N, classes) of the linear discriminant, a classifier that is fitted in closed form.
@@ -173,14 +173,15 @@ def shrunk_covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:
     in scikit-learn, the import of which would be a fifth of the time of a run whose features are cached.
     """
     n, width = x.shape
-    found = x.T @ x / n
-    level = float(np.trace(found)) / width
-    spread = float(np.square(found - level * np.eye(width)).sum())
+    covariance = x.T @ x / n
+    level = float(np.trace(covariance)) / width
+    spread = float(np.square(covariance - level * np.eye(width)).sum())
     noise = min(
-        (float(np.square(np.square(x).sum(axis=1)).sum()) / n - float(np.square(found).sum())) / n, spread
+        (float(np.square(np.square(x).sum(axis=1)).sum()) / n - float(np.square(covariance).sum())) / n,
+        spread,
     )
     share = noise / spread if spread > 0 else 0.0
-    return np.asarray((1 - share) * found + share * level * np.eye(width))
+    return np.asarray((1 - share) * covariance + share * level * np.eye(width))
 
 
 def _principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
@@ -196,9 +197,9 @@ def _principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         from scipy.linalg import eigh
 
         squared = centred @ centred.T if n < width else centred.T @ centred
-        squares, found = eigh(squared, subset_by_index=[max(0, most - COMPONENTS), most - 1], driver="evx")
-        sizes, found = np.sqrt(np.maximum(squares[::-1], 0)), found[:, ::-1]
-        directions = centred.T @ found / np.maximum(sizes, _TINY) if n < width else found
+        squares, vectors = eigh(squared, subset_by_index=[max(0, most - COMPONENTS), most - 1], driver="evx")
+        sizes, vectors = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
+        directions = centred.T @ vectors / np.maximum(sizes, _TINY) if n < width else vectors
     count = int((sizes > 1e-6 * max(sizes[0], _TINY)).sum())
     return np.asarray(directions[:, : max(count, 1)])
 

@@ -106,8 +106,8 @@ def _ask(
     except (OSError, subprocess.TimeoutExpired) as exc:
         reason = str(exc)
     if reason:
-        said = folder / ERROR
-        reason = said.read_text(encoding="utf-8") if said.is_file() else reason
+        complaint = folder / ERROR
+        reason = complaint.read_text(encoding="utf-8") if complaint.is_file() else reason
         raise ModelError(f"{path}: a fresh process cannot use it ({reason}). {_aside(path)}")
     with np.load(folder / OUTPUTS, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in outputs}

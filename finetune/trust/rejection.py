@@ -79,12 +79,12 @@ def fit_rejector(
     space = _fit(embeddings_train, y_train, _FITTED, seed)
     known = {kind: score(kind, space.arrays(kind), embeddings_val, logits_val) for kind in KINDS}
     if unknown is not None:
-        found = {k: [auroc(known[k], score(k, space.arrays(k), *unknown))] for k in KINDS}
+        areas = {k: [auroc(known[k], score(k, space.arrays(k), *unknown))] for k in KINDS}
         measured = f"on {len(unknown[0]):,} images that are none of the classes"
     else:
-        found, measured = _held_out(embeddings_train, y_train, embeddings_val, y_val, seed)
+        areas, measured = _held_out(embeddings_train, y_train, embeddings_val, y_val, seed)
     # A random forest's logits are logarithms of probabilities: their energy is always 0.
-    useful = {k: rounds for k, rounds in found.items() if rounds and np.ptp(known[k]) > 1e-6}
+    useful = {k: rounds for k, rounds in areas.items() if rounds and np.ptp(known[k]) > 1e-6}
     kind = _best(useful)
     threshold, kept = _threshold(known[kind], keep)
     return Rejector(
@@ -115,9 +115,9 @@ def _held_out(
     """AUROC of each kind in each round."""
     classes = np.unique(y_train)
     kinds = KINDS if len(classes) > 2 else BY_DISTANCE
-    found: dict[Kind, list[float]] = {kind: [] for kind in kinds}
+    areas: dict[Kind, list[float]] = {kind: [] for kind in kinds}
     if len(classes) < 2:
-        return found, "not measured: there is one class only"
+        return areas, "not measured: there is one class only"
     mixed = np.random.default_rng(seed).permutation(classes)
     for away in np.array_split(mixed, min(ROUNDS, len(classes))):
         learned, inside = ~np.isin(y_train, away), ~np.isin(y_val, away)
@@ -127,21 +127,21 @@ def _held_out(
         logits = space.discriminant(embeddings_val)
         for kind in kinds:
             scores = score(kind, space.arrays(kind), embeddings_val, logits)
-            found[kind].append(auroc(scores[inside], scores[~inside]))
-    rounds = len(found[kinds[0]])
+            areas[kind].append(auroc(scores[inside], scores[~inside]))
+    rounds = len(areas[kinds[0]])
     if not rounds:
-        return found, "not measured: the validation images are all of one class"
+        return areas, "not measured: the validation images are all of one class"
     text = f"by holding out {'one class' if len(classes) <= ROUNDS else 'some classes'} at a time, {rounds} rounds"
-    return found, text if len(classes) > 2 else f"{text}, distances only since one class remains"
+    return areas, text if len(classes) > 2 else f"{text}, distances only since one class remains"
 
 
-def _best(found: Mapping[Kind, list[float]]) -> Kind:
+def _best(areas: Mapping[Kind, list[float]]) -> Kind:
     """The first kind, unless another beats it clearly."""
-    if not found:
+    if not areas:
         return KINDS[0]
-    first = next(kind for kind in KINDS if kind in found)
-    best = max(found, key=lambda kind: (float(np.mean(found[kind])), -KINDS.index(kind)))
-    gains = np.subtract(found[best], found[first])
+    first = next(kind for kind in KINDS if kind in areas)
+    best = max(areas, key=lambda kind: (float(np.mean(areas[kind])), -KINDS.index(kind)))
+    gains = np.subtract(areas[best], areas[first])
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
     return best if gains.mean() > 2 * error else first
 

@@ -112,7 +112,7 @@ class _Importer:
 
     def _weights(self) -> tuple[list[str], set[str]]:
         """Names of the constants that become variables, in the order of the network, and those never trained."""
-        found: dict[str, None] = {}
+        learned: dict[str, None] = {}
         frozen: set[str] = set()
         for node in self.source.nodes:
             rule = RULES[node.op_type]
@@ -122,10 +122,10 @@ class _Importer:
                 if value is None or value.dtype.kind != "f" or i not in (*rule.weights, *rule.frozen):
                     continue
                 if deep and (rule.layer or value.size > 1):
-                    found[name] = None
+                    learned[name] = None
                     if i in rule.frozen:
                         frozen.add(name)
-        return list(found), frozen
+        return list(learned), frozen
 
     def _placeholder(self) -> Tensor:
         name, shape = self.source.cut, self.source.shape(self.source.cut)

@@ -28,7 +28,7 @@ def settle_sizes(model: ModelProto, source: str) -> None:
         return
     one, other = (_constants(model, source, batch) for batch in _BATCHES)
     made = producers(model.graph)
-    found: dict[str, Array] = {}
+    settled_inputs: dict[str, Array] = {}
     for node in model.graph.node:
         for i, name in enumerate(node.input):
             if node.output[0] in one or name not in made or name not in one or name not in other:
@@ -36,8 +36,10 @@ def settle_sizes(model: ModelProto, source: str) -> None:
             settled = _without_batch(one[name], other[name], zero=node.op_type == "Reshape" and i == 1)
             if settled is not None:
                 node.input[i] = f"{name}/settled{'_0' if (settled == 0).any() else ''}"
-                found[node.input[i]] = settled
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in found.items())
+                settled_inputs[node.input[i]] = settled
+    model.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in settled_inputs.items()
+    )
 
 
 def _constants(model: ModelProto, source: str, batch: int) -> dict[str, Array]:

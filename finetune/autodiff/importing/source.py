@@ -123,15 +123,15 @@ def _rule(node: NodeProto) -> Rule:
 def _needed(model: ModelProto, cut: str, wanted: Iterable[str]) -> list[NodeProto]:
     """The nodes through which tensors flow to the outputs; those that only compute shapes are left out."""
     made = producers(model.graph)
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = list(wanted)
     while waiting:
         node = made.get(waiting.pop())
-        if node is not None and node.output[0] not in found:
-            found.add(node.output[0])
+        if node is not None and node.output[0] not in reached:
+            reached.add(node.output[0])
             static = _rule(node).static
             waiting.extend(name for i, name in enumerate(node.input) if i not in static)
-    return [node for node in model.graph.node if node.output[0] in found]
+    return [node for node in model.graph.node if node.output[0] in reached]
 
 
 def _require_reached(model: ModelProto, nodes: Sequence[NodeProto], cut: str, wanted: Sequence[str]) -> None:

@@ -78,13 +78,13 @@ def windows(
         pair(what, "dilations", dilations),
     )
     before, after = _pads(what, padding, image, kernel, stride, dilation)
-    found = Windows(image, kernel, stride, dilation, before, after)
-    if min(found.output) < 1 or min(kernel) < 1:
+    at = Windows(image, kernel, stride, dilation, before, after)
+    if min(at.output) < 1 or min(kernel) < 1:
         raise ShapeError(
             f"{what}: a window of {kernel} (dilation {dilation}) does not fit into {show(shape)} with padding "
             f"{before} before and {after} after. Pad more, or take a smaller window."
         )
-    return found
+    return at
 
 
 def pair(what: str, name: str, value: int | Sequence[int]) -> Pair:

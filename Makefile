@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEVICE ?= auto
+# Extras of pyproject.toml that tests need beside those of `test`: make test EXTRAS="one other".
+EXTRAS ?=
 
 .PHONY: run test check format serve clean
 
@@ -10,7 +12,7 @@ run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
 	$(BIN)/graft classify --device $(DEVICE) "$$photos/coffee.png" "$$photos/rocket.jpg"
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed $(addprefix $(VENV)/.installed-,$(EXTRAS))
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-dev
@@ -37,6 +39,6 @@ $(VENV)/.installed: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(VENV)/.installed-%: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

@@ -63,6 +63,7 @@ def test_extras_that_are_named_exist() -> None:
     for _, text in pages_and_sources():
         named.update(re.findall(r"how_to_install\([\"'](\w+)", text))
         named.update(re.findall(r"install [^\n]*'\.\[(\w+)\]'", text))
+        named.update(re.findall(r"\.installed-(\w+)", text))  # make installs it
     assert named == PROJECT["project"]["optional-dependencies"].keys()
 
 

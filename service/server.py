@@ -1,4 +1,4 @@
-"""Waitress around the application: one socket, a loop, and a shutdown that loses no answer."""
+"""Waitress around the application: one socket, a loop, and a shutdown that waits for the requests that are in."""
 
 from __future__ import annotations
 
@@ -53,9 +53,8 @@ class Server:
         Raises:
             InputError: the address is taken or does not exist.
         """
-        logging.getLogger("waitress.queue").setLevel(
-            logging.ERROR
-        )  # admission speaks of a queue, not the log
+        # Admission speaks of a queue, not the log.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._listener = _bind(host, port)
         self.host, self.port = self._listener.getsockname()[:2]
         self._waitress: Any = waitress.create_server(
@@ -80,7 +79,7 @@ class Server:
         """Answer until `stop`; then finish the requests that have come in, and close."""
         poll = getattr(self._waitress.adj, "asyncore_use_poll", False)
         deadline = None
-        while deadline is None or (self._busy() and time.monotonic() < deadline):
+        while deadline is None or (self._has_requests() and time.monotonic() < deadline):
             wasyncore.loop(1.0, poll, self._waitress._map, count=1)
             if self._stopping and deadline is None:
                 self._waitress.accepting = False
@@ -105,7 +104,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
 
-    def _busy(self) -> bool:
+    def _has_requests(self) -> bool:
         channels = list(self._waitress.active_channels.values())
         return any(channel.requests or channel.total_outbufs_len for channel in channels)
 

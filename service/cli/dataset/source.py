@@ -57,12 +57,7 @@ def inspected(
             offset = total if name == "embed" else 0
             return lambda done, _: bar(offset + done)
 
-        return inspect(
-            dataset,
-            None if no_model else model,
-            RuntimeConfig(device, threads),
-            progress=stage,
-        )
+        return inspect(dataset, None if no_model else model, RuntimeConfig(device, threads), progress=stage)
 
 
 def name_of(source: str) -> str:

@@ -143,10 +143,4 @@ def _text(result: VersionComparison, sizes: tuple[int, int]) -> str:
 
 def _as_json(result: VersionComparison, sizes: tuple[int, int], model: str, out: Path) -> dict[str, Any]:
     values = dataclasses.asdict(result)
-    return {
-        "model": model,
-        "output": str(out),
-        "bytes_before": sizes[0],
-        "bytes_after": sizes[1],
-        **values,
-    }
+    return {"model": model, "output": str(out), "bytes_before": sizes[0], "bytes_after": sizes[1], **values}

@@ -8,13 +8,10 @@ with the same bytes.
 from __future__ import annotations
 
 import csv
-import errno
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -29,13 +26,17 @@ from feature_extraction.items import ImageItem
 from feature_extraction.manifest import NAME, Manifest, Part, begun, names_digest
 from feature_extraction.worker import Vectors
 from models.errors import OutputError
+from models.files import disk_error, write_atomically
 from models.runtime import Array
 
 FAILED = "failed.jsonl"
 INDEX = "index.csv"
 PART_IMAGES = 1024  # of the source, in a part
 PART_BYTES = 32 << 20  # of features; large maps have fewer images in a part
-_TEMPORARY = ".tmp"
+_ADVICE = (
+    "The finished parts are kept: free some space, or check that the folder is yours, and run the command again with "
+    "--resume."
+)
 _OURS = re.compile(rf"part-(\d{{5,}})\..+|{re.escape(INDEX)}|{re.escape(FAILED)}")  # names of files
 
 
@@ -140,9 +141,9 @@ class OutputFolder:
             return
         with _explained(self.path):
             if self.manifest.failed:
-                self._replace(FAILED, self._failures())
+                write_atomically(self.path / FAILED, self._failures(), advice=_ADVICE)
             if self._form == "npy":
-                self._replace(INDEX, self._index())
+                write_atomically(self.path / INDEX, self._index(), advice=_ADVICE)
             self.manifest.finish()
 
     def _flush(self) -> None:
@@ -158,7 +159,7 @@ class OutputFolder:
         files = {}
         with _explained(self.path):
             for name, data in FORMATS[self._form](f"part-{number:05}", ids, parts).items():
-                self._replace(name, [data])
+                write_atomically(self.path / name, data, advice=_ADVICE)
                 files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             self.manifest.add(Part(number, len(names), names_digest(names), len(ids), failed, files))
 
@@ -179,21 +180,10 @@ class OutputFolder:
         With other settings parts have other names.
         """
         for file in list(self.path.iterdir()):
-            match = _OURS.fullmatch(file.name.removeprefix(".").removesuffix(_TEMPORARY))
             half = file.name.startswith(".")
+            match = _OURS.fullmatch(file.name[1:].rpartition(".")[0] if half else file.name)
             if match and (half or (match[1] and int(match[1]) >= self.manifest.parts)):
                 file.unlink()
-
-    def _replace(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Write a file so that it is there whole or not at all, also after the power has failed."""
-        temporary = self.path / f".{name}{_TEMPORARY}"
-        with temporary.open("wb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, self.path / name)
-        _sync_folder(self.path)
 
     def _failures(self) -> Iterator[bytes]:
         for part in self.manifest.each_part():
@@ -212,28 +202,10 @@ class OutputFolder:
             yield table.getvalue().encode("utf-8", "replace")
 
 
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
     """Translate what the disk says."""
     try:
         yield
     except OSError as exc:
-        if exc.errno == errno.ENOSPC:
-            free = shutil.disk_usage(folder).free / 1e6
-            raise OutputError(
-                f"{folder}: the disk is full ({free:.0f} MB free). The finished parts are kept; free some space "
-                "and run the command again with --resume."
-            ) from exc
-        raise OutputError(
-            f"{folder}: cannot be written ({exc.strerror or exc}). Check that it is a folder of yours."
-        ) from exc
+        raise OutputError(f"{folder}: {disk_error(exc, folder / NAME, _ADVICE)}") from exc

@@ -19,7 +19,7 @@ from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
 from models.quantization import SUFFIX, quantize
-from models.store import cache_folder
+from models.store import CACHE_ADVICE, cache_folder
 
 CALIBRATION = 64  # images
 _SEED = 0
@@ -74,5 +74,5 @@ def quantized(spec: str | Path, items: Iterable[ImageItem]) -> Path:
     if not target.is_file():
         proto, _ = as_graft_model(path)
         made = quantize(proto, images)
-        write_atomically(target, made.SerializeToString())
+        write_atomically(target, made.SerializeToString(), advice=CACHE_ADVICE)
     return target

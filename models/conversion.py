@@ -10,6 +10,7 @@ from models.build import build
 from models.card import Cut, ModelCard, write_card
 from models.files import sha256, write_atomically
 from models.labels import imagenet_labels
+from models.store import CACHE_ADVICE
 from models.weights import read
 from models.weights.random import random_weights
 from models.zoo import ZooRow
@@ -41,7 +42,7 @@ def convert_weights(row: ZooRow, weights: Path | None) -> Path:
     )
     model = build(blueprint, tensors, mean=row.normalization.mean, std=row.normalization.std, name=row.name)
     write_card(model, card)
-    write_atomically(row.file, model.SerializeToString())
+    write_atomically(row.file, model.SerializeToString(), advice=CACHE_ADVICE)
     return row.file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import secrets
@@ -12,16 +13,18 @@ from pathlib import Path
 
 from models.errors import OutputError
 
-TEMPORARY = ".tmp"  # how the name of a file ends while it is being written; it begins with a dot
+_ADVICE = "Free some space, or choose another folder of yours, and run the command again."
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes], *, advice: str = _ADVICE) -> None:
     """Write a file so that it is there whole or not at all, also after the power has failed; folders are made.
+
+    `advice`: what a user should do where that fails.
 
     Raises:
         OutputError: the disk is full or the folder is not writable.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -36,7 +39,12 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as exc:
-        raise OutputError(f"{path}: {disk_error(exc, path)}") from exc
+        raise OutputError(f"{path}: {disk_error(exc, path, advice)}") from exc
+
+
+def half_written(path: Path) -> list[Path]:
+    """What processes left that were killed while they wrote `path`."""
+    return list(path.parent.glob(f".{glob.escape(path.name)}.????????"))
 
 
 def sha256(path: Path) -> str:
@@ -45,18 +53,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def disk_error(exc: OSError, target: Path) -> str:
-    """Say in the user's terms why a file could not be written."""
+def disk_error(exc: OSError, target: Path, advice: str = _ADVICE) -> str:
+    """Say in the user's terms why a file could not be written, and what to do."""
     if exc.errno == errno.ENOSPC:
-        free = shutil.disk_usage(target.parent).free
-        return (
-            f"the disk is full ({free / 1e6:.0f} MB free in {target.parent}). Free some space, or choose a folder on "
-            "another disk (GRAFT_CACHE for downloads, which go on where they stopped), and run the command again."
-        )
-    return (
-        f"cannot write {target} ({exc.strerror or exc}). Choose a folder of yours; for downloads and built models set "
-        "GRAFT_CACHE."
-    )
+        return f"the disk is full ({shutil.disk_usage(target.parent).free / 1e6:.0f} MB free). {advice}"
+    return f"cannot be written ({exc.strerror or exc}). {advice}"
 
 
 def _sync_folder(path: Path) -> None:

@@ -23,6 +23,10 @@ from models.files import disk_error, sha256
 DownloadProgress = Callable[[str, int, int | None], None]  # (file name, bytes so far, bytes in all if known)
 
 CHUNK = 1 << 20
+CACHE_ADVICE = (
+    "Free some space, or set GRAFT_CACHE to a folder of yours on another disk, and run the command again: a download "
+    "goes on where it stopped."
+)
 TIMEOUT = 30.0  # seconds without a byte
 # Among all that is an OSError.
 _NETWORK = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError)
@@ -132,7 +136,7 @@ def _explain(exc: OSError, what: str, target: Path) -> StoreError:
         return StoreError(f"{what}: the server answered {exc.code} {exc.reason}. Try again later.")
     if isinstance(exc, _NETWORK):
         return _offline(exc, what)
-    return StoreError(f"{what}: {disk_error(exc, target)}")
+    return StoreError(f"{what}: {target}: {disk_error(exc, target, CACHE_ADVICE)}")
 
 
 def _offline(exc: OSError, what: str) -> OfflineError:

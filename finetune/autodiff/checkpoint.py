@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,25 +10,23 @@ from numpy.typing import NDArray
 
 from finetune.autodiff.tensor import Variable
 from models.errors import WeightsError
+from models.files import write_atomically
 from models.wording import listed
 
 
 def save(
     path: str | Path, values: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write `values` under their names; whoever reads `path` sees the old file or the new one."""
+    """Write `values` under their names; whoever reads `path` sees the old file or the new one.
+
+    Raises:
+        OutputError: the disk is full or the folder is not writable; the file before stays.
+    """
     from safetensors.numpy import save as encode
 
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(encode(dict(values), dict(metadata) if metadata else None))
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    data = encode(dict(values), dict(metadata) if metadata else None)
+    advice = f"What was saved before is whole: make room for {len(data) / 1e6:.1f} MB and go on from it."
+    write_atomically(Path(path), data, advice=advice)
 
 
 def restore(path: str | Path, variables: Sequence[Variable]) -> dict[Variable, NDArray[Any]]:

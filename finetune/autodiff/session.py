@@ -152,7 +152,11 @@ class Session:
             self._store.write(variable, value)
 
     def save(self, path: str | Path) -> None:
-        """Write all variables to a safetensors file: all of it, or nothing when something goes wrong."""
+        """Write all variables to a safetensors file: all of it, or nothing when something goes wrong.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         checkpoint.save(path, {variable.name: self.value(variable) for variable in self.graph.variables})
 
     def restore(self, path: str | Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from feature_extraction.folder_lock import NAME as LOCK
 from feature_extraction.folder_lock import locked
 from models.errors import OutputError
-from models.files import write_atomically
+from models.files import half_written, write_atomically
 
 FORMAT = 1
 MODEL, PLAN, WORK, EVENTS = "model.onnx", "run.json", "work", "tensorboard"
@@ -103,7 +103,7 @@ class RunFolder:
 
     def _half_written(self) -> list[Path]:
         """What a process left that was killed while it wrote a file."""
-        return [left for name in _FILES for left in self.path.glob(f".{name}.????????")]
+        return [left for name in _FILES for left in half_written(self.path / name)]
 
     def _known(self) -> dict[str, Any] | None:
         path = self.path / PLAN

@@ -18,6 +18,7 @@ from finetune.autodiff.tensor import Variable
 from finetune.training.network import Network
 from finetune.training.result import Epoch, Phase
 from models.errors import OutputError
+from models.files import half_written
 
 Array = NDArray[Any]
 Marks = list[tuple[str, int]]
@@ -96,7 +97,7 @@ class Checkpoint:
         self._cost = 0.0
         try:
             work.mkdir(parents=True, exist_ok=True)
-            for left in work.glob(f".{NAME}-*"):  # by a process that was killed while it wrote
+            for left in half_written(self.path):
                 left.unlink()
         except OSError as exc:
             raise OutputError(f"{work}: cannot be written ({exc}). Choose a folder of yours.") from exc
@@ -166,14 +167,7 @@ class Checkpoint:
         values |= {f"best/{name}": value for name, value in self.best.items()}
         state = dataclasses.asdict(dataclasses.replace(self.state, seconds=self.seconds()))
         header = {_FILE: json.dumps({"identity": self.identity, "state": state})}
-        try:
-            checkpoint.save(self.path, values, header)
-        except OSError as exc:
-            size = sum(value.nbytes for value in values.values())
-            raise OutputError(
-                f"{self.path}: a checkpoint of {size / 1e6:.0f} MB cannot be written ({exc.strerror or exc}). The one "
-                "before is whole: make room and resume."
-            ) from exc
+        checkpoint.save(self.path, values, header)
         self._written = time.monotonic()
         self._cost = self._written - begin
 

@@ -15,7 +15,7 @@ from finetune.autodiff.ops.activations import relu
 from finetune.autodiff.ops.state import assert_finite, group, print_tensor
 from finetune.autodiff.optimizers import SGD, Adam
 from finetune.autodiff.program import compile_program
-from models.errors import FeedError, GraphError, NumericsError, ShapeError, WeightsError
+from models.errors import FeedError, GraphError, NumericsError, OutputError, ShapeError, WeightsError
 
 
 def session(graph: Graph) -> Session:
@@ -208,7 +208,9 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
     before = path.read_bytes()
     s.load({w: np.float32(2.0)})
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(
+        OutputError, match=r"cannot be written \(disk full\)\. What was saved before is whole"
+    ):
         s.save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
     assert path.read_bytes() == before

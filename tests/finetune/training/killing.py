@@ -76,7 +76,7 @@ def deadly(moment: Moment) -> Any:
         return call
 
     def half(path: Path, *_: Any) -> NoReturn:
-        (path.parent / f".{path.name}-half").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        (path.parent / f".{path.name}.12345678").write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         die()
 
     if where == "step":

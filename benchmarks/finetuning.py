@@ -135,7 +135,7 @@ def sklearn_pair(found: Features, some: Photos) -> tuple[Result, Result]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from finetune.classifiers import fit_classifier
+    from finetune.classifiers.fitting import fit_classifier
 
     x = np.empty((len(some.y), *found.data.shape), np.float32)
     x[~some.val], x[some.val] = found.data.x[:, 0], found.data.val_x

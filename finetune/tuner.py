@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,19 +18,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from feature_extraction.batches import decoded_batches
 from feature_extraction.opening import Source, open_images
-from finetune.dataset.examples import Dataset, Example, Task
+from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.opening import open_dataset
+from finetune.dataset.task import Task
 from finetune.job.observing import Observer
 from finetune.job.recipe import Method, Recipe
 from finetune.job.run import finetune
 from finetune.report.findings import Findings
-from finetune.training.settings import Settings
 from models.errors import InputError
 from models.files import write_atomically
 from models.model import Model
 from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.settings import documented, settings_of, updated
 
 
+@documented(Recipe)
+@dataclass(eq=False, repr=False)
 class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Teaches a pretrained network classes, or numbers, of images.
 
@@ -38,54 +42,32 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     archive or list with the classes in it, as `graft finetune` takes it, and y is left out. Part of the images,
     `val`, is kept for validation: to stop early, and for calibrated probabilities.
 
-    Parameters are those of `finetune.job.recipe.Recipe`; `training` those of `finetune.training.settings.Settings` that
-    differ from the defaults, as a dictionary. `outside` lets a list name files outside its own folder. `out` keeps the
-    folder of the run, with its report.
-
     After `fit` there are `classes_`, the finished `model_`, and `findings_`, which the report is made of.
+
+    `training`: settings of `finetune.training.settings.Settings` that differ from the defaults, as a dictionary.
+    `outside` lets a list name files outside its own folder. `cache` remembers features by the image's content. `out`
+    keeps the folder of the run, with its report. The others:
     """
 
-    def __init__(
-        self,
-        model: str = "builtin",
-        method: Method = "head",
-        task: Task = "classification",
-        classifier: str = "",
-        cut: str | None = None,
-        unfreeze: str | None = None,
-        views: int | None = None,
-        flip: bool = True,
-        quantize: bool = False,
-        val: float = 0.15,
-        keep: float = 0.95,
-        seed: int = 0,
-        outside: bool = False,
-        training: Mapping[str, Any] | None = None,
-        device: str = "auto",
-        threads: int | None = None,
-        cache: bool = True,
-        out: str | Path | None = None,
-        observer: Observer | None = None,
-    ) -> None:
-        self.model = model
-        self.method = method
-        self.task = task
-        self.classifier = classifier
-        self.cut = cut
-        self.unfreeze = unfreeze
-        self.views = views
-        self.flip = flip
-        self.quantize = quantize
-        self.val = val
-        self.keep = keep
-        self.seed = seed
-        self.outside = outside
-        self.training = training
-        self.device = device
-        self.threads = threads
-        self.cache = cache
-        self.out = out
-        self.observer = observer
+    model: str | Path = Recipe.model
+    method: Method = Recipe.method
+    task: Task = Recipe.task
+    classifier: str = Recipe.classifier
+    cut: str | None = Recipe.cut
+    unfreeze: str | None = Recipe.unfreeze
+    views: int | None = Recipe.views
+    flip: bool = Recipe.flip
+    quantize: bool = Recipe.quantize
+    val: float = Recipe.val
+    keep: float = Recipe.keep
+    seed: int = Recipe.seed
+    outside: bool = False
+    training: Mapping[str, Any] | None = None
+    device: str = RuntimeConfig.device
+    threads: int | None = RuntimeConfig.threads
+    cache: bool = True
+    out: str | Path | None = None
+    observer: Observer | None = None
 
     def fit(self, X: Source, y: Any = None) -> Self:  # noqa: N803 (scikit-learn's name)
         """Learn from images and their classes or numbers.
@@ -94,22 +76,9 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             InputError: images, labels or settings that cannot be used.
             GraftError: as `finetune.job.run.finetune`.
         """
-        recipe = Recipe(
-            model=str(self.model),
-            method=self.method,
-            task=self.task,
-            classifier=self.classifier,
-            cut=self.cut,
-            unfreeze=self.unfreeze,
-            views=self.views,
-            flip=self.flip,
-            quantize=self.quantize,
-            val=self.val,
-            test=0.0,
-            keep=self.keep,
-            seed=self.seed,
-            training=Settings(**{"seed": self.seed, **(self.training or {})}),
-        )
+        own = {name: value for name, value in self.get_params().items() if name in settings_of(Recipe)}
+        recipe = updated(Recipe(test=0.0), own | {"model": str(self.model)})
+        recipe = replace(recipe, training=updated(recipe.training, self.training or {}))
         dataset, names = self._dataset(X, y)
         with ExitStack() as context:
             out = self.out or context.enter_context(tempfile.TemporaryDirectory(prefix="graft-"))

@@ -146,3 +146,5 @@ REGRESSOR_FAMILIES: dict[str, Family] = {
     "knn": Family(_knn_mean, _NEIGHBOURS, VALUES, {"k": 3}, unit=True),
     "forest": Family(_forest_mean, _TREE_SIZES, VALUES, {"min_samples_leaf": 1}, scaled=False),
 }
+CLASSIFIERS = tuple(CLASSIFIER_FAMILIES)
+REGRESSORS = tuple(REGRESSOR_FAMILIES)

@@ -15,8 +15,6 @@ from finetune.classifiers.result import Fitted
 from finetune.classifiers.search import Search
 from models.errors import InputError, NumericsError
 
-CLASSIFIERS = tuple(CLASSIFIER_FAMILIES)
-REGRESSORS = tuple(REGRESSOR_FAMILIES)
 _FEW = 16  # with fewer features the length of a row says much
 _STORED = 2**30  # bytes of training features that a model file may hold
 

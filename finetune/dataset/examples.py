@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.items import ImageItem
+from finetune.dataset.task import Task
 from models.wording import listed
 
 Split = Literal["train", "val", "test"]
-Task = Literal["classification", "regression"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # How folders and lists call them, in lower case.
 SPLIT_WORDS: dict[str, Split] = {

@@ -19,7 +19,8 @@ from feature_extraction.archives import zip_members
 from feature_extraction.items import ImageItem, Tally, file_item, printable
 from feature_extraction.lists import COLUMNS, records
 from finetune.dataset import idx
-from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example, Split, Task
+from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example, Split
+from finetune.dataset.task import Task
 from models.errors import SourceError
 
 _ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)

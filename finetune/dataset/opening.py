@@ -12,7 +12,8 @@ from feature_extraction.items import Tally, printable
 from feature_extraction.lists import is_list
 from feature_extraction.sources import entries
 from finetune.dataset import idx, labelled_lists
-from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example, Task
+from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example
+from finetune.dataset.task import Task
 from models.errors import SourceError
 from models.wording import listed
 

@@ -113,7 +113,9 @@ def _training_data(prepared: Prepared) -> TrainingData:
 
 
 def _fit_classifier(prepared: Prepared, recipe: Recipe) -> Learned:
-    from finetune.classifiers import check, export_top, fit_classifier, fit_regressor
+    from finetune.classifiers.exporting import export_top
+    from finetune.classifiers.fitting import fit_classifier, fit_regressor
+    from finetune.classifiers.result import check
 
     rows = prepared.rows["train"]
     count, views = prepared.views.shape[:2]

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from feature_extraction.cache import VectorStore
 from finetune.backbone.trunk import Trunk, features_of
 from finetune.dataset.duplicates import Group, duplicate_groups
-from finetune.dataset.examples import SPLITS, Dataset, Example, Split, Task
+from finetune.dataset.examples import SPLITS, Dataset, Example, Split
 from finetune.dataset.scanning import Facts
 from finetune.dataset.splitting import assign_splits
+from finetune.dataset.task import Task
 from finetune.dataset.unions import Unions
 from finetune.job.cautions import cautions
 from finetune.job.observing import Stages

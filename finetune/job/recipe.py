@@ -3,46 +3,67 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from finetune.classifiers import CLASSIFIERS, REGRESSORS
-from finetune.dataset.examples import Task
+from finetune.classifiers.families import CLASSIFIERS, REGRESSORS
+from finetune.dataset.task import Task
 from finetune.training.settings import Settings
 from models.errors import InputError
+from models.settings import check, documented, inner, setting
 
 Method = Literal["sklearn", "head", "blocks"]
 METHODS: tuple[Method, ...] = get_args(Method)
-MAX_VIEWS = 64
 VIEWS = {"sklearn": 1, "head": 4, "blocks": 4}  # where the recipe does not say
+_LEARNS, _IMAGES, _TRUST = "What learns", "Images", "Trust"  # headings
 
 
+@documented()
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is fine-tuned.
+    """How a model is fine-tuned; `training` says how a head and blocks are trained.
 
-    `model`: a name of the zoo or an ONNX file. `method`: a scikit-learn classifier on features, a head trained on
-    features, or a head and the blocks behind `unfreeze` trained together. `cut`: where features are taken, None for
-    the model's own place; `unfreeze`: where the trained blocks begin, None for the last map before the pooled one.
-    `classifier`: which one, for "sklearn". `views`: how many versions of each training image are learned from, the
-    image itself among them; None is what suits the method. `val` and `test`: parts of the images, where the folders
-    do not say which are for what. `keep`: part of known images that the "none of these" threshold lets pass.
+    Parts for validation and test are taken where the folders do not say which images are for what.
     """
 
-    model: str = "builtin"
-    method: Method = "head"
-    task: Task = "classification"
-    classifier: str = ""
-    cut: str | None = None
-    unfreeze: str | None = None
-    views: int | None = None
-    flip: bool = True
-    quantize: bool = False
-    val: float = 0.15
-    test: float = 0.15
-    keep: float = 0.95
-    seed: int = 0
-    training: Settings = field(default_factory=Settings)
+    model: str = setting(
+        "builtin", "A name from `graft models list`, or an ONNX file.", heading=_LEARNS, metavar="MODEL"
+    )
+    method: Method = setting(
+        "head",
+        "A scikit-learn classifier, a head, or a head and the top blocks of the network.",
+        heading=_LEARNS,
+    )
+    task: Task = setting(
+        "classification", "A class for each image, or a number from a list.", heading=_IMAGES
+    )
+    classifier: str = setting(
+        "", f"For sklearn: {', '.join(CLASSIFIERS)}; of a regression {', '.join(REGRESSORS)}.",
+        unset=f"{CLASSIFIERS[0]}; of a regression {REGRESSORS[0]}", heading=_LEARNS, metavar="NAME",
+    )  # fmt: skip
+    cut: str | None = setting(
+        None, "Where features are taken.", unset="the model's own place", heading=_LEARNS, metavar="NAME"
+    )
+    unfreeze: str | None = setting(
+        None, "For blocks: train what lies behind it.", unset="the last map before the pooled one",
+        heading=_LEARNS, metavar="CUT",
+    )  # fmt: skip
+    views: int | None = setting(
+        None, "Versions of each training image, itself among them.", least=1, most=64, heading=_LEARNS,
+        unset=f"{VIEWS['head']}; sklearn: {VIEWS['sklearn']}",
+    )  # fmt: skip
+    flip: bool = setting(True, "Mirror some of the versions.", heading=_LEARNS)
+    quantize: bool = setting(
+        False, "Run the frozen part in int8: faster, slightly less exact.", heading=_LEARNS
+    )
+    val: float = setting(0.15, "Part of the images for validation.", above=0, below=1, heading=_IMAGES)
+    test: float = setting(0.15, "Part of the images for the test.", least=0, below=1, heading=_IMAGES)
+    keep: float = setting(
+        0.95, 'Part of known images that the threshold for "none of these" lets pass.', least=0.5, below=1,
+        heading=_TRUST,
+    )  # fmt: skip
+    seed: int = setting(0, "Of everything drawn at random.", least=0, heading=_LEARNS)
+    training: Settings = inner(Settings, "Training (head and blocks)")
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.
@@ -50,8 +71,7 @@ class Recipe:
         Raises:
             InputError: a setting out of its range, or one that the method has no use for.
         """
-        if self.method not in METHODS:
-            raise InputError(f"method {self.method!r}; expected one of {', '.join(METHODS)}.")
+        check(self)
         if self.unfreeze is not None and self.method != "blocks":
             raise InputError(
                 f"unfreeze {self.unfreeze!r} is for --method blocks; the method is {self.method}."
@@ -65,16 +85,9 @@ class Recipe:
                 f"no {'classifier' if self.task == 'classification' else 'regression'} is called {self.classifier!r}; "
                 f"expected one of {', '.join(self.classifiers)}."
             )
-        if self.views is not None and not 1 <= self.views <= MAX_VIEWS:
-            raise InputError(f"views is {self.views}; expected 1 to {MAX_VIEWS} versions of an image.")
-        if min(self.val, self.test) < 0 or self.val + self.test >= 1 or not self.val:
+        if self.val + self.test >= 1:
             raise InputError(
-                f"val is {self.val:g} and test {self.test:g}; expected parts of the images, val above 0 and "
-                "something left to train on."
-            )
-        if not 0.5 <= self.keep < 1:
-            raise InputError(
-                f"keep is {self.keep:g}; expected the part of known images to accept, 0.5 to below 1."
+                f"val is {self.val:g} and test {self.test:g}; expected parts that leave something to train on."
             )
 
     @property

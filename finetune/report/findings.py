@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.dataset.examples import Split, Task
+from finetune.dataset.examples import Split
+from finetune.dataset.task import Task
 from models.errors import InputError
 
 Floats = NDArray[np.floating[Any]]

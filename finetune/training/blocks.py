@@ -31,8 +31,6 @@ Learned = tuple[Network, Session]
 PHASE = "blocks"
 _POOLED = "embeddings-{}.npy"
 _BELOW = ("model", "cut", "embedding", "data")  # what embeddings depend on
-_PART = 1 / 3  # of the rate of the head, which the first phase has brought near
-_HIGHEST = 1e-3  # few images let a head learn at rates that ruin pretrained blocks
 _AT_ONCE = 64  # images in a run without training
 
 
@@ -126,7 +124,7 @@ class _Whole:
         """Go over to the second phase."""
         run, data, settings = self.run, self.data, self.run.settings
         state = run.checkpoint.state
-        rate = settings.block_learning_rate or min(state.learning_rate * _PART, _HIGHEST)
+        rate = settings.block_rate(state.learning_rate)
         state.begin(PHASE, rate, [])
         network, session = self.build(self.schedule())
         _hand_over(head, network, session)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 
 from finetune import FineTuner
+from finetune.job.recipe import Recipe
+from finetune.training.settings import Settings
 from models.errors import ImageError, InputError
 from models.model import Model
 from models.runtime import RuntimeConfig
@@ -78,6 +83,48 @@ def test_regression(tiny_path: Path) -> None:
     assert is_regressor(fitted)
     with pytest.raises(InputError, match="use predict"):
         fitted.predict_proba(photos)
+
+
+def test_its_parameters_are_those_of_the_recipe() -> None:
+    own = {"outside", "training", "device", "threads", "cache", "out", "observer"}
+    parameters = inspect.signature(FineTuner).parameters
+    assert parameters.keys() - own == {field.name for field in fields(Recipe)} - {"test", "training"}
+    assert parameters.keys() - own == set(FineTuner._get_param_names()) - own
+    for name in parameters.keys() - own:
+        assert parameters[name].default == getattr(Recipe(), name)
+        assert f"`{name}` (" in (FineTuner.__doc__ or "")
+
+
+def test_settings_reach_the_recipe(
+    tiny_path: Path, images: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes: list[Recipe] = []
+
+    def stop(dataset: object, recipe: Recipe, *_: object, **__: object) -> None:
+        recipes.append(recipe)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("finetune.tuner.finetune", stop)
+    made = FineTuner(tiny_path, seed=np.int64(3), keep=0.9, training={"epochs": 4})  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        made.fit(images, ["a", "b", "c"] * 12)
+    assert recipes == [
+        Recipe(model=str(tiny_path), test=0.0, keep=0.9, seed=3, training=Settings(epochs=4, seed=3))
+    ]
+    assert type(recipes[0].seed) is int
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"views": 0}, "views is 0; expected a whole number from 1 to 64."),
+        ({"training": {"epochs": 0}}, "epochs is 0; expected a whole number from 1."),
+        ({"training": {"epoch": 9}}, r"no setting is called 'epoch'; .* Did you mean epochs\?"),
+    ],
+)
+def test_settings_that_are_refused(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        FineTuner(**change).fit([], [])
 
 
 def test_is_an_estimator(tiny_path: Path) -> None:

@@ -12,8 +12,8 @@ from service.cli.terminal.options import Command, device_options
 from service.cli.terminal.progress import download_progress, images_progress
 
 if TYPE_CHECKING:
-    from finetune.dataset.examples import Task
     from finetune.dataset.inspection import Inspection, Stage
+    from finetune.dataset.task import Task
 
 _OPTIONS = (
     click.argument("source"),

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import checker, numpy_helper
 
-from finetune.classifiers import CLASSIFIERS, Fitted, check, export_top, fit_classifier
-from finetune.classifiers.families import CLASSIFIER_FAMILIES
+from finetune.classifiers.exporting import export_top
+from finetune.classifiers.families import CLASSIFIER_FAMILIES, CLASSIFIERS
+from finetune.classifiers.fitting import fit_classifier
+from finetune.classifiers.result import Fitted, check
 from models.errors import InputError, ModelError, NumericsError
 from models.runtime import OnnxSession, RuntimeConfig
 from tests.finetune.classifiers.blobs import blobs

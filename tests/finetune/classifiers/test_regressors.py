@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from finetune.classifiers import REGRESSORS, check, export_top, fit_regressor
+from finetune.classifiers.exporting import export_top
+from finetune.classifiers.families import REGRESSORS
+from finetune.classifiers.fitting import fit_regressor
+from finetune.classifiers.result import check
 from models.errors import InputError, NumericsError
 from models.runtime import OnnxSession, RuntimeConfig
 

@@ -10,7 +10,8 @@ from onnx import ModelProto, numpy_helper
 from PIL import Image
 from scipy.stats import spearmanr
 
-from finetune.classifiers import export_top, fit_classifier
+from finetune.classifiers.exporting import export_top
+from finetune.classifiers.fitting import fit_classifier
 from finetune.explain.gradcam import GradCam, full_photo, grad_cam, visible_box
 from finetune.explain.overlay import overlay
 from finetune.heads.assembly import assemble

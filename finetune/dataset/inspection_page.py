@@ -13,6 +13,7 @@ from feature_extraction.items import read_item
 from finetune.dataset.duplicates import Group
 from finetune.dataset.inspection import Inspection
 from finetune.dataset.inspection_json import quartiles
+from finetune.pages.environment import environment
 from models.errors import GraftError
 from models.files import write_atomically
 from models.preprocessing import thumbnail
@@ -57,42 +58,40 @@ def write_page(path: Path, inspection: Inspection) -> Path:
 
 def page(inspection: Inspection) -> str:
     """The report as HTML. All names in it are escaped."""
-    from jinja2 import FileSystemLoader
-
-    from finetune.report.page import environment
-
-    made = environment()
-    made.loader = FileSystemLoader(Path(__file__).parent)
     readable = [one for one in inspection.facts if one.error is None]
     pictures = _Pictures(inspection)
     conflicts, across = _keys(inspection.conflicts), _keys(inspection.across)
     rest = [group for group in inspection.groups if group.indices not in conflicts | across]
-    rendered: str = made.get_template("inspection.html").render(
-        inspection=inspection,
-        dataset=inspection.dataset,
-        warnings=inspection.dataset.warnings(),
-        readable=len(readable),
-        largest=max(inspection.counts.values(), default=1),
-        rows=_class_rows(inspection),
-        sheets=list(_class_sheets(inspection, pictures)),
-        conflicts=[pictures.sheet(group) for group in inspection.conflicts[:GROUPS]],
-        across=[pictures.sheet(g) for g in inspection.across if g.indices not in conflicts][:GROUPS],
-        copies=[pictures.sheet(group) for group in rest[:GROUPS]],
-        copies_in_all=len(rest),
-        extra=sum(len(group.indices) - 1 for group in inspection.groups),
-        suspects=[(one, pictures.of(one.index)) for one in inspection.suspects[:SUSPECTS]],
-        outliers=[(one, pictures.of(one.index)) for one in inspection.outliers[:OUTLIERS]],
-        unreadable=[
-            (inspection.dataset.examples[i].key, inspection.facts[i].error)
-            for i in inspection.unreadable[:ROWS]
-        ],
-        widths=quartiles(sorted(one.width for one in readable)),
-        heights=quartiles(sorted(one.height for one in readable)),
-        bytes=sum(one.bytes for one in inspection.facts),
-        modes=Counter(one.mode for one in readable).most_common(),
-        formats=Counter(one.format for one in readable).most_common(),
-        sizes=Counter((one.width, one.height) for one in readable).most_common(12),
-        most=ROWS,
+    rendered: str = (
+        environment(Path(__file__).parent)
+        .get_template("inspection.html")
+        .render(
+            inspection=inspection,
+            dataset=inspection.dataset,
+            warnings=inspection.dataset.warnings(),
+            readable=len(readable),
+            largest=max(inspection.counts.values(), default=1),
+            rows=_class_rows(inspection),
+            sheets=list(_class_sheets(inspection, pictures)),
+            conflicts=[pictures.sheet(group) for group in inspection.conflicts[:GROUPS]],
+            across=[pictures.sheet(g) for g in inspection.across if g.indices not in conflicts][:GROUPS],
+            copies=[pictures.sheet(group) for group in rest[:GROUPS]],
+            copies_in_all=len(rest),
+            extra=sum(len(group.indices) - 1 for group in inspection.groups),
+            suspects=[(one, pictures.of(one.index)) for one in inspection.suspects[:SUSPECTS]],
+            outliers=[(one, pictures.of(one.index)) for one in inspection.outliers[:OUTLIERS]],
+            unreadable=[
+                (inspection.dataset.examples[i].key, inspection.facts[i].error)
+                for i in inspection.unreadable[:ROWS]
+            ],
+            widths=quartiles(sorted(one.width for one in readable)),
+            heights=quartiles(sorted(one.height for one in readable)),
+            bytes=sum(one.bytes for one in inspection.facts),
+            modes=Counter(one.mode for one in readable).most_common(),
+            formats=Counter(one.format for one in readable).most_common(),
+            sizes=Counter((one.width, one.height) for one in readable).most_common(12),
+            most=ROWS,
+        )
     )
     return rendered
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
+from finetune.pages.formatting import quoted
 from finetune.report.findings import Floats, History, Ints
-from finetune.report.formatting import quoted
 from finetune.trust.measures import Z95
 
 Fit = Literal["unknown", "diverged", "unfinished", "overfitted", "late", "good"]

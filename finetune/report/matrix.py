@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
+from finetune.pages.formatting import plural, short
 from finetune.report.classification import confusion_matrix
-from finetune.report.formatting import plural, short
 from finetune.report.summary import Classification
 
 MOST_IN_TABLE = 16

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from finetune.pages.environment import environment
+from finetune.pages.formatting import flatten
 from finetune.report import plots
 from finetune.report.findings import Findings
-from finetune.report.formatting import FILTERS, flatten
 from finetune.report.matrix import matrix_drawing, matrix_table
 from finetune.report.numbers import numbers
 from finetune.report.pictures import Thumbnails, choose
@@ -43,28 +44,9 @@ def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None
     return folder / PAGE
 
 
-def environment(folder: Path = HERE) -> Any:
-    """Jinja's environment for pages in `folder`: everything is escaped, unknown names are errors.
-
-    Has the filters of `finetune.report.formatting` and the global `style`, the common style sheet.
-    """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= FILTERS
-    made.globals["style"] = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    return made
-
-
 def _render(findings: Findings, summary: Summary, verdict: Verdict, thumbnails: Thumbnails) -> str:
     classification = summary.classification
-    template = environment().get_template("report.html")
+    template = environment(HERE).get_template("report.html")
     page: str = template.render(
         findings=findings,
         classification=classification,

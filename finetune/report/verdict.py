@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from finetune.pages.formatting import percent, quoted
 from finetune.report.comparing import Leaks
 from finetune.report.findings import Findings
-from finetune.report.formatting import percent, quoted
 from finetune.report.summary import Classification, Summary
 
 FEW_IMAGES = 100  # measured images below which the interval is wide

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import finetune.report
+import finetune.pages
 
-CSS = (Path(finetune.report.__file__).parent / "style.css").read_text(encoding="utf-8")
+CSS = (Path(finetune.pages.__file__).parent / "style.css").read_text(encoding="utf-8")
 LIGHT, DARK = (
     dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in CSS.split("@media screen", 1)
 )

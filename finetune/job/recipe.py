@@ -87,7 +87,7 @@ class Recipe:
             )
         if self.val + self.test >= 1:
             raise InputError(
-                f"val is {self.val:g} and test {self.test:g}; expected parts that leave something to train on."
+                f"val is {self.val:g} and test {self.test:g}; expected parts with something left to train on."
             )
 
     @property

@@ -1,0 +1,141 @@
+"""A request as a WSGI environment, and what the application answers."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+GONE = "graft.gone"  # in the environment: `ClientGone`
+REQUEST_ID = "graft.request_id"  # in the environment: str
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone:
+    """Whether the client has left, and what to do then. Set by the loop, asked by the thread that works for it."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._then: list[Callable[[], None]] = []
+        self._changing = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return self._set.is_set()
+
+    def set(self) -> None:
+        """The client has left."""
+        with self._changing:
+            self._set.set()
+            calls, self._then = self._then, []
+        for call in calls:
+            call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call this when the client leaves, from the loop's thread; at once where it has left already."""
+        with self._changing:
+            if not self._set.is_set():
+                self._then.append(call)
+                return
+        call()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A whole request, as it came."""
+
+    method: str
+    target: str  # path and query, ASCII, still quoted
+    headers: Headers  # names in lower case
+    body: bytes
+    http_version: str
+    client: tuple[str, int]
+    server: tuple[str, int]
+    scheme: str
+    request_id: str
+    gone: ClientGone = field(default_factory=ClientGone)
+
+    def environ(self) -> dict[str, Any]:
+        """The WSGI environment (PEP 3333)."""
+        path, _, query = self.target.partition("?")
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": self.method,
+            "SCRIPT_NAME": "",
+            # PEP 3333: bytes that came quoted, each as the character of its number.
+            "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+            "RAW_URI": self.target,
+            "QUERY_STRING": query,
+            "SERVER_NAME": self.server[0],
+            "SERVER_PORT": str(self.server[1]),
+            "SERVER_PROTOCOL": f"HTTP/{self.http_version}",
+            "REMOTE_ADDR": self.client[0],
+            "REMOTE_PORT": str(self.client[1]),
+            "CONTENT_LENGTH": str(len(self.body)),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": self.scheme,
+            "wsgi.input": io.BytesIO(self.body),
+            "wsgi.input_terminated": True,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            GONE: self.gone,
+            REQUEST_ID: self.request_id,
+        }
+        for raw_name, raw_value in self.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            if name in ("content-length", "transfer-encoding"):
+                continue
+            if "_" in name:  # X_Name would look like X-Name to the application
+                continue
+            key = "CONTENT_TYPE" if name == "content-type" else "HTTP_" + name.upper().replace("-", "_")
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+        return environ
+
+
+@dataclass
+class Answer:
+    """What the application answered. `chunks` go on after `body` where the length was not known beforehand."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    chunks: Iterator[bytes] | None = None
+    close: Callable[[], None] = lambda: None
+
+
+def call_application(app: WSGIApplication, call: Call) -> Answer:
+    """The answer of a WSGI application; blocks until its body is complete, or begins where it has no length."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    early: list[bytes] = []
+
+    def start_response(
+        status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], object]:
+        started[:] = [(status, headers)]
+        return early.append
+
+    result: Iterable[bytes] = app(call.environ(), start_response)
+    close: Callable[[], None] = getattr(result, "close", lambda: None)
+    chunks = iter(result)
+    try:
+        first = next(
+            chunks, b""
+        )  # an application may start its response only when the first chunk is asked for
+        status, headers = started[0]
+        encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
+        known = any(name == b"content-length" for name, _ in encoded)
+        if known or call.method == "HEAD":
+            body = b"".join([*early, first, *chunks])
+            close()
+            return Answer(int(status[:3]), encoded, body)
+        return Answer(int(status[:3]), encoded, b"".join([*early, first]), chunks, close)
+    except BaseException:
+        close()
+        raise

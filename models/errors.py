@@ -18,7 +18,10 @@
     │   └── GradientError       an operation without a gradient, or a variable that cannot have one
     ├── FeedError               a session was fed the wrong thing
     ├── NumericsError           NaN or infinity where a number was needed
-    └── BusyError               too much is waiting; try again later
+    ├── BusyError               not now; try again later
+    │   └── OverloadedError     too much is waiting already
+    ├── DeadlineError           an answer did not come in the time that its caller gave
+    └── CancelledError          nobody waits for the answer any more
 
 Messages say what was given, what was expected, and what to do next. Errors of libraries are translated where
 they are met, with `raise ... from exc`.
@@ -100,8 +103,20 @@ class NumericsError(GraftError):
 
 
 class BusyError(GraftError):
-    """Too much is waiting; `retry_after` says in how many seconds to try again."""
+    """Not now; `retry_after` says in how many seconds to try again."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class OverloadedError(BusyError):
+    """Too much is waiting already."""
+
+
+class DeadlineError(GraftError):
+    """An answer did not come in the time that its caller gave."""
+
+
+class CancelledError(GraftError):
+    """Nobody waits for the answer any more."""

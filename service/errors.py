@@ -34,6 +34,9 @@ STATUS: dict[type[GraftError], int] = {
     errors.FeedError: 400,
     errors.NumericsError: 500,
     errors.BusyError: 503,
+    errors.OverloadedError: 429,
+    errors.DeadlineError: 504,
+    errors.CancelledError: 499,
 }
 _HINTS = {
     404: "Nothing is at this address. See /v1/models for what is served.",

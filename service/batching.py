@@ -1,0 +1,151 @@
+"""Batches of what many callers want at once: a callable, a bounded queue, a clock. Knows nothing of HTTP or models.
+
+No runner waits for a batch to fill: who is free takes what is queued. Batches grow under load, by themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import OverloadedError
+from service.tickets import Ticket
+
+Run = Callable[[str, Sequence[Any], bool], Sequence[Any]]
+_MEMORY = 0.8  # weight of the past in the moving average of run times
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """One run: its key, number of items, the seconds that their callers had waited, and the run's own."""
+
+    key: str
+    size: int
+    waits: list[float]
+    seconds: float
+
+
+class Batcher:
+    """Runs queued items in batches, in the order of their coming."""
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        largest: int,
+        most_queued: int,
+        runners: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        watch: Callable[[BatchReport], None] = lambda report: None,
+    ) -> None:
+        """`run(key, items, crowded)` gives a row, or an exception, for each of at most `largest` items of one key;
+        `crowded` says that others run or wait. `runners`: threads that call it. `most_queued`: items.
+        """
+        self.largest, self.most_queued, self.runners = largest, most_queued, runners
+        self._run, self._watch, self._clock = run, watch, clock
+        self._tickets: deque[Ticket] = deque()
+        self._state = threading.Condition()
+        self._running, self._closed = 0, False
+        self._item_s = 0.0  # seconds of a run for each of its items, moving average
+        self._threads = [
+            threading.Thread(target=self._work, name="graft-runner", daemon=True) for _ in range(runners)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def queued(self) -> int:
+        """Items that no runner has taken yet."""
+        with self._state:
+            return self._waiting()
+
+    @property
+    def seconds_to_empty(self) -> float:
+        """How long what is queued will take, at the measured rate."""
+        return self.queued * self._item_s / self.runners
+
+    def submit(self, items: Sequence[Any], key: str = "", deadline: float = math.inf) -> Ticket:
+        """Queue items of one caller; those that have not begun when the clock shows `deadline` are not run.
+
+        Raises:
+            OverloadedError: the queue is full.
+        """
+        ticket = Ticket(items, key, deadline, self._clock)
+        with self._state:
+            queued = self._waiting()
+            if not self._closed and queued + len(items) <= self.most_queued:
+                self._tickets.append(ticket)
+                self._state.notify(len(items))
+                return ticket
+        message = f"{queued} images wait for the model; at most {self.most_queued} may. Try again later."
+        raise OverloadedError(message, self.seconds_to_empty)
+
+    def close(self) -> None:
+        """Take no more, run what is queued, and end the threads."""
+        with self._state:
+            self._closed = True
+            self._state.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self._tickets or self._closed)
+                if not (batch := self._take()):
+                    if self._closed:
+                        return
+                    continue
+                self._running += 1
+                crowded = self._running > 1 or self._waiting() > 0
+            self._serve(batch, crowded)
+
+    def _waiting(self) -> int:
+        return sum(ticket.waiting for ticket in self._tickets)
+
+    def _take(self) -> list[tuple[Ticket, int]]:
+        """The next items of one key: this runner's share, where others are free too."""
+        free = self.runners - self._running
+        share = min(self.largest, max(1, math.ceil(self._waiting() / free)))
+        batch: list[tuple[Ticket, int]] = []
+        while self._tickets and len(batch) < share:
+            ticket = self._tickets[0]
+            if not ticket.waiting or ticket.expired():
+                self._tickets.popleft()
+            elif batch and ticket.key != batch[0][0].key:
+                break
+            else:
+                batch.append((ticket, ticket.taken))
+                ticket.taken += 1
+        return batch
+
+    def _serve(self, batch: list[tuple[Ticket, int]], crowded: bool) -> None:
+        began = self._clock()
+        rows = self._rows(batch[0][0].key, [ticket.items[i] for ticket, i in batch], crowded)
+        seconds = self._clock() - began
+        tickets = dict.fromkeys(ticket for ticket, _ in batch)
+        with self._state:
+            self._running -= 1
+            weight = 1 - _MEMORY if self._item_s else 1.0
+            self._item_s += weight * (seconds / len(batch) - self._item_s)
+            for ticket in tickets:
+                ticket.deliver(
+                    [(i, row) for (owner, i), row in zip(batch, rows, strict=True) if owner is ticket]
+                )
+        self._watch(
+            BatchReport(batch[0][0].key, len(batch), [began - one.queued_at for one in tickets], seconds)
+        )
+
+    def _rows(self, key: str, items: Sequence[Any], crowded: bool) -> Sequence[Any]:
+        try:
+            return self._run(key, items, crowded)
+        except Exception as exc:
+            if len(items) == 1:
+                return [exc]
+        # One of them may be at fault: the others are not to suffer from it.
+        return [row for item in items for row in self._rows(key, [item], crowded)]

@@ -1,0 +1,63 @@
+"""A caller's place in a queue: what was handed in, and the rows that come of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from models.errors import CancelledError, DeadlineError
+
+
+class Ticket:
+    """Items of one caller. Made by `Batcher.submit`; `result` waits for their rows."""
+
+    def __init__(
+        self, items: Sequence[Any], key: str, deadline: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """What the clock may show at most when the rows are there is `deadline`."""
+        self.items, self.key, self.deadline = items, key, deadline
+        self.queued_at = clock()
+        self.taken = 0  # items that a runner has
+        self.cancelled = False
+        self._clock = clock
+        self._rows: dict[int, Any] = {}
+        self._done = threading.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Items that somebody still wants and no runner has."""
+        return 0 if self.cancelled else len(self.items) - self.taken
+
+    def expired(self) -> bool:
+        """Whether it is too late to begin."""
+        return self.deadline <= self._clock()
+
+    def cancel(self) -> None:
+        """Nobody waits for the rows any more: what has not begun is not run. From any thread."""
+        self.cancelled = True
+        self._done.set()
+
+    def deliver(self, rows: Sequence[tuple[int, Any]]) -> None:
+        """Put rows in the places of their items. For one thread at a time."""
+        self._rows.update(rows)
+        if len(self._rows) == len(self.items):
+            self._done.set()
+
+    def result(self) -> list[Any]:
+        """Wait for the rows, one for each item in its place; an exception where an item has none.
+
+        Raises:
+            DeadlineError: they did not come in time.
+            CancelledError: `cancel` was called.
+        """
+        self._done.wait(min(threading.TIMEOUT_MAX, max(0.0, self.deadline - self._clock())))
+        if len(self._rows) == len(self.items):
+            return [self._rows[i] for i in range(len(self.items))]
+        if self.cancelled:
+            raise CancelledError("the request was cancelled before its answer was ready.")
+        self.cancel()
+        raise DeadlineError(
+            f"no answer within {self._clock() - self.queued_at:.3g} s. Send fewer images at a time, or allow more time."
+        )

@@ -18,9 +18,9 @@ from PIL import Image
 from benchmarks.timing import table
 from feature_extraction.items import ImageItem
 from feature_extraction.pipeline import Allocation, run_pipeline
-from feature_extraction.tuning import cores
 from feature_extraction.worker import Worker
 from models.agreement import cosine
+from models.cores import cores
 from models.features import FeatureOptions, open_features
 from models.preprocessing import Preprocessing
 from models.runtime import RuntimeConfig

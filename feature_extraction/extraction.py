@@ -18,8 +18,9 @@ from feature_extraction.items import ImageItem
 from feature_extraction.opening import Source, open_images
 from feature_extraction.output import OutputFolder, part_size
 from feature_extraction.timings import Timings
-from feature_extraction.tuning import Tuning, candidates, cores, run_tuned
+from feature_extraction.tuning import Tuning, candidates, run_tuned
 from feature_extraction.worker import Vectors, View
+from models.cores import cores
 from models.errors import GraftError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.fingerprint import preprocessing_digest

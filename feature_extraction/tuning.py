@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from feature_extraction.items import ImageItem
 from feature_extraction.pipeline import Allocation, Cache, run_pipeline
 from feature_extraction.timings import Timings
 from feature_extraction.worker import Vectors, View, Worker
+from models.cores import cores
 from models.features import FeatureModel
 
 TRIAL = 1.5  # seconds for each candidate; its vectors are kept, so a trial costs only what it is slower
@@ -25,13 +25,6 @@ class Tuning:
 
     rates: dict[Allocation, float] = field(default_factory=dict)
     allocation: Allocation | None = None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def candidates(kind: str, threads: int | None, count: int) -> list[Allocation]:

@@ -9,14 +9,14 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from models.errors import OverloadedError
 from service.tickets import Ticket
 
-Run = Callable[[str, Sequence[Any], bool], Sequence[Any]]
+Run = Callable[[Hashable, Sequence[Any], bool], Sequence[Any]]
 _MEMORY = 0.8  # weight of the past in the moving average of run times
 
 
@@ -24,7 +24,7 @@ _MEMORY = 0.8  # weight of the past in the moving average of run times
 class BatchReport:
     """One run: its key, number of items, the seconds that their callers had waited, and the run's own."""
 
-    key: str
+    key: Hashable
     size: int
     waits: list[float]
     seconds: float
@@ -40,18 +40,19 @@ class Batcher:
         largest: int,
         most_queued: int,
         runners: int = 1,
+        item_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         watch: Callable[[BatchReport], None] = lambda report: None,
     ) -> None:
         """`run(key, items, crowded)` gives a row, or an exception, for each of at most `largest` items of one key;
-        `crowded` says that others run or wait. `runners`: threads that call it. `most_queued`: items.
+        `crowded` says that others run or wait. `runners`: threads that call it. `item_s`: a first guess of its seconds.
         """
         self.largest, self.most_queued, self.runners = largest, most_queued, runners
         self._run, self._watch, self._clock = run, watch, clock
         self._tickets: deque[Ticket] = deque()
         self._state = threading.Condition()
         self._running, self._closed = 0, False
-        self._item_s = 0.0  # seconds of a run for each of its items, moving average
+        self._item_s = item_s  # seconds of a run for each of its items, moving average
         self._threads = [
             threading.Thread(target=self._work, name="graft-runner", daemon=True) for _ in range(runners)
         ]
@@ -66,10 +67,10 @@ class Batcher:
 
     @property
     def seconds_to_empty(self) -> float:
-        """How long what is queued will take, at the measured rate."""
+        """How long what is queued will take, as fast as it went lately."""
         return self.queued * self._item_s / self.runners
 
-    def submit(self, items: Sequence[Any], key: str = "", deadline: float = math.inf) -> Ticket:
+    def submit(self, items: Sequence[Any], key: Hashable = "", deadline: float = math.inf) -> Ticket:
         """Queue items of one caller; those that have not begun when the clock shows `deadline` are not run.
 
         Raises:
@@ -128,22 +129,21 @@ class Batcher:
         began = self._clock()
         rows = self._rows(batch[0][0].key, [ticket.items[i] for ticket, i in batch], crowded)
         seconds = self._clock() - began
-        tickets = dict.fromkeys(ticket for ticket, _ in batch)
         with self._state:
             self._running -= 1
             weight = 1 - _MEMORY if self._item_s else 1.0
             self._item_s += weight * (seconds / len(batch) - self._item_s)
-            for ticket in tickets:
-                ticket.deliver(
-                    [(i, row) for (owner, i), row in zip(batch, rows, strict=True) if owner is ticket]
-                )
-        self._watch(
-            BatchReport(batch[0][0].key, len(batch), [began - one.queued_at for one in tickets], seconds)
-        )
+            for (ticket, i), row in zip(batch, rows, strict=True):
+                ticket.deliver(i, row)
+        waits = [began - ticket.queued_at for ticket in dict.fromkeys(ticket for ticket, _ in batch)]
+        self._watch(BatchReport(batch[0][0].key, len(batch), waits, seconds))
 
-    def _rows(self, key: str, items: Sequence[Any], crowded: bool) -> Sequence[Any]:
+    def _rows(self, key: Hashable, items: Sequence[Any], crowded: bool) -> Sequence[Any]:
         try:
-            return self._run(key, items, crowded)
+            rows = self._run(key, items, crowded)
+            if len(rows) != len(items):
+                raise RuntimeError(f"a run gave {len(rows)} rows for {len(items)} items.")
+            return rows
         except Exception as exc:
             if len(items) == 1:
                 return [exc]

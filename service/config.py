@@ -19,4 +19,9 @@ class ServiceConfig:
     max_request_bytes: int = 64 << 20
     max_images: int = 64  # in one request
     max_values: int = 4_000_000  # numbers in one answer of /v1/features
-    wait_s: float = 10.0  # that a request waits for its model before it is turned away
+    max_pixels: int = 50_000_000  # of one image
+    max_pixels_per_request: int = 200_000_000
+    max_pixels_at_once: int = 100_000_000  # being decoded, over all requests
+    max_queued: int = 256  # images that wait for one model
+    timeout_s: float = 30.0  # from the whole request to its answer; what has not begun by then is dropped
+    measure_s: float = 2.0  # that are spent to find out how a model is run best; 0 to measure nothing

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from models import errors
 from models.errors import BusyError, GraftError
+from service.front.limits import whole_seconds
 
 STATUS: dict[type[GraftError], int] = {
     errors.GraftError: 500,
@@ -60,8 +61,16 @@ def failure(error: GraftError, **fields: Any) -> Response:
     response = jsonify(error=error_json(error), **fields)
     response.status_code = status_of(error)
     if isinstance(error, BusyError):
-        response.headers["Retry-After"] = str(math.ceil(error.retry_after))
+        response.headers["Retry-After"] = whole_seconds(error.retry_after)
     return response
+
+
+def row_error(error: Exception) -> GraftError:
+    """Why an image has no result: an error of ours as it is, a fault of the service without its inside."""
+    if isinstance(error, GraftError):
+        return error
+    logging.getLogger("graft").error("an image was not answered", exc_info=error)
+    return GraftError("a fault in the service; its log has more.")
 
 
 def handle_errors(app: Flask) -> None:

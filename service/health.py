@@ -8,7 +8,7 @@ from service.registry import Registry
 
 
 def health(registry: Registry) -> Blueprint:
-    """`/livez`: the process answers. `/readyz`: all models are loaded and warm."""
+    """`/livez`: the process answers. `/readyz`: all models are warm, and it goes on."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/livez")
@@ -18,8 +18,9 @@ def health(registry: Registry) -> Blueprint:
     @blueprint.get("/readyz")
     def readyz() -> Response:
         loading = registry.loading
-        response = jsonify(status="loading" if loading else "ready", loading=loading)
-        response.status_code = 503 if loading else 200
+        status = "stopping" if registry.draining else "loading" if loading else "ready"
+        response = jsonify(status=status, loading=loading)
+        response.status_code = 200 if status == "ready" else 503
         return response
 
     return blueprint

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,7 +13,8 @@ from models.errors import BusyError, InputError, UnknownModelError
 from models.model import Model
 from models.zoo import find
 from service.config import ServiceConfig
-from service.served import Served
+from service.decoding import Decoder
+from service.served import Served, all_cores
 
 _LOADING_S = 2.0  # when to ask again while models are being loaded
 
@@ -31,6 +33,8 @@ class Registry:
         self.default = next(iter(self.specs))
         self._served: Mapping[str, Served] = MappingProxyType({})
         self._writing = threading.Lock()
+        self.decoder = Decoder(config)
+        self.draining = False  # the service is about to stop
 
     @property
     def served(self) -> Mapping[str, Served]:
@@ -50,15 +54,45 @@ class Registry:
             GraftError: as `Model.open`.
         """
         for name, spec in self.specs.items():
-            self.put(Served(name, spec, Model.open(spec, self.config.runtime), self.config))
+            self.put(Served(name, spec, Model.open(spec, all_cores(self.config.runtime)), self.config))
 
     def put(self, served: Served) -> None:
         """Serve a model, in place of the one that had its name. Requests that have the old one finish with it."""
         with self._writing:
+            old = self._served.get(served.name)
             self._served = MappingProxyType({**self._served, served.name: served})
+        if old is not None:
+            old.retire()
+
+    @property
+    def seconds_to_empty(self) -> float:
+        """How long the longest queue of images will take."""
+        return max((served.batcher.seconds_to_empty for served in self._served.values()), default=0.0)
+
+    def close(self) -> None:
+        """Serve nothing any more; memory is given back when the last request has left."""
+        with self._writing:
+            served, self._served = self._served, MappingProxyType({})
+        for one in served.values():
+            one.retire()
+
+    @contextlib.contextmanager
+    def use(self, name: str | None = None) -> Iterator[Served]:
+        """The model of that name or alias, or the default one, which stays open for the time of a `with` block.
+
+        Raises:
+            UnknownModelError, BusyError: as `get`.
+        """
+        served = self.get(name)
+        while not served.enter():  # it was replaced in this moment
+            served = self.get(name)
+        try:
+            yield served
+        finally:
+            served.leave()
 
     def get(self, name: str | None = None) -> Served:
-        """The model of that name or alias, or the default one.
+        """The model of that name or alias, or the default one. Who runs it takes `use`.
 
         Raises:
             UnknownModelError: no such model is served.

@@ -1,51 +1,142 @@
-"""A model that is served: its session, the gate in front of it, and the versions of it that give features."""
+"""A model that is served: its sessions, the queue in front of them, and the versions of it that give features."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cores import cores
 from models.errors import CutError, NumericsError
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE
-from models.runtime import Array
-from service.admission import Admission
+from models.runtime import RuntimeConfig
+from service.batching import Batcher, BatchReport
 from service.config import ServiceConfig
-from service.results import ImageResult, image_results
+from service.decoding import Caller
+from service.planning import Plan, default_plan, measured_plan
+from service.results import image_results
 
 # What cuts networks imports onnx, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
     from models.features import FeatureModel, FeatureOptions, Pool
 
 _FEATURE_MODELS = 8  # that a model keeps; each has a session as large as the network
+RESULTS = "results"  # the key of what the model is for; features have their feature model for a key
 
 
 class Served:
     """A model under the name by which it is served."""
 
-    def __init__(self, name: str, spec: str, model: Model, config: ServiceConfig) -> None:
+    def __init__(
+        self,
+        name: str,
+        spec: str,
+        model: Model,
+        config: ServiceConfig,
+        plan: Plan | None = None,
+        watch: Callable[[BatchReport], None] = lambda report: None,
+    ) -> None:
+        """`plan`: how it is run, where that was measured already; `watch` hears of every run."""
         self.name, self.model = name, model
-        self.admission = Admission(config.wait_s)
         self._spec, self._config = spec, config
+        self._crowded = model
+        if plan is None and config.measure_s > 0:
+            self.plan, self._crowded = measured_plan(model, self._reopened, config.measure_s)
+        else:
+            self.plan = plan or default_plan(model)
+            if self.plan.crowded_threads != self.plan.threads:
+                self._crowded = self._reopened(self.plan.crowded_threads)
+        self.batcher = Batcher(
+            self._run,
+            largest=self.plan.largest,
+            most_queued=config.max_queued,
+            runners=self.plan.runners,
+            item_s=self.plan.item_s,
+            watch=watch,
+        )
         # The one that was used last stands last.
         self._feature_models: dict[FeatureOptions, FeatureModel] = {}
         self._opening = threading.Lock()
+        self._using = threading.Lock()
+        self._users, self._retired = 0, False
 
-    def results(self, images: NDArray[np.uint8]) -> list[ImageResult]:
-        """What the model gives for decoded images (N, H, W, 3).
+    def results(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> list[Any]:
+        """What the model gives for each of the decoded images (H, W, 3): an `ImageResult`, or why there is none.
 
         Raises:
-            BusyError: others have the model for too long.
-            ModelError: the model gives features.
-            NumericsError: the model answers with NaN or infinity.
+            OverloadedError: too many images wait already.
+            DeadlineError: no answer in the caller's time.
+            CancelledError: the caller has left.
         """
-        with self.admission.enter():
-            return image_results(self.model, images)
+        return self._wait(images, RESULTS, caller)
+
+    def vectors(
+        self, images: Sequence[NDArray[np.uint8]], features: FeatureModel, caller: Caller
+    ) -> list[Any]:
+        """What a feature model of this model gives for each image: an array (...), or why there is none.
+
+        Raises:
+            OverloadedError, DeadlineError, CancelledError: as `results`.
+        """
+        return self._wait(images, features, caller)
+
+    def enter(self) -> bool:
+        """Whether another request may use the model; it stays open until that calls `leave`."""
+        with self._using:
+            if self._retired:
+                return False
+            self._users += 1
+            return True
+
+    def leave(self) -> None:
+        """The request has its answer."""
+        with self._using:
+            self._users -= 1
+            last = self._retired and not self._users
+        if last:
+            self._close()
+
+    def retire(self) -> None:
+        """Let no further request in, and give all memory back when those that are in have left."""
+        with self._using:
+            last = not self._retired and not self._users
+            self._retired = True
+        if last:
+            self._close()
+
+    def _close(self) -> None:
+        self.batcher.close()
+
+    def _wait(self, images: Sequence[NDArray[np.uint8]], key: Hashable, caller: Caller) -> list[Any]:
+        if not images:
+            return []
+        ticket = self.batcher.submit(images, key, caller.deadline)
+        if caller.gone is not None:
+            caller.gone.then(ticket.cancel)
+        return ticket.result()
+
+    def _run(self, key: Hashable, images: Sequence[NDArray[np.uint8]], crowded: bool) -> Sequence[Any]:
+        """One run of the network, for `images` of any number of callers."""
+        batch = np.stack(images)  # (N, H, W, 3)
+        if key == RESULTS:
+            return image_results(self._crowded if crowded else self.model, batch)
+        features: Any = key
+        (cut,) = features.cuts
+        (values,) = features.model.run(batch, [cut])
+        return [row if np.isfinite(row).all() else self._not_finite(cut) for row in values]
+
+    def _not_finite(self, cut: str) -> NumericsError:
+        return NumericsError(f"{self.name}: features at {cut} hold NaN or infinity; its weights are damaged.")
+
+    def _reopened(self, threads: int) -> Model:
+        return Model.open(self._spec, dataclasses.replace(self._config.runtime, threads=threads))
 
     def feature_model(
         self, cut: str | None = None, pool: Pool = "avg", normalize: Literal["l2"] | None = None
@@ -61,27 +152,11 @@ class Served:
             options = FeatureOptions((self._cut_name(cut),), pool, normalize)
             features = self._feature_models.pop(options, None)
             if features is None:
-                features = open_features(self._spec, options, self._config.runtime)
+                features = open_features(self._spec, options, all_cores(self._config.runtime))
             self._feature_models[options] = features
             if len(self._feature_models) > _FEATURE_MODELS:
                 del self._feature_models[next(iter(self._feature_models))]
             return features
-
-    def vectors(self, images: NDArray[np.uint8], features: FeatureModel) -> Array:
-        """What a feature model of this model gives, (N, ...), for decoded images (N, H, W, 3).
-
-        Raises:
-            BusyError: others have the model for too long.
-            NumericsError: the features hold NaN or infinity.
-        """
-        (cut,) = features.cuts
-        with self.admission.enter():
-            (values,) = features.model.run(images, [cut])
-        if not np.isfinite(values).all():
-            raise NumericsError(
-                f"{self.name}: features at {cut} hold NaN or infinity; its weights are damaged."
-            )
-        return values
 
     def _cut_name(self, asked: str | None) -> str:
         if asked is None:
@@ -101,3 +176,8 @@ class Served:
         from models.importing import as_graft_model
 
         return default_cuts(as_graft_model(locate(self._spec))[0])
+
+
+def all_cores(runtime: RuntimeConfig) -> RuntimeConfig:
+    """The runtime with its threads said: a quota of the container counts, which onnxruntime does not look at."""
+    return runtime if runtime.threads else dataclasses.replace(runtime, threads=cores())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from models.errors import CancelledError, DeadlineError
@@ -14,7 +14,11 @@ class Ticket:
     """Items of one caller. Made by `Batcher.submit`; `result` waits for their rows."""
 
     def __init__(
-        self, items: Sequence[Any], key: str, deadline: float, clock: Callable[[], float] = time.monotonic
+        self,
+        items: Sequence[Any],
+        key: Hashable,
+        deadline: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """What the clock may show at most when the rows are there is `deadline`."""
         self.items, self.key, self.deadline = items, key, deadline
@@ -39,9 +43,9 @@ class Ticket:
         self.cancelled = True
         self._done.set()
 
-    def deliver(self, rows: Sequence[tuple[int, Any]]) -> None:
-        """Put rows in the places of their items. For one thread at a time."""
-        self._rows.update(rows)
+    def deliver(self, index: int, row: Any) -> None:
+        """Put a row in the place of its item. For one thread at a time."""
+        self._rows[index] = row
         if len(self._rows) == len(self.items):
             self._done.set()
 

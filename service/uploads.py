@@ -9,13 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from flask import Request
-from numpy.typing import NDArray
 from werkzeug.exceptions import UnsupportedMediaType
 
-from models.errors import GraftError, ImageError, InputError
-from models.preprocessing import Preprocessing
+from models.errors import ImageError, InputError
 from service.config import ServiceConfig
 
 # curl --data-binary sends the type of a web form unless it is told another
@@ -29,15 +26,6 @@ class Upload:
 
     name: str
     data: bytes | ImageError
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The images of a request: for each its name, and a row of `pixels` or the reason why there is none."""
-
-    names: list[str]
-    pixels: NDArray[np.uint8]  # (images that could be read, H, W, 3)
-    failures: dict[int, GraftError]  # by position in `names`
 
 
 def uploads(request: Request, config: ServiceConfig) -> list[Upload]:
@@ -68,21 +56,6 @@ def uploads(request: Request, config: ServiceConfig) -> list[Upload]:
             "Send several requests."
         )
     return images
-
-
-def decode(images: list[Upload], preprocessing: Preprocessing) -> Decoded:
-    """Decode images for a model; one that cannot be read stands among the failures."""
-    rows: list[NDArray[np.uint8]] = []
-    failures: dict[int, GraftError] = {}
-    for i, upload in enumerate(images):
-        try:
-            if isinstance(upload.data, ImageError):
-                raise upload.data
-            rows.append(preprocessing.load(upload.data, name=upload.name))
-        except GraftError as exc:
-            failures[i] = exc
-    pixels = np.stack(rows) if rows else np.empty((0, 0, 0, 3), np.uint8)  # (N, H, W, 3)
-    return Decoded([upload.name for upload in images], pixels, failures)
 
 
 def _from_form(request: Request) -> Iterator[Upload]:

@@ -11,8 +11,9 @@ from service.app import create_app
 from service.cli.terminal.messages import print_guesses
 from service.cli.terminal.options import device_options
 from service.config import ServiceConfig
+from service.front.limits import Limits
 from service.registry import Registry
-from service.server import Server
+from service.server import make_server
 
 
 @click.command()
@@ -25,9 +26,9 @@ from service.server import Server
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=8,
+    default=Limits.workers,
     show_default=True,
-    help="Requests that are decoded at once.",
+    help="Requests that are worked on at once; the others are told when to come again.",
 )
 @click.option(
     "--max-request-mb", type=click.IntRange(1), default=64, show_default=True, help="Largest request, in MB."
@@ -52,7 +53,7 @@ def command(
         max_request_bytes=max_request_mb << 20,
     )
     registry = Registry(config)
-    server = Server(create_app(registry=registry), host, port, workers)
+    server = make_server(create_app(registry=registry), registry, host, port, Limits(workers=workers))
     server.stop_on_signals()
     click.echo(f"{server.url}  loading {', '.join(registry.specs)}")
     failure: list[Exception] = []
@@ -66,7 +67,7 @@ def command(
             return
         for served in registry.served.values():
             where = served.model.session.device
-            click.echo(f"{server.url}  {served.name} on {where} ({where.reason})")
+            click.echo(f"{server.url}  {served.name} on {where} ({where.reason}); {served.plan}")
             print_guesses(served.name, served.model.notes)
         click.echo(f"{server.url}  ready; try: curl -F image=@photo.jpg {server.url}/v1/classify")
 

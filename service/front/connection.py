@@ -27,7 +27,7 @@ _TINY = 64
 _REQUEST_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 
 
-class Refused(Exception):
+class Refusal(Exception):  # noqa: N818 (it is an answer, no fault)
     """A request that the front answers itself."""
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
@@ -75,10 +75,10 @@ class Connection:
             call, answer = await self._answer(request)
         except h11.RemoteProtocolError as exc:
             await self._refuse(
-                request, Refused(exc.error_status_hint, f"not HTTP as it is specified ({exc})")
+                request, Refusal(exc.error_status_hint, f"not HTTP as it is specified ({exc})")
             )
             return False
-        except Refused as refused:
+        except Refusal as refused:
             return await self._refuse(request, refused)
         finally:
             self._server.budget.give_back(self._held)
@@ -110,7 +110,7 @@ class Connection:
         except TimeoutError:
             if not self.began:
                 return None
-            raise Refused(
+            raise Refusal(
                 408, f"the header of the request did not end within {self._limits.header_s:g} s"
             ) from None
 
@@ -119,7 +119,7 @@ class Connection:
         limits, budget = self._limits, self._server.budget
         declared = _declared_length(request)
         if declared is not None and declared > limits.body_bytes:
-            raise Refused(413, _too_large(f"{declared:,} bytes", limits.body_bytes))
+            raise Refusal(413, _too_large(f"{declared:,} bytes", limits.body_bytes))
         if self._http.they_are_waiting_for_100_continue:
             await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
         parts: list[bytes] = []
@@ -127,11 +127,11 @@ class Connection:
         async for data in self._body_parts(_Pace(limits.body_s, limits.body_rate)):
             received, chunks = received + len(data), chunks + 1
             if received > limits.body_bytes:
-                raise Refused(413, _too_large("more", limits.body_bytes))
+                raise Refusal(413, _too_large("more", limits.body_bytes))
             if chunks > _TINY_CHUNKS and received < chunks * _TINY:
-                raise Refused(400, f"{chunks:,} chunks hold {received:,} bytes. Send larger ones")
+                raise Refusal(400, f"{chunks:,} chunks hold {received:,} bytes. Send larger ones")
             if not budget.take(len(data)):
-                raise Refused(
+                raise Refusal(
                     503, f"bodies of other requests fill the {budget.size >> 20} MiB there are for them", 1.0
                 )
             self._held += len(data)
@@ -142,7 +142,7 @@ class Connection:
         """The parts of a body as they come.
 
         Raises:
-            Refused: they come too slowly.
+            Refusal: they come too slowly.
         """
         events = 0
         while True:
@@ -158,7 +158,7 @@ class Connection:
                     async with asyncio.timeout(pace.seconds_left()):
                         data = await self._reader.read(_READ)
                 except TimeoutError:
-                    raise Refused(
+                    raise Refusal(
                         408,
                         f"{pace.received:,} bytes of the body came within {pace.elapsed():.0f} s, which is too slow",
                     ) from None
@@ -238,7 +238,7 @@ class Connection:
             async with asyncio.timeout(self._limits.send_s):
                 await self._writer.drain()
 
-    async def _refuse(self, request: h11.Request | None, refused: Refused) -> bool:
+    async def _refuse(self, request: h11.Request | None, refused: Refusal) -> bool:
         """Say why a request is not answered. Returns whether another may follow on the connection."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
@@ -276,7 +276,7 @@ class Connection:
                 count += len(data)
                 if count > _DRAINED:
                     return False
-        except (Refused, h11.RemoteProtocolError):
+        except (Refusal, h11.RemoteProtocolError):
             return False
         return self._http.their_state is h11.DONE
 
@@ -310,14 +310,14 @@ def _check(request: h11.Request) -> None:
     """Refuse what two parsers could understand differently, and what asks for more than there is."""
     names = [name for name, _ in request.headers]
     if b"transfer-encoding" in names and b"content-length" in names:
-        raise Refused(400, "the request has Content-Length and Transfer-Encoding; expected one of them")
+        raise Refusal(400, "the request has Content-Length and Transfer-Encoding; expected one of them")
     if request.http_version < b"1.1" and b"transfer-encoding" in names:
-        raise Refused(400, "the request is HTTP/1.0 with Transfer-Encoding, which began with HTTP/1.1")
+        raise Refusal(400, "the request is HTTP/1.0 with Transfer-Encoding, which began with HTTP/1.1")
     if not request.target.startswith(b"/") and request.target != b"*":
-        raise Refused(400, "the target is no path; this is no proxy")
+        raise Refusal(400, "the target is no path; this is no proxy")
     for name, value in request.headers:
         if name == b"expect" and value.lower() != b"100-continue":
-            raise Refused(417, f"Expect: {value.decode('latin-1')}; expected 100-continue or nothing")
+            raise Refusal(417, f"Expect: {value.decode('latin-1')}; expected 100-continue or nothing")
 
 
 def _response(status: int, headers: Headers) -> h11.Response:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from models.errors import InputError
-from service.front.connection import Connection, Refused
+from service.front.connection import Connection, Refusal
 from service.front.limits import ByteBudget, Limits
 from service.front.wsgi import Call, Headers
 
@@ -52,12 +52,14 @@ class Routing:
 
     `instant`: paths that are answered at once, by the loop. `works`: whether a request (method, path) needs a worker.
     `retry_after`: seconds until a refused one should come again. `refusal`: the JSON that a refused one gets.
+    `stopping` is called when the server begins to stop.
     """
 
     instant: Collection[str]
     works: Callable[[str, str], bool]
     retry_after: Callable[[], float]
-    refusal: Callable[[str, Refused], bytes]
+    refusal: Callable[[str, Refusal], bytes]
+    stopping: Callable[[], None] = lambda: None
 
 
 class Server:
@@ -119,6 +121,7 @@ class Server:
         if not drain:
             self._drain_s = 0.0
         self.draining = True
+        self._routing.stopping()
         self._asked_to_stop.set()
         if self._loop is not None and self._stop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
@@ -196,16 +199,16 @@ class Server:
             return self._instant
         return self._work if self._routing.works(method, path) else self._quick
 
-    def overloaded(self, lane: Lane) -> Refused:
+    def overloaded(self, lane: Lane) -> Refusal:
         """The refusal of a request for which there is no place."""
-        return Refused(
+        return Refusal(
             429,
             f"{lane.running} requests are worked on, as many as this server takes. Try again later, or send several "
             "images in one request",
             self._routing.retry_after(),
         )
 
-    def refusal(self, path: str, refused: Refused) -> bytes:
+    def refusal(self, path: str, refused: Refusal) -> bytes:
         """The body of a refusal, in the form of the protocol that the path belongs to."""
         return self._routing.refusal(path, refused)
 
@@ -220,7 +223,7 @@ class Server:
             extra={"client": call.client[0], "bytes": size, "seconds": seconds, "request_id": call.request_id},
         )  # fmt: skip
 
-    def log_refusal(self, request: h11.Request | None, refused: Refused) -> None:
+    def log_refusal(self, request: h11.Request | None, refused: Refusal) -> None:
         """One line for each request that was refused before anybody worked on it."""
         method = request.method.decode("ascii") if request is not None else "-"
         path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else "-"

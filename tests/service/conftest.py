@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,16 @@ def config(tiny_path: Path) -> ServiceConfig:
         runtime=RuntimeConfig(device="cpu", threads=1, warm_up=True),
         max_request_bytes=1 << 20,
         max_images=40,
-        wait_s=0.02,
+        measure_s=0.0,
     )
 
 
 @pytest.fixture
-def registry(config: ServiceConfig) -> Registry:
+def registry(config: ServiceConfig) -> Iterator[Registry]:
     registry = Registry(config)
     registry.load()
-    return registry
+    yield registry
+    registry.close()
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def test_models_are_listed(client: FlaskClient) -> None:
         "classes": 3,
         "cuts": [{"name": "pool", "shape": [3]}, {"name": "logits", "shape": [3]}],
         "device": "cpu",
+        "plan": "one run at a time, 1 thread each, up to 8 images, not measured",
     }
     assert [model["name"] for model in body["models"]] == ["tiny", "other"]
 

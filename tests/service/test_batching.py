@@ -249,3 +249,10 @@ def test_many_callers_at_once_each_get_their_own() -> None:
         caller.join()
     batcher.close()
     assert not wrong
+
+
+def test_a_run_with_too_few_rows_is_an_error_and_the_runner_lives() -> None:
+    batcher = Batcher(lambda _, items, __: list(items)[1:], largest=4, most_queued=8)
+    assert [type(row) for row in batcher.submit([1, 2]).result()] == [RuntimeError, RuntimeError]
+    assert isinstance(batcher.submit([3]).result()[0], RuntimeError)
+    batcher.close()

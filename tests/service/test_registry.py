@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.errors import InputError, UnknownModelError
+from models.errors import InputError, OverloadedError, UnknownModelError
 from service.config import ServiceConfig
+from service.decoding import Caller
 from service.registry import Registry
 from service.served import Served
+
+NO_HURRY = Caller(math.inf)
 
 
 @pytest.mark.parametrize(
@@ -49,22 +53,23 @@ def test_missing_model_is_an_error_of_loading(config: ServiceConfig, tmp_path: P
 
 
 def test_new_model_takes_the_place_of_the_old_while_it_is_used(registry: Registry) -> None:
-    old = registry.get("tiny")
-    seen = registry.served
-    new = Served("tiny", "elsewhere", old.model, registry.config)
-    with old.admission.enter():
+    images = [np.zeros((16, 16, 3), np.uint8)]
+    with registry.use("tiny") as old:
+        new = Served("tiny", "elsewhere", old.model, registry.config)
         registry.put(new)
         assert registry.get("tiny") is new
-        assert seen["tiny"] is old
+        assert len(old.results(images, NO_HURRY)) == 1
+    assert not old.enter()
+    with pytest.raises(OverloadedError, match="wait for the model"):
+        old.results(images, NO_HURRY)
     assert registry.default == "tiny"
 
 
 def test_many_images_run_in_parts_that_suit_the_device(registry: Registry) -> None:
     served = registry.get("tiny")
     shades = np.arange(21, dtype=np.uint8)
-    images = np.broadcast_to(shades[:, None, None, None], (21, 16, 16, 3))
-    assert served.model.batch_size < 21
-    np.testing.assert_allclose(
-        served.vectors(images, served.feature_model("pool"))[:, 0], shades / 255, rtol=1e-6
-    )
-    assert len(served.results(images)) == 21
+    images = [np.full((16, 16, 3), shade, np.uint8) for shade in shades]
+    assert served.plan.largest < 21
+    vectors = served.vectors(images, served.feature_model("pool"), NO_HURRY)
+    np.testing.assert_allclose(np.stack(vectors)[:, 0], shades / 255, rtol=1e-6)
+    assert len(served.results(images, NO_HURRY)) == 21

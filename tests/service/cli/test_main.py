@@ -20,7 +20,7 @@ from tests.fixtures import plain
 from tests.service.running import Run
 
 ROOT = Path(__file__).parents[3]
-HEAVY = ("numpy", "onnxruntime", "onnx", "PIL", "flask", "sklearn", "rich", "waitress")
+HEAVY = ("numpy", "onnxruntime", "onnx", "PIL", "flask", "sklearn", "rich", "h11")
 
 
 def process(*code: str, **options: object) -> subprocess.CompletedProcess[str]:

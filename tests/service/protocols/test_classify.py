@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -12,7 +13,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from models.errors import BusyError
+from models.errors import CancelledError, DeadlineError, OverloadedError
+from models.model import Model
+from models.preprocessing import Preprocessing
+from service.app import create_app
+from service.config import ServiceConfig
+from service.front.wsgi import GONE, ClientGone
 from service.registry import Registry
 from tests.fixtures import COLOURS, encoded, photo, plain
 from tests.hostile import READABLE, REFUSED
@@ -225,19 +231,38 @@ class TestCompany:
             response = client.application.test_client().post(URL, data=plain(name), content_type="image/png")
             return labels(response.get_json())[0]
 
-        for served in registry.served.values():
-            served.admission._wait_s = 30.0
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             assert list(pool.map(ask, names)) == names
 
-    def test_busy_model_turns_away_with_retry_after(self, registry: Registry, client: FlaskClient) -> None:
-        with registry.get("tiny").admission.enter():
-            response = client.post(URL, data=plain("red"), content_type="image/png")
-            assert (
-                client.post(f"{URL}?model=other", data=plain("red"), content_type="image/png").status_code
-                == 200
-            )
-        assert response.status_code == 503
+    def test_full_queue_turns_away_with_retry_after(self, config: ServiceConfig) -> None:
+        registry = Registry(dataclasses.replace(config, max_queued=1))
+        registry.load()
+        client = create_app(registry=registry).test_client()
+        two = form(("1.png", plain("red")), ("2.png", plain("red")))
+        response = client.post(URL, **two)
+        assert response.status_code == 429
         assert int(response.headers["Retry-After"]) >= 1
-        assert response.get_json()["error"]["type"] == BusyError.__name__
+        assert response.get_json()["error"]["type"] == OverloadedError.__name__
         assert client.post(URL, data=plain("red"), content_type="image/png").status_code == 200
+        registry.close()
+
+    def test_too_late_is_504_and_runs_nothing(
+        self, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry = Registry(dataclasses.replace(config, timeout_s=0.0))
+        registry.load()
+        monkeypatch.setattr(Model, "run", lambda *_: pytest.fail("run for nobody"))
+        response = create_app(registry=registry).test_client().post(
+            URL, data=plain("red"), content_type="image/png"
+        )  # fmt: skip
+        assert (response.status_code, response.get_json()["error"]["type"]) == (504, DeadlineError.__name__)
+        registry.close()
+
+    def test_who_has_left_is_not_worked_for(
+        self, registry: Registry, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone = ClientGone()
+        gone.set()
+        monkeypatch.setattr(Preprocessing, "load", lambda *_, **__: pytest.fail("decoded for nobody"))
+        response = client.post(URL, data=plain("red"), content_type="image/png", environ_base={GONE: gone})
+        assert (response.status_code, response.get_json()["error"]["type"]) == (499, CancelledError.__name__)

@@ -9,9 +9,10 @@ from http.client import responses
 
 from flask import Flask
 
-from service.front.connection import Refusal
+from service.front.gate import Routing
 from service.front.limits import Limits
-from service.front.server import Routing, Server
+from service.front.requests import Refused
+from service.front.server import Server
 from service.registry import Registry
 
 _INSTANT = frozenset({"/livez", "/readyz"})
@@ -45,11 +46,11 @@ def make_server(
     return Server(app, routing, host, port, limits, tls)
 
 
-def _refusal(path: str, refusal: Refusal) -> bytes:
+def _refusal(path: str, refused: Refused) -> bytes:
     """What the front says in place of the application, in the application's form."""
     kind = (
         "OverloadedError"
-        if refusal.status == 429
-        else responses.get(refusal.status, "Error").replace(" ", "")
+        if refused.status == 429
+        else responses.get(refused.status, "Error").replace(" ", "")
     )
-    return json.dumps({"error": {"type": kind, "message": f"{refusal.message}."}}).encode() + b"\n"
+    return json.dumps({"error": {"type": kind, "message": f"{refused.message}."}}).encode() + b"\n"

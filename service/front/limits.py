@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
+
+_SMALL = 1 << 20  # bytes of a body for which the last eighth of the budget is kept
 
 
 @dataclass(frozen=True)
@@ -13,11 +16,12 @@ class Limits:
     # Beyond this the one that has waited longest without a request is closed for a new one.
     connections: int = 1000
     header_bytes: int = 32 << 10
+    header_fields: int = 100
     # From the first byte of a request to the end of its header; and from one request to the next.
     header_s: float = 10.0
     idle_s: float = 60.0
     body_bytes: int = 64 << 20
-    # A body may take `body_s`, and longer as long as it comes at `body_rate` bytes a second on average.
+    # A body may stand still for `body_s` in all; at `body_rate` bytes a second and more that time comes back.
     body_s: float = 10.0
     body_rate: int = 32 << 10
     # Bodies of all requests together.
@@ -41,9 +45,13 @@ class ByteBudget:
         self.held = 0
         self.peak = 0
 
-    def take(self, count: int) -> bool:
-        """Whether `count` more bytes may be held; they are from now on."""
-        if self.held + count > self.size:
+    def take(self, count: int, before: int) -> bool:
+        """Whether `count` more bytes may be held for a body of which `before` are; they are from now on.
+
+        Large bodies do not get the last eighth, so that they cannot keep small ones out.
+        """
+        kept = self.size // 8 if before + count > _SMALL else 0
+        if self.held + count > self.size - kept:
             return False
         self.held += count
         self.peak = max(self.peak, self.held)
@@ -52,6 +60,24 @@ class ByteBudget:
     def give_back(self, count: int) -> None:
         """`count` bytes are held no longer."""
         self.held -= count
+
+
+class Pace:
+    """How long a body may still take: some seconds, which what was received prolongs, but never to more of them."""
+
+    def __init__(self, seconds: float, rate: int) -> None:
+        self._seconds, self._rate = seconds, rate
+        self._end = time.monotonic() + seconds
+        self.received = 0
+
+    def add(self, count: int) -> None:
+        """`count` bytes have come."""
+        self.received += count
+        self._end = min(time.monotonic() + self._seconds, self._end + count / self._rate)
+
+    def seconds_left(self) -> float:
+        """Until the body counts as too slow."""
+        return max(0.0, self._end - time.monotonic())
 
 
 def whole_seconds(seconds: float) -> str:

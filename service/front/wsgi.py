@@ -99,15 +99,40 @@ class Call:
         return environ
 
 
+class Stream:
+    """What an application goes on to answer: pulled by one thread, perhaps closed by another."""
+
+    def __init__(self, chunks: Iterator[bytes], close: Callable[[], None]) -> None:
+        self._chunks: Iterator[bytes] | None = chunks
+        self._close = close
+        self._pulling = threading.Lock()
+
+    def pull(self) -> bytes | None:
+        """The next chunk; None at the end."""
+        with self._pulling:
+            return next(self._chunks, None) if self._chunks is not None else None
+
+    def close(self) -> None:
+        """Tell the application that no more is asked for; waits for the chunk that is being made."""
+        with self._pulling:
+            if self._chunks is not None:
+                self._chunks = None
+                self._close()
+
+
 @dataclass
 class Answer:
-    """What the application answered. `chunks` go on after `body` where the length was not known beforehand."""
+    """What the application answered. `stream` goes on after `body` where the length was not known beforehand."""
 
     status: int
     headers: Headers
     body: bytes = b""
-    chunks: Iterator[bytes] | None = None
-    close: Callable[[], None] = lambda: None
+    stream: Stream | None = None
+
+    def close(self) -> None:
+        """Nobody asks for the rest."""
+        if self.stream is not None:
+            self.stream.close()
 
 
 def call_application(app: WSGIApplication, call: Call) -> Answer:
@@ -122,20 +147,23 @@ def call_application(app: WSGIApplication, call: Call) -> Answer:
         return early.append
 
     result: Iterable[bytes] = app(call.environ(), start_response)
-    close: Callable[[], None] = getattr(result, "close", lambda: None)
     chunks = iter(result)
+    stream = Stream(chunks, getattr(result, "close", lambda: None))
     try:
-        first = next(
-            chunks, b""
-        )  # an application may start its response only when the first chunk is asked for
+        # An application may start its response only when the first chunk is asked for.
+        first = next(chunks, b"")
+        if not started:
+            raise RuntimeError("the application answered without a status: it never called start_response")
         status, headers = started[0]
         encoded = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in headers]
-        known = any(name == b"content-length" for name, _ in encoded)
-        if known or call.method == "HEAD":
+        if call.method == "HEAD":
+            body = b""
+        elif any(name == b"content-length" for name, _ in encoded):
             body = b"".join([*early, first, *chunks])
-            close()
-            return Answer(int(status[:3]), encoded, body)
-        return Answer(int(status[:3]), encoded, b"".join([*early, first]), chunks, close)
+        else:
+            return Answer(int(status[:3]), encoded, b"".join([*early, first]), stream)
     except BaseException:
-        close()
+        stream.close()
         raise
+    stream.close()
+    return Answer(int(status[:3]), encoded, body)

@@ -1,0 +1,135 @@
+"""What connections share: the application, which requests may in, the bytes of all bodies, and the access log."""
+
+from __future__ import annotations
+
+import email.utils
+import functools
+import logging
+import ssl
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import h11
+
+from service.front.limits import ByteBudget, Limits
+from service.front.requests import Refused
+from service.front.threads import DaemonThreads
+from service.front.wsgi import Call, Headers
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+_log = logging.getLogger("graft.access")
+
+
+@dataclass
+class Lane:
+    """Requests of one kind: how many may be worked on at once, and by which threads. Counted in the loop."""
+
+    name: str
+    most: int
+    executor: Executor | None  # None: the loop answers by itself, at once
+    running: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether another request has to be refused."""
+        return self.running >= self.most
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What a front has to know of its application before a thread is taken.
+
+    `instant`: paths that are answered at once, by the loop. `works`: whether a request (method, path) needs a worker.
+    `retry_after`: seconds until a refused one should come again. `refusal`: the JSON that a refused one gets.
+    `stopping` is called when the server begins to stop.
+    """
+
+    instant: Collection[str]
+    works: Callable[[str, str], bool]
+    retry_after: Callable[[], float]
+    refusal: Callable[[str, Refused], bytes]
+    stopping: Callable[[], None] = lambda: None
+
+
+class Gate:
+    """Lets requests in, each to the threads of its kind, or says why not. Used in the loop alone."""
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        routing: Routing,
+        limits: Limits,
+        address: tuple[str, int],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.app, self.limits, self.address, self.tls = app, limits, address, tls
+        self.scheme = "https" if tls else "http"
+        self.draining = False
+        self.budget = ByteBudget(limits.held_bytes)
+        self.streams = DaemonThreads(limits.helpers, "graft-stream")
+        self._routing = routing
+        self._workers = DaemonThreads(limits.workers, "graft-worker")
+        self._helpers = DaemonThreads(limits.helpers, "graft-helper")
+        self._work = Lane("work", limits.workers, self._workers)
+        self._quick = Lane("quick", 8 * limits.helpers, self._helpers)
+        self._instant = Lane("instant", 1 << 30, None)
+
+    def drain(self) -> None:
+        """From now on every answer closes its connection. From any thread."""
+        self.draining = True
+        self._routing.stopping()
+
+    def close(self) -> None:
+        """End the threads when they have nothing more to do."""
+        for threads in (self._workers, self._helpers, self.streams):
+            threads.shutdown(wait=False)
+
+    def lane(self, method: str, path: str) -> Lane:
+        """Which threads answer a request."""
+        if path in self._routing.instant:
+            return self._instant
+        return self._work if self._routing.works(method, path) else self._quick
+
+    def overloaded(self, lane: Lane) -> Refused:
+        """The refusal of a request for which there is no place."""
+        return Refused(
+            429,
+            f"{lane.running} requests are worked on, as many as this server takes. Try again later, or send several "
+            "images in one request",
+            self._routing.retry_after(),
+        )
+
+    def refusal(self, path: str, refused: Refused) -> bytes:
+        """The body of a refusal, in the form of the protocol that the path belongs to."""
+        return self._routing.refusal(path, refused)
+
+    def own_headers(self) -> Headers:
+        """What every answer carries."""
+        return [(b"date", _date(int(time.time()))), (b"server", b"graft")]
+
+    def log_access(self, call: Call, status: int, size: int, seconds: float) -> None:
+        """One line for each answered request."""
+        _log.info(
+            "%s %s %d", call.method, call.target.partition("?")[0], status,
+            extra={"client": call.client[0], "bytes": size, "seconds": seconds, "request_id": call.request_id},
+        )  # fmt: skip
+
+    def log_refusal(
+        self, request: h11.Request | None, refused: Refused, client: str, size: int, request_id: str
+    ) -> None:
+        """One line for each request that was refused before anybody worked on it."""
+        method = request.method.decode("ascii") if request is not None else "-"
+        path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else "-"
+        asked = {"client": client, "request_id": request_id}
+        extra = {**asked, "bytes": size, "seconds": 0.0, "reason": refused.message}
+        _log.info("%s %s %d", method, path, refused.status, extra=extra)
+
+
+@functools.lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return email.utils.formatdate(second, usegmt=True).encode("ascii")

@@ -1,0 +1,199 @@
+"""What a client sends: requests are read, each within its bounds, and refused where two parsers could differ."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import secrets
+from collections.abc import AsyncIterator
+
+import h11
+
+from service.front.limits import ByteBudget, Limits, Pace
+
+_READ = 1 << 16
+_SKIPPED = 1 << 20  # bytes of a refused body that are read away, so that the connection can go on
+_SKIP_S = 1.0  # that this may take
+_TINY_CHUNKS = 4096  # so many chunks of a body, with fewer than _TINY bytes each, are an attack on the parser
+_TINY = 64
+_REQUEST_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class Refused(Exception):  # noqa: N818  (an answer, not a fault)
+    """A request that the front answers itself."""
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        self.status, self.message, self.retry_after = status, message, retry_after
+
+
+class RequestReader:
+    """The requests of one connection, one after the other."""
+
+    def __init__(self, reader: asyncio.StreamReader, limits: Limits, budget: ByteBudget) -> None:
+        self._reader, self._limits, self._budget = reader, limits, budget
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
+        self.began = False  # whether bytes of the next request have come
+        self._held = 0
+
+    def next(self) -> bool:
+        """Look at the next request. Returns whether some of it has come already."""
+        self.http.start_next_cycle()
+        self.began = bool(self.http.trailing_data[0])
+        return self.began
+
+    async def header(self) -> h11.Request | None:
+        """The next request, without its body; None where the client has no more.
+
+        Raises:
+            Refused: it came too slowly.
+            h11.RemoteProtocolError: no HTTP, or too long.
+        """
+        limits, loop = self._limits, asyncio.get_running_loop()
+        room = limits.header_bytes + 1 - len(self.http.trailing_data[0])
+        try:
+            async with asyncio.timeout(limits.header_s if self.began else limits.idle_s) as deadline:
+                while True:
+                    event = self.http.next_event()
+                    if isinstance(event, h11.Request):
+                        return event
+                    if isinstance(event, h11.ConnectionClosed):
+                        return None
+                    data = await self._reader.read(max(1, room))
+                    if not data and not self.began:
+                        return None
+                    if not self.began:
+                        self.began = True
+                        deadline.reschedule(loop.time() + limits.header_s)
+                    room -= len(data)
+                    self.http.receive_data(data)
+        except TimeoutError:
+            if not self.began:
+                return None
+            raise Refused(
+                408, f"the header of the request did not end within {limits.header_s:g} s"
+            ) from None
+
+    async def body(self, request: h11.Request) -> bytes:
+        """The body of a request. Its bytes are counted until `release`.
+
+        Raises:
+            Refused: it is too large, too slow or in too many pieces, or those of others leave no room for it.
+            h11.RemoteProtocolError: it does not end as it should.
+        """
+        limits, budget = self._limits, self._budget
+        content = io.BytesIO()  # gives its bytes away without a copy
+        received = chunks = 0
+        async for data in self._parts(Pace(limits.body_s, limits.body_rate)):
+            if received + len(data) > limits.body_bytes:
+                raise Refused(413, _too_large("more", limits.body_bytes))
+            if not budget.take(len(data), received):
+                raise Refused(
+                    503, f"bodies of other requests fill the {budget.size >> 20} MiB there are for them", 1.0
+                )
+            self._held += len(data)
+            received, chunks = received + len(data), chunks + 1
+            if chunks > _TINY_CHUNKS and received < chunks * _TINY:
+                raise Refused(400, f"{chunks:,} chunks hold {received:,} bytes. Send larger ones")
+            content.write(data)
+        return content.getvalue()
+
+    def release(self) -> None:
+        """The body is held no longer."""
+        self._budget.give_back(self._held)
+        self._held = 0
+
+    def skippable(self, request: h11.Request) -> bool:
+        """Whether the connection can go on after a refusal of the request, without its body being looked at."""
+        if self.http.their_state is h11.DONE:
+            return True
+        return (
+            self.http.their_state is h11.SEND_BODY
+            and not self.http.they_are_waiting_for_100_continue
+            and (declared_length(request) or 0) <= _SKIPPED
+        )
+
+    async def skip(self) -> bool:
+        """Read the rest of a refused body away. Returns whether it was short enough for that."""
+        count = 0
+        try:
+            async for data in self._parts(Pace(_SKIP_S, 1 << 40)):
+                count += len(data)
+                if count > _SKIPPED:
+                    return False
+        except (Refused, h11.RemoteProtocolError):
+            return False
+        return self.http.their_state is h11.DONE
+
+    async def _parts(self, pace: Pace) -> AsyncIterator[bytearray]:
+        events = 0
+        while True:
+            event = self.http.next_event()
+            if isinstance(event, h11.Data):
+                events += 1
+                pace.add(len(event.data))
+                yield event.data  # type: ignore[misc]  # h11 passes on what it cut from its buffer
+                # Thousands of tiny chunks may stand in what was read at once.
+                if events % 64 == 0:
+                    await asyncio.sleep(0)
+            elif event is h11.NEED_DATA:
+                try:
+                    async with asyncio.timeout(pace.seconds_left()):
+                        data = await self._reader.read(_READ)
+                except TimeoutError:
+                    raise Refused(
+                        408, f"the body came too slowly: {pace.received:,} bytes until now"
+                    ) from None
+                self.http.receive_data(data)
+            else:
+                return
+
+
+def check(request: h11.Request, limits: Limits) -> None:
+    """Refuse a header that two parsers could understand differently, or that asks for more than there is.
+
+    Raises:
+        Refused: what is wrong with the header.
+    """
+    if request.http_version not in (b"1.0", b"1.1"):
+        version = request.http_version.decode("ascii")
+        raise Refused(505, f"the request is HTTP/{version}; expected HTTP/1.1 or HTTP/1.0")
+    if len(request.headers) > limits.header_fields:
+        count = len(request.headers)
+        raise Refused(
+            431, f"the request has {count:,} header fields; at most {limits.header_fields} are taken"
+        )
+    names = [name for name, _ in request.headers]
+    if b"transfer-encoding" in names and b"content-length" in names:
+        raise Refused(400, "the request has Content-Length and Transfer-Encoding; expected one of them")
+    if request.http_version < b"1.1" and b"transfer-encoding" in names:
+        raise Refused(400, "the request is HTTP/1.0 with Transfer-Encoding, which began with HTTP/1.1")
+    if request.method == b"CONNECT" or not (
+        request.target.startswith(b"/") or (request.target == b"*" and request.method == b"OPTIONS")
+    ):
+        raise Refused(400, "the target is no path; this is no proxy")
+    for name, value in request.headers:
+        if _CONTROL.search(value):
+            raise Refused(400, f"the header {name.decode('ascii')} has a control character")
+        if name == b"expect" and value.lower() != b"100-continue":
+            raise Refused(417, f"Expect: {value.decode('latin-1')}; expected 100-continue or nothing")
+    declared = declared_length(request)
+    if declared is not None and declared > limits.body_bytes:
+        raise Refused(413, _too_large(f"{declared:,} bytes", limits.body_bytes))
+
+
+def declared_length(request: h11.Request) -> int | None:
+    """Bytes that the body has, as the header says; None where it does not."""
+    return next((int(value) for name, value in request.headers if name == b"content-length"), None)
+
+
+def request_id(request: h11.Request | None) -> str:
+    """The client's own id where it is one, else a new one."""
+    headers = request.headers if request is not None else ()
+    given = next((value.decode("latin-1") for name, value in headers if name == b"x-request-id"), "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _too_large(given: str, most: int) -> str:
+    return f"the body has {given}; at most {most:,} bytes are taken. Send fewer or smaller images"

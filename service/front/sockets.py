@@ -1,0 +1,95 @@
+"""Sockets of this machine: the one that listens, how many there may be, and word of a client that closes its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from models.errors import InputError
+
+try:
+    import resource
+except ImportError:  # Windows bounds no descriptors
+    resource = None  # type: ignore[assignment]
+
+_OTHERS = 128  # descriptors for what is no connection: models, libraries, logs
+
+
+class Client(Protocol):
+    """Who hears that the other side of a connection has closed it."""
+
+    def client_left(self) -> None:
+        """The client sends no more, or is gone."""
+
+
+class StreamsThatTell(asyncio.StreamReaderProtocol):
+    """asyncio's streams, and a word when the client closes its side."""
+
+    def __init__(self, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Client]) -> None:
+        super().__init__(asyncio.StreamReader(), self._connected)
+        self._tell = connected
+        self._client: Client | None = None
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._client = self._tell(reader, writer)
+
+    def eof_received(self) -> bool | None:
+        """The client sends no more."""
+        if self._client is not None:
+            self._client.client_left()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        if self._client is not None:
+            self._client.client_left()
+        super().connection_lost(exc)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket at this address, not listening yet; port 0 takes a free one.
+
+    Raises:
+        InputError: the address is taken or does not exist.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+    except (OSError, OverflowError) as exc:
+        raise InputError(
+            f"cannot listen on {host} port {port} ({exc}). Is another service there? Choose with --host and --port."
+        ) from exc
+    return listener
+
+
+def connections_within(most: int) -> int:
+    """How many connections the process can have open, at most `most`; raises its limit of descriptors where it may."""
+    if resource is None:
+        return most
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OTHERS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return most
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    if soft < wanted:
+        most = max(1, soft - _OTHERS)
+        logging.getLogger("graft").warning(
+            "this process may open %d files, so %d connections are kept; allow more with ulimit -n %d",
+            soft,
+            most,
+            wanted,
+        )
+    return most

@@ -111,8 +111,7 @@ class Batcher:
 
     def _take(self) -> list[tuple[Ticket, int]]:
         """The next items of one key: this runner's share, where others are free too."""
-        free = self.runners - self._running
-        share = min(self.largest, max(1, math.ceil(self._waiting() / free)))
+        share = min(self.largest, max(1, math.ceil(self._waiting() / (self.runners - self._running))))
         batch: list[tuple[Ticket, int]] = []
         while self._tickets and len(batch) < share:
             ticket = self._tickets[0]

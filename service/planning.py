@@ -27,9 +27,8 @@ class Plan:
     crowded_threads: int
     runners: int
     largest: int
-    rates: dict[str, float] = field(
-        default_factory=dict
-    )  # images a second of what was tried, by its description
+    # Images a second of what was tried, by its description.
+    rates: dict[str, float] = field(default_factory=dict)
 
     @property
     def item_s(self) -> float:

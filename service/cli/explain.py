@@ -14,7 +14,7 @@ from finetune.explain.overlay import overlay, png
 from models.errors import InputError
 from models.files import write_atomically
 from service.cli.terminal.messages import print_guesses, print_note
-from service.cli.terminal.options import model_option
+from service.cli.terminal.options import device_option, model_option
 from service.cli.terminal.text import clean, percent
 
 
@@ -40,9 +40,7 @@ from service.cli.terminal.text import clean, percent
     help="PNG to write; of several classes, -1, -2 ... is added.  [default: IMAGE-explained.png in this folder]",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each class.")
-@click.option(
-    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:1, ..."
-)
+@device_option
 def command(
     image: Path,
     model: str,

@@ -18,7 +18,7 @@ model_option = click.option(
     "--model", "-m", default="builtin", show_default=True, metavar="MODEL",
     help="A name from `graft models list`, or an ONNX file.",
 )  # fmt: skip
-_device = click.option(
+device_option = click.option(
     "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:1, ..."
 )
 _threads = click.option(
@@ -28,7 +28,7 @@ _threads = click.option(
 
 def device_options(command: Command) -> Command:
     """Add --device and --threads."""
-    return _device(_threads(command))
+    return device_option(_threads(command))
 
 
 def open_model(spec: str, device: str, threads: int | None, *, outputs: Sequence[str] | None = None) -> Model:

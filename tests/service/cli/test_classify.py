@@ -88,10 +88,10 @@ def test_bad_images_are_told_and_the_others_answered(graft: Run, tiny_path: Path
     result = graft("classify", "-m", tiny_path, tmp_path, "--json")
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
-    found = lines(result.stdout)
+    rows = lines(result.stdout)
     refused = set(REFUSED) - {"program.eps"}
-    assert {name for name, labels in found.items() if labels} == set(READABLE)
-    assert {name for name, labels in found.items() if not labels} == refused
+    assert {name for name, labels in rows.items() if labels} == set(READABLE)
+    assert {name for name, labels in rows.items() if not labels} == refused
     complaints = result.stderr.splitlines()
     assert len(complaints) == len(refused)
     assert all(line.startswith("Error: ") for line in complaints)

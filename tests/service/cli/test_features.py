@@ -203,7 +203,7 @@ def test_finished_run_is_not_repeated(graft: Run, tiny_path: Path, photos: Path,
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("changed", "message"),
     [
         (["--cut", "logits"], "cuts was ['pool'], now ['logits']"),
         (["--pool", "max"], "pool was avg, now max"),
@@ -214,13 +214,13 @@ def test_finished_run_is_not_repeated(graft: Run, tiny_path: Path, photos: Path,
     ],
 )
 def test_other_settings_refuse_to_mix(
-    graft: Run, tiny_path: Path, photos: Path, tmp_path: Path, more: list[str], told: str
+    graft: Run, tiny_path: Path, photos: Path, tmp_path: Path, changed: list[str], message: str
 ) -> None:
     arguments = ["features", photos, "-m", tiny_path, "-o", tmp_path / "out", "--resume", "--device", "cpu"]
     assert graft(*arguments).exit_code == 0
-    result = graft(*arguments, *more)
+    result = graft(*arguments, *changed)
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 def test_other_model_in_the_same_file_refuses_to_mix(
@@ -275,7 +275,7 @@ def test_disk_that_fills_up_in_the_middle_is_code_1(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nowhere"], "no such file or folder"),
         (["photos", "--cut", "pol"], "Did you mean pool"),
@@ -284,9 +284,14 @@ def test_disk_that_fills_up_in_the_middle_is_code_1(
     ],
 )
 def test_wrong_usage_is_code_2(
-    graft: Run, photos: Path, tmp_path: Path, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+    graft: Run,
+    photos: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = graft("features", *arguments, "--out", tmp_path / "out")
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr

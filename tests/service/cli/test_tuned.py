@@ -81,8 +81,8 @@ class TestClassify:
             f"{red}/0.png",
             "  redness  100 %, within 99.75 to 100.2, 90 % of the time",
         ]
-        told = json.loads(graft("classify", "-m", redness, red, "--json").stdout)
-        assert told == {
+        printed = json.loads(graft("classify", "-m", redness, red, "--json").stdout)
+        assert printed == {
             "image": f"{red}/0.png",
             "value": 100.0,
             "unit": "%",
@@ -100,8 +100,8 @@ class TestClassify:
     ) -> None:
         with_card(redness, target=None)
         assert graft("classify", "-m", redness, photos / "red").stdout.endswith("\n  value  100\n")
-        told = json.loads(graft("classify", "-m", redness, photos / "red", "--json").stdout)
-        assert told.keys() == {"image", "value"}
+        printed = json.loads(graft("classify", "-m", redness, photos / "red", "--json").stdout)
+        assert printed.keys() == {"image", "value"}
 
     def test_broken_image_among_good_ones(self, graft: Run, tuned: Path, photos: Path) -> None:
         (photos / "blue" / "a.png").write_bytes(b"broken")
@@ -118,8 +118,8 @@ class TestEvaluate:
         assert "  top-1      75.00 %" in result.stdout  # grey is no blue
         assert "  rejected   25.00 %  taken for none of the classes" in result.stdout
         assert "  accepted  100.00 %  top-1 on the images that are left" in result.stdout
-        told = json.loads(graft("evaluate", "-m", tuned, photos, "--json").stdout)
-        assert (told["rejected"], told["accepted_top1"]) == (1, 1.0)
+        printed = json.loads(graft("evaluate", "-m", tuned, photos, "--json").stdout)
+        assert (printed["rejected"], printed["accepted_top1"]) == (1, 1.0)
 
     def test_model_without_a_threshold_says_nothing_of_it(
         self, graft: Run, tiny_path: Path, photos: Path
@@ -142,9 +142,9 @@ class TestEvaluate:
             "R2 0.9998 1 is perfect, 0 no better than the mean",
             "within the interval 50.0 % +- 0.25 %; the card says 90 %",
         ]
-        told = json.loads(graft("evaluate", "-m", redness, table, "--json", "--split", "test").stdout)
-        assert (told["images"], told["split"]) == (2, "test")
-        assert told["mae"] == pytest.approx((0.2 + 1) / 2, rel=1e-5)
+        printed = json.loads(graft("evaluate", "-m", redness, table, "--json", "--split", "test").stdout)
+        assert (printed["images"], printed["split"]) == (2, "test")
+        assert printed["mae"] == pytest.approx((0.2 + 1) / 2, rel=1e-5)
         assert "has the splits test, train" in graft("evaluate", "-m", redness, table).stderr
 
     def test_regression_of_an_unknown_split_and_of_a_folder(
@@ -174,17 +174,17 @@ class TestOthers:
     def test_info(self, graft: Run, tuned: Path, redness: Path) -> None:
         figure = Accuracy("clothes", "test", 100, 0.9, interval=(0.85, 0.95))
         with_card(tuned, accuracy=(figure,), splits=Splits(1000, 200, 100))
-        told = " ".join(graft("models", "info", tuned).stdout.split())
-        assert "top-1 90.00 % (95 % confidence: 85.00 % to 95.00 %) on 100 images of clothes test" in told
-        assert "images used 1,000 to train, 200 to validate, 100 to test" in told
+        printed = " ".join(graft("models", "info", tuned).stdout.split())
+        assert "top-1 90.00 % (95 % confidence: 85.00 % to 95.00 %) on 100 images of clothes test" in printed
+        assert "images used 1,000 to train, 200 to validate, 100 to test" in printed
         assert (
             "mahalanobis score above 0.3; 100.0 % of validation images are below, AUROC 0.900 (by eye)"
-            in told
+            in printed
         )
         with_card(redness, regression=(Regression("clothes", "test", 10, 4.0, 1.5, 0.25),))
-        told = " ".join(graft("models", "info", redness).stdout.split())
-        assert "gives redness in %, within 0.25 of the truth 90 % of the time" in told
-        assert "mean absolute 1.5 %, mean squared 4, R2 0.250 on 10 images of clothes test" in told
+        printed = " ".join(graft("models", "info", redness).stdout.split())
+        assert "gives redness in %, within 0.25 of the truth 90 % of the time" in printed
+        assert "mean absolute 1.5 %, mean squared 4, R2 0.250 on 10 images of clothes test" in printed
 
     def test_features(self, graft: Run, redness: Path, photos: Path, tmp_path: Path) -> None:
         result = graft("features", photos, "-m", redness, "--cut", "embedding", "-o", tmp_path / "out")

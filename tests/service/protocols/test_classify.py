@@ -91,9 +91,9 @@ class TestWaysIn:
     ) -> None:
         path = tmp_path / "photo.jpg"
         path.write_bytes(encoded(photo((400, 300)), "JPEG"))
-        told = json.loads(graft("classify", "-m", tiny_path, path, "--json", "--device", "cpu").stdout)
-        answered = client.post(URL, **form(("photo.jpg", path.read_bytes()))).get_json()["results"][0]
-        assert answered["predictions"] == told["predictions"]
+        printed = json.loads(graft("classify", "-m", tiny_path, path, "--json", "--device", "cpu").stdout)
+        received = client.post(URL, **form(("photo.jpg", path.read_bytes()))).get_json()["results"][0]
+        assert received["predictions"] == printed["predictions"]
 
 
 class TestBadImages:

@@ -60,13 +60,13 @@ def test_clean(graft: Run, photos: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("options", "message"),
     [
         (["--out", "a.txt"], "ends in .csv"),
         (["--out", "a.csv", "--no-model", "--drop", "labels"], "judges no labels"),
     ],
 )
-def test_clean_refuses_before_the_work(graft: Run, photos: Path, more: list[str], message: str) -> None:
-    result = graft("dataset", "clean", photos, *more)
+def test_clean_refuses_before_the_work(graft: Run, photos: Path, options: list[str], message: str) -> None:
+    result = graft("dataset", "clean", photos, *options)
     assert result.exit_code == 2
     assert message in result.stderr

@@ -73,8 +73,8 @@ def test_a_clean_list_kept_elsewhere(graft: Run, photos: Path, tiny_path: Path, 
     allowed = graft(*words, "--outside")
     assert allowed.exit_code == 0, allowed.output
     whole = graft("finetune", photos, "-m", tiny_path, "--out", tmp_path / "whole", "--json", *QUICK)
-    there = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
-    assert there["data"]["images"] == json.loads(whole.stdout)["data"]["images"]  # the same split
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["data"]["images"] == json.loads(whole.stdout)["data"]["images"]  # the same split
 
 
 def test_a_run_that_could_not_begin_leaves_its_name_free(
@@ -93,10 +93,10 @@ def test_what_was_asked_is_answered(graft: Run, photos: Path, tiny_path: Path, t
     strangers = folder_of(tmp_path / "strangers", 5, {"ink": (5, 5, 5)})
     asked = ("--previous", tmp_path / "first" / "model.onnx", "--unknown", strangers)
     second = graft(*words, "--out", tmp_path / "second", *asked)
-    said = " ".join(second.stdout.split())
-    assert "Compared with shades: Both models are right and wrong on the same images" in said
-    assert "of 5 unknown images are told so, and" in said
-    assert "(AUROC 1.000)" in said
+    printed = " ".join(second.stdout.split())
+    assert "Compared with shades: Both models are right and wrong on the same images" in printed
+    assert "of 5 unknown images are told so, and" in printed
+    assert "(AUROC 1.000)" in printed
 
 
 def test_interrupted_outside_of_training_says_how_to_go_on(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finetune.explain.gradcam import GradCam, full_photo
+    from finetune.explain.geometry import full_photo
+    from finetune.explain.gradcam import GradCam
     from finetune.explain.overlay import overlay
     from finetune.heads.joining import join
     from finetune.trust.evaluation import evaluate
@@ -22,7 +23,7 @@ else:
             "FineTuner": "finetune.tuner:FineTuner",
             "GradCam": "finetune.explain.gradcam:GradCam",
             "evaluate": "finetune.trust.evaluation:evaluate",
-            "full_photo": "finetune.explain.gradcam:full_photo",
+            "full_photo": "finetune.explain.geometry:full_photo",
             "join": "finetune.heads.joining:join",
             "overlay": "finetune.explain.overlay:overlay",
         },

@@ -151,9 +151,8 @@ def compile_program(
     ]
     outputs.rename()
     graph_proto = helper.make_graph(emit.nodes, "autodiff", inputs, outputs.infos, emit.initializers)
-    prune(
-        graph_proto, [info.name for info in outputs.infos]
-    )  # what only the other mode, training or not, uses
+    # What only the other mode, training or not, uses.
+    prune(graph_proto, [info.name for info in outputs.infos])
     used = {name for node in graph_proto.node for name in node.input}
     unused = [value for value in graph_proto.input if value.name not in used and value.name in reads.values()]
     for value in unused:

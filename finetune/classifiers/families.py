@@ -115,9 +115,10 @@ def _forest_mean(settings: Hyperparameters, seed: int) -> Any:
 
 _LEAVES = 4096  # of one tree; larger forests are slow to load and hardly better
 _CS = _grid("C", 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Gamma in units of 1 / D.
 _KERNELS: tuple[Hyperparameters, ...] = tuple(
     {"C": c, "gamma": g} for c in (1.0, 10.0) for g in (0.25, 0.5, 1.0)
-)  # gamma in units of 1 / D
+)
 _NEIGHBOURS = _grid("k", 3, 5, 10, 20, 40)
 _TREE_SIZES = _grid("min_samples_leaf", 1, 3)
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, ValueInfoProto
 from PIL import Image
 
 from finetune.autodiff import Graph, gradients, import_onnx, placeholder
 from finetune.autodiff import Session as GraphSession
+from finetune.explain.geometry import Box, Floats, full_photo, on_photo, resized, visible_box
 from models.card import Label, ModelCard, read_card
 from models.errors import CutError, GraphError, InputError, ModelError, NumericsError
 from models.graph import infer, needed, shape_of
@@ -26,12 +26,9 @@ from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
 from models.names import LOGITS, PROBABILITIES, VALUE
-from models.preprocessing import MAX_SIDE, ImageSource, Preprocessing
+from models.preprocessing import ImageSource
 from models.runtime import OnnxSession, RuntimeConfig
 from models.truncation import cut_model
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the photo
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -163,17 +160,6 @@ class GradCam:
         return indices
 
 
-def grad_cam(
-    model: str | Path | ModelProto, image: ImageSource, label: str | None = None, cut: str | None = None
-) -> Heatmap:
-    """Where `model` looks on `image` for the class `label` (default: the most probable one).
-
-    Raises:
-        GraftError: as `GradCam` and `GradCam.explain`.
-    """
-    return GradCam(model, cut).explain(image, [] if label is None else [label])[0]
-
-
 def last_map(model: ModelProto, goal: str) -> str:
     """The last tensor (N, C, H, W) behind a convolution, larger than one pixel, on which `goal` depends.
 
@@ -209,52 +195,3 @@ def _require_map(model: ModelProto, cut: str) -> str:
 def _is_map(known: dict[str, ValueInfoProto], name: str) -> bool:
     shape = shape_of(known[name]) if name in known else ()
     return len(shape) == 4 and shape[2:] != (1, 1)
-
-
-def full_photo(image: ImageSource, name: str | None = None) -> Image.Image:
-    """The photo, upright and RGB, with all its pixels: `explain` fits its maps to this size.
-
-    Raises:
-        ImageError: not an image that can be read.
-    """
-    # No decoder leaves out pixels for an input as large as this.
-    return Preprocessing((MAX_SIDE, MAX_SIDE)).upright(image, name=name)
-
-
-def visible_box(preprocessing: Preprocessing, size: tuple[int, int]) -> Box:
-    """The part of an upright photo of `size` (width, height) that the network gets to see.
-
-    Preprocessing may keep a central part, scale it, and crop the centre of that: this is the way back.
-    """
-    width, height = size
-    left = top = 0.0
-    if preprocessing.crop_fraction < 1:
-        kept = [max(1, int(side * preprocessing.crop_fraction)) for side in size]
-        left, top = float((width - kept[0]) // 2), float((height - kept[1]) // 2)
-        width, height = kept
-    rows, columns = preprocessing.size
-    if preprocessing.resize == "squash":
-        return left, top, left + width, top + height
-    scale = (preprocessing.resize_to or max(rows, columns)) / min(width, height)
-    whole_w, whole_h = max(int(scale * width + 1e-9), 1), max(int(scale * height + 1e-9), 1)
-    x, y = round((whole_w - columns) / 2.0), round((whole_h - rows) / 2.0)
-    across, down = width / whole_w, height / whole_h
-    return left + x * across, top + y * down, left + (x + columns) * across, top + (y + rows) * down
-
-
-def resized(heat: Floats, size: tuple[int, int]) -> Floats:
-    """A map (H, W) at `size` (height, width), smooth between its places, within 0 and 1."""
-    image = Image.fromarray(np.ascontiguousarray(heat, np.float32))
-    smooth = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.float32)
-    return np.clip(smooth, 0.0, 1.0)  # bicubic curves swing over
-
-
-def on_photo(network: Floats, box: Box, size: tuple[int, int]) -> Floats:
-    """A map of the network's input where it belongs on a photo of `size` (width, height): (height, width)."""
-    width, height = size
-    left, top, right, bottom = (round(edge) for edge in box)
-    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    heat = np.zeros((height, width), np.float32)
-    shape = max(bottom - top, 1), max(right - left, 1)
-    heat[top : top + shape[0], left : left + shape[1]] = resized(network, shape)
-    return heat

@@ -1,13 +1,17 @@
 """The whole job: labelled images in, one trusted model file and a report out.
 
-1. scan     read every image once: can it be read, is it a duplicate
-2. features run the frozen trunk, or take what the cache knows
-3. splits   train, validation, test; duplicates on one side
-4. views    the trunk over altered versions of the training images
-5. train    a classifier, a head, or a head and blocks
-6. assess   temperature, threshold, accuracy, learning curve
-7. export   one ONNX file, proven in a fresh process
-8. report   report.html and report.json
+ 1. scan      read every image once: can it be read, is it a duplicate
+ 2. model     open the frozen part of the network, in int8 where that is asked for
+ 3. features  run it over the images, or take what the cache knows
+ 4. splits    train, validation, test; duplicates on one side
+ 5. views     the frozen part over altered versions of the training images
+ 6. train     a classifier, a head, or a head and blocks
+ 7. unknown   features of images that are none of the classes, where there are some
+ 8. assess    temperature, threshold, accuracy, learning curve
+ 9. export    one ONNX file
+10. proof     a fresh process must give the training's probabilities with it
+11. previous  what an older model gives for the measured images, where there is one
+12. report    report.html and report.json
 """
 
 from __future__ import annotations

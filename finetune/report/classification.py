@@ -95,9 +95,8 @@ def within(probabilities: Floats, truth: Ints, best: int) -> Share:
     """How often the truth is among the `best` classes of `probabilities` (N, C) that are the most probable."""
     at = np.take_along_axis(probabilities, truth[:, None], axis=1)  # (N, 1)
     index = np.arange(probabilities.shape[1])
-    ahead = (probabilities > at) | (
-        (probabilities == at) & (index < truth[:, None])
-    )  # ties: lower index first
+    # Of equal ones the lower index comes first.
+    ahead = (probabilities > at) | ((probabilities == at) & (index < truth[:, None]))
     return Share(int((ahead.sum(axis=1) < best).sum()), len(truth))
 
 

@@ -66,9 +66,8 @@ class Previous:
     """What an older model answers on the same measured images, in their order."""
 
     name: str
-    predicted: (
-        Ints | Floats
-    )  # (N,): class indices, -1 for a class that is none of ours; values in a regression
+    # (N,): class indices, -1 for a class that is none of ours; values in a regression.
+    predicted: Ints | Floats
 
 
 @dataclass(frozen=True)

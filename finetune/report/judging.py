@@ -15,9 +15,8 @@ from finetune.trust.measures import Z95
 Fit = Literal["unknown", "diverged", "unfinished", "overfitted", "late", "good"]
 
 FEWEST_EPOCHS = 3
-GAP = (
-    0.05  # accuracy on training images above that on validation images from which on we speak of over-fitting
-)
+# Accuracy on training images above that on validation images from which on we speak of over-fitting.
+GAP = 0.05
 LARGE_GAP = 0.15
 LOSS_RATIO = 1.5  # validation loss over training loss, where there are no accuracies
 LOSS_RISE = 0.10  # rise of the validation loss after its best epoch

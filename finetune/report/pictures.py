@@ -79,12 +79,8 @@ def _shrink(encoded: bytes) -> bytes | None:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             small = image.convert("RGB")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ):  # what Pillow raises on damaged files
+    # What Pillow raises on damaged files.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     small.thumbnail((SIDE, SIDE))
     for quality in (80, 60, 30):

@@ -65,9 +65,8 @@ def rate_search(search: RateSearch) -> Markup | None:
             search.chosen, color=ORANGE, linestyle="--", linewidth=1.5, label=f"taken: {search.chosen:.2g}"
         )
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(
-            "{x:g}"
-        )  # powers of ten would go through a parser of formulas, half a second
+        # Powers of ten would go through a parser of formulas, half a second.
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(top=min(losses.max(), losses[0] + 3 * (losses[0] - losses.min()) + 1e-6))
         axes.set_xlabel("learning rate")

@@ -89,9 +89,8 @@ class Writer:
                 "assert_finite(...) in the graph tells where they come from."
             )
         low, high = array.min(), array.max()
-        if high - low < 2 * BINS * np.spacing(
-            np.abs(array).max()
-        ):  # too close for that many edges between them
+        # Too close for that many edges between them.
+        if high - low < 2 * BINS * np.spacing(np.abs(array).max()):
             low, high = low - 0.5, high + 0.5
         counts, edges = np.histogram(array, BINS, (low, high))
         histogram = HistogramProto(

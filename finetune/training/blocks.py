@@ -15,7 +15,7 @@ from finetune.autodiff import Session
 from finetune.autodiff.schedules import Schedule, constant
 from finetune.training.data import Array, TrainingData, class_weights
 from finetune.training.head import finish, fit_head, opened
-from finetune.training.loop import Loop, Run
+from finetune.training.loop import Loop, Training
 from finetune.training.measuring import measure
 from finetune.training.network import Blocks, Network, build
 from finetune.training.rates import schedule
@@ -78,30 +78,30 @@ def train_blocks(
         "data": data.digest(),
     }
     about = {"method": PHASE, "cut": cut, "embedding": blocks.embedding}
-    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as run:
+    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as training:
         key = hashlib.sha256(json.dumps([identity[k] for k in _BELOW]).encode()).hexdigest()[:12]
-        whole = _Whole(run, data, blocks, device, threads)
-        if run.checkpoint.state.phase == PHASE:
+        whole = _Whole(training, data, blocks, device, threads)
+        if training.checkpoint.state.phase == PHASE:
             network, session = whole.build(whole.schedule())
-            run.checkpoint.load(network, session)
+            training.checkpoint.load(network, session)
         else:
             # Built before anything is computed, so that a network that cannot be trained is refused at once.
             network, session = whole.build(constant(0.0))
-            pooled = _pooled(run, data, network, session, work / _POOLED.format(key))
-            head = fit_head(run, pooled, device, threads)
-            if run.interrupt.asked:
+            pooled = _pooled(training, data, network, session, work / _POOLED.format(key))
+            head = fit_head(training, pooled, device, threads)
+            if training.interrupt.asked:
                 _hand_over(head, network, session)
-                return finish(run, network, session, about)
+                return finish(training, network, session, about)
             network, session = whole.begin(head)
-        Loop(run, network, session, data, settings.block_epochs, _AT_ONCE).run()
-        return finish(run, network, session, about)
+        Loop(training, network, session, data, settings.block_epochs, _AT_ONCE).run()
+        return finish(training, network, session, about)
 
 
 @dataclass(frozen=True)
 class _Whole:
     """The head and the blocks below it."""
 
-    run: Run
+    training: Training
     data: TrainingData
     blocks: Blocks
     device: str
@@ -109,21 +109,21 @@ class _Whole:
 
     def build(self, rate: Schedule) -> tuple[Network, Session]:
         """The network with its pretrained values, and a head that knows nothing."""
-        settings, data = self.run.settings, self.data
+        settings, data = self.training.settings, self.data
         weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
         network = build(settings, data.classes, data.shape, rate, weights=weights, blocks=self.blocks)
         return network, Session(network.graph, self.device, threads=self.threads)
 
     def schedule(self) -> Schedule:
         """The rates of the phase."""
-        settings = self.run.settings
+        settings = self.training.settings
         steps = settings.block_epochs * len(self.data.batches(0, 0, settings.batch_size))
-        return schedule(settings, self.run.checkpoint.state.learning_rate, steps)
+        return schedule(settings, self.training.checkpoint.state.learning_rate, steps)
 
     def begin(self, head: Learned) -> tuple[Network, Session]:
         """Go over to the second phase."""
-        run, data, settings = self.run, self.data, self.run.settings
-        state = run.checkpoint.state
+        training, data, settings = self.training, self.data, self.training.settings
+        state = training.checkpoint.state
         rate = settings.block_rate(state.learning_rate)
         state.begin(PHASE, rate, [])
         network, session = self.build(self.schedule())
@@ -131,8 +131,8 @@ class _Whole:
         if len(data.val_y):  # what the head alone gives is to be beaten
             weighted = settings.class_weights is not None
             state.best_loss = measure(network, session, data, weighted, _AT_ONCE).refined
-            run.checkpoint.best = values_of(session, network.trained)
-        run.events.graph(network, session)
+            training.checkpoint.best = values_of(session, network.trained)
+        training.events.graph(network, session)
         return network, session
 
 
@@ -151,7 +151,9 @@ def _hand_over(head: Learned, network: Network, session: Session) -> None:
     session.load({new: values.value(old) for old, new in pairs})
 
 
-def _pooled(run: Run, data: TrainingData, network: Network, session: Session, path: Path) -> TrainingData:
+def _pooled(
+    training: Training, data: TrainingData, network: Network, session: Session, path: Path
+) -> TrainingData:
     """Embeddings of all views, which are kept in `path` for a resumed run."""
     size = int(network.pooled.shape[1] or 0)
     count = len(data.rows)
@@ -161,7 +163,7 @@ def _pooled(run: Run, data: TrainingData, network: Network, session: Session, pa
         both = np.empty((count + len(data.val_x), size), np.float32)
         for rows, into in ((data.rows, both[:count]), (data.val_x, both[count:])):
             for i in range(0, len(rows), _AT_ONCE):
-                run.interrupt.check()
+                training.interrupt.check()
                 into[i : i + _AT_ONCE] = session.run(
                     network.pooled, {network.x: np.asarray(rows[i : i + _AT_ONCE])}
                 )

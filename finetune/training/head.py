@@ -17,7 +17,7 @@ from finetune.training.data import TrainingData, class_weights, standardisation
 from finetune.training.events import Events
 from finetune.training.finder import HIGH, LOW, STEPS, Curve, find_rate
 from finetune.training.interrupt import Interrupt
-from finetune.training.loop import Loop, Run
+from finetune.training.loop import Loop, Training
 from finetune.training.network import Network, build
 from finetune.training.rates import schedule, sweep
 from finetune.training.result import EpochObserver, Phase, Trained
@@ -56,9 +56,9 @@ def train_head(
     if len(data.shape) != 1:
         raise InputError(f"x is {data.x.shape}; a head is trained on vectors, (images, views, features).")
     identity = {"method": PHASE, "settings": settings.to_json(), "data": data.digest()}
-    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as run:
-        network, session = fit_head(run, data, device, threads)
-        return finish(run, network, session, {"method": PHASE})
+    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as training:
+        network, session = fit_head(training, data, device, threads)
+        return finish(training, network, session, {"method": PHASE})
 
 
 @contextmanager
@@ -70,21 +70,23 @@ def opened(
     observer: EpochObserver | None,
     events: Path | None,
     seconds: float,
-) -> Iterator[Run]:
+) -> Iterator[Training]:
     """The checkpoint, event files and Ctrl-C of a training."""
     checkpoint = Checkpoint(work, identity, seconds)
     checkpoint.open(resume)
     written = Events(events, checkpoint.state.marks)
     try:
         with Interrupt() as interrupt:
-            yield Run(settings, checkpoint, written, interrupt, observer)
+            yield Training(settings, checkpoint, written, interrupt, observer)
     finally:
         written.close()
 
 
-def fit_head(run: Run, data: TrainingData, device: str, threads: int | None) -> tuple[Network, Session]:
+def fit_head(
+    training: Training, data: TrainingData, device: str, threads: int | None
+) -> tuple[Network, Session]:
     """The phase "head": a network with the best values in its variables."""
-    settings, checkpoint = run.settings, run.checkpoint
+    settings, checkpoint = training.settings, training.checkpoint
     weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
     sizes = [data.shape[0], *settings.hidden, data.classes or 1]
     if threads is None and sum(a * b for a, b in pairwise(sizes)) < _SMALL:
@@ -104,12 +106,12 @@ def fit_head(run: Run, data: TrainingData, device: str, threads: int | None) -> 
         if rate is None:
             finder, trial = made(sweep(LOW, HIGH, STEPS))
             set_scales(finder, trial, data, standard)
-            rate, curve = find_rate(finder, trial, data, settings, run.interrupt)
+            rate, curve = find_rate(finder, trial, data, settings, training.interrupt)
         checkpoint.state.begin(PHASE, rate, curve)
         network, session = made(schedule(settings, rate, steps))
         set_scales(network, session, data, standard)
-        run.events.graph(network, session)
-    Loop(run, network, session, data, settings.epochs, _AT_ONCE).run()
+        training.events.graph(network, session)
+    Loop(training, network, session, data, settings.epochs, _AT_ONCE).run()
     return network, session
 
 
@@ -123,18 +125,20 @@ def set_scales(network: Network, session: Session, data: TrainingData, standard:
     session.load(values)
 
 
-def finish(run: Run, network: Network, session: Session, about: dict[str, Any]) -> Trained:
+def finish(training: Training, network: Network, session: Session, about: dict[str, Any]) -> Trained:
     """The result; `about` what goes into its `chosen` besides the settings and what training decided."""
-    state = run.checkpoint.state
+    state = training.checkpoint.state
     history = (*state.earlier, state.as_phase())
     chosen = {
         **about,
-        **run.settings.to_json(),
+        **training.settings.to_json(),
         "learning_rate": history[0].learning_rate,
         "phases": [_summary(phase) for phase in history],
     }
     top = Top(network.export(session), chosen)
-    return Trained(top, history, run.checkpoint.seconds(), run.interrupt.asked, run.events.notes)
+    return Trained(
+        top, history, training.checkpoint.seconds(), training.interrupt.asked, training.events.notes
+    )
 
 
 def _summary(phase: Phase) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _TELL = 0.1  # seconds between two words to the observer
 
 
 @dataclass(frozen=True)
-class Run:
+class Training:
     """What all phases of a training share."""
 
     settings: Settings
@@ -34,7 +34,7 @@ class Run:
 
 
 class Loop:
-    """The phase of `run.checkpoint.state`, on a network whose variables are as that state says.
+    """The phase of `training.checkpoint.state`, on a network whose variables are as that state says.
 
     Validation decides: the best epoch is the one with the lowest validation loss at its best temperature, which moves
     less in steps than the accuracy of few images; without validation images it is the last. `patience` epochs without
@@ -43,15 +43,15 @@ class Loop:
 
     def __init__(
         self,
-        run: Run,
+        training: Training,
         network: Network,
         session: Session,
         data: TrainingData,
         epochs: int,
         measured_at_once: int,
     ) -> None:
-        self.run_, self.network, self.session, self.data = run, network, session, data
-        self.state = run.checkpoint.state
+        self.training, self.network, self.session, self.data = training, network, session, data
+        self.state = training.checkpoint.state
         self.epochs, self.measured_at_once = epochs, measured_at_once
         self._heard = 0.0
 
@@ -62,14 +62,14 @@ class Loop:
             NumericsError: the loss became NaN or infinite; the checkpoint stands where it was finite.
             OutputError: a checkpoint cannot be written.
         """
-        state, settings = self.state, self.run_.settings
+        state, settings = self.state, self.training.settings
         try:
-            while not state.finished and not self.run_.interrupt.asked:
+            while not state.finished and not self.training.interrupt.asked:
                 batches = self.data.batches(settings.seed, state.epoch, settings.batch_size)
                 rows = self.data.view_rows(settings.seed, state.epoch)
                 for batch in batches[state.step :]:
                     self._step(rows[batch], self.data.y[batch], len(batches))
-                    if self.run_.interrupt.asked:
+                    if self.training.interrupt.asked:
                         break
                 else:
                     self._end_epoch()
@@ -77,9 +77,9 @@ class Loop:
             self._save()
             raise NumericsError(f"{exc} {self._kept()}") from exc
         self._save()
-        if not self.run_.checkpoint.best:  # Ctrl-C in the first epoch
-            self.run_.checkpoint.best = values_of(self.session, self.network.trained)
-        best = self.run_.checkpoint.best
+        if not self.training.checkpoint.best:  # Ctrl-C in the first epoch
+            self.training.checkpoint.best = values_of(self.session, self.network.trained)
+        best = self.training.checkpoint.best
         self.session.load({v: best[v.name] for v in self.network.trained})
 
     def _step(self, rows: Array, y: Array, steps: int) -> None:
@@ -92,15 +92,15 @@ class Loop:
         state.loss += float(loss) * len(y)
         state.hits += float(hits[0]) if hits else 0.0
         state.rate = float(rate)
-        self.run_.events.step(
+        self.training.events.step(
             state.phase, state.step, steps, float(loss), state.rate, state.epoch * steps + state.step
         )
-        if self.run_.checkpoint.due():
+        if self.training.checkpoint.due():
             self._save()
         self._tell(steps, len(y))
 
     def _end_epoch(self) -> None:
-        state, data, checkpoint = self.state, self.data, self.run_.checkpoint
+        state, data, checkpoint = self.state, self.data, self.training.checkpoint
         size = len(data.y)
         for variable in self.network.trained:  # the step after a last finite loss may have gone too far
             if not np.isfinite(self.session.value(variable)).all():
@@ -109,7 +109,7 @@ class Loop:
                     "learning rate, or clip the gradients."
                 )
         loss = state.loss / size
-        weighted = self.run_.settings.class_weights is not None
+        weighted = self.training.settings.class_weights is not None
         measured = (
             measure(self.network, self.session, data, weighted, self.measured_at_once)
             if len(data.val_y)
@@ -130,31 +130,30 @@ class Loop:
         if measured is None or state.best_loss is None or measured.refined < state.best_loss:
             state.best_epoch, state.best_loss = state.epoch, measured.refined if measured else None
             checkpoint.best = values_of(self.session, self.network.trained)
-        patience = self.run_.settings.patience
+        patience = self.training.settings.patience
         tired = patience is not None and state.epoch - state.best_epoch >= patience
         state.finished = state.epoch >= self.epochs or tired
-        self.run_.events.epoch(state.phase, epoch, state.epoch, self.network, self.session)
+        self.training.events.epoch(state.phase, epoch, state.epoch, self.network, self.session)
         if checkpoint.due():
             self._save()
 
     def _save(self) -> None:
-        self.state.marks = self.run_.events.marks()
-        self.run_.checkpoint.save(self.network, self.session)
+        self.state.marks = self.training.events.marks()
+        self.training.checkpoint.save(self.network, self.session)
 
     def _kept(self) -> str:
-        path, best = self.run_.checkpoint.path, self.state.best_epoch
+        path, best = self.training.checkpoint.path, self.state.best_epoch
         return f"Training stopped in epoch {self.state.epoch + 1}; {path} keeps " + (
             f"the best until then, of epoch {best}." if best else "where it stood; no epoch had ended."
         )
 
     def _tell(self, steps: int, last: int) -> None:
-        observer, state, now = self.run_.observer, self.state, time.monotonic()
+        observer, state, now = self.training.observer, self.state, time.monotonic()
         if observer is None or (now - self._heard < _TELL and state.step < steps):
             return
         self._heard = now
-        done = (
-            len(self.data.y) if state.step == steps else state.step * last
-        )  # batches differ by one image at most
+        # Batches differ by one image at most.
+        done = len(self.data.y) if state.step == steps else state.step * last
         before = state.epochs[-1] if state.epochs else None
         observer(
             EpochProgress(

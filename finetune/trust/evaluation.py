@@ -44,9 +44,8 @@ class Evaluation:
     interval: tuple[float, float]  # 95 % confidence interval of top1
     classes: tuple[ClassResult, ...]  # those with images, in the order of the labels
     seconds: float
-    rejected: int | None = (
-        None  # images that the model takes for none of its classes; None where it cannot tell
-    )
+    # Images that the model takes for none of its classes; None where it cannot tell.
+    rejected: int | None = None
     accepted_top1: float | None = None  # over the images that it does not reject; None where there is none
 
     @property
@@ -86,13 +85,12 @@ def evaluate(
         failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
         truth = np.array([indices[key] for _, key in batch.good], np.int64)  # (N,)
         if len(truth):
-            answers = model.classifier_outputs(batch.pixels)
-            best = np.argsort(-answers.probabilities, axis=1, kind="stable")[
-                :, :TOP
-            ]  # (N, up to 5), best first
-            if answers.rejected is not None:
-                rejected += int(answers.rejected.sum())
-                accepted += int((best[:, 0] == truth)[~answers.rejected].sum())
+            outputs = model.classifier_outputs(batch.pixels)
+            # (N, up to 5), best first.
+            best = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :TOP]
+            if outputs.rejected is not None:
+                rejected += int(outputs.rejected.sum())
+                accepted += int((best[:, 0] == truth)[~outputs.rejected].sum())
             seen += np.bincount(truth, minlength=classes)
             correct += np.bincount(truth[best[:, 0] == truth], minlength=classes)
             within_five += int((best == truth[:, None]).any(axis=1).sum())

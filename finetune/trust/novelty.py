@@ -23,9 +23,8 @@ REMEMBERED = 2000  # training images that neighbours are sought among, at most
 SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
 _TINY = 1e-12
 _DIRECT = 2048  # |a - b|^2 keeps its digits; of more pairs only |a|^2 - 2 ab + |b|^2 fits into memory
-_FLOOR = (
-    0.01  # of the mean variance, added to each: float32 has to carry the distances, and small sets have none
-)
+# Of the mean variance, added to each: float32 has to carry the distances, and small sets have none.
+_FLOOR = 0.01
 
 Arrays = Mapping[str, NDArray[np.float32]]
 

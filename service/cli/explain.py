@@ -9,7 +9,8 @@ from typing import Any
 import click
 import numpy as np
 
-from finetune.explain.gradcam import GradCam, Heatmap, full_photo
+from finetune.explain.geometry import full_photo
+from finetune.explain.gradcam import GradCam, Heatmap
 from finetune.explain.overlay import overlay, png
 from models.errors import InputError
 from models.files import write_atomically

@@ -60,9 +60,8 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
     whole = lifted(model if isinstance(model, ModelProto) else load(str(model)))
     graph = whole.graph
     weights = weight_names(graph)
-    inputs = [
-        value.name for value in graph.input if value.name not in weights
-    ]  # IR 3 lists weights as inputs
+    # IR 3 lists weights as inputs.
+    inputs = [value.name for value in graph.input if value.name not in weights]
     if not inputs or (cut is None and len(inputs) != 1):
         raise CutError(
             f"the network's inputs are {', '.join(inputs) or 'none'}; expected one, or name a cut."

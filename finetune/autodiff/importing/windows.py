@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from finetune.autodiff.importing.node import Node
 from finetune.autodiff.ops import convolution, pooling
-from finetune.autodiff.ops.windows import Pair
+from finetune.autodiff.ops.windows import Pads, Pair, same_padding
 from finetune.autodiff.shapes import known, show
 from finetune.autodiff.tensor import Tensor
 from models.errors import GraphError
-
-Pads = tuple[Pair, Pair]  # (top, bottom), (left, right)
 
 
 def conv(node: Node, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -82,14 +80,9 @@ def _pads(node: Node, x: Tensor, kernel: Pair, strides: Pair, dilations: Pair) -
         return _declared_pads(node)
     if mode == "VALID":
         return (0, 0), (0, 0)
-    totals = []
-    for size, k, s, d in zip(known(str(node), x.shape[2:]), kernel, strides, dilations, strict=True):
-        totals.append(max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0))
-    half = [
-        (total // 2, total - total // 2) for total in totals
-    ]  # the odd pixel: at the end, or at the start
-    pairs = half if mode == "SAME_UPPER" else [(after, before) for before, after in half]
-    return pairs[0], pairs[1]
+    pads = same_padding(known(str(node), x.shape[2:]), kernel, strides, dilations)
+    # The odd pixel is at the end, or at the start.
+    return pads if mode == "SAME_UPPER" else (pads[0][::-1], pads[1][::-1])
 
 
 def _pair(node: Node, attribute: str) -> Pair:

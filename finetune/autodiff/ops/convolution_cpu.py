@@ -81,9 +81,8 @@ def _bias(emit: Emitter, op: Operation) -> bool:
     ):
         return False
     vector = bias.op.inputs[0]
-    if (
-        not isinstance(vector, Variable) or vector.rank != 1
-    ):  # a variable is there before the product is computed
+    # A variable is there before the product is computed.
+    if not isinstance(vector, Variable) or vector.rank != 1:
         return False
     node.input.append(emit.read(vector))
     emit.bind(op.output, emit.read(conv, NHWC), NHWC)

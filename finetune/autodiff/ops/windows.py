@@ -10,6 +10,7 @@ from finetune.autodiff.shapes import Shape, known, show
 from models.errors import ShapeError
 
 Pair = tuple[int, int]
+Pads = tuple[Pair, Pair]  # (top, bottom), (left, right)
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 
 
@@ -99,16 +100,24 @@ def pair(what: str, name: str, value: int | Sequence[int]) -> Pair:
     return values[0], values[1]
 
 
+def same_padding(image: Sequence[int], kernel: Pair, strides: Pair, dilations: Pair) -> Pads:
+    """Padding with which the output is the input / stride, rounded up; the odd pixel goes to the end."""
+    totals = [
+        max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
+        for size, k, s, d in zip(image, kernel, strides, dilations, strict=True)
+    ]
+    vertical, horizontal = ((total // 2, total - total // 2) for total in totals)
+    return vertical, horizontal
+
+
 def _pads(
     what: str, padding: Padding, image: Pair, kernel: Pair, strides: Pair, dilations: Pair
 ) -> tuple[Pair, Pair]:
     if padding == "VALID":
         return (0, 0), (0, 0)
     if padding == "SAME":
-        totals = []
-        for size, k, s, d in zip(image, kernel, strides, dilations, strict=True):
-            totals.append(max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0))
-        return (totals[0] // 2, totals[1] // 2), (totals[0] - totals[0] // 2, totals[1] - totals[1] // 2)
+        (top, bottom), (left, right) = same_padding(image, kernel, strides, dilations)
+        return (top, left), (bottom, right)
     try:
         sides: Any = (padding, padding) if isinstance(padding, int) else tuple(padding)
         (top, bottom), (left, right) = ((s, s) if isinstance(s, int) else tuple(s) for s in sides)

@@ -12,7 +12,8 @@ from scipy.stats import spearmanr
 
 from finetune.classifiers.exporting import export_top
 from finetune.classifiers.fitting import fit_classifier
-from finetune.explain.gradcam import GradCam, full_photo, grad_cam, visible_box
+from finetune.explain.geometry import full_photo, visible_box
+from finetune.explain.gradcam import GradCam, Heatmap
 from finetune.explain.overlay import overlay
 from finetune.heads.assembly import assemble
 from models.card import Label, ModelCard
@@ -21,7 +22,7 @@ from models.features import FeatureOptions, feature_graph
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
-from models.preprocessing import Preprocessing
+from models.preprocessing import ImageSource, Preprocessing
 from models.runtime import RuntimeConfig
 from tests.fixtures import encoded, photo
 from tests.hostile import REFUSED
@@ -31,6 +32,13 @@ CPU = RuntimeConfig("cpu", threads=1)
 PHOTOS = [
     Path(skimage.__file__).parent / "data" / name for name in ("coffee.png", "chelsea.png", "rocket.jpg")
 ]
+
+
+def grad_cam(
+    model: str | Path | ModelProto, image: ImageSource, label: str | None = None, cut: str | None = None
+) -> Heatmap:
+    """The map of one label, or of the most probable class."""
+    return GradCam(model, cut).explain(image, [] if label is None else [label])[0]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from finetune.job.observing import Observer
 from finetune.job.recipe import Method, Recipe
 from finetune.job.run import finetune
 from finetune.report.findings import Findings
+from models.card import html_table
 from models.errors import InputError
 from models.files import write_atomically
 from models.model import Model
@@ -171,6 +172,14 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         card = read_card(session.metadata)
         assert card is not None  # it was written a moment ago
         return Model(session, card)
+
+    def _repr_html_(self) -> str:
+        """What it is, and what it has learned, as tables for notebooks; without scikit-learn's 30 kB of styles."""
+        findings = getattr(self, "findings_", None)
+        return html_table({"Estimator": repr(self)}) + (findings._repr_html_() if findings else "")
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the session, which cannot travel to another process."""

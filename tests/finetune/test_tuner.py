@@ -50,6 +50,8 @@ def test_fit_predict_score_save(tiny_path: Path, images: list[object], tmp_path:
     probabilities = fitted.predict_proba(images)
     assert probabilities.shape == (36, 3)
     np.testing.assert_array_equal(fitted.classes_[probabilities.argmax(1)], fitted.predict(images))
+    assert "<th>Accuracy</th>" in fitted._repr_html_()
+    assert len(fitted._repr_mimebundle_()["text/html"]) < 2000
     fitted.save(tmp_path / "mine.onnx")
     loaded = Model.open(tmp_path / "mine.onnx", RuntimeConfig("cpu", 1))
     np.testing.assert_array_equal(

@@ -38,3 +38,23 @@ def test_interval_needs_a_row_for_each_image() -> None:
 
 def test_nothing_is_needed_but_names() -> None:
     assert not Findings("pets", "builtin", "sklearn").measured
+
+
+def test_a_repr_says_how_good_it_is_and_stays_short() -> None:
+    # 240 of 300; scipy's Wilson interval, as in tests/finetune/trust/test_measures.py
+    assert (
+        repr(run())
+        == "<Findings pets: head on A small network.; 80.0 % (75.1 to 84.1) on 300 images of test>"
+    )
+    assert "; off by " in repr(regression())
+    assert (
+        repr(Findings("pets", "builtin", "sklearn"))
+        == "<Findings pets: sklearn on builtin; nothing measured>"
+    )
+
+
+def test_a_notebook_shows_a_table() -> None:
+    html = run(title="<i>pets", names=tuple(f"class {i}" for i in range(30)))._repr_html_()
+    assert "<table><tr><th>Findings</th><td>&lt;i&gt;pets</td></tr>" in html
+    assert "class 4 and 25 more" in html
+    assert len(html) < 1000

@@ -1,10 +1,14 @@
-"""Small things that tests are made of: images as bytes, and a classifier that anyone can check by eye."""
+"""Small things that tests are made of: images as bytes, a port, and a classifier that anyone can check by eye."""
 
 from __future__ import annotations
 
 import io
+import socket
 import struct
+import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +94,18 @@ def png_bomb(side: int = 30_000) -> bytes:
     pixels = b"".join([*(squeeze.compress(row) for _ in range(side)), squeeze.flush()])
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that nobody else is given while the block runs, and that refuses connections.
+
+    A server that reuses addresses can listen on it, but nobody else.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = int(held.getsockname()[1])
+        if sys.platform != "linux":  # elsewhere nobody listens on an address that is held
+            held.close()
+        yield port

@@ -7,12 +7,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +17,7 @@ import pytest
 import skimage
 from PIL import Image
 
+from tests.fixtures import reserved_port
 from tests.models.nets import residual_net
 
 ROOT = Path(__file__).parent.parent
@@ -52,18 +50,6 @@ def views(photo: Image.Image, folder: Path, count: int = 16) -> None:
         side = int(min(photo.size) * rng.uniform(0.4, 0.8))
         left, top = (int(rng.integers(0, length - side)) for length in photo.size)
         photo.crop((left, top, left + side, top + side)).save(folder / f"{i:02}.jpg", quality=90)
-
-
-@contextmanager
-def reserved_port() -> Iterator[int]:
-    """A port that nobody else is given while the block runs, and that a server which reuses addresses can listen on."""
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        port = int(held.getsockname()[1])
-        if sys.platform != "linux":  # elsewhere nobody listens on an address that is held
-            held.close()
-        yield port
 
 
 @pytest.mark.smoke

@@ -15,6 +15,7 @@ import pytest
 from models.errors import ChecksumError, OfflineError, StoreError
 from models.files import sha256
 from models.store import cache_folder, fetch
+from tests.fixtures import reserved_port
 
 BODY = bytes(range(256)) * 40
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -172,11 +173,13 @@ def test_answer_that_is_no_http_is_explained(server: Server, target: Path) -> No
         fetch(server.url + "/garbage", DIGEST, target)
 
 
-def test_host_that_cannot_be_reached_points_to_what_works_offline(server: Server, target: Path) -> None:
-    url = server.url
-    server.server_close()
-    with pytest.raises(OfflineError, match=r"cannot be reached .*Offline, use the built-in model or a file"):
-        fetch(url, DIGEST, target)
+def test_host_that_cannot_be_reached_points_to_what_works_offline(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    message = r"cannot be reached .*Offline, use the built-in model or a file"
+    with reserved_port() as port, pytest.raises(OfflineError, match=message):
+        fetch(f"http://127.0.0.1:{port}/file", DIGEST, target)
 
 
 class _FullDisk(io.BytesIO):

@@ -18,6 +18,7 @@ _caches = Path()  # the folder of all caches, while tests run
 _numbers = itertools.count()
 
 
+@pytest.hookimpl(trylast=True)  # pytest itself may be told to use colours
 def pytest_configure() -> None:
     """Keep what is cached out of the user's folders, and the user's settings out of the tests.
 
@@ -28,7 +29,7 @@ def pytest_configure() -> None:
     _surroundings.setenv("XDG_CACHE_HOME", str(_caches))
     _surroundings.setenv("MPLCONFIGDIR", str(_caches / "matplotlib"))
     _surroundings.setenv("GRAFT_CACHE", str(_caches / "graft"))
-    for name in ("GRAFT_CACHE_GB", "GRAFT_DEBUG"):
+    for name in ("GRAFT_CACHE_GB", "GRAFT_DEBUG", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
         _surroundings.delenv(name, raising=False)
 
 

@@ -81,12 +81,12 @@ class VectorStore:
             rows = self._connection().execute(
                 f"SELECT key, used, data FROM vectors WHERE key IN ({marks})", keys
             )
-            found = {key: (used, _opened(key, data)) for key, used, data in rows}
-            values = [found.get(key, (0, None))[1] for key in keys]
+            stored = {key: (used, _opened(key, data)) for key, used, data in rows}
+            values = [stored.get(key, (0, None))[1] for key in keys]
             if any(value is None for value in values):
                 return None
             old = int(time.time()) - _FRESH
-            self._touch([key for key, (used, _) in found.items() if not isinstance(used, int) or used < old])
+            self._touch([key for key, (used, _) in stored.items() if not isinstance(used, int) or used < old])
             return [value for value in values if value is not None]
         return None
 

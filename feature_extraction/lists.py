@@ -15,16 +15,9 @@ from feature_extraction.digest_set import DigestSet
 from feature_extraction.items import ImageItem, failing_item, file_item, printable
 from models.errors import ImageError, SourceError
 
-SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")
-COLUMNS = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "image",
-    "image_path",
-)  # which one names the image
+_SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")
+# Which one names the image.
+COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
 _ID = "id"
 _HOPELESS = 20  # broken lines at the beginning: then it is no list
 
@@ -33,7 +26,7 @@ Fields = dict[str, Any]  # of a line: names of columns, lower case
 
 def is_list(path: Path) -> bool:
     """Whether a path is a list of images, by its name."""
-    return path.suffix.lower() in SUFFIXES and os.path.isfile(path)
+    return path.suffix.lower() in _SUFFIXES and os.path.isfile(path)
 
 
 def listed(path: Path) -> Iterator[ImageItem]:
@@ -49,16 +42,16 @@ def listed(path: Path) -> Iterator[ImageItem]:
     begun = False
     broken: list[tuple[str, SourceError]] = []  # lines before the first that names an image
     try:
-        for where, found in _named(path):
-            if isinstance(found, SourceError):
-                broken.append((where, found))
+        for where, entry in _named(path):
+            if isinstance(entry, SourceError):
+                broken.append((where, entry))
             else:
                 begun = True
             if begun:
                 yield from (failing_item(place, ImageError(str(error))) for place, error in broken)
                 broken.clear()
-                if isinstance(found, ImageItem):
-                    yield found
+                if isinstance(entry, ImageItem):
+                    yield entry
             elif len(broken) == _HOPELESS:
                 break
     except SourceError as exc:
@@ -90,12 +83,12 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
     """For each line of a list where it stands, and its image or why there is none."""
-    given = DigestSet()
+    ids = DigestSet()
     for number, entry in _entries(path):
         where = f"{path}, line {number}"
         try:
             file, name = _file(entry, where)
-            if name is not None and not given.add(name):
+            if name is not None and not ids.add(name):
                 raise SourceError(
                     f"{where}: {name} is the id of an image before; expected its own. Rename it."
                 )

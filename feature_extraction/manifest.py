@@ -85,11 +85,11 @@ class Manifest:
             OutputError: the source has other images now, or fewer.
         """
         for number, (count, digest) in enumerate(self._names):
-            found = [item.id for _, item in zip(range(count), items, strict=False)]
-            if names_digest(found) != digest:
+            names = [item.id for _, item in zip(range(count), items, strict=False)]
+            if names_digest(names) != digest:
                 raise OutputError(
                     f"{self.path.parent}: the source gives other images than when part {number} of it was written "
-                    f"({found[0] if found else 'none'}, ...). Extract it into another folder."
+                    f"({names[0] if names else 'none'}, ...). Extract it into another folder."
                 )
 
     def add(self, part: Part) -> None:
@@ -131,10 +131,12 @@ class Manifest:
         before = line["settings"]
         changed = [key for key in {**before, **self.settings} if before.get(key) != self.settings.get(key)]
         if changed:
-            told = "; ".join(f"{key} was {before.get(key)}, now {self.settings.get(key)}" for key in changed)
+            changes = "; ".join(
+                f"{key} was {before.get(key)}, now {self.settings.get(key)}" for key in changed
+            )
             raise OutputError(
-                f"{self.path.parent}: begun with other settings ({told}). Features of different kinds are not mixed: "
-                "give the same settings, or another folder."
+                f"{self.path.parent}: begun with other settings ({changes}). Features of different kinds are not "
+                "mixed: give the same settings, or another folder."
             )
 
     def _count(self, items: int, names: str, images: int, failed: int) -> None:

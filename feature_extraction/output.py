@@ -90,14 +90,14 @@ class OutputFolder:
         with _explained(self.path), ExitStack() as context:
             self.path.mkdir(parents=True, exist_ok=True)
             context.enter_context(locked(self.path))
-            there = has_parts(self.path)
-            if there and not self._resume:
+            has_features = has_parts(self.path)
+            if has_features and not self._resume:
                 raise OutputError(
                     f"{self.path}: holds features already. Add --resume to go on with them, or choose another folder."
                 )
-            if not there and not begun(self.path):
+            if not has_features and not begun(self.path):
                 self._refuse_others()
-            begin = Manifest.resume if there else Manifest.begin
+            begin = Manifest.resume if has_features else Manifest.begin
             self.manifest = begin(self.path, self._settings)
             self._remove_unfinished()
             self._context = context.pop_all()

@@ -239,12 +239,12 @@ class _Run:
             waiting = [slot for slot in batch.slots if slot.pixels is not None]
             if waiting and batch.error is None and not self._stop.is_set():
                 try:
-                    self._answer(waiting)
+                    self._run_network(waiting)
                 except BaseException as exc:
                     batch.error = exc
             self._done.put(batch)
 
-    def _answer(self, slots: list[_Slot]) -> None:
+    def _run_network(self, slots: list[_Slot]) -> None:
         with self._timings.stage("infer", len(slots)):
             pixels = np.stack([slot.pixels for slot in slots if slot.pixels is not None])  # (N, H, W, 3)
             results = self._worker.infer(pixels, [slot.item.id for slot in slots])

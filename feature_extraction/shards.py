@@ -48,7 +48,7 @@ def _names(spec: str) -> Iterator[str]:
 def present(names: Iterator[str]) -> Iterator[str | ImageItem]:
     """The names that are there; a gap between them, or at an end, is one failure. Nothing where none is there."""
     gap: list[str] = []  # first and last name of it
-    missing, found = 0, False
+    missing, some = 0, False
     for name in names:
         if not os.path.lexists(name):
             gap = [*gap[:1], name]
@@ -56,9 +56,9 @@ def present(names: Iterator[str]) -> Iterator[str | ImageItem]:
             continue
         if missing:
             yield _missing(gap, missing)
-        gap, missing, found = [], 0, True
+        gap, missing, some = [], 0, True
         yield name
-    if found and missing:
+    if some and missing:
         yield _missing(gap, missing)
 
 

@@ -49,11 +49,11 @@ def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
         return
     if not spec:  # an unset variable of a shell, not the folder where it happens to be
         raise SourceError("a path is empty; expected a file, a folder or a glob. Check how it was written.")
-    found = 0
+    empty = True
     for item in _expand(spec, tally):
-        found += 1
+        empty = False
         yield item
-    if not found:
+    if empty:
         raise SourceError(_nothing(spec, tally))
 
 
@@ -102,9 +102,9 @@ def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
     elif has_range(spec):
         yield from _several(present(numbered(spec)), tally)
     elif glob.has_magic(spec):  # shells of Windows leave globs to the program
-        found = sorted(glob.glob(spec, recursive=True))
+        matches = sorted(glob.glob(spec, recursive=True))
         # With ** the files of a folder are matches themselves.
-        yield from _several((name for name in found if not (os.path.isdir(name) and "**" in spec)), tally)
+        yield from _several((name for name in matches if not (os.path.isdir(name) and "**" in spec)), tally)
 
 
 def _several(names: Iterable[str | ImageItem], tally: Tally) -> Iterator[ImageItem]:

@@ -64,9 +64,9 @@ class Worker:
             except GraftError as exc:
                 named.append((item.id, exc))
         if pixels:
-            answers = self.infer(np.stack(pixels), [named[i][0] for i in waiting])  # (N, H, W, 3)
-            for i, answer in zip(waiting, answers, strict=True):
-                named[i] = (named[i][0], answer)
+            results = self.infer(np.stack(pixels), [named[i][0] for i in waiting])  # (N, H, W, 3)
+            for i, result in zip(waiting, results, strict=True):
+                named[i] = (named[i][0], result)
         return collect(self.cuts, named)
 
     def decode(self, item: ImageItem, content: Content) -> NDArray[np.uint8]:

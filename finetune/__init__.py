@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from finetune.dataset.opening import open_dataset, open_split
     from finetune.explain.geometry import full_photo
     from finetune.explain.gradcam import GradCam
     from finetune.explain.overlay import overlay
@@ -25,6 +26,8 @@ else:
             "evaluate": "finetune.trust.evaluation:evaluate",
             "full_photo": "finetune.explain.geometry:full_photo",
             "join": "finetune.heads.joining:join",
+            "open_dataset": "finetune.dataset.opening:open_dataset",
+            "open_split": "finetune.dataset.opening:open_split",
             "overlay": "finetune.explain.overlay:overlay",
         },
     )
@@ -35,5 +38,7 @@ __all__ = [
     "evaluate",
     "full_photo",
     "join",
+    "open_dataset",
+    "open_split",
     "overlay",
 ]

@@ -22,7 +22,17 @@ claim_names()
 
 if TYPE_CHECKING:
     from feature_extraction import FeatureExtractor, extract
-    from finetune import FineTuner, GradCam, autodiff, evaluate, full_photo, join, overlay, tensorboard
+    from finetune import (
+        FineTuner,
+        GradCam,
+        autodiff,
+        evaluate,
+        full_photo,
+        join,
+        open_split,
+        overlay,
+        tensorboard,
+    )
     from models import GraftError, Model, Prediction, RuntimeConfig, errors, locate
     from service import create_app
     from service.version import __version__
@@ -48,6 +58,7 @@ else:
             "full_photo": "finetune:full_photo",
             "join": "finetune:join",
             "locate": "models:locate",
+            "open_split": "finetune:open_split",
             "overlay": "finetune:overlay",
             "tensorboard": "finetune.tensorboard",
         },
@@ -70,6 +81,7 @@ __all__ = [
     "full_photo",
     "join",
     "locate",
+    "open_split",
     "overlay",
     "tensorboard",
 ]

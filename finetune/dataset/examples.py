@@ -69,6 +69,16 @@ class Dataset:
         index = {name: i for i, name in enumerate(self.classes)}
         return np.array([index[example.label] for example in self.examples], np.int64)
 
+    @property
+    def labelled(self) -> list[tuple[ImageItem, str]]:
+        """Each image with the id of its class, as `evaluate` takes them."""
+        return [(example.item, example.label) for example in self.examples]
+
+    @property
+    def numbered(self) -> list[tuple[ImageItem, float]]:
+        """Each image with its number, as `evaluate_regression` takes them."""
+        return [(example.item, example.target) for example in self.examples]
+
     def warnings(self) -> tuple[str, ...]:
         """What a person should know before training on it, a sentence each."""
         return tuple(_warnings(self))

@@ -178,9 +178,8 @@ class TestArchive:
         path = archive(tmp_path / "big.zip", "1.png")
         data = bytearray(path.read_bytes())
         entry = data.index(b"PK\x01\x02")
-        data[entry + 24 : entry + 28] = (0x7FFFFFFF).to_bytes(
-            4, "little"
-        )  # the size in the central directory
+        # The size in the central directory.
+        data[entry + 24 : entry + 28] = (0x7FFFFFFF).to_bytes(4, "little")
         path.write_bytes(bytes(data))
         (item,) = images(str(path))
         with pytest.raises(ImageError, match="larger than 512 MiB"):

@@ -60,11 +60,9 @@ def command(
             bar(done)
 
         if opened.is_regression:
-            numbered = [(one.item, one.target) for one in dataset.examples]
-            result = evaluate_regression(opened, numbered, progress=progress)
+            result = evaluate_regression(opened, dataset.numbered, progress=progress)
         else:
-            labelled = [(one.item, one.label) for one in dataset.examples]
-            result = evaluate(opened, labelled, progress=progress)
+            result = evaluate(opened, dataset.labelled, progress=progress)
     if as_json:
         known = {"model": opened.card.name, "source": source, "split": split}
         click.echo(json.dumps(known | _as_json(result), indent=2))

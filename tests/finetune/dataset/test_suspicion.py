@@ -64,9 +64,10 @@ def test_classes_with_fewer_images_than_folds():
 
 def test_confident_learning_by_hand():
     labels = [0, 0, 1, 1, 2]
+    # Thresholds: 0.65, 0.6, 0.6.
     likely = np.array(
         [[0.9, 0.1, 0], [0.4, 0.6, 0], [0.2, 0.7, 0.1], [0.5, 0.5, 0], [0.2, 0.2, 0.6]], np.float32
-    )  # thresholds: 0.65, 0.6, 0.6
+    )
     (only,) = label_errors(dataset(labels), likely)
     assert (only.index, only.predicted) == (1, "c1")
 

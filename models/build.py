@@ -7,17 +7,18 @@ Every cut point of the blueprint is a tensor of exactly that name inside the gra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from models.architectures.blueprint import Blueprint, Layer
 from models.errors import ModelError, WeightsError
+from models.folding import batch_norm_factors
 from models.names import INPUT, LOGITS, PROBABILITIES
+from models.nodes import Nodes, floats
 from models.opset import IR_VERSION, opset_imports
 from models.weights.canonical import Weights, check
 
@@ -45,39 +46,28 @@ def build(
         ModelError: `mean` or `std` cannot be used.
     """
     tensors = check(blueprint, weights)
-    graph = _Graph(half)
-    values = {blueprint.INPUT: _normalized(graph, mean, std)}
+    nodes = _Nodes(half)
+    values = {blueprint.INPUT: _normalized(nodes, mean, std)}
     public = {layer: cut for cut, layer in reversed(blueprint.cuts.items())}  # the first name of a layer wins
     for layer in blueprint.layers:
         inputs = [values[x] for x in layer.inputs]
         output = public.get(layer.name, layer.name)
-        values[layer.name] = _emit(graph, layer, inputs, output, tensors, fold, blueprint.batch_norm_epsilon)
+        values[layer.name] = _emit(nodes, layer, inputs, output, tensors, fold, blueprint.batch_norm_epsilon)
     for cut, source in blueprint.cuts.items():
         if values[source] != cut:  # a layer with two names, or one that does nothing at inference
-            graph.node("Identity", [values[source]], cut)
-    graph.node("Softmax", [LOGITS], PROBABILITIES, axis=-1)
-    return _model(graph, blueprint, name)
+            nodes.add("Identity", values[source], output=cut)
+    nodes.add("Softmax", LOGITS, output=PROBABILITIES, axis=-1)
+    return _model(nodes, blueprint, name)
 
 
-@dataclass
-class _Graph:
-    """Collects the nodes and initializers of the ONNX graph. Methods return the name of the tensor they add."""
-
-    half: bool
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    initializers: list[onnx.TensorProto] = field(default_factory=list)
-
-    def node(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, **attributes))
-        return output
-
-    def constant(self, name: str, values: NDArray[np.floating[Any]]) -> str:
-        self.initializers.append(numpy_helper.from_array(values.astype(np.float32), name))
-        return name
+class _Nodes(Nodes):
+    def __init__(self, half: bool) -> None:
+        super().__init__()
+        self._half = half
 
     def kernel(self, name: str, values: NDArray[np.floating[Any]]) -> str:
         """A large constant, the one kind that is worth storing in half precision."""
-        if not self.half:
+        if not self._half:
             return self.constant(name, values)
         with np.errstate(over="ignore"):
             small = values.astype(np.float16)
@@ -85,11 +75,12 @@ class _Graph:
             raise WeightsError(
                 f"{name} reaches {np.abs(values).max():.3g}; half precision ends at 65504. Build with half=False."
             )
-        self.initializers.append(numpy_helper.from_array(small, f"{name}.half"))
-        return self.node("Cast", [f"{name}.half"], name, to=TensorProto.FLOAT)
+        return self.add(
+            "Cast", self.constant(f"{name}.half", small, np.float16), output=name, to=TensorProto.FLOAT
+        )
 
 
-def _normalized(graph: _Graph, mean: Sequence[float], std: Sequence[float]) -> str:
+def _normalized(nodes: _Nodes, mean: Sequence[float], std: Sequence[float]) -> str:
     """(x / 255 - mean) / std, channels first.
 
     Two nodes of its own, not folded into the first convolution: where that one pads, the shift would be wrong at the
@@ -103,16 +94,16 @@ def _normalized(graph: _Graph, mean: Sequence[float], std: Sequence[float]) -> s
             "Correct the model's card."
         )
     # (N, H, W, C) to (N, C, H, W) while pixels are still bytes
-    planes = graph.node("Transpose", [INPUT], "image.planes", perm=[0, 3, 1, 2])
-    pixels = graph.node("Cast", [planes], "image.float", to=TensorProto.FLOAT)
-    shift_name = graph.constant("image.mean", shift.reshape(1, 3, 1, 1))
-    scale_name = graph.constant("image.scale", (1 / scale).reshape(1, 3, 1, 1))
-    centred = graph.node("Sub", [pixels, shift_name], "image.centred")
-    return graph.node("Mul", [centred, scale_name], "image.normalized")
+    planes = nodes.add("Transpose", INPUT, output="image.planes", perm=[0, 3, 1, 2])
+    pixels = nodes.add("Cast", planes, output="image.float", to=TensorProto.FLOAT)
+    shift_name = nodes.constant("image.mean", shift.reshape(1, 3, 1, 1))
+    scale_name = nodes.constant("image.scale", (1 / scale).reshape(1, 3, 1, 1))
+    centred = nodes.add("Sub", pixels, shift_name, output="image.centred")
+    return nodes.add("Mul", centred, scale_name, output="image.normalized")
 
 
 def _emit(
-    graph: _Graph,
+    nodes: _Nodes,
     layer: Layer,
     inputs: list[str],
     output: str,
@@ -124,90 +115,61 @@ def _emit(
     window = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding * 2}
     match layer.op:
         case "conv":
-            convolve = _folded if fold else _unfolded
-            x = convolve(graph, layer, inputs[0], f"{output}.linear", tensors, epsilon, window)
-            return graph.node("Relu", [x], output)
+            x = _convolution(nodes, layer, inputs[0], f"{output}.linear", tensors, fold, epsilon, window)
+            return nodes.add("Relu", x, output=output)
         case "max_pool":
-            return graph.node("MaxPool", inputs, output, **window)
+            return nodes.add("MaxPool", *inputs, output=output, **window)
         case "avg_pool":
-            return graph.node(
-                "AveragePool", inputs, output, count_include_pad=int(layer.count_include_pad), **window
+            return nodes.add(
+                "AveragePool",
+                *inputs,
+                output=output,
+                count_include_pad=int(layer.count_include_pad),
+                **window,
             )
         case "concat":
-            return graph.node("Concat", inputs, output, axis=1)
+            return nodes.add("Concat", *inputs, output=output, axis=1)
         case "global_pool":
-            maps = graph.node("GlobalAveragePool", inputs, f"{output}.map")  # (N, C, 1, 1)
-            return graph.node("Flatten", [maps], output)
+            maps = nodes.add("GlobalAveragePool", *inputs, output=f"{output}.map")  # (N, C, 1, 1)
+            return nodes.add("Flatten", maps, output=output)
         case "dropout":
             return inputs[0]
         case "dense":
-            kernel = graph.kernel(f"{layer.name}.weight", tensors[f"{layer.name}.weight"])
-            bias = graph.constant(f"{layer.name}.bias", tensors[f"{layer.name}.bias"])
-            return graph.node("Gemm", [inputs[0], kernel, bias], output, transB=1)
+            kernel = nodes.kernel(f"{layer.name}.weight", tensors[f"{layer.name}.weight"])
+            bias = nodes.constant(f"{layer.name}.bias", tensors[f"{layer.name}.bias"])
+            return nodes.add("Gemm", inputs[0], kernel, bias, output=output, transB=1)
 
 
-def _folded(
-    graph: _Graph,
+def _convolution(
+    nodes: _Nodes,
     layer: Layer,
     x: str,
     output: str,
     tensors: Weights,
+    fold: bool,
     epsilon: float,
     window: Mapping[str, Any],
 ) -> str:
-    """A convolution with its batch norm inside: kernel * s and shift - mean * s, s = scale / sqrt(variance + e)."""
-    scale, shift, mean, variance = (
-        tensors[f"{layer.name}.bn.{part}"].astype(np.float64)
-        for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    factor = scale / np.sqrt(variance + epsilon)
-    kernel = tensors[f"{layer.name}.conv.weight"] * factor[:, None, None, None]  # (F, C, H, W)
-    names = [
-        graph.kernel(f"{layer.name}.conv.weight", kernel),
-        graph.constant(f"{layer.name}.conv.bias", shift - mean * factor),
-    ]
-    return graph.node("Conv", [x, *names], output, **window)
+    """A convolution and its batch norm, which is inside it or a node of its own."""
+    name, kernel = f"{layer.name}.conv.weight", tensors[f"{layer.name}.conv.weight"]  # (F, C, H, W)
+    norm = [f"{layer.name}.bn.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+    if fold:
+        scale, shift = batch_norm_factors(*(tensors[part] for part in norm), epsilon=epsilon)
+        weights = nodes.kernel(name, kernel * scale[:, None, None, None])
+        bias = nodes.constant(f"{layer.name}.conv.bias", shift)
+        return nodes.add("Conv", x, weights, bias, output=output, **window)
+    x = nodes.add("Conv", x, nodes.kernel(name, kernel), output=f"{output}.conv", **window)
+    statistics = [nodes.constant(part, tensors[part]) for part in norm]
+    return nodes.add("BatchNormalization", x, *statistics, output=output, epsilon=epsilon)
 
 
-def _unfolded(
-    graph: _Graph,
-    layer: Layer,
-    x: str,
-    output: str,
-    tensors: Weights,
-    epsilon: float,
-    window: Mapping[str, Any],
-) -> str:
-    """A convolution and its batch norm as two nodes."""
-    kernel = graph.kernel(f"{layer.name}.conv.weight", tensors[f"{layer.name}.conv.weight"])
-    x = graph.node("Conv", [x, kernel], f"{output}.conv", **window)
-    names = [f"{layer.name}.bn.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
-    for name in names:
-        graph.constant(name, tensors[name])
-    return graph.node("BatchNormalization", [x, *names], output, epsilon=epsilon)
-
-
-def _model(graph: _Graph, blueprint: Blueprint, name: str) -> onnx.ModelProto:
-    height, width = blueprint.input_size
-    floats: dict[str, Sequence[str | int]] = {
-        cut: (_BATCH, *blueprint.shape(layer)) for cut, layer in blueprint.cuts.items()
-    }
-    infos = {cut: helper.make_tensor_value_info(cut, TensorProto.FLOAT, s) for cut, s in floats.items()}
-    outputs = [
-        infos.pop(LOGITS),
-        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, floats[LOGITS]),
-    ]
-    model = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            name,
-            [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, (_BATCH, height, width, 3))],
-            outputs,
-            graph.initializers,
-            value_info=list(infos.values()),
-        ),
-        opset_imports=opset_imports(),
-        producer_name="graft",
-    )
+def _model(nodes: _Nodes, blueprint: Blueprint, name: str) -> onnx.ModelProto:
+    image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, (_BATCH, *blueprint.input_size, 3))
+    cuts = {cut: floats(cut, (_BATCH, *blueprint.shape(layer))) for cut, layer in blueprint.cuts.items()}
+    logits = cuts.pop(LOGITS)
+    probabilities = floats(PROBABILITIES, (_BATCH, *blueprint.shape(blueprint.cuts[LOGITS])))
+    graph = helper.make_graph(nodes.nodes, name, [image], [logits, probabilities], nodes.weights)
+    graph.value_info.extend(cuts.values())
+    model = helper.make_model(graph, opset_imports=opset_imports(), producer_name="graft")
     model.ir_version = IR_VERSION
     return model

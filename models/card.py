@@ -44,6 +44,15 @@ class Normalization:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
+Scale = Literal["imagenet", "-1..1", "0..1", "0..255"]
+SCALES: Mapping[Scale, Normalization] = {
+    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "-1..1": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "0..1": Normalization(),
+    "0..255": Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+}
+
+
 @dataclass(frozen=True)
 class Cut:
     """A tensor at which the network can be cut; `shape` is without the batch, -1 where it is not fixed."""
@@ -252,6 +261,15 @@ def write_card(model: ModelProto, card: ModelCard) -> None:
         if model.metadata_props[position].key == KEY:
             del model.metadata_props[position]
     model.metadata_props.add(key=KEY, value=card.to_json())
+
+
+def card_of(model: ModelProto, where: str = "the model") -> ModelCard | None:
+    """The card in an ONNX model, or None where it was not written by Graft.
+
+    Raises:
+        ModelError: there is a card, and it cannot be read.
+    """
+    return read_card({entry.key: entry.value for entry in model.metadata_props}, where)
 
 
 def read_card(metadata: Mapping[str, str], where: str = "the model") -> ModelCard | None:

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from models.card import Cut, read_card
+from models.card import card_of, read_card
 from models.errors import CutError, ModelError
 from models.fingerprint import graph_digests
-from models.graph import element_type, infer, producers, rename, shape_of
+from models.graph import element_type, infer, opset_of, producers, rename, shape_of
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
@@ -108,7 +108,8 @@ def default_cuts(model: ModelProto) -> tuple[str, ...]:
     made = producers(model.graph)
     if _POOL in made:
         return (_POOL,)
-    if any(cut.name == EMBEDDING for cut in _cuts_of_card(model)) and EMBEDDING in made:
+    card = card_of(model)
+    if card is not None and EMBEDDING in made and any(cut.name == EMBEDDING for cut in card.cuts):
         return (EMBEDDING,)
     if LOGITS not in made:
         outputs = [value.name for value in model.graph.output if value.name not in _NO_FEATURES]
@@ -121,11 +122,6 @@ def default_cuts(model: ModelProto) -> tuple[str, ...]:
         "the network has no cut point `pool`, and no layer that makes its logits was found. "
         "Name the cut point to take; `graft models cuts` lists them."
     )
-
-
-def _cuts_of_card(model: ModelProto) -> tuple[Cut, ...]:
-    card = read_card({entry.key: entry.value for entry in model.metadata_props})
-    return () if card is None else card.cuts
 
 
 def classifier(model: ModelProto) -> NodeProto | None:
@@ -148,7 +144,7 @@ def feature_graph(model: ModelProto, cuts: tuple[str, ...], options: FeatureOpti
     """
     cut = cut_model(model, cuts)
     known = infer(cut)
-    opset = next(o.version for o in cut.opset_import if o.domain in ("", "ai.onnx"))
+    opset = opset_of(cut)
     del cut.graph.output[:]
     for name in cuts:
         value = known.get(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import onnx
@@ -26,17 +28,24 @@ def reads(node: NodeProto) -> Iterator[str]:
                 yield from reads(inner)
 
 
+def reader_counts(graph: GraphProto) -> Counter[str]:
+    """How often each tensor is read, as an output of the network too."""
+    counts = Counter(name for node in graph.node for name in reads(node))
+    counts.update(value.name for value in graph.output)
+    return counts
+
+
 def needed(graph: GraphProto, outputs: Iterable[str]) -> set[int]:
     """Positions of the nodes on which `outputs` depend."""
     positions = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
-    found: set[int] = set()
+    wanted: set[int] = set()
     waiting = list(outputs)
     while waiting:
         position = positions.get(waiting.pop())
-        if position is not None and position not in found:
-            found.add(position)
+        if position is not None and position not in wanted:
+            wanted.add(position)
             waiting.extend(reads(graph.node[position]))
-    return found
+    return wanted
 
 
 def prune(graph: GraphProto, outputs: Iterable[str]) -> None:
@@ -64,6 +73,12 @@ def rename(graph: GraphProto, old: str, new: str) -> None:
         for attribute in node.attribute:
             for body in [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else attribute.graphs:
                 rename(body, old, new)
+
+
+def input_names(graph: GraphProto) -> list[str]:
+    """What is fed to a network: its inputs without the weights, which files of IR version 3 list among them."""
+    weights = {value.name for value in graph.initializer}
+    return [value.name for value in graph.input if value.name not in weights]
 
 
 def shape_of(value: ValueInfoProto) -> tuple[int, ...]:
@@ -135,9 +150,7 @@ def lifted(model: ModelProto, opset: int = OPSET) -> ModelProto:
         ModelError: the converter lacks an operator.
     """
     if opset_of(model) >= opset:
-        copy = ModelProto()
-        copy.CopyFrom(model)
-        return copy
+        return copy.deepcopy(model)
     try:
         return version_converter.convert_version(model, opset)
     except Exception as exc:  # the converter raises RuntimeError and its own

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from models.card import Label
+from models.card import Label, Scale
 from models.graph import producers, weight_names
 from models.labels import imagenet_labels, read_labels
 
@@ -48,7 +48,7 @@ class Ending:
 
 
 def find_logits(
-    model: ModelProto, probe: Mapping[str, NDArray[Any]], labels: tuple[Label, ...] | None, said: Guesses
+    model: ModelProto, probe: Mapping[str, NDArray[Any]], labels: tuple[Label, ...] | None, guesses: Guesses
 ) -> Ending | None:
     """The end of a classifier, or None for a network that gives features.
 
@@ -60,7 +60,7 @@ def find_logits(
         return None
     output = next(iter(flat))
     if len(probe) > 1:
-        said.take(None, f"output {output} of {', '.join(probe)} holds the classes")
+        guesses.take(None, f"output {output} of {', '.join(probe)} holds the classes")
     values, chain = flat[output], _backwards(model, output)
     width = values.shape[1]
     softmax = next((node for node in chain if node.op_type == "Softmax"), None)
@@ -68,33 +68,35 @@ def find_logits(
         return Ending(output, softmax.input[0])
     classifies = bool(chain) and chain[-1].op_type in _CLASSIFIES
     if labels is None and width not in (1000, 1001) and not classifies:
-        said.take(
+        guesses.take(
             None, f"output {output} ({width} wide) is features, not classes (--labels makes them classes)"
         )
         return None
     if np.all(values >= 0) and np.allclose(values.sum(1), 1, atol=1e-3):
-        said.take(None, f"output {output} holds probabilities, since they sum to 1")
+        guesses.take(None, f"output {output} holds probabilities, since they sum to 1")
         return Ending(output, output, from_probabilities=True)
     return Ending(output, output)
 
 
-def guess_labels(path: Path, classes: int, said: Guesses) -> tuple[Label, ...]:
+def guess_labels(path: Path, classes: int, guesses: Guesses) -> tuple[Label, ...]:
     """Labels from a `*_labels.txt` beside the file, else ImageNet's for 1,000 or 1,001 classes, else numbers."""
     for beside in sorted(path.parent.glob("*_labels.txt")):
         if path.stem.startswith(beside.name.removesuffix("_labels.txt")):
             labels = read_labels(beside)
             if len(labels) == classes:
-                return said.take(labels, f"labels from {beside.name} (--labels)")
+                return guesses.take(labels, f"labels from {beside.name} (--labels)")
     if classes in (1000, 1001):
         background = ", with TensorFlow's background class" if classes == 1001 else ""
         sentence = f"{classes:,} outputs are ImageNet's classes{background} (--labels)"
-        return said.take(imagenet_labels(classes), sentence)
+        return guesses.take(imagenet_labels(classes), sentence)
     numbers = tuple(Label(str(i), f"class {i}") for i in range(classes))
-    return said.take(numbers, f"{classes} classes without names (--labels)")
+    return guesses.take(numbers, f"{classes} classes without names (--labels)")
 
 
-def guess_scale(model: ModelProto, source: str, size: tuple[int, int], classes: int, said: Guesses) -> str:
-    """The range of pixel values that a network was trained on, as a key of `importing.SCALES`."""
+def guess_scale(
+    model: ModelProto, source: str, size: tuple[int, int], classes: int, guesses: Guesses
+) -> Scale:
+    """The range of pixel values that a network was trained on, as a key of `card.SCALES`."""
     constants = weight_names(model.graph)
     first = next((node for node in model.graph.node if source in node.input), None)
     if (
@@ -102,10 +104,10 @@ def guess_scale(model: ModelProto, source: str, size: tuple[int, int], classes: 
         and first.op_type in _NORMALISES
         and all(n in constants or n == source for n in first.input)
     ):
-        return said.take("0..255", "pixels 0..255, since the network begins by scaling them (--scale)")
+        return guesses.take("0..255", "pixels 0..255, since the network begins by scaling them (--scale)")
     if classes == 1001 or size == (299, 299):
-        return said.take("-1..1", "pixels -1..1, as TensorFlow's networks take them (--scale)")
-    return said.take("imagenet", "pixels with ImageNet's mean and deviation taken off (--scale)")
+        return guesses.take("-1..1", "pixels -1..1, as TensorFlow's networks take them (--scale)")
+    return guesses.take("imagenet", "pixels with ImageNet's mean and deviation taken off (--scale)")
 
 
 def _backwards(model: ModelProto, output: str) -> list[Any]:

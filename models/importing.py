@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,26 +11,43 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 
-from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Normalization, read_card, write_card
+from models.card import (
+    KEY,
+    MAX_BATCH,
+    SCALES,
+    Cut,
+    Label,
+    ModelCard,
+    Normalization,
+    Scale,
+    card_of,
+    write_card,
+)
 from models.errors import GraftError, InputError, ModelError
 from models.files import sha256
-from models.graph import FLOATS, element_type, lifted, load, opset_of, producers, prune, rename, shape_of
+from models.graph import (
+    FLOATS,
+    element_type,
+    input_names,
+    lifted,
+    load,
+    opset_of,
+    producers,
+    prune,
+    rename,
+    shape_of,
+)
 from models.guessing import Guesses, find_logits, guess_labels, guess_scale
+from models.names import INPUT, LOGITS, PROBABILITIES
+from models.nodes import Nodes, floats
 from models.opset import IR_VERSION, OPSET
 from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
 from models.runtime import OnnxSession, RuntimeConfig, zeros
 from models.truncation import list_cuts
 
 Layout = Literal["nchw", "nhwc"]
-Scale = Literal["imagenet", "-1..1", "0..1", "0..255"]
-SCALES: dict[str, Normalization] = {
-    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "-1..1": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "0..1": Normalization(),
-    "0..255": Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
-}
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
 
 
@@ -55,7 +73,7 @@ def as_graft_model(path: Path) -> tuple[ModelProto, tuple[str, ...]]:
         ModelError: not an ONNX model, or none that takes images.
     """
     model = load(str(path))
-    if read_card({entry.key: entry.value for entry in model.metadata_props}, str(path)):
+    if card_of(model, str(path)):
         return model, ()
     return import_model(path)
 
@@ -77,18 +95,18 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
             "preprocessing, import the network that it was made from."
         )
     model = _to_our_opset(loaded)
-    said = Guesses()
-    source, layout, size = _image_input(model, path, options, said)
+    guesses = Guesses()
+    source, layout, size = _image_input(model, path, options, guesses)
     batch_size = _free_batch(model, source)
     if batch_size is not None and batch_size > MAX_BATCH:
         raise ModelError(
             f"{path}: takes {batch_size:,} images at a time; expected at most {MAX_BATCH}. Export it for fewer."
         )
     probe = _dry_run(model, source, size, layout, path)
-    ending = find_logits(model, probe, options.labels, said)
+    ending = find_logits(model, probe, options.labels, guesses)
     classes = 0 if ending is None else int(np.prod(probe[ending.output].shape[1:]))
-    normalization = _normalization(model, path, source, size, classes, options, said)
-    labels = () if ending is None else options.labels or guess_labels(path, classes, said)
+    normalization = _normalization(model, path, source, size, classes, options, guesses)
+    labels = () if ending is None else options.labels or guess_labels(path, classes, guesses)
     if ending is not None and len(labels) != classes:
         raise ModelError(f"{path}: {len(labels)} labels were given and the network has {classes} outputs.")
     _prepend_input(model, source, layout, size, normalization)
@@ -99,7 +117,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     card = ModelCard(
         name=options.name or path.stem,
         task="features" if ending is None else "classification",
-        preprocessing=_preprocessing(options, size, said),
+        preprocessing=_preprocessing(options, size, guesses),
         normalization=normalization,
         labels=labels,
         cuts=_cuts(model),
@@ -108,7 +126,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
         batch_size=batch_size,
     )
     write_card(model, card)
-    return model, said.notes
+    return model, guesses.notes
 
 
 def _to_our_opset(model: ModelProto) -> ModelProto:
@@ -120,17 +138,15 @@ def _to_our_opset(model: ModelProto) -> ModelProto:
             model = lifted(model)
     if version <= OPSET:
         model.ir_version = IR_VERSION
-    weights = {value.name for value in model.graph.initializer}
-    inputs = [
-        value for value in model.graph.input if value.name not in weights
-    ]  # IR 3 listed weights as inputs
+    fed = input_names(model.graph)
+    inputs = [value for value in model.graph.input if value.name in fed]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
     return model
 
 
 def _image_input(
-    model: ModelProto, path: Path, options: ImportOptions, said: Guesses
+    model: ModelProto, path: Path, options: ImportOptions, guesses: Guesses
 ) -> tuple[str, Layout, tuple[int, int]]:
     """Name, layout and (height, width) of the one image input."""
     if len(model.graph.input) != 1:
@@ -143,7 +159,7 @@ def _image_input(
             f"{path}: its input {value.name} is {TensorProto.DataType.Name(kind)} {list(shape)}; expected images, "
             "float or uint8, (N, 3, H, W) or (N, H, W, 3). Is it an image classifier?"
         )
-    layout = options.layout or _layout(shape, said)
+    layout = options.layout or _layout(shape, guesses)
     sides = shape[2:] if layout == "nchw" else shape[1:3]
     if (shape[1] if layout == "nchw" else shape[3]) not in (3, -1):
         raise ModelError(f"{path}: its input {list(shape)} does not take 3 colours; expected RGB images.")
@@ -153,7 +169,7 @@ def _image_input(
                 f"{path}: size {options.size} was asked for and the network takes {tuple(sides)} only."
             )
         return value.name, layout, _bounded(path, (sides[0], sides[1]))
-    size = options.size or said.take((224, 224), "size 224 x 224, since the file does not say (--size)")
+    size = options.size or guesses.take((224, 224), "size 224 x 224, since the file does not say (--size)")
     return value.name, layout, _bounded(path, size)
 
 
@@ -173,7 +189,7 @@ def _normalization(
     size: tuple[int, int],
     classes: int,
     options: ImportOptions,
-    said: Guesses,
+    guesses: Guesses,
 ) -> Normalization:
     """What is done to the pixels before the network: nothing where it takes bytes."""
     scale = options.scale
@@ -183,13 +199,13 @@ def _normalization(
         return SCALES["0..255"]
     if isinstance(scale, Normalization):
         return scale
-    return SCALES[scale or guess_scale(model, source, size, classes, said)]
+    return SCALES[scale or guess_scale(model, source, size, classes, guesses)]
 
 
-def _layout(shape: tuple[int, ...], said: Guesses) -> Layout:
+def _layout(shape: tuple[int, ...], guesses: Guesses) -> Layout:
     if 3 in (shape[1], shape[3]):
         return "nchw" if shape[1] == 3 else "nhwc"
-    return said.take("nchw", "layout nchw, since the file does not say (--layout)")
+    return guesses.take("nchw", "layout nchw, since the file does not say (--layout)")
 
 
 def _free_batch(model: ModelProto, source: str) -> int | None:
@@ -198,8 +214,7 @@ def _free_batch(model: ModelProto, source: str) -> int | None:
     if fixed <= 0:
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
         return None
-    trial = ModelProto()
-    trial.CopyFrom(model)
+    trial = copy.deepcopy(model)
     for value in (*trial.graph.input, *trial.graph.output):
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = "N"
@@ -226,13 +241,13 @@ def _dry_run(
         results = session.run({source: np.zeros(shape, blank.dtype)})
     except GraftError as exc:
         raise ModelError(f"{path}: it cannot run on one image of {size}: {exc}") from exc
-    found = {n: v for n, v in zip(session.outputs, results, strict=True) if _has_rows(v)}
-    if not found:
+    outputs = {n: v for n, v in zip(session.outputs, results, strict=True) if _has_rows(v)}
+    if not outputs:
         raise ModelError(
             f"{path}: its outputs are {', '.join(session.outputs)}, none of them a tensor with a row for each image. "
             "Is it an image classifier?"
         )
-    return found
+    return outputs
 
 
 def _has_rows(result: Any) -> bool:
@@ -247,56 +262,46 @@ def _prepend_input(
     graph = model.graph
     kind, batch = element_type(graph.input[0]), shape_of(graph.input[0])[0]
     rename(graph, source, "graft/input")
-    for taken in ("image", "logits", "probabilities"):
-        if taken in producers(graph):
-            rename(graph, taken, f"graft/{taken}")
-    nodes, x = [], "image"
+    for name in (INPUT, LOGITS, PROBABILITIES):
+        if name in producers(graph):
+            rename(graph, name, f"graft/{name}")
+    nodes, x = Nodes("graft/"), INPUT
     if layout == "nchw":
-        nodes.append(helper.make_node("Transpose", [x], ["graft/nchw"], perm=[0, 3, 1, 2]))
-        x = "graft/nchw"
+        x = nodes.add("Transpose", x, perm=[0, 3, 1, 2])
     if kind in FLOATS:
         mean, std = np.array(normalization.mean), np.array(normalization.std)
         shape = (1, 3, 1, 1) if layout == "nchw" else (1, 1, 1, 3)
         dtype = helper.tensor_dtype_to_np_dtype(kind)
-        for name, values in (("graft/scale", 1 / (255 * std)), ("graft/shift", -mean / std)):
-            graph.initializer.append(numpy_helper.from_array(values.astype(dtype).reshape(shape), name))
-        nodes += [
-            helper.make_node("Cast", [x], ["graft/float"], to=kind),
-            helper.make_node("Mul", ["graft/float", "graft/scale"], ["graft/scaled"]),
-            helper.make_node("Add", ["graft/scaled", "graft/shift"], ["graft/input"]),
-        ]
+        scale = nodes.constant("scale", (1 / (255 * std)).reshape(shape), dtype)
+        shift = nodes.constant("shift", (-mean / std).reshape(shape), dtype)
+        scaled = nodes.add("Mul", nodes.add("Cast", x, to=kind), scale)
+        nodes.add("Add", scaled, shift, output="graft/input")
     else:
-        nodes.append(helper.make_node("Identity", [x], ["graft/input"]))
-    for i, node in enumerate(nodes):
-        node.name = f"graft/{node.op_type.lower()}"
-        graph.node.insert(i, node)
+        nodes.add("Identity", x, output="graft/input")
+    nodes.append_to(graph, first=True)
     del graph.input[:]
-    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [batch if batch > 0 else "N", *size, 3])
+    image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch if batch > 0 else "N", *size, 3])
     graph.input.append(image)
 
 
 def _append_outputs(model: ModelProto, logits: str, from_probabilities: bool) -> None:
     """Make the network end in float32 `logits` and `probabilities`, (N, classes)."""
     graph = model.graph
-    if logits in ("logits", "probabilities"):
+    if logits in (LOGITS, PROBABILITIES):
         logits = f"graft/{logits}"  # `_prepend_input` moved it out of the way
-    nodes = [helper.make_node("Flatten", [logits], ["graft/flat"], axis=1)]
-    nodes.append(helper.make_node("Cast", ["graft/flat"], ["graft/wide"], to=TensorProto.FLOAT))
+    nodes = Nodes("graft/end/")
+    flat = nodes.add("Flatten", logits, axis=1)
     if from_probabilities:  # the logarithm of probabilities is a set of logits that gives them
-        tiny = numpy_helper.from_array(np.array(np.finfo(np.float32).tiny, np.float32), "graft/tiny")
-        graph.initializer.append(tiny)
-        nodes.append(helper.make_node("Max", ["graft/wide", "graft/tiny"], ["graft/positive"]))
-        nodes.append(helper.make_node("Log", ["graft/positive"], ["logits"]))
+        wide = nodes.add("Cast", flat, to=TensorProto.FLOAT)
+        positive = nodes.add("Max", wide, nodes.constant("tiny", np.finfo(np.float32).tiny))
+        nodes.add("Log", positive, output=LOGITS)
     else:
-        nodes[-1].output[0] = "logits"
-    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
-    for node in nodes:
-        node.name = f"graft/{node.output[0].rpartition('/')[2]}"
-    graph.node.extend(nodes)
+        nodes.add("Cast", flat, to=TensorProto.FLOAT, output=LOGITS)
+    nodes.add("Softmax", LOGITS, output=PROBABILITIES, axis=1)
+    nodes.append_to(graph)
     del graph.output[:], graph.value_info[:]
-    for name in ("logits", "probabilities"):
-        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None]))
-    prune(graph, ("logits", "probabilities"))
+    graph.output.extend(floats(name, ["N", None]) for name in (LOGITS, PROBABILITIES))
+    prune(graph, (LOGITS, PROBABILITIES))
 
 
 def _keep_outputs(model: ModelProto, probe: dict[str, NDArray[Any]]) -> None:
@@ -308,12 +313,12 @@ def _keep_outputs(model: ModelProto, probe: dict[str, NDArray[Any]]) -> None:
     prune(model.graph, probe)
 
 
-def _preprocessing(options: ImportOptions, size: tuple[int, int], said: Guesses) -> Preprocessing:
+def _preprocessing(options: ImportOptions, size: tuple[int, int], guesses: Guesses) -> Preprocessing:
     resize = options.resize
     resize_to = options.resize_to
     if resize is None and resize_to is None and options.crop_fraction == 1.0:
         resize_to = round(max(size) / CROP)
-        said.take(None, f"shorter side to {resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)")
+        guesses.take(None, f"shorter side to {resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)")
     interpolation = options.interpolation or "bilinear"
     try:
         return Preprocessing(size, resize or "shorter", resize_to, options.crop_fraction, interpolation)
@@ -325,7 +330,7 @@ def _cuts(model: ModelProto) -> tuple[Cut, ...]:
     """Cut points: where branches meet, and `pool`, the last vector that is a mean over all positions."""
     cuts = list_cuts(model)
     pooled = next((cut for cut in reversed(cuts) if len(cut.shape) == 1), None)
-    if pooled is None or "pool" in producers(model.graph) or pooled.name in ("logits", "probabilities"):
+    if pooled is None or "pool" in producers(model.graph) or pooled.name in (LOGITS, PROBABILITIES):
         return cuts
     if pooled.name in [value.name for value in model.graph.output]:  # users know it under this name
         return cuts

@@ -7,21 +7,22 @@ feature vector and the classifier stay in float32: they cost next to nothing, an
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from models.card import read_card, write_card
+from models.card import card_of, write_card
 from models.errors import ModelError
 from models.features import classifier
-from models.graph import needed, producers, prune, reads, weight_names
+from models.folding import fold_into_layers
+from models.graph import needed, producers, prune, reader_counts, weight_names
 from models.names import EMBEDDING
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
@@ -56,7 +57,7 @@ def quantize(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> ModelPro
         raise ModelError("no calibration image could be read; expected some dozens. Check the folder.")
     excluded = [*_normalisation(prepared), *_ends(prepared)]
     quantized = _quantize(prepared, _Feed(first, stream), excluded)
-    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    card = card_of(model)
     if card is not None:
         reject = card.reject
         if reject is not None:
@@ -74,15 +75,14 @@ def prepare(model: ModelProto) -> ModelProto:
     Weights are plain float32, batch norm is inside the convolutions, average pools stand behind 1x1 convolutions that
     make fewer channels, and each node has a name.
     """
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    _widen(copy)
-    _fold_batch_norm(copy)
-    _pool_late(copy)
-    for number, node in enumerate(copy.graph.node):
+    prepared = copy.deepcopy(model)
+    _widen(prepared)
+    fold_into_layers(prepared.graph, ("BatchNormalization",))
+    _pool_late(prepared)
+    for number, node in enumerate(prepared.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
-    prune(copy.graph, [value.name for value in copy.graph.output])
-    return copy
+    prune(prepared.graph, [value.name for value in prepared.graph.output])
+    return prepared
 
 
 def _quantize(model: ModelProto, feed: _Feed, excluded: list[str]) -> ModelProto:
@@ -176,38 +176,6 @@ def _widen(model: ModelProto) -> None:
     model.graph.node.extend(kept)
 
 
-def _fold_batch_norm(model: ModelProto) -> None:
-    """Put batch norm that follows a convolution into its weights: w * s and shift + (b - mean) * s."""
-    graph = model.graph
-    weights = {value.name: value for value in graph.initializer}
-    made, readers = producers(graph), _readers(graph)
-    folded = []
-    for norm in graph.node:
-        conv = made.get(norm.input[0]) if norm.op_type == "BatchNormalization" else None
-        if conv is None or conv.op_type != "Conv" or readers[norm.input[0]] > 1:
-            continue
-        if not all(name in weights for name in (*conv.input[1:], *norm.input[1:])):
-            continue
-        scale, shift, mean, variance = (numpy_helper.to_array(weights[name]) for name in norm.input[1:])
-        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
-        factor = scale / np.sqrt(variance.astype(np.float64) + epsilon)
-        kernel = numpy_helper.to_array(weights[conv.input[1]])  # (F, C, ...)
-        bias = numpy_helper.to_array(weights[conv.input[2]]) if len(conv.input) > 2 else 0.0
-        new = {
-            f"{norm.output[0]}/kernel": kernel * factor.reshape(-1, *[1] * (kernel.ndim - 1)),
-            f"{norm.output[0]}/bias": shift + (bias - mean) * factor,
-        }
-        graph.initializer.extend(
-            numpy_helper.from_array(v.astype(np.float32), name) for name, v in new.items()
-        )
-        del conv.input[1:]
-        conv.input.extend(new)
-        conv.output[0] = norm.output[0]
-        folded.append(norm)
-    for norm in folded:
-        graph.node.remove(norm)
-
-
 def _pool_late(model: ModelProto) -> None:
     """Swap an average pool and the 1x1 convolution behind it: both are linear, and there are fewer channels then.
 
@@ -216,7 +184,7 @@ def _pool_late(model: ModelProto) -> None:
     """
     graph = model.graph
     weights = {value.name: value for value in graph.initializer}
-    made, readers = producers(graph), _readers(graph)
+    made, readers = producers(graph), reader_counts(graph)
     for conv in [node for node in graph.node if node.op_type == "Conv"]:
         pool = made.get(conv.input[0])
         if pool is None or pool.op_type != "AveragePool" or readers[conv.input[0]] > 1:
@@ -245,10 +213,3 @@ def _pool_late(model: ModelProto) -> None:
         for node in reversed([early, late, *last]):
             graph.node.insert(position, node)
         graph.node.remove(pool)
-
-
-def _readers(graph: GraphProto) -> Counter[str]:
-    """How often each tensor is read, as an output of the network too."""
-    return Counter(
-        [name for node in graph.node for name in reads(node)] + [value.name for value in graph.output]
-    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 from collections.abc import Sequence
 
 from onnx import ModelProto, TensorProto, helper
 
-from models.card import Cut, read_card, write_card
+from models.card import Cut, card_of, write_card
 from models.errors import CutError
 from models.graph import infer, producers, prune, rename, shape_of, weight_names
+from models.names import PROBABILITIES
 
 
 def cut_model(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
@@ -22,13 +24,12 @@ def cut_model(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
     Raises:
         CutError: no such cut point or tensor.
     """
-    cut = ModelProto()
-    cut.CopyFrom(model)
+    cut = copy.deepcopy(model)
     known = infer(cut)
     made = producers(cut.graph)
     for name in outputs:
         if name not in made:
-            raise CutError(_no_such_cut(model, name))
+            raise CutError(no_such_cut(model, name))
     del cut.graph.output[:]
     for name in dict.fromkeys(outputs):
         shape = shape_of(known[name])[1:] if name in known else None
@@ -49,7 +50,7 @@ def list_cuts(model: ModelProto) -> tuple[Cut, ...]:
 
     The card's own list wins; this one is for networks that came without.
     """
-    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    card = card_of(model)
     if card is not None and card.cuts:
         return card.cuts
     known, constants = infer(model), weight_names(model.graph)
@@ -75,18 +76,19 @@ def _flatten(model: ModelProto, name: str) -> None:
 
 
 def _update_card(model: ModelProto, outputs: Sequence[str]) -> None:
-    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    card = card_of(model)
     if card is None:
         return
     made = producers(model.graph)
     cuts = tuple(cut for cut in card.cuts if cut.name in made)
     card = dataclasses.replace(card, cuts=cuts)
-    if "probabilities" not in outputs:
+    if PROBABILITIES not in outputs:
         card = dataclasses.replace(card, task="features", labels=())
     write_card(model, card)
 
 
-def _no_such_cut(model: ModelProto, name: str) -> str:
+def no_such_cut(model: ModelProto, name: str) -> str:
+    """The sentence for a cut point or tensor that is not there, with what is."""
     cuts = [cut.name for cut in list_cuts(model)]
     close = difflib.get_close_matches(name, [*cuts, *producers(model.graph)], 1, 0.5)
     hint = f" Did you mean {close[0]}?" if close else ""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.card import Accuracy, Normalization
+from models.card import SCALES, Accuracy, Normalization
 from models.preprocessing import Preprocessing
 from models.store import cache_folder
 
 BUILTIN = "graft-mini"
 _PACKAGE = Path(__file__).parent
 _TIMM = "https://huggingface.co/timm/inception_v3.{}/resolve/main/model.safetensors"
-_HALF = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # torchvision/models/inception.py: Inception_V3_Weights.IMAGENET1K_V1 resizes to 342 and crops 299.
 _TORCHVISION_RESIZE = Preprocessing((299, 299), "shorter", 342)
 # timm evaluates with a crop of 0.875: floor(299 / 0.875) = 341. Source: timm/models/inception_v3.py, `_cfg`.
@@ -31,7 +29,7 @@ class ZooRow:
     sha256: str = ""  # the whole digest, or as much of it as was published
     variant: str = "torchvision"  # of the architecture: "torchvision" or "keras"
     preprocessing: Preprocessing = _TORCHVISION_RESIZE
-    normalization: Normalization = _HALF
+    normalization: Normalization = SCALES["-1..1"]
     accuracy: tuple[Accuracy, ...] = ()
     licence: str = ""
     source: str = ""
@@ -105,7 +103,7 @@ ZOO = (
         _TIMM.format("gluon_in1k"),
         preprocessing=_TIMM_RESIZE,
         # The one set of weights with ImageNet's mean and deviation. Source: timm, `inception_v3.gluon_in1k`.
-        normalization=_IMAGENET,
+        normalization=SCALES["imagenet"],
         accuracy=_imagenet(0.78806, 0.94372, _TIMM_RESULTS),
         licence="Apache-2.0",
         source="timm/inception_v3.gluon_in1k",

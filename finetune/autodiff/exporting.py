@@ -10,12 +10,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper
 
-from finetune.autodiff.folding import fold_constants, fold_into_layers
+from finetune.autodiff.folding import fold_constants
 from finetune.autodiff.graph import Graph
 from finetune.autodiff.program import compile_program, needed
 from finetune.autodiff.session import Session
 from finetune.autodiff.tensor import Tensor, Variable
 from models.errors import GraftError, GraphError
+from models.folding import fold_into_layers
 from models.graph import prune
 from models.runtime import OnnxSession
 

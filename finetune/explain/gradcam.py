@@ -19,7 +19,7 @@ from PIL import Image
 from finetune.autodiff import Graph, gradients, import_onnx, placeholder
 from finetune.autodiff import Session as GraphSession
 from finetune.explain.geometry import Box, Floats, full_photo, on_photo, resized, visible_box
-from models.card import Label, ModelCard, read_card
+from models.card import Label, ModelCard, card_of
 from models.errors import CutError, GraphError, InputError, ModelError, NumericsError
 from models.graph import infer, needed, shape_of
 from models.importing import as_graft_model
@@ -67,7 +67,7 @@ class GradCam:
         self, spec: str | Path | ModelProto, cut: str | None = None, *, device: str = "auto"
     ) -> None:
         proto, self.notes = (spec, ()) if isinstance(spec, ModelProto) else as_graft_model(locate(spec))
-        card = read_card({entry.key: entry.value for entry in proto.metadata_props})
+        card = card_of(proto)
         if card is None:
             raise ModelError("the model has no card. Import it with `graft models import`.")
         self.card: ModelCard = card

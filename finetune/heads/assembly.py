@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -11,9 +12,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from finetune.heads.joining import free_name, join, tensor_names
 from finetune.heads.top import Top
 from finetune.trust.rejection import Rejector
-from models.card import Cut, ModelCard, Reject, read_card
+from models.card import Cut, ModelCard, Reject, card_of, read_card
 from models.errors import GraphError, ModelError, NumericsError
-from models.graph import infer, producers, rename, shape_of
+from models.graph import infer, opset_of, producers, rename, shape_of
 from models.model import Model
 from models.names import EMBEDDING, FEATURES, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.opset import OPSET
@@ -46,11 +47,10 @@ def assemble(
         ModelError: the trunk has no card, the labels do not fit, or onnx or onnxruntime refuse the result.
         NumericsError: the model answers with NaN or infinity.
     """
-    below = read_card({entry.key: entry.value for entry in trunk.metadata_props})
+    below = card_of(trunk)
     if below is None:
         raise ModelError("the trunk has no model card. Import it with `graft models import` first.")
-    base = ModelProto()
-    base.CopyFrom(trunk)
+    base = copy.deepcopy(trunk)
     if EMBEDDING in producers(base.graph):  # of an earlier fine-tuning; the new one gets the name
         earlier = free_name(f"trunk/{EMBEDDING}", tensor_names(base.graph))
         rename(base.graph, EMBEDDING, earlier)
@@ -83,8 +83,7 @@ def assemble(
 
 def _head(top: Top, card: ModelCard, temperature: float | None, rejector: Rejector | None) -> ModelProto:
     """The top with everything behind its logits, and the outputs that a finished model has."""
-    head = ModelProto()
-    head.CopyFrom(top.model)
+    head = copy.deepcopy(top.model)
     graph = head.graph
     made = producers(graph)
     regression = card.task == "regression"
@@ -115,8 +114,7 @@ def _head(top: Top, card: ModelCard, temperature: float | None, rejector: Reject
         graph.node.extend(nodes)
         graph.initializer.extend(constants)
         graph.output.append(helper.make_tensor_value_info(REJECT_SCORE, TensorProto.FLOAT, ["N"]))
-    opset = next((entry.version for entry in head.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < OPSET:
+    if (opset := opset_of(head)) < OPSET:
         raise GraphError(f"the top is of opset {opset}; expected {OPSET} at least. Export it again.")
     return head
 

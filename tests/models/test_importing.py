@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from models.card import Label, Normalization, read_card
+from models.card import SCALES, Label, Normalization, read_card
 from models.errors import InputError, ModelError
-from models.importing import SCALES, ImportOptions, import_model
+from models.importing import ImportOptions, import_model
 from models.model import Model
 from models.runtime import OnnxSession, RuntimeConfig
 from tests.models.nets import node, residual_net, save

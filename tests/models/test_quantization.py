@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto
 from models.agreement import compare, cosine
 from models.architectures.blueprint import Blueprint
 from models.build import build
-from models.card import Accuracy, Cut, Label, ModelCard, read_card, write_card
+from models.card import Accuracy, Cut, Label, ModelCard, card_of, write_card
 from models.errors import ModelError
 from models.importing import import_model
 from models.model import Model
@@ -116,7 +116,7 @@ def test_answers_stay_close_and_cuts_keep_their_names(quantized: ModelProto) -> 
 def test_card_goes_along_without_what_was_measured_on_the_original(caplog: pytest.LogCaptureFixture) -> None:
     model = quantize(network(), IMAGES)
     assert caplog.messages == []
-    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    card = card_of(model)
     assert card is not None
     assert (card.name, card.accuracy, len(card.cuts)) == ("small.int8", (), len(BLUEPRINT.cuts))
     assert [entry.key for entry in model.metadata_props] == ["graft.card"]

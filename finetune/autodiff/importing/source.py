@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from finetune.autodiff.importing.rules import RULES
 from finetune.autodiff.importing.sizes import settle_sizes
 from finetune.autodiff.shapes import Shape
 from models.errors import CutError, GraphError
-from models.graph import infer, lifted, load, producers, prune, reads, shape_of, weight_names
-from models.truncation import list_cuts
+from models.graph import infer, input_names, lifted, load, producers, prune, reads, shape_of
+from models.truncation import list_cuts, no_such_cut
 
 Array = NDArray[Any]
 
@@ -59,9 +58,7 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
     # A newer opset differs in nothing that rules look at.
     whole = lifted(model if isinstance(model, ModelProto) else load(str(model)))
     graph = whole.graph
-    weights = weight_names(graph)
-    # IR 3 lists weights as inputs.
-    inputs = [value.name for value in graph.input if value.name not in weights]
+    inputs = input_names(graph)
     if not inputs or (cut is None and len(inputs) != 1):
         raise CutError(
             f"the network's inputs are {', '.join(inputs) or 'none'}; expected one, or name a cut."
@@ -71,7 +68,7 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
     made = producers(graph)
     for name in (cut, *wanted):
         if name not in made and name not in inputs:
-            raise CutError(_unknown(whole, name, made))
+            raise CutError(no_such_cut(whole, name))
     fold_constants(whole)
     settle_sizes(whole, inputs[0])
     infos = infer(whole)
@@ -155,13 +152,6 @@ def _require_reached(model: ModelProto, nodes: Sequence[NodeProto], cut: str, wa
 
 def _meeting_points(model: ModelProto) -> str:
     return ", ".join(cut.name for cut in list_cuts(model)) or "for example at the input"
-
-
-def _unknown(model: ModelProto, name: str, made: Iterable[str]) -> str:
-    cuts = [cut.name for cut in list_cuts(model)]
-    close = difflib.get_close_matches(name, [*cuts, *made], 1, 0.5)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    return f"no cut point or tensor named {name!r}; there are {', '.join(cuts) or 'none with names'}.{hint}"
 
 
 def _behind_layers(nodes: Iterable[NodeProto], weights: set[str]) -> frozenset[str]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from models.card import Normalization, read_card
+from models.card import SCALES, Normalization, card_of
 from models.errors import ModelError
 from models.files import write_atomically
-from models.importing import SCALES, ImportOptions, import_model
+from models.importing import ImportOptions, import_model
 from models.labels import read_labels
 from service.cli.terminal.text import clean, size
 
@@ -128,7 +128,7 @@ def command(
         click.secho(note, fg="yellow")
     data = proto.SerializeToString()
     write_atomically(out, data)
-    card = read_card({entry.key: entry.value for entry in proto.metadata_props}, str(out))
+    card = card_of(proto, str(out))
     if card is None:
         raise ModelError(f"{file}: was imported without a card.")
     what = f"{len(card.labels):,} classes" if card.labels else "features only"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
-from models.card import ModelCard, read_card
+from models.card import ModelCard, card_of
 from models.errors import ModelError
 from models.importing import as_graft_model
 from models.locating import locate
@@ -23,7 +23,7 @@ def model_and_card(spec: str) -> tuple[ModelProto, ModelCard]:
         raise ModelError(f"{row.name}: not on this machine yet. Get it with: graft models pull {row.name}")
     proto, notes = as_graft_model(locate(spec))
     print_guesses(spec, notes)
-    card = read_card({entry.key: entry.value for entry in proto.metadata_props}, spec)
+    card = card_of(proto, spec)
     if card is None:
         raise ModelError(f"{spec}: has no model card. Import it with `graft models import`.")
     return proto, card

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from finetune.heads.assembly import assemble
 from finetune.heads.top import Top
-from models.card import Cut, Reject, read_card
+from models.card import Cut, Reject, card_of
 from models.errors import CutError, GraphError, ModelError, NumericsError
 from models.features import FeatureOptions, default_cuts, open_features
 from models.model import Model
@@ -77,7 +77,7 @@ def test_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_without_temperature_and_rejector(tmp_path: Path) -> None:
     proto = assemble(trunk(tmp_path), "pool", linear_top(), CARD)
-    card = read_card({entry.key: entry.value for entry in proto.metadata_props})
+    card = card_of(proto)
     assert card is not None
     assert (card.temperature, card.reject) == (None, None)
     assert [value.name for value in proto.graph.output] == ["logits", "probabilities"]
@@ -119,11 +119,9 @@ def test_int8_trunk_and_int8_whole(tmp_path: Path) -> None:
     from models.importing import import_model
 
     base, _ = import_model(residual_net(tmp_path / "net.onnx", classes=3))
-    size = read_card({entry.key: entry.value for entry in base.metadata_props}).preprocessing.size  # type: ignore[union-attr]
+    size = card_of(base).preprocessing.size  # type: ignore[union-attr]
     photos = np.random.default_rng(0).integers(0, 256, (8, *size, 3), np.uint8)
-    pool = next(
-        cut for cut in read_card({e.key: e.value for e in base.metadata_props}).cuts if cut.name == "pool"
-    )  # type: ignore[union-attr]
+    pool = next(cut for cut in card_of(base).cuts if cut.name == "pool")  # type: ignore[union-attr]
     top = linear_top(np.random.default_rng(1).normal(0, 1, (pool.shape[0], 3)).astype(np.float32))
     on_int8 = assemble(quantize(base, iter(photos)), "pool", top, CARD)
     assert any(node.op_type == "DequantizeLinear" for node in on_int8.graph.node)

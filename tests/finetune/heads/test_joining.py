@@ -16,7 +16,7 @@ from finetune.autodiff.layers import dense
 from finetune.autodiff.ops.softmax import softmax
 from finetune.heads.joining import join
 from models.build import build
-from models.card import Cut, Label, ModelCard, read_card
+from models.card import Cut, Label, ModelCard, card_of
 from models.errors import CutError, GraphError
 from models.importing import ImportOptions, import_model
 from models.preprocessing import Preprocessing
@@ -70,7 +70,7 @@ def test_import_train_export_join() -> None:
     want = session.run([logits, softmax(logits)], {part.input: maps})
     for got, expected in zip(run(joined, image=IMAGES), want, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
-    card = read_card({entry.key: entry.value for entry in joined.metadata_props})
+    card = card_of(joined)
     assert card is not None
     assert [cut.name for cut in card.cuts] == ["mixed", "pool", "logits"]
     assert card.labels == CARD.labels

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from models.card import Accuracy, ModelCard, Regression, Splits, read_card, write_card
+from models.card import Accuracy, ModelCard, Regression, Splits, card_of, write_card
 from models.model import Model
 from tests.fixtures import COLOURS, plain
 from tests.service.running import Run
@@ -41,7 +41,7 @@ def redness(tmp_path: Path) -> Path:
 
 def with_card(path: Path, **values: object) -> None:
     model = onnx.load(path)
-    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    card = card_of(model)
     write_card(model, ModelCard(**{**vars(card), **values}))  # type: ignore[arg-type]
     onnx.save(model, path)
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from flask.testing import FlaskClient
 
-from models.card import read_card, write_card
+from models.card import card_of, write_card
 from models.importing import import_model
 from models.runtime import RuntimeConfig
 from service.app import create_app
@@ -85,7 +85,7 @@ def served(*specs: Path | str) -> FlaskClient:
 def without_pool(path: Path) -> Path:
     """The same network with no tensor that is called `pool`, and no cut points on its card."""
     model = onnx.load(path)
-    card = read_card({entry.key: entry.value for entry in model.metadata_props})
+    card = card_of(model)
     assert card is not None
     model = onnx.parser.parse_model(onnx.printer.to_text(model).replace("pool", "mean"))
     write_card(model, dataclasses.replace(card, cuts=()))

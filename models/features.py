@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from models.card import card_of, read_card
 from models.errors import CutError, ModelError
@@ -22,6 +22,7 @@ from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
 from models.names import EMBEDDING, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
+from models.nodes import Nodes
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.store import DownloadProgress
 from models.truncation import cut_model
@@ -144,39 +145,34 @@ def feature_graph(model: ModelProto, cuts: tuple[str, ...], options: FeatureOpti
     """
     cut = cut_model(model, cuts)
     known = infer(cut)
-    opset = opset_of(cut)
     del cut.graph.output[:]
     for name in cuts:
         value = known.get(name)
         kind = element_type(value) if value is not None else TensorProto.FLOAT
-        head = _Head(cut, name, len(shape_of(value)) if value is not None else 0, opset)
+        head = _Head(cut, name, len(shape_of(value)) if value is not None else 0)
         if kind != TensorProto.FLOAT:
-            head.add("Cast", to=TensorProto.FLOAT)
+            head.behind("Cast", to=TensorProto.FLOAT)
         head.pool(options.pool)
         if options.normalize:
             head.normalize()
         if options.dtype == "float16":
-            head.add("Cast", to=TensorProto.FLOAT16)
+            head.behind("Cast", to=TensorProto.FLOAT16)
         head.finish(TensorProto.FLOAT16 if options.dtype == "float16" else TensorProto.FLOAT)
     return cut
 
 
-class _Head:
+class _Head(Nodes):
     """Nodes behind a tensor; the last one takes over the tensor's name."""
 
-    def __init__(self, model: ModelProto, name: str, rank: int, opset: int) -> None:
-        self._graph, self._name, self._rank, self._opset = model.graph, name, rank, opset
+    def __init__(self, model: ModelProto, name: str, rank: int) -> None:
+        super().__init__(f"{name}/cut/")
+        self._graph, self._opset, self._name, self._rank = model.graph, opset_of(model), name, rank
         self._inner = self._last = f"{name}/cut"
         rename(model.graph, name, self._inner)
 
-    def add(self, op: str, *more: str, **attributes: Any) -> str:
-        """Put a node behind the last one and return the name of its output."""
-        output = f"{self._inner}/{len(self._graph.node)}"
-        self._graph.node.append(
-            helper.make_node(op, [self._last, *more], [output], name=output, **attributes)
-        )
-        self._last = output
-        return output
+    def behind(self, op: str, *inputs: str, **attributes: Any) -> None:
+        """Put a node behind the last one; `inputs` are what it reads besides."""
+        self._last = self.add(op, self._last, *inputs, **attributes)
 
     def pool(self, pool: Pool) -> None:
         """Make a vector of what is there for an image."""
@@ -188,11 +184,11 @@ class _Head:
                 "another cut."
             )
         if pool != "flatten" and self._rank >= 4:  # (N, C, H, W)
-            self.add("GlobalAveragePool" if pool == "avg" else "GlobalMaxPool")
+            self.behind("GlobalAveragePool" if pool == "avg" else "GlobalMaxPool")
         if pool != "flatten" and self._rank == 3:  # (N, T, C)
             self._reduce("ReduceMean" if pool == "avg" else "ReduceMax", [1], keep=False)
         elif self._rank != 2:
-            self.add("Flatten", axis=1)
+            self.behind("Flatten", axis=1)
         self._rank = 2
 
     def normalize(self) -> None:
@@ -201,26 +197,21 @@ class _Head:
             raise CutError(f"{self._name}: its shape is not known; normalise it with --pool flatten.")
         x = self._last
         self._reduce("ReduceL2", list(range(1, self._rank)), keep=True)
-        self.add("Max", self._constant("tiny", np.array(_SMALLEST, np.float32)))
+        self.behind("Max", self.constant("tiny", _SMALLEST))
         length, self._last = self._last, x
-        self.add("Div", length)
+        self.behind("Div", length)
 
     def finish(self, kind: int) -> None:
         """Let the end have the name of the cut, and be an output."""
-        if self._last == self._inner:
-            rename(self._graph, self._inner, self._name)
+        if self.nodes:
+            self.nodes[-1].output[0] = self._name
+            self.append_to(self._graph)
         else:
-            self._graph.node[-1].output[0] = self._name
+            rename(self._graph, self._inner, self._name)
         self._graph.output.append(helper.make_tensor_value_info(self._name, kind, None))
 
     def _reduce(self, op: str, axes: list[int], *, keep: bool) -> None:
         if self._opset >= 18:  # axes became an input
-            name = self._constant(f"{op}.axes", np.array(axes, np.int64))
-            self.add(op, name, keepdims=int(keep))
+            self.behind(op, self.constant(f"{op}.axes", axes, np.int64), keepdims=int(keep))
         else:
-            self.add(op, axes=axes, keepdims=int(keep))
-
-    def _constant(self, name: str, values: np.ndarray) -> str:
-        full = f"{self._inner}/{name}"
-        self._graph.initializer.append(numpy_helper.from_array(values, full))
-        return full
+            self.behind(op, axes=axes, keepdims=int(keep))

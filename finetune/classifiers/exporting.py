@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from finetune.classifiers.nodes import Array, Nodes
+from finetune.classifiers.nodes import Array, TopNodes
 from finetune.classifiers.result import Fitted
 from finetune.classifiers.trees import add_trees
 from finetune.heads.top import Top
@@ -29,7 +29,7 @@ def export_top(fitted: Fitted) -> Top:
 
 def _model(fitted: Fitted) -> ModelProto:
     estimator = fitted.estimator if fitted.classes is not None else fitted.estimator.regressor_
-    nodes = Nodes(fitted.width)
+    nodes = TopNodes(fitted.width)
     steps = dict(estimator.named_steps)
     z = FEATURES
     if "scale" in steps:
@@ -48,7 +48,7 @@ def _model(fitted: Fitted) -> ModelProto:
     return nodes.model(VALUE, None)
 
 
-def _standardise(nodes: Nodes, scaler: Any) -> str:
+def _standardise(nodes: TopNodes, scaler: Any) -> str:
     """(x - mean) / spread; the mean in two parts, because float32 holds a large one only roughly."""
     mean = scaler.mean_.astype(np.float32)
     rest = scaler.mean_ - mean
@@ -58,7 +58,7 @@ def _standardise(nodes: Nodes, scaler: Any) -> str:
     return nodes.add("Mul", z, nodes.constant("spread_inverse", 1.0 / scaler.scale_))
 
 
-def _unit(nodes: Nodes, z: str) -> str:
+def _unit(nodes: TopNodes, z: str) -> str:
     """Rows divided by their length, of operators that can be differentiated."""
     from finetune.classifiers.estimators import SHORTEST
 
@@ -69,7 +69,7 @@ def _unit(nodes: Nodes, z: str) -> str:
     return nodes.add("Div", z, length)
 
 
-def _linear(nodes: Nodes, z: str, weights: Array, shift: Array) -> str:
+def _linear(nodes: TopNodes, z: str, weights: Array, shift: Array) -> str:
     """z W' + b for W (outputs, D); one output of two classes becomes a pair."""
     name = nodes.constant("weights", weights.T)  # (D, outputs)
     return nodes.add("Gemm", z, name, nodes.constant("shift", shift))
@@ -80,20 +80,20 @@ def _pair(values: Array, scale: float) -> Array:
     return np.concatenate([-values, values]) * scale if len(values) == 1 else values
 
 
-def _logistic(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
+def _logistic(nodes: TopNodes, z: str, model: Any, classes: int | None) -> str:
     return _linear(nodes, z, _pair(model.coef_, 0.5), _pair(model.intercept_, 0.5))
 
 
-def _margins(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
+def _margins(nodes: TopNodes, z: str, model: Any, classes: int | None) -> str:
     linear, scale = model.estimator_, model.scale
     return _linear(nodes, z, scale * _pair(linear.coef_, 1.0), scale * _pair(linear.intercept_, 1.0))
 
 
-def _ridge(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
+def _ridge(nodes: TopNodes, z: str, model: Any, classes: int | None) -> str:
     return _linear(nodes, z, np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_))
 
 
-def _distances(nodes: Nodes, z: str, others: Array) -> str:
+def _distances(nodes: TopNodes, z: str, others: Array) -> str:
     """Squared distances, float64 (N, M), to rows (M, D) that float32 holds exactly."""
     double = nodes.to_double(z)
     axis = nodes.constant("last", [1], np.int64)
@@ -105,7 +105,7 @@ def _distances(nodes: Nodes, z: str, others: Array) -> str:
     return nodes.add("Max", summed, nodes.constant("none", 0.0, np.float64))
 
 
-def _rbf(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
+def _rbf(nodes: TopNodes, z: str, model: Any, classes: int | None) -> str:
     machines = [model] if classes is None else model.estimator_.estimators_
     used = np.unique(np.concatenate([machine.support_ for machine in machines]))
     rows = np.empty((len(used), machines[0].shape_fit_[1]))
@@ -124,7 +124,7 @@ def _rbf(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
     return nodes.to_float(nodes.add("Gemm", kernel, *names))
 
 
-def _knn(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
+def _knn(nodes: TopNodes, z: str, model: Any, classes: int | None) -> str:
     from finetune.classifiers.estimators import FAINT
 
     nearest, places = nodes.top_k(_distances(nodes, z, model._fit_X), model.n_neighbors)
@@ -146,17 +146,17 @@ def _knn(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
     return _logits(nodes, nodes.to_float(votes), classes)
 
 
-def _forest(nodes: Nodes, z: str, model: Any, classes: int | None) -> str:
+def _forest(nodes: TopNodes, z: str, model: Any, classes: int | None) -> str:
     answer = add_trees(nodes, z, [tree.tree_ for tree in model.estimators_], classes)
     return answer if classes is None else _logits(nodes, answer, classes)
 
 
-def _logits(nodes: Nodes, probabilities: str, classes: int) -> str:
+def _logits(nodes: TopNodes, probabilities: str, classes: int) -> str:
     """log(max(p, tiny)), whose softmax is p but for tiny."""
     return nodes.add("Log", nodes.add("Max", probabilities, nodes.constant("tiny", _TINY / classes)))
 
 
-_WRITERS: dict[str, Callable[[Nodes, str, Any, int | None], str]] = {
+_WRITERS: dict[str, Callable[[TopNodes, str, Any, int | None], str]] = {
     "logistic": _logistic,
     "linear-svm": _margins,
     "rbf-svm": _rbf,

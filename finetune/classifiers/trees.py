@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from finetune.classifiers.nodes import ML, Array, Nodes
+from finetune.classifiers.nodes import ML, Array, TopNodes
 
 
-def add_trees(nodes: Nodes, x: str, trees: Sequence[Any], classes: int | None) -> str:
+def add_trees(nodes: TopNodes, x: str, trees: Sequence[Any], classes: int | None) -> str:
     """The mean of what scikit-learn's `trees` say of x, float32 (N, classes) or (N, 1).
 
     scikit-learn compares float32 features with float64 thresholds. Of all float32 numbers those that are no larger

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto
 
 from finetune.heads.joining import free_name, join, tensor_names
 from finetune.heads.top import Top
@@ -17,6 +17,7 @@ from models.errors import GraphError, ModelError, NumericsError
 from models.graph import infer, opset_of, producers, rename, shape_of
 from models.model import Model
 from models.names import EMBEDDING, FEATURES, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
+from models.nodes import Nodes, floats
 from models.opset import OPSET
 from models.runtime import Array, OnnxSession, RuntimeConfig
 
@@ -99,21 +100,18 @@ def _head(top: Top, card: ModelCard, temperature: float | None, rejector: Reject
         )
     del graph.output[:]
     if regression:
-        graph.output.append(helper.make_tensor_value_info(VALUE, TensorProto.FLOAT, ["N"]))
+        graph.output.append(floats(VALUE, ["N"]))
         return head
-    scaled = LOGITS
+    nodes, scaled = Nodes(), LOGITS
     if temperature is not None:
-        scaled = "scaled_logits"
-        graph.initializer.append(numpy_helper.from_array(np.array(temperature, np.float32), "temperature"))
-        graph.node.append(helper.make_node("Div", [LOGITS, "temperature"], [scaled], name=scaled))
-    graph.node.append(helper.make_node("Softmax", [scaled], [PROBABILITIES], name=PROBABILITIES, axis=1))
-    for name in (LOGITS, PROBABILITIES):
-        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", len(card.labels)]))
+        divisor = nodes.constant("temperature", temperature)
+        scaled = nodes.add("Div", LOGITS, divisor, output="scaled_logits")
+    nodes.add("Softmax", scaled, output=PROBABILITIES, axis=1)
+    nodes.append_to(graph)
+    graph.output.extend(floats(name, ["N", len(card.labels)]) for name in (LOGITS, PROBABILITIES))
     if rejector is not None:
-        nodes, constants = rejector.nodes(EMBEDDING, LOGITS, REJECT_SCORE)
-        graph.node.extend(nodes)
-        graph.initializer.extend(constants)
-        graph.output.append(helper.make_tensor_value_info(REJECT_SCORE, TensorProto.FLOAT, ["N"]))
+        rejector.nodes(EMBEDDING, LOGITS, REJECT_SCORE).append_to(graph)
+        graph.output.append(floats(REJECT_SCORE, ["N"]))
     if (opset := opset_of(head)) < OPSET:
         raise GraphError(f"the top is of opset {opset}; expected {OPSET} at least. Export it again.")
     return head

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.runtime import Array
+
+if TYPE_CHECKING:
+    from models.nodes import Nodes
 
 Kind = Literal["relative", "mahalanobis", "neighbour", "energy", "confidence"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in order of preference
@@ -119,30 +122,20 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
     return np.asarray(nearest - SHARE * ((z @ arrays["background"]) ** 2).sum(axis=1))
 
 
-def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output: str) -> tuple[Any, Any]:
-    """The same as ONNX nodes of opset 18 with their initializers, from two tensors to `output`, float32 (N,)."""
-    from onnx import helper, numpy_helper
+def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output: str) -> Nodes:
+    """The same as ONNX nodes of opset 18, from two tensors to `output`, float32 (N,)."""
+    from models.nodes import Nodes
 
-    nodes: list[Any] = []
-    constants: list[Any] = []
-
-    def constant(name: str, values: Any, dtype: Any = np.float32) -> str:
-        constants.append(numpy_helper.from_array(np.asarray(values, dtype), f"{output}/{name}"))
-        return f"{output}/{name}"
-
-    def add(op: str, *inputs: str, to: str = "", **attributes: Any) -> str:
-        name = to or f"{output}/{len(nodes)}"
-        nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
-        return name
-
+    nodes = Nodes(f"{output}/")
+    add, constant = nodes.add, nodes.constant
     rows = constant("rows", [1], np.int64)
     if kind == "energy":
-        add("Neg", add("ReduceLogSumExp", logits, rows, keepdims=0), to=output)
-        return nodes, constants
+        add("Neg", add("ReduceLogSumExp", logits, rows, keepdims=0), output=output)
+        return nodes
     if kind == "confidence":
         best = add("ReduceMax", add("Softmax", logits, axis=1), rows, keepdims=0)
-        add("Sub", constant("one", 1.0), best, to=output)
-        return nodes, constants
+        add("Sub", constant("one", 1.0), best, output=output)
+        return nodes
     length = add("Max", add("ReduceL2", embedding, rows, keepdims=1), constant("tiny", _TINY))
     centred = add("Sub", add("Div", embedding, length), constant("mean", arrays["mean"]))
     z = add("MatMul", centred, constant("project", arrays["project"]))  # (N, R)
@@ -155,14 +148,14 @@ def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output:
         partly = add("Add", cross, constant("lengths", (known**2).sum(axis=1)))
         squares = add("Add", partly, add("ReduceSumSquare", z, rows, keepdims=1))
     least = add("ReduceMin", squares, rows, keepdims=0)
-    last = output if kind == "mahalanobis" else ""
-    nearest = add("Max", least, constant("zero", 0.0), to=last)
+    last = output if kind == "mahalanobis" else None
+    nearest = add("Max", least, constant("zero", 0.0), output=last)
     if kind == "neighbour":
-        add("Sqrt", nearest, to=output)
+        add("Sqrt", nearest, output=output)
     if kind == "relative":
         over_all = add("MatMul", z, constant("background", np.sqrt(SHARE) * arrays["background"]))
-        add("Sub", nearest, add("ReduceSumSquare", over_all, rows, keepdims=0), to=output)
-    return nodes, constants
+        add("Sub", nearest, add("ReduceSumSquare", over_all, rows, keepdims=0), output=output)
+    return nodes
 
 
 def shrunk_covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:

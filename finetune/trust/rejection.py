@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from finetune.trust.measures import auroc
 from finetune.trust.novelty import BY_DISTANCE, KINDS, Arrays, Kind, Space, score, score_nodes
 from models.errors import InputError, NumericsError
 from models.runtime import Array
+
+if TYPE_CHECKING:
+    from models.nodes import Nodes
 
 ROUNDS = 10
 _FITTED = 20_000  # training images that are looked at in the end, at most
@@ -41,8 +44,8 @@ class Rejector:
         """How little images are like anything known, (N,), from (N, D) and logits (N, classes) without temperature."""
         return score(self.kind, self.arrays, embedding, logits)
 
-    def nodes(self, embedding: str, logits: str, output: str) -> tuple[Any, Any]:
-        """The same as ONNX nodes of opset 18 and initializers; they make `output`, float32 (N,)."""
+    def nodes(self, embedding: str, logits: str, output: str) -> Nodes:
+        """The same as ONNX nodes of opset 18; they make `output`, float32 (N,)."""
         return score_nodes(self.kind, self.arrays, embedding, logits, output)
 
 

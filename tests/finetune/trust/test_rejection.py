@@ -87,16 +87,16 @@ class TestScores:
         far = np.random.default_rng(3).normal(0, 5, (40, 24)).astype(np.float32)
         new = np.concatenate([blobs(40, seed=2)[0], far, np.zeros((1, 24), np.float32)])
         expected = score(kind, arrays, new, logits_of(new))
-        nodes, constants = score_nodes(kind, arrays, "embedding", "logits", "reject_score")
+        written = score_nodes(kind, arrays, "embedding", "logits", "reject_score")
         graph = helper.make_graph(
-            nodes,
+            written.nodes,
             "score",
             [
                 helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None])
                 for name in ("embedding", "logits")
             ],
             [helper.make_tensor_value_info("reject_score", TensorProto.FLOAT, ["N"])],
-            constants,
+            written.weights,
         )
         model = helper.make_model(graph, opset_imports=opset_imports(), ir_version=IR_VERSION)
         session = OnnxSession(model.SerializeToString(), RuntimeConfig("cpu"))

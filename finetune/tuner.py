@@ -33,7 +33,7 @@ from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.settings import documented, settings_of, updated
 
 
-@documented(Recipe)
+@documented(Recipe, RuntimeConfig)
 @dataclass(eq=False, repr=False)
 class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Teaches a pretrained network classes, or numbers, of images.

@@ -24,6 +24,7 @@ from models.model import Model
 from models.names import EMBEDDING, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.nodes import Nodes
 from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.settings import check, documented, setting
 from models.store import DownloadProgress
 from models.truncation import cut_model
 
@@ -34,19 +35,34 @@ _NO_FEATURES = (PROBABILITIES, REJECT_SCORE, VALUE)
 _SMALLEST = 1e-12  # lengths below this are taken for it, so that a vector of zeros stays one
 
 
+@documented()
 @dataclass(frozen=True)
 class FeatureOptions:
     """What is wanted of a network.
 
-    `cuts`: cut points or tensors; none means `pool`, else what the classifier reads, else the network's outputs.
-    `pool`: what is done to maps (N, C, H, W) and to tokens (N, T, C): "avg" and "max" over positions give (N, C),
-    "flatten" gives (N, values), "none" leaves them. `normalize="l2"` divides each image's values by their length.
+    Maps are (N, C, H, W) and tokens (N, T, C): "avg" and "max" over positions give (N, C), "flatten" gives
+    (N, values), "none" leaves them.
     """
 
-    cuts: tuple[str, ...] = ()
-    pool: Pool = "avg"
-    normalize: Literal["l2"] | None = None
-    dtype: Literal["float32", "float16"] = "float32"
+    cuts: tuple[str, ...] = setting(
+        (),
+        "Cut points or tensors, with commas between them.",
+        unset="pool, else what the classifier reads",
+        metavar="NAME,NAME",
+    )
+    pool: Pool = setting(
+        "avg", "What is done to maps: mean or maximum over positions, nothing, or one long vector."
+    )
+    normalize: Literal["l2"] | None = setting(None, "Make vectors of length 1.")
+    dtype: Literal["float32", "float16"] = setting("float32", "Precision.")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: an option that is none of its choices.
+        """
+        check(self)
 
 
 @dataclass(frozen=True)

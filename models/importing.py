@@ -45,25 +45,51 @@ from models.nodes import Nodes, floats
 from models.opset import IR_VERSION, OPSET
 from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
 from models.runtime import OnnxSession, RuntimeConfig, zeros
+from models.settings import check, documented, setting
 from models.truncation import list_cuts
 
 Layout = Literal["nchw", "nhwc"]
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
 
 
+@documented()
 @dataclass(frozen=True)
 class ImportOptions:
     """What the user knows of a network; None is guessed, and the guess is said."""
 
-    name: str | None = None
-    labels: tuple[Label, ...] | None = None
-    size: tuple[int, int] | None = None  # (height, width)
-    resize: Literal["shorter", "squash"] | None = None
-    resize_to: int | None = None
-    crop_fraction: float = 1.0
-    interpolation: Interpolation | None = None
-    scale: Scale | Normalization | None = None
-    layout: Layout | None = None
+    name: str | None = setting(None, "What the model is called.", unset="the file's name")
+    labels: tuple[Label, ...] | None = setting(
+        None, "One class a line: a name, or id, tab, name.", unset="guessed", metavar="FILE"
+    )
+    size: tuple[int, int] | None = setting(
+        None, "Input size: 224, or HEIGHTxWIDTH.", least=1, unset="guessed", metavar="SIZE"
+    )
+    resize: Literal["shorter", "squash"] | None = setting(
+        None,
+        "shorter:256 scales the shorter side and crops; squash scales both.",
+        unset="guessed",
+        metavar="HOW",
+    )
+    resize_to: int | None = setting(
+        None, "Length of the shorter side before it is cropped.", unset="guessed", least=1
+    )
+    crop_fraction: float = setting(1.0, "Central part of both sides that is kept first.", above=0, most=1)
+    interpolation: Interpolation | None = setting(None, "How pixels are resampled.", unset="guessed")
+    scale: Scale | Normalization | None = setting(
+        None,
+        f"Values that the network takes: {', '.join(SCALES)}, or mean/std as r,g,b/r,g,b.",
+        unset="guessed",
+        metavar="SCALE",
+    )
+    layout: Layout | None = setting(None, "Order of the axes of its input.", unset="guessed")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: an option out of its range.
+        """
+        check(self)
 
 
 def as_graft_model(path: Path) -> tuple[ModelProto, tuple[str, ...]]:

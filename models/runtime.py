@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +11,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from models.config import RuntimeConfig as RuntimeConfig  # where most look for it
 from models.devices import Device, choose_device
 from models.errors import DeviceError, FeedError, ModelError
 
 Array = NDArray[Any]
 _CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
-
-
-@dataclass(frozen=True)
-class RuntimeConfig:
-    """How sessions run.
-
-    `device`: see `models.devices`. `threads`: of one run, None for one a core. `spinning`: threads that wait for work
-    keep a core busy, which would take it from those that decode; only for a network that has the machine to itself.
-    `provider_options` go to the execution provider as they are. `warm_up`: run each new session once, so that no
-    caller pays for it.
-    """
-
-    device: str = "auto"
-    threads: int | None = None
-    spinning: bool = False
-    warm_up: bool = False
-    profile: Path | None = None  # write onnxruntime's profile here
-    memory_pattern: bool = True  # plan the memory of a run as one block, beside what the first run took
-    provider_options: Mapping[str, str] = field(default_factory=dict)
-    session_options: Mapping[str, str] = field(default_factory=dict)  # onnxruntime's "session.*" entries
 
 
 class OnnxSession:

@@ -165,9 +165,10 @@ def setting(
     return field
 
 
-def inner(kind: Callable[[], Value], heading: str = "") -> Value:
-    """A field that is a dataclass of settings itself; they stand under `heading`."""
-    field: Value = dataclasses.field(default_factory=kind, metadata={_SETTING: Setting("", heading=heading)})
+def fresh_setting(factory: Callable[[], Value], help: str, heading: str = "") -> Value:  # noqa: A002
+    """A field whose default is made anew each time; settings inside it stand under `heading`."""
+    known = Setting(help, heading=heading)
+    field: Value = dataclasses.field(default_factory=factory, metadata={_SETTING: known})
     return field
 
 

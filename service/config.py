@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from models.runtime import RuntimeConfig
+from models.config import DEFAULT_MODEL, RuntimeConfig
+from models.settings import check, documented, fresh_setting, setting
 
 
+@documented()
 @dataclass(frozen=True)
 class ServiceConfig:
-    """Which models are served, and the limits that keep the service alive.
+    """Which models are served, and the limits that keep the service alive."""
 
-    `models`: names, paths, or `name=path`. The first one answers where a request names none.
-    """
+    models: tuple[str, ...] = setting(
+        (DEFAULT_MODEL,), "Names, paths, or `name=path`; the first answers where a request names none."
+    )
+    runtime: RuntimeConfig = fresh_setting(lambda: RuntimeConfig(warm_up=True), "How models run.")
+    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
+    port: int = setting(8000, "Port to listen on; 0 takes a free one.", least=0, most=65535)
+    max_request_mb: int = setting(64, "Largest request, in MB.", least=1)
+    max_images: int = setting(64, "Images in one request.", least=1)
+    max_values: int = setting(4_000_000, "Numbers in one answer of /v1/features.", least=1)
+    max_pixels: int = setting(50_000_000, "Pixels of one image.", least=1)
+    max_pixels_per_request: int = setting(200_000_000, "Pixels of all images of one request.", least=1)
+    max_pixels_at_once: int = setting(100_000_000, "Pixels being decoded, over all requests.", least=1)
+    max_queued: int = setting(256, "Images that wait for one model.", least=1)
+    timeout_s: float = setting(
+        30.0, "Seconds from the whole request to its answer; what has not begun by then is dropped.", least=0
+    )
+    measure_s: float = setting(
+        2.0, "Seconds spent to find out how a model is run best; 0 measures nothing.", least=0
+    )
 
-    models: tuple[str, ...] = ("builtin",)
-    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(warm_up=True))
-    max_request_bytes: int = 64 << 20
-    max_images: int = 64  # in one request
-    max_values: int = 4_000_000  # numbers in one answer of /v1/features
-    max_pixels: int = 50_000_000  # of one image
-    max_pixels_per_request: int = 200_000_000
-    max_pixels_at_once: int = 100_000_000  # being decoded, over all requests
-    max_queued: int = 256  # images that wait for one model
-    timeout_s: float = 30.0  # from the whole request to its answer; what has not begun by then is dropped
-    measure_s: float = 2.0  # that are spent to find out how a model is run best; 0 to measure nothing
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: a setting out of its range.
+        """
+        check(self)
+
+    @property
+    def max_request_bytes(self) -> int:
+        """Largest request, in bytes."""
+        return self.max_request_mb << 20

@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 from finetune.classifiers.families import CLASSIFIERS, REGRESSORS
 from finetune.dataset.task import Task
 from finetune.training.settings import Settings
+from models.config import DEFAULT_MODEL, MODEL_HELP
 from models.errors import InputError
-from models.settings import check, documented, inner, setting
+from models.settings import check, documented, fresh_setting, setting
 
 Method = Literal["sklearn", "head", "blocks"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -26,16 +27,16 @@ class Recipe:
     Parts for validation and test are taken where the folders do not say which images are for what.
     """
 
-    model: str = setting(
-        "builtin", "A name from `graft models list`, or an ONNX file.", heading=_LEARNS, metavar="MODEL"
-    )
+    model: str = setting(DEFAULT_MODEL, MODEL_HELP, heading=_LEARNS, metavar="MODEL")
     method: Method = setting(
         "head",
         "A scikit-learn classifier, a head, or a head and the top blocks of the network.",
         heading=_LEARNS,
     )
     task: Task = setting(
-        "classification", "A class for each image, or a number from a list.", heading=_IMAGES
+        "classification",
+        "A class for each image, or a number from a list's column `target`.",
+        heading=_IMAGES,
     )
     classifier: str = setting(
         "", f"For sklearn: {', '.join(CLASSIFIERS)}; of a regression {', '.join(REGRESSORS)}.",
@@ -63,7 +64,9 @@ class Recipe:
         heading=_TRUST,
     )  # fmt: skip
     seed: int = setting(0, "Of everything drawn at random.", least=0, heading=_LEARNS)
-    training: Settings = inner(Settings, "Training (head and blocks)")
+    training: Settings = fresh_setting(
+        Settings, "How a head and blocks are trained.", "Training (head and blocks)"
+    )
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.

@@ -19,10 +19,10 @@ from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import count, images, is_stream
 from models.errors import OutputError
-from models.features import FeatureModel, FeatureOptions, Pool, open_features
+from models.features import FeatureModel, FeatureOptions, open_features
 from models.runtime import RuntimeConfig
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
-from service.cli.terminal.options import device_options, model_option
+from service.cli.terminal.options import device_options, model_option, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
 from service.cli.terminal.text import columns, percent
 
@@ -30,27 +30,13 @@ from service.cli.terminal.text import columns, percent
 @click.command()
 @click.argument("source")
 @model_option
-@click.option(
-    "--cut", "-c", "cuts", multiple=True, metavar="NAME",
-    help="Cut point or tensor, or several with commas.  [default: pool, else what the classifier reads]",
-)  # fmt: skip
+@setting_options(FeatureOptions, "cuts", flags={"cuts": ["--cut", "-c"]}, multiple=True, metavar="NAME")
 @click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option(
     "--format", "-f", "form", type=click.Choice(["npy", "npz", "parquet", "jsonl"]), default="npy",
     show_default=True, help="Kind of files.",
 )  # fmt: skip
-@click.option(
-    "--pool", type=click.Choice(["avg", "max", "none", "flatten"]), default="avg", show_default=True,
-    help="What is done to maps: mean or maximum over positions, nothing, or one long vector.",
-)  # fmt: skip
-@click.option("--normalize", type=click.Choice(["l2"]), help="Make vectors of length 1.")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Precision.",
-)
+@setting_options(FeatureOptions, "pool", "normalize", "dtype")
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Images run at once.  [default: what suits the model]"
 )
@@ -64,14 +50,12 @@ from service.cli.terminal.text import columns, percent
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     source: str,
     model: str,
-    cuts: tuple[str, ...],
+    cuts: tuple[tuple[str, ...], ...],
     out: Path,
     form: Format,
-    pool: Pool,
-    normalize: Any,
-    dtype: Any,
     batch_size: int | None,
     quantize: bool,
     resume: bool,
@@ -79,6 +63,7 @@ def command(
     as_json: bool,
     device: str,
     threads: int | None,
+    **options: Any,
 ) -> None:
     """Turn images into feature vectors, written part by part into a folder.
 
@@ -86,10 +71,9 @@ def command(
     numbered shards such as 'shards/{000..127}.tar', or - for standard input. Images that cannot be read are reported
     and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
-    names = tuple(name for text in cuts for name in text.split(",") if name)
     if quantize:
         model = _quantized(model, source)
-    features = _open(model, FeatureOptions(names, pool, normalize, dtype), device, threads)
+    features = _open(model, FeatureOptions(sum(cuts, ()), **options), device, threads)
     tally, report = Tally(), ExtractionReport()
     items: Iterable[ImageItem] = images(source, tally)
     if is_stream(source):  # read now: Ctrl-C wakes no thread but this one

@@ -6,35 +6,48 @@ import math
 import time
 from dataclasses import dataclass
 
+from models.settings import check, documented, setting
+
 _SMALL = 1 << 20  # bytes of a body for which the last eighth of the budget is kept
 
 
+@documented()
 @dataclass(frozen=True)
 class Limits:
     """The bounds of a front. Times are in seconds, sizes in bytes."""
 
-    # Beyond this the one that has waited longest without a request is closed for a new one.
-    connections: int = 1000
-    header_bytes: int = 32 << 10
-    header_fields: int = 100
-    # From the first byte of a request to the end of its header; and from one request to the next.
-    header_s: float = 10.0
-    idle_s: float = 60.0
-    body_bytes: int = 64 << 20
-    # A body may stand still for `body_s` in all; at `body_rate` bytes a second and more that time comes back.
-    body_s: float = 10.0
-    body_rate: int = 32 << 10
-    # Bodies of all requests together.
-    held_bytes: int = 256 << 20
-    # A client that does not read its answer.
-    send_s: float = 30.0
-    # Requests that are worked on at once. The others are told when to come again.
-    workers: int = 64
-    # Quick requests (lists, metrics, pages), which are answered while all workers are busy.
-    helpers: int = 4
-    # From the request to stop: still answering, so that a load balancer hears of it; then for what is unfinished.
-    drain_s: float = 5.0
-    stop_s: float = 20.0
+    connections: int = setting(
+        1000,
+        "Beyond this the one that has waited longest without a request is closed for a new one.",
+        least=1,
+    )
+    header_bytes: int = setting(32 << 10, "Longest header.", least=1)
+    header_fields: int = setting(100, "Lines of a header.", least=1)
+    header_s: float = setting(10.0, "From the first byte of a request to the end of its header.", above=0)
+    idle_s: float = setting(60.0, "From one request to the next.", above=0)
+    body_bytes: int = setting(64 << 20, "Longest body.", least=1)
+    body_s: float = setting(10.0, "How long a body may stand still in all.", above=0)
+    body_rate: int = setting(32 << 10, "At so many bytes a second and more that time comes back.", least=1)
+    held_bytes: int = setting(256 << 20, "Bodies of all requests together.", least=1)
+    send_s: float = setting(30.0, "How long a client may not read its answer.", above=0)
+    workers: int = setting(
+        64, "Requests that are worked on at once; the others are told when to come again.", least=1
+    )
+    helpers: int = setting(
+        4, "Quick requests (lists, metrics, pages), answered while all workers are busy.", least=1
+    )
+    drain_s: float = setting(
+        5.0, "From the request to stop: still answering, so that a load balancer hears of it.", least=0
+    )
+    stop_s: float = setting(20.0, "Then for what is unfinished.", least=0)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: a bound out of its range.
+        """
+        check(self)
 
 
 class ByteBudget:

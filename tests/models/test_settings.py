@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.settings import check, documented, inner, setting, settings_of, updated
+from models.settings import check, documented, fresh_setting, setting, settings_of, updated
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Meal:
     names: tuple[str, ...] = setting((), "Who comes.")
     warm: bool = setting(True, "Serve it warm.")
     note: object = None  # not a setting
-    oven: Oven = inner(Oven, "Oven")
+    oven: Oven = fresh_setting(Oven, "What heats.", "Oven")
 
     def __post_init__(self) -> None:
         check(self)

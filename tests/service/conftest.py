@@ -23,7 +23,7 @@ def config(tiny_path: Path) -> ServiceConfig:
     return ServiceConfig(
         models=(str(tiny_path), f"other={tiny_path}"),
         runtime=RuntimeConfig(device="cpu", threads=1, warm_up=True),
-        max_request_bytes=1 << 20,
+        max_request_mb=1,
         max_images=40,
         measure_s=0.0,
     )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from service.cli.terminal.options import Command, device_options
+from finetune.job.recipe import Recipe
+from models.config import DEFAULT_MODEL
+from service.cli.terminal.options import Command, device_options, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
 
 if TYPE_CHECKING:
@@ -18,13 +20,11 @@ if TYPE_CHECKING:
 _OPTIONS = (
     click.argument("source"),
     click.option(
-        "--model", "-m", default="builtin", show_default=True, metavar="MODEL",
+        "--model", "-m", default=DEFAULT_MODEL, show_default=True, metavar="MODEL",
         help="Whose features are compared: a name from `graft models list`, or an ONNX file.",
     ),
     click.option("--no-model", is_flag=True, help="Run no network: labels are not judged then."),
-    click.option(
-        "--task", type=click.Choice(["classification", "regression"]), default="classification", show_default=True
-    ),
+    setting_options(Recipe, "task"),
     click.option("--outside", is_flag=True, help="Let a list name files outside its own folder."),
     device_options,
 )  # fmt: skip

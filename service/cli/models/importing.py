@@ -14,6 +14,7 @@ from models.errors import ModelError
 from models.files import write_atomically
 from models.importing import ImportOptions, import_model
 from models.labels import read_labels
+from service.cli.terminal.options import setting_options
 from service.cli.terminal.text import clean, size
 
 
@@ -62,46 +63,15 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
     "--out", "--output", "-o", "out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="File to write.  [default: NAME.graft.onnx beside FILE]",
 )  # fmt: skip
-@click.option("--name", help="What the model is called.  [default: the file's name]")
-@click.option(
-    "--labels",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="One class a line: a name, or id, tab, name.",
-)
-@click.option(
-    "--size", "input_size", callback=_size, metavar="SIZE", help="Input size: 224, or HEIGHTxWIDTH."
-)
-@click.option(
-    "--resize",
-    callback=_resize,
-    metavar="HOW",
-    help="shorter:256 scales the shorter side and crops; squash scales both.",
-)
-@click.option(
-    "--crop-fraction",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    help="Central part of both sides that is kept first.",
-)
-@click.option("--interpolation", type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]))
-@click.option(
-    "--scale",
-    callback=_scale,
-    metavar="SCALE",
-    help=f"Values that the network takes: {', '.join(SCALES)}, or mean/std as r,g,b/r,g,b.",
-)
-@click.option("--layout", type=click.Choice(["nchw", "nhwc"]), help="Order of the axes of its input.")
+@setting_options(ImportOptions, "name")
+@setting_options(ImportOptions, "labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@setting_options(ImportOptions, "size", type=str, callback=_size)
+@setting_options(ImportOptions, "resize", type=str, callback=_resize)
+@setting_options(ImportOptions, "crop_fraction", "interpolation")
+@setting_options(ImportOptions, "scale", type=str, callback=_scale)
+@setting_options(ImportOptions, "layout")
 def command(
-    file: Path,
-    out: Path | None,
-    name: str | None,
-    labels: Path | None,
-    input_size: tuple[int, int] | None,
-    resize: tuple[Any, int | None],
-    crop_fraction: float,
-    interpolation: Any,
-    scale: Any,
-    layout: Any,
+    file: Path, out: Path | None, labels: Path | None, resize: tuple[Any, int | None], **options: Any
 ) -> None:
     """Write an ONNX network as one file that explains itself.
 
@@ -109,21 +79,15 @@ def command(
     What is not given is guessed, and each guess is printed.
     """
     how, resize_to = resize
-    options = ImportOptions(
-        name=name,
-        labels=None if labels is None else read_labels(labels),
-        size=input_size,
-        resize=how,
-        resize_to=resize_to,
-        crop_fraction=crop_fraction,
-        interpolation=interpolation,
-        scale=scale,
-        layout=layout,
-    )
+    options |= {
+        "labels": None if labels is None else read_labels(labels),
+        "resize": how,
+        "resize_to": resize_to,
+    }
     out = out or file.with_name(f"{file.stem}.graft.onnx")
     if out.resolve() == file.resolve():
         raise click.UsageError("--out is the file itself; choose another name.")
-    proto, notes = import_model(file, options)
+    proto, notes = import_model(file, ImportOptions(**options))
     for note in notes:
         click.secho(note, fg="yellow")
     data = proto.SerializeToString()

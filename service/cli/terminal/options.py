@@ -2,33 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from models.model import Model
-from models.runtime import RuntimeConfig
+from models.config import DEFAULT_MODEL, MODEL_HELP, RuntimeConfig
+from models.errors import InputError
+from models.settings import Setting, settings_of
 from service.cli.terminal.messages import print_guesses
 from service.cli.terminal.progress import download_progress
 
+if TYPE_CHECKING:
+    from models.model import Model
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class HeadedOption(click.Option):
+    """An option that help shows under a heading."""
+
+    def __init__(self, *names: Any, heading: str = "", **attributes: Any) -> None:
+        super().__init__(*names, **attributes)
+        self.heading = heading
+
+
+class _Value(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
+    """What a setting takes, refused with the sentence that Python code is refused with."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.name, self._setting = setting.name, setting
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._setting.parse(value) if isinstance(value, str) else value
+        except InputError as exc:
+            self.fail(str(exc), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self._setting.choices if word.startswith(incomplete)]
+
+
+def setting_options(
+    kind: type, *chosen: str, flags: Mapping[str, Sequence[str]] = MappingProxyType({}), **attributes: Any
+) -> Callable[[Command], Command]:
+    """A decorator that adds the options of a dataclass's settings, all or those chosen.
+
+    `flags`: short names for some, or other long ones; `attributes`: of click's options, in place of those derived.
+    """
+    settings = settings_of(kind)
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(chosen or list(settings)):
+            names = flags.get(name, ())
+            if not any(flag.startswith("--") for flag in names):
+                names = (_long(settings[name]), *names)
+            command = click.option(*names, name, cls=HeadedOption, **(_derived(settings[name]) | attributes))(
+                command
+            )
+        return command
+
+    return decorate
+
+
+def _long(setting: Setting) -> str:
+    dashed = setting.name.replace("_", "-")
+    return f"--{dashed}/--no-{dashed}" if setting.kind is bool and setting.default else f"--{dashed}"
+
+
+def _derived(setting: Setting) -> dict[str, Any]:
+    """What click's option takes."""
+    common = {"default": setting.default, "help": setting.described, "heading": setting.heading}
+    if setting.kind is bool:
+        return common | {"is_flag": True}
+    name = setting.placeholder
+    return common | {"type": _Value(setting), "metavar": f"[{name}]" if "|" in name else name}
+
+
 model_option = click.option(
-    "--model", "-m", default="builtin", show_default=True, metavar="MODEL",
-    help="A name from `graft models list`, or an ONNX file.",
-)  # fmt: skip
-device_option = click.option(
-    "--device", default="auto", show_default=True, metavar="DEVICE", help="auto, cpu, cuda, cuda:1, ..."
+    "--model", "-m", default=DEFAULT_MODEL, show_default=True, metavar="MODEL", help=MODEL_HELP
 )
-_threads = click.option(
-    "--threads", type=click.IntRange(1), help="Threads of one run of the model.  [default: one a core]"
-)
-
-
-def device_options(command: Command) -> Command:
-    """Add --device and --threads."""
-    return device_option(_threads(command))
+device_option = setting_options(RuntimeConfig, "device")
+device_options = setting_options(RuntimeConfig, "device", "threads")
 
 
 def open_model(spec: str, device: str, threads: int | None, *, outputs: Sequence[str] | None = None) -> Model:
@@ -37,6 +96,8 @@ def open_model(spec: str, device: str, threads: int | None, *, outputs: Sequence
     Raises:
         GraftError: as `Model.open`.
     """
+    from models.model import Model  # help needs no onnxruntime
+
     config = RuntimeConfig(device, threads)
     with download_progress() as progress:
         model = Model.open(spec, config, outputs=outputs, progress=progress)

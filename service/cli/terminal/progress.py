@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from models.store import DownloadProgress
+if TYPE_CHECKING:
+    from models.store import DownloadProgress
 
 _WORTH_A_BAR = 32  # images; fewer are done before it can be read
 

@@ -55,6 +55,10 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert process("-c", script.format(HEAVY)).stdout.splitlines()[0] == ""
 
 
+def test_help_of_fine_tuning_imports_nothing_heavy() -> None:
+    assert imported_by("finetune", "--help") == set()
+
+
 def test_classifying_imports_neither_onnx_nor_what_serves_or_trains(tiny_path: Path, tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(plain("red"))
     assert imported_by("classify", "--model", tiny_path, tmp_path / "red.png") == {

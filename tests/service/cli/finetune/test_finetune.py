@@ -136,7 +136,7 @@ def test_help_has_a_heading_for_every_option(graft: Run) -> None:
     ("options", "words"),
     [
         (["--method", "sklearn", "--epochs", "3"], "--epochs: for --method head or blocks"),
-        (["--hidden", "many"], "expected whole numbers with commas"),
+        (["--hidden", "many"], "expected whole numbers from 1, with commas"),
         (["--optimizer", "magic"], "expected one of"),
         (["--unfreeze", "pool"], "for --method blocks"),
     ],

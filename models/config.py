@@ -1,0 +1,43 @@
+"""How models run. Nothing heavy is imported: help of commands reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.settings import check, documented, fresh_setting, setting
+
+DEFAULT_MODEL = "builtin"
+MODEL_HELP = "A name from `graft models list`, or an ONNX file."
+
+
+@documented()
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """How sessions run. For devices see `models.devices`."""
+
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, ...", metavar="DEVICE")
+    threads: int | None = setting(None, "Threads of one run of the model.", unset="one a core", least=1)
+    spinning: bool = setting(
+        False,
+        "Let threads that wait for work keep a core busy, which takes it from those that decode: only for a network "
+        "that has the machine to itself.",
+    )
+    warm_up: bool = setting(False, "Run each new session once, so that no caller pays for it.")
+    profile: Path | None = setting(None, "Where onnxruntime writes a profile.", unset="nowhere")
+    memory_pattern: bool = setting(
+        True, "Plan the memory of a run as one block, beside what the first run took."
+    )
+    provider_options: Mapping[str, str] = fresh_setting(
+        dict, "Options of the execution provider, as they are."
+    )
+    session_options: Mapping[str, str] = fresh_setting(dict, 'onnxruntime\'s "session.*" entries.')
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InputError: a setting out of its range.
+        """
+        check(self)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -14,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.items import ImageItem
+from feature_extraction.ordered import ordered_map
+from models.cores import cores
 from models.errors import GraftError
 from models.preprocessing import Preprocessing
 
@@ -45,23 +45,14 @@ def decoded_batches(
     Each item carries a tag of the caller's, a class or None. At most `threads + 1` batches exist at once, however
     many images there are. An image that cannot be read is in `failures`; it never harms its neighbours.
     """
-    workers = threads or min(8, os.cpu_count() or 1)
+    workers = threads or min(8, cores())
     stream = iter(items)
-    waiting: deque[Future[Batch[Tag]]] = deque()
-    with ThreadPoolExecutor(workers, "graft-decode") as pool:
-        try:
-            while chunk := list(islice(stream, batch_size)):
-                waiting.append(pool.submit(_decode_batch, chunk, preprocessing))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:  # the caller may stop early: what has not begun is not begun
-            for future in waiting:
-                future.cancel()
+    chunks = iter(lambda: list(islice(stream, batch_size)), [])
+    decode = partial(_decode_batch, preprocessing)
+    return ordered_map(decode, chunks, threads=workers, ahead=workers, name="graft-decode")
 
 
-def _decode_batch(items: list[tuple[ImageItem, Tag]], preprocessing: Preprocessing) -> Batch[Tag]:
+def _decode_batch(preprocessing: Preprocessing, items: list[tuple[ImageItem, Tag]]) -> Batch[Tag]:
     rows: list[NDArray[np.uint8]] = []
     failures: dict[int, GraftError] = {}
     for i, (item, _) in enumerate(items):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.cache import VectorStore
 from feature_extraction.items import Content, read_item
+from feature_extraction.ordered import ordered_map
 from finetune.dataset.examples import Example
 from finetune.dataset.hashing import GRID, Hashes, hashes
+from models.cores import cores
 from models.errors import GraftError
 from models.fingerprint import image_digest, preprocessing_digest
 from models.preprocessing import Preprocessing, header
@@ -56,7 +56,9 @@ def scan(
     """
     known = _KnownFacts(store) if store else None
     scanned: list[Facts] = []
-    for facts in _in_order(examples, threads or os.cpu_count() or 1, known):
+    workers = threads or cores()
+    examined = partial(examine, known=known)
+    for facts in ordered_map(examined, examples, threads=workers, ahead=workers * _AHEAD, name="graft-scan"):
         scanned.append(facts)
         if known:
             known.put(facts, last=len(scanned) == len(examples))
@@ -121,18 +123,3 @@ def _length(content: Content) -> int:
     if isinstance(content, bytes):
         return len(content)
     return content.nbytes if isinstance(content, np.ndarray) else len(content.tobytes())
-
-
-def _in_order(examples: Sequence[Example], threads: int, known: _KnownFacts | None) -> Iterator[Facts]:
-    """Facts as they come, with few images ahead of the caller."""
-    waiting: deque[Future[Facts]] = deque()
-    with ThreadPoolExecutor(threads, "graft-scan") as pool:
-        try:
-            for example in examples:
-                waiting.append(pool.submit(examine, example, known))
-                if len(waiting) > threads * _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:  # Ctrl-C does not wait for what nobody asks for any more
-            pool.shutdown(wait=False, cancel_futures=True)

@@ -9,26 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from models.model import Model
-from models.runtime import RuntimeConfig
+import models
 from tests import fixtures
 
-_surroundings = pytest.MonkeyPatch()
-_caches = Path()  # the folder of all caches, while tests run
+# What is cached stays out of the user's folders. This is said before anything heavy is imported, by a test or by
+# another conftest.py: some libraries write where they are told to by then. onnxruntime from 1.29 on notes the number
+# of the machine, and what it reports to its makers, and a test needs no network.
+_caches = Path(tempfile.mkdtemp(prefix="graft-tests-"))
 _numbers = itertools.count()
+_surroundings = pytest.MonkeyPatch()
+_surroundings.setenv("XDG_CACHE_HOME", str(_caches))
+_surroundings.setenv("MPLCONFIGDIR", str(_caches / "matplotlib"))
+_surroundings.setenv("GRAFT_CACHE", str(_caches / "graft"))
+_surroundings.setenv("ORT_DISABLE_TELEMETRY", "1")
 
 
 @pytest.hookimpl(trylast=True)  # pytest itself may be told to use colours
 def pytest_configure() -> None:
-    """Keep what is cached out of the user's folders, and the user's settings out of the tests.
-
-    Before any test is imported: some libraries write into their cache when they are imported.
-    """
-    global _caches
-    _caches = Path(tempfile.mkdtemp(prefix="graft-tests-"))
-    _surroundings.setenv("XDG_CACHE_HOME", str(_caches))
-    _surroundings.setenv("MPLCONFIGDIR", str(_caches / "matplotlib"))
-    _surroundings.setenv("GRAFT_CACHE", str(_caches / "graft"))
+    """Keep the user's settings out of the tests."""
     for name in ("GRAFT_CACHE_GB", "GRAFT_DEBUG", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
         _surroundings.delenv(name, raising=False)
 
@@ -51,6 +49,6 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_path: Path) -> Model:
+def tiny(tiny_path: Path) -> models.Model:
     """That classifier, on the CPU."""
-    return Model.open(tiny_path, RuntimeConfig(device="cpu", threads=1))
+    return models.Model.open(tiny_path, models.RuntimeConfig(device="cpu", threads=1))

@@ -17,7 +17,7 @@ from finetune.dataset.task import Task
 from models.errors import SourceError
 from models.wording import listed
 
-_EVERY = ""  # no name of a split: those of all splits together
+_EVERY = "\0"  # all splits together; nothing can be called so, while "" comes from unset variables
 _Folder = tuple[str, ...]  # the parts of its path below the source
 
 

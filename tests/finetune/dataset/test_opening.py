@@ -218,10 +218,11 @@ def test_what_can_be_learned_can_be_measured(tmp_path, kind, task):
             SourceError, match=r"has the splits (train, val|test, train)\. Choose one of them"
         ):
             open_split(source, None, task)
-    with pytest.raises(
-        SourceError, match=r"no image of the split 'holdout'; there is (no split|t.*)\. Choose"
-    ):
-        open_split(source, "holdout", task)
+    for name in ("holdout", "", "../train"):  # "": a variable of a shell that is not set
+        with pytest.raises(
+            SourceError, match=rf"no image of the split '{name}'; there is (no split|t.*)\. Choose"
+        ):
+            open_split(source, name, task)
 
 
 FILES = dict.fromkeys(

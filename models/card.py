@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from models.errors import ModelError
 from models.preprocessing import Preprocessing
+from models.wording import counted, listed, percent
 
 if typing.TYPE_CHECKING:
     from onnx import ModelProto
@@ -167,22 +168,20 @@ class ModelCard:
     def brief(self) -> str:
         """The model in one line: name, task, classes and input size."""
         height, width = self.preprocessing.size
-        classes = f", {len(self.labels):,} classes" if self.labels else ""
+        classes = f", {counted(len(self.labels), 'class')}" if self.labels else ""
         return f"{self.name}: {self.task}{classes}, input {height} x {width}"
 
     def summary(self) -> dict[str, str]:
         """What a person asks first of a model: headings and short texts, which may be empty."""
         height, width = self.preprocessing.size
-        names = ", ".join(label.name for label in self.labels[:_SHOWN])
-        more = len(self.labels) - _SHOWN
         return {
             "Model": f"{self.name}, version {self.version}",
             "Description": self.description,
             "Task": self.task,
-            "Classes": f"{names} and {more:,} more" if more > 0 else names,
+            "Classes": listed([label.name for label in self.labels], _SHOWN),
             "Input": f"{height} x {width}, {self.preprocessing.resize}, {self.preprocessing.interpolation}",
             "Accuracy": "; ".join(
-                [f"{100 * one.top1:.1f} % on {one.images:,} images of {one.data}" for one in self.accuracy]
+                [f"{percent(one.top1)} on {one.images:,} images of {one.data}" for one in self.accuracy]
                 + [f"off by {one.mae:.3g} on {one.images:,} images of {one.data}" for one in self.regression]
             ),
             "Cut points": ", ".join(cut.name for cut in self.cuts),

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from models.errors import OutputError
+from models.wording import size
 
 _ADVICE = "Free some space, or choose another folder of yours, and run the command again."
 
@@ -56,7 +57,7 @@ def sha256(path: Path) -> str:
 def disk_error(exc: OSError, target: Path, advice: str = _ADVICE) -> str:
     """Say in the user's terms why a file could not be written, and what to do."""
     if exc.errno == errno.ENOSPC:
-        return f"the disk is full ({shutil.disk_usage(target.parent).free / 1e6:.0f} MB free). {advice}"
+        return f"the disk is full ({size(shutil.disk_usage(target.parent).free)} free). {advice}"
     return f"cannot be written ({exc.strerror or exc}). {advice}"
 
 

@@ -12,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from models.errors import ModelError
 from models.opset import OPSET
+from models.wording import first_line
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:
@@ -133,8 +134,9 @@ def load(path: str) -> ModelProto:
         if not model.graph.node:
             raise ValueError("it has no nodes")
     except Exception as exc:  # protobuf, onnx and the file system each have their own
-        reason = str(exc).strip().splitlines()[0][:300] if str(exc).strip() else type(exc).__name__
-        raise ModelError(f"{path}: not a valid ONNX model ({reason}). Export or download it again.") from exc
+        raise ModelError(
+            f"{path}: not a valid ONNX model ({first_line(exc)}). Export or download it again."
+        ) from exc
     return model
 
 

@@ -18,6 +18,7 @@ from models.names import INPUT, PROBABILITIES, REJECT_SCORE, VALUE
 from models.preprocessing import ImageSource, is_image_source
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.store import DownloadProgress
+from models.wording import percent
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,11 +33,11 @@ class Prediction:
         """`<Prediction espresso 93.1 %>`, with the label's id where it says more."""
         label = self.label
         known_as = label.name if label.id == label.name else f"{label.name} ({label.id})"
-        return f"<Prediction {known_as} {100 * self.probability:.1f} %>"
+        return f"<Prediction {known_as} {percent(self.probability)}>"
 
     def _repr_html_(self) -> str:
         name = html.escape(self.label.name)
-        return f'<meter value="{self.probability:.4f}"></meter> {100 * self.probability:.1f} % {name}'
+        return f'<meter value="{self.probability:.4f}"></meter> {percent(self.probability)} {name}'
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,8 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-_DECODING = WeightedSemaphore(
-    MAX_PIXELS
-)  # for all threads together: ten of the largest at once would take gigabytes
+# For all threads together: ten of the largest at once would take gigabytes.
+_DECODING = WeightedSemaphore(MAX_PIXELS)
 # Pillow's PILLOW_BLOCK_SIZE, by itself 16 MiB. From 32 MiB on glibc gives memory back to the system when it is freed;
 # of smaller blocks each thread would keep those of its largest image.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]

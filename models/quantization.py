@@ -24,13 +24,13 @@ from models.features import classifier
 from models.folding import fold_into_layers
 from models.graph import needed, producers, prune, reader_counts, weight_names
 from models.names import EMBEDDING
+from models.wording import first_line
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
 SUFFIX = ".int8"
 _LAYERS = ("Conv", "Gemm", "MatMul")
-_PREPARED = (
-    "onnx.quant.pre_process"  # by this metadata onnxruntime knows that a model was prepared; it adds more
-)
+# By this metadata onnxruntime knows that a model was prepared; it adds more.
+_PREPARED = "onnx.quant.pre_process"
 
 
 def quantize(model: ModelProto, images: Iterable[NDArray[np.uint8]]) -> ModelProto:
@@ -118,7 +118,7 @@ def _quantize(model: ModelProto, feed: _Feed, excluded: list[str]) -> ModelProto
             quantized = onnx.load(target)
         except Exception as exc:  # it raises whatever its parts raise
             raise ModelError(
-                f"onnxruntime cannot quantize the network ({str(exc).strip()[:300]}). Use it in float32."
+                f"onnxruntime cannot quantize the network ({first_line(exc)}). Use it in float32."
             ) from exc
     quantized.ir_version = model.ir_version
     for position in reversed(range(len(quantized.metadata_props))):

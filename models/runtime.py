@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.config import RuntimeConfig as RuntimeConfig  # where most look for it
 from models.devices import Device, choose_device
 from models.errors import DeviceError, FeedError, ModelError
+from models.wording import first_line
 
 Array = NDArray[Any]
 _CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
@@ -51,10 +52,10 @@ class OnnxSession:
         except (ValueError, onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument) as exc:
             given = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in feeds.items())
             wanted = ", ".join(f"{name} {value.type}{value.shape}" for name, value in self.inputs.items())
-            raise FeedError(f"the model was fed {given}; it takes {wanted}. ({_first_line(exc)})") from exc
+            raise FeedError(f"the model was fed {given}; it takes {wanted}. ({_reason(exc)})") from exc
         except Exception as exc:  # onnxruntime has a dozen exception types without a common base
             raise ModelError(
-                f"the model failed while running on {self.device} ({_first_line(exc)}). Try a smaller batch, or "
+                f"the model failed while running on {self.device} ({_reason(exc)}). Try a smaller batch, or "
                 "--device cpu; if it fails on every image, export the model again."
             ) from exc
 
@@ -83,7 +84,7 @@ def _create(model: str | Path | bytes, config: RuntimeConfig, device: Device) ->
         if not isinstance(model, bytes) and not Path(model).is_file():
             raise ModelError(f"{where}: no such file. Check the path.") from exc
         raise ModelError(
-            f"{where}: onnxruntime {onnxruntime.__version__} cannot load it ({_first_line(exc)}). "
+            f"{where}: onnxruntime {onnxruntime.__version__} cannot load it ({_reason(exc)}). "
             "Expected a valid ONNX file; export or download it again."
         ) from exc
     if session.get_providers()[0] != device.provider:
@@ -99,10 +100,9 @@ def _provider_options(device: Device, config: RuntimeConfig) -> dict[str, str]:
     return defaults | dict(config.provider_options)
 
 
-def _first_line(exc: Exception) -> str:
+def _reason(exc: Exception) -> str:
     """What onnxruntime says, without the place in its source: a file, a line and a C++ signature."""
-    text = _CPP_PLACE.sub("", str(exc).strip())
-    return text.splitlines()[0][:300] if text else type(exc).__name__
+    return first_line(Exception(_CPP_PLACE.sub("", str(exc)))) if str(exc) else type(exc).__name__
 
 
 def zeros(session: OnnxSession, batch: int) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""How messages list names and count things."""
+"""How messages list names, count things, and quote what libraries say."""
 
 from __future__ import annotations
 
@@ -13,3 +13,19 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 def counted(count: int, word: str) -> str:
     """ "1 image", "2,000 images", "2 classes"."""
     return f"{count:,} {word}{'' if count == 1 else 'es' if word.endswith('s') else 's'}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.5 -> "50.0 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def size(octets: float) -> str:
+    """Bytes in MB (10^6), or in kB where there are few."""
+    return f"{octets / 1e6:,.1f} MB" if octets >= 1e6 or not octets else f"{octets / 1e3:,.1f} kB"
+
+
+def first_line(exc: Exception) -> str:
+    """What a library says went wrong, as far as a message has room for it; its kind where it says nothing."""
+    lines = str(exc).strip().splitlines()
+    return lines[0][:300] if lines else type(exc).__name__

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from finetune.autodiff.tensor import Variable
 from models.errors import WeightsError
 from models.files import write_atomically
-from models.wording import listed
+from models.wording import listed, size
 
 
 def save(
@@ -25,7 +25,7 @@ def save(
     from safetensors.numpy import save as encode
 
     data = encode(dict(values), dict(metadata) if metadata else None)
-    advice = f"What was saved before is whole: make room for {len(data) / 1e6:.1f} MB and go on from it."
+    advice = f"What was saved before is whole: make room for {size(len(data))} and go on from it."
     write_atomically(Path(path), data, advice=advice)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from finetune.explain.gradcam import Heatmap
+from models.preprocessing import LUMA
 
 _COLOURS = "inferno"  # perceptually uniform: equal steps of heat look like equal steps
 _STRONGEST = 0.72  # share of colour where the heat is 1
@@ -22,7 +23,7 @@ def overlay(photo: Image.Image, heat: Heatmap) -> Image.Image:
 
     table = np.asarray(matplotlib.colormaps[_COLOURS](np.linspace(0, 1, 256)))[:, :3]  # (256, RGB)
     pixels = np.asarray(photo, np.float32) / 255.0  # (H, W, 3)
-    grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = pixels @ np.array(LUMA, np.float32)
     warmth = heat.photo[..., None]
     # Colour of the photo would be mistaken for heat, so most of it goes where heat lies.
     base = pixels + (grey[..., None] - pixels) * 0.75

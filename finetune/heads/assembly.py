@@ -20,6 +20,7 @@ from models.names import EMBEDDING, FEATURES, LOGITS, PROBABILITIES, REJECT_SCOR
 from models.nodes import Nodes, floats
 from models.opset import OPSET
 from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.wording import first_line
 
 _TRIED = 2  # images that the finished network is run on
 _SAME = 1e-2  # by how much an image's row may differ from batch to batch, in parts of the largest value
@@ -126,8 +127,9 @@ def _check(model: ModelProto, trunk: ModelProto) -> None:
             onnx.checker.check_model(trunk)
         except Exception:
             return
-        reason = str(exc).strip().splitlines()[0][:300]
-        raise ModelError(f"onnx refuses the finished model ({reason}). Report it with the command.") from exc
+        raise ModelError(
+            f"onnx refuses the finished model ({first_line(exc)}). Report it with the command."
+        ) from exc
 
 
 def _try(proto: ModelProto, card: ModelCard) -> None:

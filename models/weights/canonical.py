@@ -8,13 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.architectures.blueprint import Blueprint
 from models.errors import WeightsError
+from models.wording import listed
 
 Weights = dict[str, NDArray[np.float32]]
 
@@ -55,14 +56,14 @@ def check(blueprint: Blueprint, weights: Mapping[str, np.ndarray]) -> Weights:
     if missing:
         name = missing[0]
         raise WeightsError(
-            f"the weights lack {_listed(missing)}; expected {name} of shape {expected[name]}. "
-            + (f"They hold {_listed(extra)} instead. " if extra else "")
+            f"the weights lack {listed(missing, 1)}; expected {name} of shape {expected[name]}. "
+            + (f"They hold {listed(extra, 1)} instead. " if extra else "")
             + "Give the weights of this architecture."
         )
     if extra:
         shape = tuple(weights[extra[0]].shape)
         raise WeightsError(
-            f"the weights hold {_listed(extra)}, which this architecture does not have "
+            f"the weights hold {listed(extra, 1)}, which this architecture does not have "
             f"({extra[0]} has shape {shape}; expected no such tensor). Give the weights of this architecture."
         )
     return {name: _checked(name, weights[name], shape) for name, shape in expected.items()}
@@ -87,8 +88,3 @@ def _checked(name: str, tensor: np.ndarray, shape: tuple[int, ...]) -> NDArray[n
     if name.endswith(".running_var") and (values < 0).any():
         raise WeightsError(f"{name} holds negative variances; expected 0 or more. The file is damaged.")
     return values
-
-
-def _listed(names: Iterable[str]) -> str:
-    first, *rest = names
-    return first + (f" and {len(rest)} more" if rest else "")

@@ -18,8 +18,9 @@ from models.extras import how_to_install
 from models.model import Model
 from models.runtime import RuntimeConfig
 from models.store import cache_folder
+from models.wording import percent, size
 from models.zoo import BUILTIN, find
-from service.cli.terminal.text import clean, columns, percent, size
+from service.cli.terminal.text import clean, columns
 from service.version import __version__
 
 _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "safetensors")

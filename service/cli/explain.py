@@ -14,9 +14,10 @@ from finetune.explain.gradcam import GradCam, Heatmap
 from finetune.explain.overlay import overlay, png
 from models.errors import InputError
 from models.files import write_atomically
+from models.wording import percent
 from service.cli.terminal.messages import print_guesses, print_note
 from service.cli.terminal.options import device_option, model_option
-from service.cli.terminal.text import clean, percent
+from service.cli.terminal.text import clean
 
 
 @click.command()

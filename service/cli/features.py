@@ -21,10 +21,11 @@ from feature_extraction.sources import count, images, is_stream
 from models.errors import OutputError
 from models.features import FeatureModel, FeatureOptions, open_features
 from models.runtime import RuntimeConfig
+from models.wording import percent
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
 from service.cli.terminal.options import device_options, model_option, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
-from service.cli.terminal.text import columns, percent
+from service.cli.terminal.text import columns
 
 
 @click.command()

@@ -31,7 +31,9 @@ def test_full_disk_leaves_the_file_before_and_nothing_else(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files.os, "replace", fail)
-    with pytest.raises(OutputError, match=r"model.onnx: the disk is full \(\d+ MB free\)\. Free some space"):
+    with pytest.raises(
+        OutputError, match=r"model.onnx: the disk is full \([\d.,]+ MB free\)\. Free some space"
+    ):
         write_atomically(path, b"second")
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]

@@ -194,7 +194,7 @@ def test_full_disk_keeps_what_has_come(server: Server, target: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda path, mode: _FullDisk())
         with pytest.raises(
-            StoreError, match=r"weights.bin: the disk is full \(\d+ MB free\).*goes on where it stopped"
+            StoreError, match=r"weights.bin: the disk is full \([\d.,]+ MB free\).*goes on where it stopped"
         ):
             fetch(server.url, DIGEST, target)
     assert part.read_bytes() == BODY[:3000]

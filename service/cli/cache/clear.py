@@ -7,8 +7,8 @@ from contextlib import closing
 import click
 
 from feature_extraction.cache import open_store
+from models.wording import size
 from service.cli.terminal.messages import print_error
-from service.cli.terminal.text import size
 
 
 @click.command()

@@ -9,8 +9,9 @@ from contextlib import closing
 import click
 
 from feature_extraction.cache import open_store
+from models.wording import size
 from service.cli.terminal.messages import print_note
-from service.cli.terminal.text import columns, size
+from service.cli.terminal.text import columns
 
 
 @click.command()

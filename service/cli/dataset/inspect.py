@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from models.wording import percent
 from service.cli.dataset.source import inspected, name_of, source_options
 from service.cli.terminal.messages import print_error, print_warning
-from service.cli.terminal.text import bar, clean, columns, percent
+from service.cli.terminal.text import bar, clean, columns
 
 if TYPE_CHECKING:
     from finetune.dataset.duplicates import Group

@@ -12,11 +12,12 @@ from finetune.dataset.opening import open_split
 from finetune.trust.evaluation import Evaluation, evaluate
 from finetune.trust.regression import RegressionEvaluation, evaluate_regression
 from models.model import Model
+from models.wording import percent
 from service.cli.evaluate.regression import print_regression
 from service.cli.terminal.messages import print_error, print_passed_over
 from service.cli.terminal.options import device_options, model_option, open_model
 from service.cli.terminal.progress import images_progress
-from service.cli.terminal.text import clean, columns, percent
+from service.cli.terminal.text import clean, columns
 
 _WEAKEST = 5
 

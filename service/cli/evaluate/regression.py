@@ -6,7 +6,8 @@ import click
 
 from finetune.trust.regression import RegressionEvaluation
 from models.model import Model
-from service.cli.terminal.text import clean, columns, percent
+from models.wording import percent
+from service.cli.terminal.text import clean, columns
 
 
 def print_regression(result: RegressionEvaluation, model: Model) -> None:

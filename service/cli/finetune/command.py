@@ -16,8 +16,9 @@ from finetune.job.recipe import Recipe
 from finetune.training.settings import Settings
 from models.errors import InputError
 from models.settings import settings_of, updated
+from models.wording import percent, size
 from service.cli.terminal.options import HeadedOption, device_options, setting_options
-from service.cli.terminal.text import clean, columns, percent, size, terminal_width
+from service.cli.terminal.text import clean, columns, terminal_width
 
 if TYPE_CHECKING:
     from finetune.job.run import Outcome

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from finetune.job.observing import Observer
+from models.wording import percent
 from service.cli.terminal.messages import print_note
-from service.cli.terminal.text import clean, percent
+from service.cli.terminal.text import clean
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

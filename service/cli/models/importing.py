@@ -14,8 +14,9 @@ from models.errors import ModelError
 from models.files import write_atomically
 from models.importing import ImportOptions, import_model
 from models.labels import read_labels
+from models.wording import size
 from service.cli.terminal.options import setting_options
-from service.cli.terminal.text import clean, size
+from service.cli.terminal.text import clean
 
 
 def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[int, int] | None:

@@ -9,9 +9,10 @@ import click
 from models.card import Accuracy, ModelCard, Regression, Reject, Target
 from models.locating import locate
 from models.preprocessing import Preprocessing
+from models.wording import percent, size
 from models.zoo import ZooRow, find
 from service.cli.terminal.cards import model_and_card
-from service.cli.terminal.text import clean, columns, percent, size
+from service.cli.terminal.text import clean, columns
 
 _LABELS = 5
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from models.wording import percent
 from models.zoo import BUILTIN, ZOO, ZooRow
 from service.cli.terminal.cards import model_and_card
-from service.cli.terminal.text import columns, percent
+from service.cli.terminal.text import columns
 
 
 @click.command()

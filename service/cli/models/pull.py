@@ -10,9 +10,9 @@ from models.errors import UnknownModelError, WeightsError
 from models.files import sha256
 from models.locating import pull
 from models.store import cache_folder
+from models.wording import size
 from models.zoo import BUILTIN, ZooRow, find
 from service.cli.terminal.progress import download_progress
-from service.cli.terminal.text import size
 
 
 @click.command()

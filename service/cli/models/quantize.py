@@ -22,10 +22,11 @@ from models.model import Model
 from models.names import LOGITS
 from models.quantization import SUFFIX, quantize
 from models.runtime import RuntimeConfig
+from models.wording import percent, size
 from service.cli.terminal.messages import print_error, print_guesses, print_note
 from service.cli.terminal.options import device_options
 from service.cli.terminal.progress import download_progress
-from service.cli.terminal.text import columns, percent, size
+from service.cli.terminal.text import columns
 
 _HELD_OUT = 200  # images on which both versions are compared, at most
 

@@ -12,7 +12,8 @@ import click
 from models.card import ModelCard
 from models.errors import GraftError
 from models.model import Model
-from service.cli.terminal.text import bar, clean, encodable, fit, percent, terminal_width, width_of
+from models.wording import percent
+from service.cli.terminal.text import bar, clean, encodable, fit, terminal_width, width_of
 from service.encoding import interval, result_json
 from service.results import ImageResult
 

@@ -1,4 +1,4 @@
-"""Plain text for people: bars, percentages and columns that line up."""
+"""Plain text for people: bars, and columns that line up."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ def bar(share: float, width: int) -> str:
         return ("#" * round(share * width)).ljust(width)
     full, eighth = divmod(round(share * width * 8), 8)
     return ("█" * full + (_EIGHTHS[eighth] if eighth else "")).ljust(width)
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """0.5 -> "50.0 %"."""
-    return f"{100 * share:.{digits}f} %"
 
 
 def clean(text: str) -> str:
@@ -77,11 +72,6 @@ def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 def terminal_width() -> int:
     """Cells in a line: the terminal's, at most 100; 80 where there is none."""
     return min(100, shutil.get_terminal_size((80, 24)).columns)
-
-
-def size(count: float) -> str:
-    """Bytes in MB (10^6), or in kB where there are few."""
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 or not count else f"{count / 1e3:,.1f} kB"
 
 
 def _encodable(text: str) -> bool:

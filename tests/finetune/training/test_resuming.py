@@ -140,7 +140,7 @@ def small_disk(folder: Path) -> Iterator[Callable[[], None]]:
 def test_a_full_disk_is_said_and_the_checkpoint_before_stays(tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    message = r"the disk is full \(\d MB free\)\. What was saved before is whole: make room for"
+    message = r"the disk is full \([\d.,]+ [kM]B free\)\. What was saved before is whole: make room for"
     with small_disk(work) as fill, pytest.raises(OutputError, match=message):
         trained(work, checkpoint_seconds=0, observer=lambda p: fill() if p.epoch == 2 else None)
     assert [path.name for path in work.iterdir()] == [NAME]

@@ -20,6 +20,7 @@ from feature_extraction.output import OutputFolder, part_size
 from feature_extraction.timings import Timings
 from feature_extraction.tuning import Tuning, candidates, run_tuned
 from feature_extraction.worker import Vectors, View
+from models.config import DEFAULT_MODEL
 from models.cores import cores
 from models.errors import GraftError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
@@ -96,10 +97,10 @@ def extract_to(
 
 def extract(
     source: Source,
-    model: str | Path = "builtin",
+    model: str | Path = DEFAULT_MODEL,
     cut: str | None = None,
     *,
-    pool: Pool = "avg",
+    pool: Pool = FeatureOptions.pool,
     normalize: bool = False,
     config: RuntimeConfig | None = None,
     on_failure: OnFailure | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,11 +15,15 @@ from sklearn.utils import Tags
 from feature_extraction.cache import open_store
 from feature_extraction.extraction import extract_vectors
 from feature_extraction.opening import Source, open_images
+from models.config import DEFAULT_MODEL
 from models.errors import InputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.runtime import Array, RuntimeConfig
+from models.settings import documented
 
 
+@documented(FeatureOptions, RuntimeConfig)
+@dataclass(eq=False, repr=False)
 class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Turns images into the features of a pretrained network.
 
@@ -26,32 +31,19 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     an array uint8 (N, H, W, 3), a folder. Nothing is learned in `fit`; `transform` gives (N, features), float32 or
     float16. An image that cannot be read is an error here, because rows must stay beside their labels.
 
-    `cut` is a cut point or tensor (None: the model's own); `pool`, `normalize` and `dtype` are those of
-    `models.features.FeatureOptions`. With `cache` features are remembered by the image's content, so that
-    cross-validation computes them once.
+    `model` is a name of the zoo or a file; `cut` a cut point or tensor, None the model's own. With `cache` features
+    are remembered by the image's content, so that cross-validation computes them once. The others:
     """
 
-    def __init__(
-        self,
-        model: str | Path = "builtin",
-        cut: str | None = None,
-        pool: Pool = "avg",
-        normalize: Literal["l2"] | None = None,
-        dtype: Literal["float32", "float16"] = "float32",
-        device: str = "auto",
-        threads: int | None = None,
-        batch_size: int | None = None,
-        cache: bool = True,
-    ) -> None:
-        self.model = model
-        self.cut = cut
-        self.pool = pool
-        self.normalize = normalize
-        self.dtype = dtype
-        self.device = device
-        self.threads = threads
-        self.batch_size = batch_size
-        self.cache = cache
+    model: str | Path = DEFAULT_MODEL
+    cut: str | None = None
+    pool: Pool = FeatureOptions.pool
+    normalize: Literal["l2"] | None = FeatureOptions.normalize
+    dtype: Literal["float32", "float16"] = FeatureOptions.dtype
+    device: str = RuntimeConfig.device
+    threads: int | None = RuntimeConfig.threads
+    batch_size: int | None = None
+    cache: bool = True
 
     def fit(self, X: Source, y: object = None) -> Self:  # noqa: N803 (scikit-learn's name)
         """Open the model; the images are not looked at.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from models.settings import check, documented, fresh_setting, setting
+from models.settings import fresh_setting, setting, settings
 
 DEFAULT_MODEL = "builtin"
 MODEL_HELP = "A name from `graft models list`, or an ONNX file."
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class RuntimeConfig:
     """How sessions run. For devices see `models.devices`."""
 
@@ -33,11 +31,3 @@ class RuntimeConfig:
         dict, "Options of the execution provider, as they are."
     )
     session_options: Mapping[str, str] = fresh_setting(dict, 'onnxruntime\'s "session.*" entries.')
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            InputError: a setting out of its range.
-        """
-        check(self)

@@ -24,7 +24,7 @@ from models.model import Model
 from models.names import EMBEDDING, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.nodes import Nodes
 from models.runtime import Array, OnnxSession, RuntimeConfig
-from models.settings import check, documented, setting
+from models.settings import setting, settings
 from models.store import DownloadProgress
 from models.truncation import cut_model
 
@@ -35,8 +35,7 @@ _NO_FEATURES = (PROBABILITIES, REJECT_SCORE, VALUE)
 _SMALLEST = 1e-12  # lengths below this are taken for it, so that a vector of zeros stays one
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class FeatureOptions:
     """What is wanted of a network.
 
@@ -55,14 +54,6 @@ class FeatureOptions:
     )
     normalize: Literal["l2"] | None = setting(None, "Make vectors of length 1.")
     dtype: Literal["float32", "float16"] = setting("float32", "Precision.")
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            InputError: an option that is none of its choices.
-        """
-        check(self)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,15 +44,14 @@ from models.nodes import Nodes, floats
 from models.opset import IR_VERSION, OPSET
 from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
 from models.runtime import OnnxSession, RuntimeConfig, zeros
-from models.settings import check, documented, setting
+from models.settings import setting, settings
 from models.truncation import list_cuts
 
 Layout = Literal["nchw", "nhwc"]
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class ImportOptions:
     """What the user knows of a network; None is guessed, and the guess is said."""
 
@@ -82,14 +80,6 @@ class ImportOptions:
         metavar="SCALE",
     )
     layout: Layout | None = setting(None, "Order of the axes of its input.", unset="guessed")
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            InputError: an option out of its range.
-        """
-        check(self)
 
 
 def as_graft_model(path: Path) -> tuple[ModelProto, tuple[str, ...]]:

@@ -1,11 +1,8 @@
 """Settings that are said once: help, bounds and heading stand with the field of a dataclass.
 
-    @dataclass(frozen=True)
+    @settings
     class Recipe:
         views: int | None = setting(None, "Versions of each image.", least=1, most=64, unset="4")
-
-        def __post_init__(self) -> None:
-            check(self)
 
 The check, the options of the command line, defaults of estimators and their docstrings are read from there.
 """
@@ -18,7 +15,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 from models.errors import InputError
 
@@ -147,21 +144,9 @@ def _plain(value: Any) -> str:
     return "" if value is None else repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def setting(
-    default: Value,
-    help: str,  # noqa: A002 (what it is called everywhere)
-    *,
-    unset: str = "",
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
-    heading: str = "",
-    metavar: str = "",
-) -> Value:
-    """A field of a dataclass with what is known of it; see `Setting`."""
-    known = Setting(help, unset, least, above, most, below, heading, metavar)
-    field: Value = dataclasses.field(default=default, metadata={_SETTING: known})
+def setting(default: Value, help: str, **known: Any) -> Value:  # noqa: A002 (what it is called everywhere)
+    """A field of a dataclass with its default, and what is known of it: attributes of `Setting`."""
+    field: Value = dataclasses.field(default=default, metadata={_SETTING: Setting(help, **known)})
     return field
 
 
@@ -201,24 +186,34 @@ def _type(hint: Any) -> dict[str, Any]:
     return {"kind": kind, "choices": choices, "optional": optional, "many": many}
 
 
-def check(settings: Any) -> None:
-    """Refuse values out of range, and make the others plain ones of Python; for `__post_init__`.
+@dataclass_transform(frozen_default=True)
+def settings(kind: type[Value]) -> type[Value]:
+    """Makes a class a frozen dataclass that refuses values out of range, with its settings in its docstring.
 
-    Raises:
-        InputError: there is one.
+    Other values become plain ones of Python; then comes the class's own `__post_init__`, for what goes together.
     """
-    for name, known in settings_of(type(settings)).items():
-        if name in vars(settings):
-            object.__setattr__(settings, name, known.checked(getattr(settings, name)))
+    own = kind.__dict__.get("__post_init__")
+
+    def check(made: Any) -> None:
+        for name, one in known.items():
+            if name in vars(made):  # others are those of a dataclass inside it, which has checked them
+                object.__setattr__(made, name, one.checked(getattr(made, name)))
+        if own:
+            own(made)
+
+    kind.__post_init__ = check  # type: ignore[attr-defined]
+    made = documented()(dataclass(frozen=True)(kind))
+    known = settings_of(made)
+    return made
 
 
-def updated(settings: Value, values: Mapping[str, Any]) -> Value:
+def updated(given: Value, values: Mapping[str, Any]) -> Value:
     """The settings with these values, by name, in dataclasses inside them too.
 
     Raises:
         InputError: a name that is none, or a value out of range.
     """
-    known = settings_of(type(settings))
+    known = settings_of(type(given))
     for name in values:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
@@ -226,18 +221,16 @@ def updated(settings: Value, values: Mapping[str, Any]) -> Value:
                 f"no setting is called {name!r}; expected one of {', '.join(known)}."
                 + (f" Did you mean {close[0]}?" if close else "")
             )
-    result: Value = _updated(settings, values)
+    result: Value = _updated(given, values)
     return result
 
 
-def _updated(settings: Any, values: Mapping[str, Any]) -> Any:
-    own = {name: values[name] for name in vars(settings) if name in values}
-    nested = {
-        name: _updated(value, values)
-        for name, value in vars(settings).items()
-        if dataclasses.is_dataclass(value)
-    }
-    return dataclasses.replace(settings, **nested, **own)
+def _updated(given: Any, values: Mapping[str, Any]) -> Any:
+    fields = vars(given).items()
+    nested = {name: _updated(value, values) for name, value in fields if dataclasses.is_dataclass(value)}
+    return dataclasses.replace(
+        given, **nested, **{name: values[name] for name, _ in fields if name in values}
+    )
 
 
 def documented(*kinds: type) -> Callable[[Class], Class]:

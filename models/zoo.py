@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.card import SCALES, Accuracy, Normalization
+from models.config import DEFAULT_MODEL
 from models.preprocessing import Preprocessing
 from models.store import cache_folder
 
@@ -50,7 +51,7 @@ _TIMM_RESULTS = "published: timm, results-imagenet.csv"
 ZOO = (
     ZooRow(
         BUILTIN,
-        ("builtin", "mini"),
+        (DEFAULT_MODEL, "mini"),
         "the built-in model: small, offline, 200 classes of Tiny ImageNet",
         licence="Apache-2.0",
         source="trained by this project, scripts/graft_mini",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from models.config import DEFAULT_MODEL, RuntimeConfig
-from models.settings import check, documented, fresh_setting, setting
+from models.settings import fresh_setting, setting, settings
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class ServiceConfig:
     """Which models are served, and the limits that keep the service alive."""
 
@@ -32,14 +29,6 @@ class ServiceConfig:
     measure_s: float = setting(
         2.0, "Seconds spent to find out how a model is run best; 0 measures nothing.", least=0
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            InputError: a setting out of its range.
-        """
-        check(self)
 
     @property
     def max_request_bytes(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from feature_extraction.cache import open_store
 from feature_extraction.extraction import extract_vectors
 from finetune.dataset.examples import Example
+from models.config import DEFAULT_MODEL
 from models.errors import InputError
 from models.features import FeatureOptions, open_features
 from models.runtime import Array, RuntimeConfig
@@ -18,7 +19,7 @@ from models.runtime import Array, RuntimeConfig
 
 def embed(
     examples: Sequence[Example],
-    model: str | Path = "builtin",
+    model: str | Path = DEFAULT_MODEL,
     config: RuntimeConfig | None = None,
     *,
     cache: bool = True,

@@ -16,6 +16,7 @@ from finetune.dataset.embedding import embed
 from finetune.dataset.examples import SPLITS, Dataset
 from finetune.dataset.scanning import Facts, scan
 from finetune.dataset.suspicion import Outlier, Suspect, label_errors, out_of_fold, outliers
+from models.config import DEFAULT_MODEL
 from models.errors import InputError
 from models.runtime import RuntimeConfig
 
@@ -85,7 +86,7 @@ class Inspection:
 
 def inspect(
     dataset: Dataset,
-    model: str | Path | None = "builtin",
+    model: str | Path | None = DEFAULT_MODEL,
     config: RuntimeConfig | None = None,
     *,
     threads: int | None = None,

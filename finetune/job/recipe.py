@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from finetune.classifiers.families import CLASSIFIERS, REGRESSORS
@@ -11,7 +10,7 @@ from finetune.dataset.task import Task
 from finetune.training.settings import Settings
 from models.config import DEFAULT_MODEL, MODEL_HELP
 from models.errors import InputError
-from models.settings import check, documented, fresh_setting, setting
+from models.settings import fresh_setting, setting, settings
 
 Method = Literal["sklearn", "head", "blocks"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -19,8 +18,7 @@ VIEWS = {"sklearn": 1, "head": 4, "blocks": 4}  # where the recipe does not say
 _LEARNS, _IMAGES, _TRUST = "What learns", "Images", "Trust"  # headings
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class Recipe:
     """How a model is fine-tuned; `training` says how a head and blocks are trained.
 
@@ -29,14 +27,10 @@ class Recipe:
 
     model: str = setting(DEFAULT_MODEL, MODEL_HELP, heading=_LEARNS, metavar="MODEL")
     method: Method = setting(
-        "head",
-        "A scikit-learn classifier, a head, or a head and the top blocks of the network.",
-        heading=_LEARNS,
+        "head", "A scikit-learn classifier, a head, or a head and the network's top blocks.", heading=_LEARNS
     )
     task: Task = setting(
-        "classification",
-        "A class for each image, or a number from a list's column `target`.",
-        heading=_IMAGES,
+        "classification", "A class of each image, or a number: a list's column `target`.", heading=_IMAGES
     )
     classifier: str = setting(
         "", f"For sklearn: {', '.join(CLASSIFIERS)}; of a regression {', '.join(REGRESSORS)}.",
@@ -74,7 +68,6 @@ class Recipe:
         Raises:
             InputError: a setting out of its range, or one that the method has no use for.
         """
-        check(self)
         if self.unfreeze is not None and self.method != "blocks":
             raise InputError(
                 f"unfreeze {self.unfreeze!r} is for --method blocks; the method is {self.method}."

@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from models.settings import check, documented, setting
+from models.settings import setting, settings
 
 OptimizerName = Literal[
-    "sgd",
-    "momentum",
-    "nesterov",
-    "adagrad",
-    "adagrad_da",
-    "adadelta",
-    "rmsprop",
-    "adam",
-    "adamw",
-    "ftrl",
+    "sgd", "momentum", "nesterov", "adagrad", "adagrad_da", "adadelta", "rmsprop", "adam", "adamw", "ftrl"
 ]
 ScheduleName = Literal["cosine", "one_cycle", "constant", "exponential"]
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 # These compute weights anew from sums of gradients: weights that are there already would be lost in the first step.
 FORGETFUL: tuple[OptimizerName, ...] = ("adagrad_da", "ftrl")
-
-
 _DECAY, _ADAMW_DECAY = 0.01, 1.0  # adamw multiplies it with the rate
-_BLOCK_PART, _HIGHEST_BLOCK_RATE = 1 / 3, 1e-3  # of the rate of blocks
+_BLOCK_PART, _HIGHEST_BLOCK_RATE = 1 / 3, 1e-3  # of the head's rate, and in all
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class Settings:
     """What decides about training besides the data. All values are plain, `to_json` gives them.
 
@@ -77,19 +64,8 @@ class Settings:
         unset=f"1/{1 / _BLOCK_PART:g} of the head's, at most {_HIGHEST_BLOCK_RATE:g}",
     )  # fmt: skip
     rate_factor: float = setting(
-        0.1,
-        "How much slower the uppermost block learns than the head; the lowest: its square.",
-        above=0,
-        most=1,
+        0.1, "How much slower the uppermost block learns than the head; the lowest, squared.", above=0, most=1
     )
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            InputError: a setting out of its range.
-        """
-        check(self)
 
     @property
     def decay(self) -> float:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
-from models.settings import check, documented, setting
+from models.settings import setting, settings
 
 _SMALL = 1 << 20  # bytes of a body for which the last eighth of the budget is kept
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class Limits:
     """The bounds of a front. Times are in seconds, sizes in bytes."""
 
@@ -40,14 +38,6 @@ class Limits:
         5.0, "From the request to stop: still answering, so that a load balancer hears of it.", least=0
     )
     stop_s: float = setting(20.0, "Then for what is unfinished.", least=0)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            InputError: a bound out of its range.
-        """
-        check(self)
 
 
 class ByteBudget:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.settings import check, documented, fresh_setting, setting, settings_of, updated
+from models.settings import fresh_setting, setting, settings, settings_of, updated
 
 
-@dataclass(frozen=True)
+@settings
 class Oven:
     seed: int = setting(1, "Of the oven.")
     heat: float | None = setting(None, "Degrees.", unset="what the dish needs", above=0, most=300)
 
 
-@documented()
-@dataclass(frozen=True)
+@settings
 class Meal:
     """What is cooked."""
 
@@ -31,9 +29,6 @@ class Meal:
     warm: bool = setting(True, "Serve it warm.")
     note: object = None  # not a setting
     oven: Oven = fresh_setting(Oven, "What heats.", "Oven")
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 REFUSED: list[tuple[str, Any, str]] = [

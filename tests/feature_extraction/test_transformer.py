@@ -16,7 +16,8 @@ from sklearn.utils import Tags
 from sklearn.utils.estimator_checks import check_estimator
 
 from feature_extraction import FeatureExtractor, extract
-from models.errors import CutError, ImageError
+from models.errors import CutError, ImageError, InputError
+from models.features import FeatureOptions
 from tests.feature_extraction.running import CPU
 from tests.fixtures import COLOURS, plain
 
@@ -134,3 +135,14 @@ class TestExtract:
     def test_cut_and_length_may_be_chosen(self, tiny_path: Path) -> None:
         ((_, vectors),) = extract([plain("red")], tiny_path, "logits", normalize=True, config=CPU)
         assert np.allclose(vectors, [[1, 0, 0]])
+
+
+def test_its_defaults_are_those_of_the_options(images: tuple[list[bytes], list[str]]) -> None:
+    parameters, options = FeatureExtractor().get_params(), FeatureOptions()
+    for name in ("pool", "normalize", "dtype"):
+        assert parameters[name] == getattr(options, name)
+        assert f"`{name}` (" in (FeatureExtractor.__doc__ or "")
+    with pytest.raises(InputError, match="pool is 'average'; expected one of avg, max, none, flatten"):
+        FeatureExtractor(pool="average").fit(images[0])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="threads is 0; expected a whole number from 1"):
+        FeatureExtractor(threads=0).fit(images[0])

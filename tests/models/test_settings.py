@@ -26,6 +26,7 @@ class Meal:
     salt: float = setting(0.5, "Part of salt.", least=0, below=1)
     guests: tuple[int, ...] = setting((), "At each table.", unset="nobody", least=1)
     names: tuple[str, ...] = setting((), "Who comes.")
+    hours: float = setting(1.0, "Of cooking.", least=0)
     warm: bool = setting(True, "Serve it warm.")
     note: object = None  # not a setting
     oven: Oven = fresh_setting(Oven, "What heats.", "Oven")
@@ -41,6 +42,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("salt", 1, "salt is 1; expected a number from 0 to below 1."),
     ("salt", float("nan"), "salt is nan; expected a number from 0 to below 1."),
     ("salt", 10**400, "salt is 1000"),
+    ("hours", float("inf"), "hours is inf; expected a number from 0."),
     ("guests", (2, 0), r"guests is \(2, 0\); expected whole numbers from 1, with commas between them."),
     ("guests", 3, "guests is 3; expected whole numbers"),
     ("names", "Ann", "names is 'Ann'; expected names, with commas between them."),
@@ -97,7 +99,7 @@ def test_values_become_plain() -> None:
 
 def test_settings_inside_settings() -> None:
     known = settings_of(Meal)
-    assert list(known) == ["dish", "seed", "salt", "guests", "names", "warm", "heat"]
+    assert list(known) == ["dish", "seed", "salt", "guests", "names", "hours", "warm", "heat"]
     assert (known["dish"].heading, known["heat"].heading) == ("Food", "Oven")
     assert known["seed"].help == "Of the cook."
     meal = updated(Meal(), {"heat": 180, "seed": 5, "dish": "stew"})

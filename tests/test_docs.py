@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -90,6 +91,50 @@ def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+PLACE = re.compile(
+    r"^(?:models|feature_extraction|finetune|service|graft|tests|scripts|examples|docs)/[\w./-]*$"
+)
+DOTTED = re.compile(r"^(?:models|feature_extraction|finetune|service|graft)(?:\.\w+)+$")
+
+
+@pytest.mark.parametrize("name", ["docs/design.md", "CONTRIBUTING.md"])
+def test_files_folders_and_modules_that_are_named_exist(name: str) -> None:
+    words = re.findall(r"`([^`\n]+)`", (ROOT / name).read_text(encoding="utf-8"))
+    places = [word for word in words if PLACE.match(word)]
+    assert len(places) > 5
+    assert [place for place in places if not (ROOT / place).exists()] == []
+    for word in filter(DOTTED.match, words):
+        pkgutil.resolve_name(word)
+
+
+def test_rooms_of_the_house_plan_are_all_rooms_and_hold_what_they_name() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").partition("## The house plan")[2]
+    rows = re.findall(r"^\| `([\w/]+)/` \| (.*) \|$", text, re.M)
+    named = {room for room, _ in rows} | set(re.findall(r"`([\w/]+)/`", text))
+    packages = {
+        path.parent.relative_to(ROOT).as_posix()
+        for package in ("models", "feature_extraction", "finetune", "service")
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+    assert packages <= named
+    for room, held in rows:
+        for module in re.findall(r"`(\w+)/?`", held):
+            assert (ROOT / room / module).is_dir() or (ROOT / room / f"{module}.py").is_file(), (
+                f"{room}/{module}"
+            )
+
+
+def test_five_walks_have_eight_hops_at_most_each_at_a_file() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    walks = re.split(r"^\*\*", text.partition("## Five walks")[2].partition("\n## ")[0], flags=re.M)[1:]
+    assert len(walks) == 5
+    for walk in walks:
+        hops = re.findall(r"^(\d)\. (`[\w/]+\.py`)?", walk, re.M)
+        assert [int(number) for number, _ in hops] == list(range(1, len(hops) + 1))
+        assert 3 <= len(hops) <= 8
+        assert all(file for _, file in hops), walk
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="make is not part of Windows")

@@ -29,7 +29,7 @@ def is_list(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES and os.path.isfile(path)
 
 
-def listed(path: Path) -> Iterator[ImageItem]:
+def listed_images(path: Path) -> Iterator[ImageItem]:
     """The images that a list names, in its order; relative paths begin at the list's folder.
 
     A table has a header with one of the columns `COLUMNS`, and perhaps `id`, which then names the image. JSON

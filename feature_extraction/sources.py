@@ -26,7 +26,7 @@ from feature_extraction.items import (
     read_file,
     read_stream,
 )
-from feature_extraction.lists import is_list, listed
+from feature_extraction.lists import is_list, listed_images
 from feature_extraction.shards import has_range, numbered, present
 from models.errors import ImageError, SourceError
 
@@ -62,7 +62,7 @@ def is_stream(spec: str) -> bool:
     return spec == STDIN or (os.path.exists(spec) and not os.path.isdir(spec) and not os.path.isfile(spec))
 
 
-def count(spec: str) -> int | None:
+def image_count(spec: str) -> int | None:
     """How many images a source gives, or None where counting would cost more than names, or use it up."""
     path = Path(spec)
     if not (os.path.isdir(spec) or is_archive(path) or is_list(path) or os.path.isfile(spec)) or is_tar(path):
@@ -94,7 +94,7 @@ def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
     elif is_tar(path):
         yield from (item for _, item in tar_members(path, tally))
     elif is_list(path):
-        yield from listed(path)
+        yield from listed_images(path)
     elif is_stream(spec):
         yield _stream(spec)
     elif os.path.lexists(spec):

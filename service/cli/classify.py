@@ -9,7 +9,7 @@ import click
 
 from feature_extraction.batches import decoded_batches
 from feature_extraction.items import ImageItem, Tally
-from feature_extraction.sources import count, images
+from feature_extraction.sources import image_count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
 from service.cli.terminal.messages import print_error, print_passed_over
@@ -59,7 +59,7 @@ def command(
     source = _Source(paths)
     # A bar beside answers that scroll by would only disturb.
     watched = sys.stderr.isatty() and not sys.stdout.isatty()
-    counts = [count(path) for path in paths] if watched else [0]
+    counts = [image_count(path) for path in paths] if watched else [0]
     with images_progress(None if None in counts else sum(filter(None, counts))) as progress:
         answered = _classify(opened, source, printer(form, opened, top_k), progress)
     print_passed_over(source.tally.ignored)

@@ -17,7 +17,7 @@ from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem, Tally
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
-from feature_extraction.sources import count, images, is_stream
+from feature_extraction.sources import image_count, images, is_stream
 from models.errors import OutputError
 from models.features import FeatureModel, FeatureOptions, open_features
 from models.runtime import RuntimeConfig
@@ -81,7 +81,9 @@ def command(
         items = list(items)
     with contextlib.ExitStack() as context:
         store = context.enter_context(contextlib.closing(open_store())) if cache else None
-        progress = context.enter_context(images_progress(count(source) if sys.stderr.isatty() else None))
+        progress = context.enter_context(
+            images_progress(image_count(source) if sys.stderr.isatty() else None)
+        )
         try:
             extract_to(
                 out,

@@ -13,7 +13,7 @@ import pytest
 
 from feature_extraction import items
 from feature_extraction.items import Tally
-from feature_extraction.sources import count, images
+from feature_extraction.sources import image_count, images
 from models.errors import ImageError, SourceError
 from tests.fixtures import plain
 
@@ -84,11 +84,11 @@ def test_counting_costs_names_only_and_uses_nothing_up(
     tree(tmp_path, "a/1.png", "a/2.png", "a/x.txt", "none/x.txt")
     archive(tmp_path / "z.zip", "1.png")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"image")))
-    assert count("-") is None
+    assert image_count("-") is None
     assert sys.stdin.buffer.read() == b"image"
     (tmp_path / "t.tar.gz").write_bytes(b"")
     names = ("a", "z.zip", "a/1.png", "t.tar.gz", "none", "missing", "*")
-    counts = [count(str(tmp_path / name)) for name in names]
+    counts = [image_count(str(tmp_path / name)) for name in names]
     assert counts == [2, 1, 1, None, None, None, None]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.architectures.blueprint import Blueprint
-from models.architectures.inception_v3 import inception_v3
 from models.build import build
 from models.card import Cut, ModelCard, write_card
 from models.files import sha256, write_atomically
@@ -25,7 +24,7 @@ def convert_weights(row: ZooRow, weights: Path | None) -> Path:
         WeightsError: the weights do not fit.
         OutputError: the file cannot be written.
     """
-    blueprint = inception_v3(variant="keras" if row.variant == "keras" else "torchvision")
+    blueprint = row.architecture()
     tensors = random_weights(blueprint, RANDOM_SEED) if weights is None else read(weights, blueprint)
     card = ModelCard(
         name=row.name,

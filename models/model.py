@@ -271,8 +271,7 @@ class Model:
                 "Use it with `graft features`, or fine-tune it on labelled images first."
             )
 
-    def warm_up(self, batch_sizes: Iterable[int] = (1,)) -> None:
-        """Run once with each batch size on blank images, so that allocations and kernel choices are made."""
+    def warm_up(self) -> None:
+        """Run a blank image, so that allocations and kernel choices are made."""
         height, width = self.card.preprocessing.size
-        for n in batch_sizes:
-            self.run(np.zeros((n, height, width, 3), np.uint8))
+        self.run(np.zeros((1, height, width, 3), np.uint8))

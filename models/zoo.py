@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.architectures.blueprint import Blueprint
+from models.architectures.inception_v3 import inception_v3
 from models.card import SCALES, Accuracy, Normalization
 from models.config import DEFAULT_MODEL
 from models.preprocessing import Preprocessing
@@ -28,7 +32,7 @@ class ZooRow:
     description: str = ""
     url: str = ""  # of the weights; empty for what needs no download
     sha256: str = ""  # the whole digest, or as much of it as was published
-    variant: str = "torchvision"  # of the architecture: "torchvision" or "keras"
+    architecture: Callable[[], Blueprint] = inception_v3
     preprocessing: Preprocessing = _TORCHVISION_RESIZE
     normalization: Normalization = SCALES["-1..1"]
     accuracy: tuple[Accuracy, ...] = ()
@@ -116,7 +120,7 @@ ZOO = (
         "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
         "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
         "00c9ea4e4762f716ac4d300d6d9c2935639cc5e4d139b5790d765dcbeea539d0",
-        "keras",
+        functools.partial(inception_v3, variant="keras"),
         # keras.applications.inception_v3.preprocess_input: x / 127.5 - 1, on images squashed to 299 x 299. Bilinear, as
         # in keras.utils.image_dataset_from_directory; load_img takes the nearest pixel unless told otherwise.
         Preprocessing((299, 299), "squash"),

@@ -58,14 +58,12 @@ def evaluate(
     model: Model,
     items: Iterable[tuple[ImageItem, str]],
     *,
-    batch_size: int | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Classify images whose class is known, given by its label's id or name, and count.
 
-    `batch_size` images run at once (None: what suits the model); `threads` decode others meanwhile. `progress`
-    hears (images done, images in all).
+    `threads` decode images while others run. `progress` hears (images done, images in all).
 
     Raises:
         InputError: a class that the model does not know, or not one image that can be read.
@@ -80,8 +78,7 @@ def evaluate(
     within_five, done, rejected, accepted = 0, 0, 0, 0
     failed: list[tuple[str, str]] = []
     started = time.perf_counter()
-    size = batch_size or model.batch_size
-    for batch in decoded_batches(known, model.card.preprocessing, size, threads):
+    for batch in decoded_batches(known, model.card.preprocessing, model.batch_size, threads):
         failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
         truth = np.array([indices[key] for _, key in batch.good], np.int64)  # (N,)
         if len(truth):

@@ -38,14 +38,12 @@ def evaluate_regression(
     model: Model,
     items: Sequence[tuple[ImageItem, float]],
     *,
-    batch_size: int | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RegressionEvaluation:
     """Compare the model's answers with the numbers that are known of images.
 
-    `batch_size` images run at once (None: what suits the model); `threads` decode others meanwhile. `progress`
-    hears (images done, images in all).
+    `threads` decode images while others run. `progress` hears (images done, images in all).
 
     Raises:
         InputError: not one image that can be read.
@@ -57,7 +55,7 @@ def evaluate_regression(
     failed: list[tuple[str, str]] = []
     done = 0
     started = time.perf_counter()
-    for batch in decoded_batches(items, model.card.preprocessing, batch_size or model.batch_size, threads):
+    for batch in decoded_batches(items, model.card.preprocessing, model.batch_size, threads):
         failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
         if len(batch.pixels):
             answers.append(model.values(batch.pixels))

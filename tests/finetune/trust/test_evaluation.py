@@ -23,12 +23,11 @@ def shown(*pairs: tuple[str, str]) -> Iterator[tuple[ImageItem, str]]:
         yield ImageItem(f"{i}", lambda data=data: data), key
 
 
-def test_counts_are_right(tiny: Model) -> None:
+def test_counts_are_right(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "batch_size", 2)
     pairs = [("red", "red"), ("red", "c0"), ("blue", "red"), ("green", "GREEN"), ("", "blue")]
     heard: list[tuple[int, int]] = []
-    result = evaluate(
-        tiny, shown(*pairs), batch_size=2, progress=lambda done, total: heard.append((done, total))
-    )
+    result = evaluate(tiny, shown(*pairs), progress=lambda done, total: heard.append((done, total)))
     assert (result.images, result.top1, result.top5) == (4, 0.75, None)
     assert [(row.label.name, row.images, row.correct) for row in result.classes] == [
         ("red", 3, 2),

@@ -26,10 +26,11 @@ def shown(*pairs: tuple[str, float]) -> list[tuple[ImageItem, float]]:
     return [(ImageItem(str(i), lambda data=data: data), target) for i, (data, target) in enumerate(read)]
 
 
-def test_errors_are_right(model: Model) -> None:
+def test_errors_are_right(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "batch_size", 2)
     heard: list[tuple[int, int]] = []
     items = shown(("red", 99.8), ("blue", 3.0), ("", 1.0), ("green", -1.0))
-    found = evaluate_regression(model, items, batch_size=2, progress=lambda a, b: heard.append((a, b)))
+    found = evaluate_regression(model, items, progress=lambda a, b: heard.append((a, b)))
     assert (found.images, [name for name, _ in found.failed]) == (3, ["2"])
     assert found.mae == pytest.approx((0.2 + 3 + 1) / 3, rel=1e-4)
     assert found.mse == pytest.approx((0.04 + 9 + 1) / 3, rel=1e-4)

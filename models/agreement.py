@@ -76,8 +76,8 @@ def cosine(a: Array, b: Array) -> Array:
 def _speeds(models: list[Model], batch: NDArray[np.uint8]) -> list[float]:
     seconds: list[list[float]] = [[] for _ in models]
     for _ in range(ROUNDS + 1):
-        for model, taken in zip(models, seconds, strict=True):
+        for model, times in zip(models, seconds, strict=True):
             began = time.perf_counter()
             model.run(batch)
-            taken.append(time.perf_counter() - began)
-    return [len(batch) / statistics.median(taken[1:]) for taken in seconds]  # the first round warms up
+            times.append(time.perf_counter() - began)
+    return [len(batch) / statistics.median(times[1:]) for times in seconds]  # the first round warms up

@@ -9,13 +9,12 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto
 
-from models.agreement import compare, cosine
+from models.agreement import cosine
 from models.architectures.blueprint import Blueprint
 from models.build import build
 from models.card import Accuracy, Cut, Label, ModelCard, card_of, write_card
 from models.errors import ModelError
 from models.importing import import_model
-from models.model import Model
 from models.preprocessing import Preprocessing
 from models.quantization import prepare, quantize
 from models.runtime import OnnxSession, RuntimeConfig
@@ -153,23 +152,3 @@ def test_refusal_of_onnxruntime_is_translated(monkeypatch: pytest.MonkeyPatch) -
         ModelError, match=r"cannot quantize the network \(no such thing\)\. Use it in float32"
     ):
         quantize(network(), IMAGES)
-
-
-class TestComparison:
-    def test_of_a_network_with_itself_finds_no_difference(self, tiny: Model) -> None:
-        images = list(np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3), np.uint8))
-        found = compare(tiny, tiny, images)
-        assert (found.images, found.agreement) == (10, 1.0)
-        assert found.cosine == pytest.approx(1)
-        assert min(found.speed_before, found.speed_after) > 0
-
-    def test_needs_images_and_something_in_common(self, tiny: Model, tiny_path: Path) -> None:
-        with pytest.raises(ModelError, match="no held-out image"):
-            compare(tiny, tiny, [])
-        with pytest.raises(ModelError, match="no output in common"):
-            compare(tiny, Model.open(tiny_path, CPU, outputs=["scaled"]), [])
-
-    def test_cosine_is_that_of_the_angle(self) -> None:
-        a = np.array([[1, 0], [1, 1], [0, 0], [2, 0]], np.float32)
-        b = np.array([[0, 3], [1, 0], [0, 0], [-1, 0]], np.float32)
-        assert cosine(a, b) == pytest.approx([0, 0.5**0.5, 1, -1])

@@ -103,26 +103,26 @@ def _values(data: Any, name: str, path: Path, h5py: Any) -> np.ndarray:
 def _canonical(
     layers: dict[str, dict[str, np.ndarray]], blueprint: Blueprint, path: Path
 ) -> dict[str, np.ndarray]:
-    found: dict[str, list[dict[str, np.ndarray]]] = {"conv": [], "norm": [], "dense": []}
+    by_kind: dict[str, list[dict[str, np.ndarray]]] = {"conv": [], "norm": [], "dense": []}
     for name in sorted(layers, key=_number):
-        found[_kind(layers[name], name, path)].append(layers[name])
+        by_kind[_kind(layers[name], name, path)].append(layers[name])
     convs = [layer.name for layer in blueprint.layers if layer.op == "conv"]
     denses = [layer.name for layer in blueprint.layers if layer.op == "dense"]
-    given, wanted = tuple(map(len, found.values())), (len(convs), len(convs), len(denses))
+    given, wanted = tuple(map(len, by_kind.values())), (len(convs), len(convs), len(denses))
     if given != wanted:
         raise WeightsError(
             f"{path}: it holds {_census(given)}; expected {_census(wanted)}. Give the weights of this architecture, "
             "with its classifier (include_top=True)."
         )
     weights: dict[str, np.ndarray] = {}
-    for name, conv, norm in zip(convs, found["conv"], found["norm"], strict=True):
+    for name, conv, norm in zip(convs, by_kind["conv"], by_kind["norm"], strict=True):
         weights[f"{name}.conv.weight"] = conv["kernel"].transpose(3, 2, 0, 1)  # (H, W, C, F) to (F, C, H, W)
         if "bias" in conv:
             weights[f"{name}.conv.bias"] = conv["bias"]
         # InceptionV3 is published without gamma (scale=False): it is 1 then.
         parts = {"gamma": np.ones_like(norm["moving_mean"]), **norm}
         weights |= {f"{name}.bn.{ours}": parts[part] for part, ours in _NORM_PARTS.items() if part in parts}
-    for name, dense in zip(denses, found["dense"], strict=True):
+    for name, dense in zip(denses, by_kind["dense"], strict=True):
         weights[f"{name}.weight"] = dense["kernel"].T  # (C, F) to (F, C)
         if "bias" in dense:
             weights[f"{name}.bias"] = dense["bias"]

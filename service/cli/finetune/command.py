@@ -92,14 +92,14 @@ def command(
     from finetune.dataset.opening import open_dataset
     from finetune.job.folder import PLAN, free_folder
     from finetune.job.run import finetune
-    from service.cli.finetune.progress import watching
+    from service.cli.finetune.progress import terminal_observer
 
     recipe = _recipe(ctx, options)
     dataset = open_dataset(source, recipe.task, outside=outside)
     base = Path(f"{Path(source).resolve().stem or 'my'}-model")
     folder = out or (base if resume else free_folder(base))
     try:
-        with watching() as observer:
+        with terminal_observer() as observer:
             outcome = finetune(
                 dataset,
                 recipe,
@@ -152,35 +152,37 @@ def _recipe(ctx: click.Context, options: dict[str, Any]) -> Recipe:
 
 
 def _print(outcome: Outcome) -> None:
-    found = outcome.findings
-    if found is None:
+    findings = outcome.findings
+    if findings is None:
         click.echo(f"{outcome.model}: the run had finished; nothing was left to do.")
         return
     from finetune.report.summary import summarise
     from finetune.report.verdict import judge
 
-    measured = summarise(found)
-    verdict = judge(found, measured)
+    measured = summarise(findings)
+    verdict = judge(findings, measured)
     click.echo("")
-    for sentence in (verdict.figure, verdict.trust, verdict.advice, *_asked(found, measured)):
+    for sentence in (verdict.figure, verdict.trust, verdict.advice, *_asked(findings, measured)):
         click.echo(textwrap.fill(clean(sentence), terminal_width()))
     click.echo("")
-    rows = [("model", f"{outcome.model} ({size(found.file_bytes or 0)})"), ("report", str(outcome.report))]
-    if found.proof:
-        same = f"a fresh process gives the same answers for {found.proof.images} images, to {found.proof.largest:.1g}"
+    rows = [("model", f"{outcome.model} ({size(findings.file_bytes or 0)})"), ("report", str(outcome.report))]
+    if (proof := findings.proof) is not None:
+        same = f"a fresh process gives the same answers for {proof.images} images, to {proof.largest:.1g}"
         rows.append(("proof", same))
-    rows.append(("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _longest(found.timings))))
+    rows.append(
+        ("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _longest(findings.timings)))
+    )
     click.echo(columns(rows))
     click.echo("\nTry:")
-    for line in found.commands[:3]:
+    for line in findings.commands[:3]:
         click.echo(f"  {line}")  # whole, to be copied
 
 
-def _asked(found: Findings, measured: Summary) -> Iterator[str]:
+def _asked(findings: Findings, measured: Summary) -> Iterator[str]:
     """Answers to what was asked with --previous and --unknown."""
     kinds = measured.classification or measured.regression
-    if found.previous is not None and kinds is not None and kinds.comparison is not None:
-        yield f"Compared with {found.previous.name}: {kinds.comparison.words()}"
+    if findings.previous is not None and kinds is not None and kinds.comparison is not None:
+        yield f"Compared with {findings.previous.name}: {kinds.comparison.words()}"
     rejected = measured.classification.rejection if measured.classification else None
     if rejected is not None and rejected.unknown_rejected is not None and rejected.auroc is not None:
         unknown, known = rejected.unknown_rejected, rejected.known_rejected

@@ -33,7 +33,7 @@ NAMES = {
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Observer]:
+def terminal_observer() -> Iterator[Observer]:
     """An observer for the command line."""
     if not sys.stderr.isatty():
         yield _Lines()

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from finetune.training.result import EpochProgress
-from service.cli.finetune.progress import watching
+from service.cli.finetune.progress import terminal_observer
 
 
 def test_a_narrow_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_a_narrow_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
-    with watching() as observer:
+    with terminal_observer() as observer:
         observer.begin("train")
         observer.train(EpochProgress("blocks", 12, 50, 1, 2, 12.345, 11.395, 0.556))
     shown = screen.getvalue()
@@ -30,7 +30,7 @@ def test_a_narrow_terminal_shows_everything(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_without_a_terminal_each_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with watching() as observer:
+    with terminal_observer() as observer:
         for step in (1, 2):
             observer.train(EpochProgress("head", 3, 50, step, 2, 0.5, 0.75, 0.9))
         observer.say("few images")

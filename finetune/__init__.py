@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from finetune.explain.overlay import overlay
     from finetune.heads.joining import join
     from finetune.trust.evaluation import evaluate
+    from finetune.trust.regression import evaluate_regression
     from finetune.tuner import FineTuner
 else:
     from models.lazy import lazy_names
@@ -24,6 +25,7 @@ else:
             "FineTuner": "finetune.tuner:FineTuner",
             "GradCam": "finetune.explain.gradcam:GradCam",
             "evaluate": "finetune.trust.evaluation:evaluate",
+            "evaluate_regression": "finetune.trust.regression:evaluate_regression",
             "full_photo": "finetune.explain.geometry:full_photo",
             "join": "finetune.heads.joining:join",
             "open_dataset": "finetune.dataset.opening:open_dataset",
@@ -36,6 +38,7 @@ __all__ = [
     "FineTuner",
     "GradCam",
     "evaluate",
+    "evaluate_regression",
     "full_photo",
     "join",
     "open_dataset",

@@ -129,3 +129,15 @@ def test_every_test_folder_is_a_package(folder: Path) -> None:
     """Otherwise `tests/models` would shadow the package `models`."""
     if list(folder.glob("*.py")):
         assert (folder / "__init__.py").is_file()
+
+
+def test_tests_stand_where_that_stands_which_they_are_named_after() -> None:
+    """A file of tests that is named after no module tests its room as a whole."""
+    for path in (ROOT / "tests").glob("*/**/test_*.py"):
+        folder, name = path.parent.relative_to(ROOT / "tests"), path.stem.removeprefix("test_")
+        room, top = ROOT / folder, ROOT / folder.parts[0]
+        assert (room / "__init__.py").is_file(), f"{path}: no package {folder}"
+        if name != room.name and not (room / f"{name}.py").is_file() and not (room / name).is_dir():
+            above = [parent / f"{name}.py" for parent in room.parents if parent.is_relative_to(top)]
+            misplaced = [*room.rglob(f"{name}.py"), *filter(Path.is_file, above)]
+            assert not misplaced, f"{path} is named after {misplaced[0]}, and stands elsewhere"

@@ -23,7 +23,9 @@ class RuntimeConfig:
         "that has the machine to itself.",
     )
     warm_up: bool = setting(False, "Run each new session once, so that no caller pays for it.")
-    profile: Path | None = setting(None, "Where onnxruntime writes a profile.", unset="nowhere")
+    profile: Path | None = setting(
+        None, "Where onnxruntime writes a profile.", unset="nowhere", metavar="FILE"
+    )
     memory_pattern: bool = setting(
         True, "Plan the memory of a run as one block, beside what the first run took."
     )

@@ -76,8 +76,8 @@ class Setting:
     @property
     def placeholder(self) -> str:
         """What help calls the value."""
-        kinds = {int: "INTEGER", float: "FLOAT"}
-        return self.metavar or "|".join(self.choices) or kinds.get(self.kind, "TEXT")
+        kinds = {bool: "BOOLEAN", int: "INTEGER", float: "FLOAT", str: "TEXT"}
+        return self.metavar or "|".join(self.choices) or kinds.get(self.kind, "")
 
     def parse(self, text: str) -> Any:
         """The value that a text stands for, of an option, a file or an environment variable.
@@ -159,18 +159,17 @@ def fresh_setting(factory: Callable[[], Value], help: str, heading: str = "") ->
 
 def settings_of(kind: Any) -> dict[str, Setting]:
     """All settings of a dataclass by name, those of a dataclass inside it too; where both have one, the outer one."""
-    hints, settings = get_type_hints(kind), dict[str, Setting]()
+    hints, by_name = get_type_hints(kind), dict[str, Setting]()
     for field in dataclasses.fields(kind):
         known, hint = field.metadata.get(_SETTING), hints[field.name]
         if dataclasses.is_dataclass(hint):
-            heading = known.heading if known else ""
-            for name, below in settings_of(hint).items():
-                settings.setdefault(name, dataclasses.replace(below, heading=heading or below.heading))
+            for name, one in settings_of(hint).items():
+                heading = (known.heading if known else "") or one.heading
+                by_name.setdefault(name, dataclasses.replace(one, heading=heading))
         elif known:
-            settings[field.name] = dataclasses.replace(
-                known, name=field.name, default=field.default, **_type(hint)
-            )
-    return settings
+            default = None if field.default is dataclasses.MISSING else field.default
+            by_name[field.name] = dataclasses.replace(known, name=field.name, default=default, **_type(hint))
+    return by_name
 
 
 def _type(hint: Any) -> dict[str, Any]:
@@ -238,10 +237,8 @@ def documented(*kinds: type) -> Callable[[Class], Class]:
 
     def decorate(made: Class) -> Class:
         known = {name: one for kind in kinds or (made,) for name, one in settings_of(kind).items()}
-        lines = [
-            f"    `{one.name}` ({one.placeholder}): {one.described}"
-            for one in (known[field.name] for field in dataclasses.fields(made) if field.name in known)
-        ]
+        own = [known[field.name] for field in dataclasses.fields(made) if field.name in known]
+        lines = [f"    `{one.name}` ({one.placeholder or 'any'}): {one.described}" for one in own]
         made.__doc__ = "\n".join([(made.__doc__ or "").rstrip(), "", *lines, "    "])
         return made
 

@@ -23,7 +23,7 @@ from models.features import FeatureModel, FeatureOptions, open_features
 from models.runtime import RuntimeConfig
 from models.wording import percent
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
-from service.cli.terminal.options import device_options, model_option, setting_options
+from service.cli.terminal.options import cache_option, device_options, model_option, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
 from service.cli.terminal.text import columns
 
@@ -43,9 +43,7 @@ from service.cli.terminal.text import columns
 )
 @click.option("--quantize", is_flag=True, help="Use an int8 version, calibrated on some of the images.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
-@click.option(
-    "--cache/--no-cache", default=True, show_default=True, help="Remember features by the image's content."
-)
+@cache_option
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
 @device_options
 @click.pass_context

@@ -10,7 +10,7 @@ import click
 
 from finetune.job.recipe import Recipe
 from models.config import DEFAULT_MODEL
-from service.cli.terminal.options import Command, device_options, setting_options
+from service.cli.terminal.options import Command, device_options, outside_option, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _OPTIONS = (
     ),
     click.option("--no-model", is_flag=True, help="Run no network: labels are not judged then."),
     setting_options(Recipe, "task"),
-    click.option("--outside", is_flag=True, help="Let a list name files outside its own folder."),
+    outside_option,
     device_options,
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from models.model import Model
 from models.wording import percent
 from service.cli.evaluate.regression import print_regression
 from service.cli.terminal.messages import print_error, print_passed_over
-from service.cli.terminal.options import device_options, model_option, open_model
+from service.cli.terminal.options import device_options, model_option, open_model, outside_option
 from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns
 
@@ -28,7 +28,7 @@ _WEAKEST = 5
 @click.option(
     "--split", metavar="NAME", help="Which part to take: train, val, test, or a folder above the classes."
 )
-@click.option("--outside", is_flag=True, help="Let a list name files outside its own folder.")
+@outside_option
 @click.option("--json", "as_json", is_flag=True, help="All results as one JSON object, each class included.")
 @device_options
 @click.pass_context

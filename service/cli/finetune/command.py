@@ -17,7 +17,13 @@ from finetune.training.settings import Settings
 from models.errors import InputError
 from models.settings import settings_of, updated
 from models.wording import percent, size
-from service.cli.terminal.options import HeadedOption, device_options, setting_options
+from service.cli.terminal.options import (
+    HeadedOption,
+    cache_option,
+    device_options,
+    outside_option,
+    setting_options,
+)
 from service.cli.terminal.text import clean, columns, terminal_width
 
 if TYPE_CHECKING:
@@ -44,13 +50,7 @@ class _Grouped(click.Command):
 @click.command(cls=_Grouped)
 @click.argument("source")
 @setting_options(Recipe, flags={"model": ["-m"]})
-@click.option(
-    "--outside",
-    is_flag=True,
-    help="Let a list name files outside its own folder.",
-    cls=HeadedOption,
-    heading="Images",
-)
+@outside_option
 @click.option(
     "--unknown", metavar="SOURCE", help="Images that are no class, to measure the threshold.",
     cls=HeadedOption, heading="Trust",
@@ -62,9 +62,7 @@ class _Grouped(click.Command):
     "--out", "-o", type=click.Path(path_type=Path), help="Folder to write.  [default: SOURCE's name-model]"
 )
 @click.option("--resume", is_flag=True, help="Go on where an earlier run in the folder ended.")
-@click.option(
-    "--cache/--no-cache", default=True, show_default=True, help="Remember features by the image's content."
-)
+@cache_option
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @device_options
 @click.pass_context

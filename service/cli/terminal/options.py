@@ -86,6 +86,16 @@ def _derived(setting: Setting) -> dict[str, Any]:
 model_option = click.option(
     "--model", "-m", default=DEFAULT_MODEL, show_default=True, metavar="MODEL", help=MODEL_HELP
 )
+outside_option = click.option(
+    "--outside",
+    is_flag=True,
+    help="Let a list name files outside its own folder.",
+    cls=HeadedOption,
+    heading="Images",
+)
+cache_option = click.option(
+    "--cache/--no-cache", default=True, show_default=True, help="Remember features by the image's content."
+)
 device_option = setting_options(RuntimeConfig, "device")
 device_options = setting_options(RuntimeConfig, "device", "threads")
 

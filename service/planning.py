@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.model import Model
 _LONGEST_S = 0.5  # of one run: who comes next waits for it
 _GAIN = 1.03  # by how much more a larger batch has to give
 _APART = 1.05  # by how much more several runs at once have to give: they need a second session
-_TRIAL = 0.06  # of the seconds allowed, for each measurement
+_SHARE = 0.03  # of the seconds allowed, for one turn of a way to run
 
 
 @dataclass(frozen=True)
@@ -60,34 +61,33 @@ def default_plan(model: Model) -> Plan:
     return Plan(threads, threads, runners, model.batch_size)
 
 
-def measured_plan(model: Model, reopened: Callable[[int], Model], seconds: float) -> tuple[Plan, Model]:
+def measured_plan(
+    model: Model, reopened: Callable[[int], Model] | None, seconds: float
+) -> tuple[Plan, Model]:
     """The fastest plan, and the model to run when several runs are made at once; takes about `seconds`.
 
-    `reopened(threads)` opens the model once more with so many threads for a run.
+    `reopened(threads)` opens the model once more with so many threads for a run; None where they are not to change.
     """
     plan = default_plan(model)
-    sizes = _sizes(model)
-    rates: dict[str, float] = {}
-
-    def best_size(candidate: Model, runners: int, threads: int) -> tuple[float, int]:
-        best, chosen = 0.0, 1
-        for size in sizes:
-            rate, run_s = _measured(candidate, runners, size, seconds * _TRIAL)
-            rates[describe(runners, threads, size)] = rate
-            if rate > best * _GAIN:
-                best, chosen = rate, size
-            if rate < best / _GAIN or run_s > _LONGEST_S:
-                break
-        return best, chosen
-
-    rate, size = best_size(model, plan.runners, plan.threads)
-    chosen, crowded = Plan(plan.threads, plan.threads, plan.runners, size), model
-    if model.session.device.kind == "cpu" and model.session.config.threads is None and plan.threads > 1:
-        narrow = reopened(1)
-        narrow_rate, narrow_size = best_size(narrow, plan.threads, 1)
-        if narrow_rate > rate * _APART:
-            chosen, crowded = Plan(plan.threads, 1, plan.threads, narrow_size), narrow
-    return Plan(chosen.threads, chosen.crowded_threads, chosen.runners, chosen.largest, rates), crowded
+    ways = {(plan.runners, plan.threads): model}
+    if reopened is not None and model.session.device.kind == "cpu" and plan.threads > 1:
+        ways[plan.threads, 1] = reopened(1)
+    trials = [_Trial(way, *key, size) for key, way in ways.items() for size in _sizes(model)]
+    end = time.perf_counter() + seconds
+    # In turns, and the best of each counts: a busy moment of the machine then hits no way alone.
+    while True:
+        for trial in trials:
+            trial.run(seconds * _SHARE)
+        trials = [trial for trial in trials if trial.run_s <= _LONGEST_S or trial.size == _sizes(model)[0]]
+        if time.perf_counter() >= end:
+            break
+    rates = {describe(trial.runners, trial.threads, trial.size): trial.rate for trial in trials}
+    best = trials[0]
+    for trial in trials[1:]:
+        costs = _GAIN if (trial.runners, trial.threads) == (best.runners, best.threads) else _APART
+        if trial.rate > best.rate * costs:
+            best = trial
+    return Plan(plan.threads, best.threads, best.runners, best.size, rates), best.model
 
 
 def _sizes(model: Model) -> list[int]:
@@ -96,31 +96,31 @@ def _sizes(model: Model) -> list[int]:
     return [1 << power for power in range(model.batch_size.bit_length())]
 
 
-def _measured(model: Model, runners: int, size: int, seconds: float) -> tuple[float, float]:
-    """Images a second of `runners` threads that run batches of `size`, and the seconds of one run."""
-    height, width = model.card.preprocessing.size
-    images: NDArray[np.uint8] = np.zeros((size, height, width, 3), np.uint8)
-    model.run(images)  # makes its allocations
-    counts = [0] * runners
-    began = time.perf_counter()
+class _Trial:
+    """One way to run, and what it gave."""
 
-    def run(number: int) -> None:
-        for _ in _until(began + seconds):
-            model.run(images)
-            counts[number] += 1
+    def __init__(self, model: Model, runners: int, threads: int, size: int) -> None:
+        self.model, self.runners, self.threads, self.size = model, runners, threads, size
+        self.rate, self.run_s = 0.0, math.inf
+        height, width = model.card.preprocessing.size
+        self._images: NDArray[np.uint8] = np.zeros((size, height, width, 3), np.uint8)
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(runners)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    elapsed = time.perf_counter() - began
-    return sum(counts) * size / elapsed, elapsed * runners / sum(counts)
+    def run(self, seconds: float) -> None:
+        """Let all runners run for some time, at least twice each."""
+        self.model.run(self._images)  # makes its allocations
+        counts = [0] * self.runners
+        began = time.perf_counter()
 
+        def work(number: int) -> None:
+            while counts[number] < 2 or time.perf_counter() < began + seconds:
+                self.model.run(self._images)
+                counts[number] += 1
 
-def _until(end: float) -> Iterator[None]:
-    """At least twice, and until the clock shows `end`."""
-    yield
-    yield
-    while time.perf_counter() < end:
-        yield
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(self.runners)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        elapsed = time.perf_counter() - began
+        self.rate = max(self.rate, sum(counts) * self.size / elapsed)
+        self.run_s = min(self.run_s, elapsed * self.runners / sum(counts))

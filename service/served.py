@@ -48,7 +48,8 @@ class Served:
         self._spec, self._config = spec, config
         self._crowded = model
         if plan is None and config.measure_s > 0:
-            self.plan, self._crowded = measured_plan(model, self._reopened, config.measure_s)
+            reopened = self._reopened if config.runtime.threads is None else None
+            self.plan, self._crowded = measured_plan(model, reopened, config.measure_s)
         else:
             self.plan = plan or default_plan(model)
             if self.plan.crowded_threads != self.plan.threads:

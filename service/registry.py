@@ -1,51 +1,146 @@
-"""The models that are served. Readers never wait: a new model takes the place of an old one in one assignment."""
+"""The models that are served, by name and version. Readers never wait: a change is one assignment of a new mapping."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import difflib
+import gc
+import sys
 import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Literal
 
-from models.errors import BusyError, InputError, UnknownModelError
+from models.errors import BusyError, GraftError, InputError, UnknownModelError
 from models.model import Model
 from models.zoo import find
 from service.config import ServiceConfig
 from service.decoding import Decoder
-from service.served import Served, all_cores
+from service.planning import Plan
+from service.served import Served, Watch, all_cores
+from service.sources import Source, sources
 
+STABLE = "stable"  # the label that answers where a request names neither version nor label
 _LOADING_S = 2.0  # when to ask again while models are being loaded
+State = Literal["loading", "ready", "failed"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The versions of one model, and labels that stand for some of them."""
+
+    versions: Mapping[int, Served] = field(default_factory=lambda: MappingProxyType({}))
+    labels: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def current(self) -> int | None:
+        """The version that answers where none is named: the stable one, else the newest."""
+        return self.labels.get(STABLE, max(self.versions, default=None))
 
 
 class Registry:
-    """The models by name. What is served now is one mapping that never changes; loading makes another."""
+    """Models by name. What is served now is one mapping that never changes; loading makes another."""
 
-    def __init__(self, config: ServiceConfig) -> None:
-        """Nothing is loaded yet.
+    def __init__(self, config: ServiceConfig, watch: Watch = lambda served, report: None) -> None:
+        """Nothing is loaded yet. `watch` hears of every run of every model.
 
         Raises:
             InputError: two models would have the same name.
         """
         self.config = config
-        self.specs = _named(config.models)
-        self.default = next(iter(self.specs))
-        self._served: Mapping[str, Served] = MappingProxyType({})
-        self._writing = threading.Lock()
+        self.sources = sources(config.models)
+        self.default = self.sources[0].name
         self.decoder = Decoder(config)
         self.draining = False  # the service is about to stop
+        self.states: dict[tuple[str, int], tuple[State, str]] = {
+            (source.name, source.version): ("loading", "") for source in self.sources
+        }
+        self._watch = watch
+        self._families: Mapping[str, Family] = MappingProxyType({})
+        self._writing = threading.Lock()
+        self._loading = threading.Lock()
+
+    # What is served
 
     @property
-    def served(self) -> Mapping[str, Served]:
-        """What is served at this moment."""
-        return self._served
+    def families(self) -> Mapping[str, Family]:
+        """What is served at this moment, by name."""
+        return self._families
+
+    @property
+    def served(self) -> list[Served]:
+        """All versions that are served at this moment."""
+        return [served for family in self._families.values() for served in family.versions.values()]
 
     @property
     def loading(self) -> list[str]:
-        """Names of the models that are not warm yet."""
-        served = self._served
-        return [name for name in self.specs if name not in served]
+        """Names of the models that were asked for at the start and are not warm yet."""
+        names = dict.fromkeys(source.name for source in self.sources)
+        return [name for name in names if name not in self._families]
+
+    @property
+    def seconds_to_empty(self) -> float:
+        """How long the longest queue of images will take."""
+        return max((served.batcher.seconds_to_empty for served in self.served), default=0.0)
+
+    @contextlib.contextmanager
+    def use(
+        self, name: str | None = None, version: int | None = None, label: str | None = None
+    ) -> Iterator[Served]:
+        """A model, which stays open for the time of a `with` block.
+
+        Raises:
+            UnknownModelError, BusyError: as `get`.
+        """
+        served = self.get(name, version, label)
+        while not served.enter():  # it was replaced in this moment
+            served = self.get(name, version, label)
+        try:
+            yield served
+        finally:
+            served.leave()
+
+    def get(self, name: str | None = None, version: int | None = None, label: str | None = None) -> Served:
+        """The model of that name or alias, or the default one; its current version where none is named.
+
+        Who runs it takes `use`.
+
+        Raises:
+            UnknownModelError: no such model, version or label is served.
+            BusyError: it is still being loaded.
+        """
+        wanted = self.default if name is None else name
+        family = self._families.get(wanted)
+        if family is None and (row := find(wanted)) is not None:
+            family = self._families.get(row.name)
+        if family is None:
+            raise self._missing(wanted)
+        number = family.current if version is None and label is None else version
+        if label is not None:
+            number = family.labels.get(label)
+            if number is None:
+                known = ", ".join(sorted(family.labels)) or "none"
+                raise UnknownModelError(f"model {wanted} has no label {label!r}; it has {known}.")
+        if number is None or number not in family.versions:
+            known = ", ".join(map(str, sorted(family.versions)))
+            raise UnknownModelError(f"model {wanted} has no version {number} here; there is {known}.")
+        return family.versions[number]
+
+    def _missing(self, name: str) -> GraftError:
+        states = [state for (known, _), state in self.states.items() if known == name]
+        if any(state == "loading" for state, _ in states):
+            return BusyError(f"model {name} is still being loaded. Try again in a moment.", _LOADING_S)
+        for state, reason in states:
+            if state == "failed":
+                return UnknownModelError(f"model {name} could not be loaded: {reason}")
+        names = list(self._families) or [source.name for source in self.sources]
+        close = difflib.get_close_matches(name, names, 1, 0.5)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        return UnknownModelError(f"model {name!r} is not served here; there is {', '.join(names)}.{hint}")
+
+    # Changes
 
     def load(self) -> None:
         """Load and warm all models, one after the other; each is served as soon as it is warm.
@@ -53,76 +148,126 @@ class Registry:
         Raises:
             GraftError: as `Model.open`.
         """
-        for name, spec in self.specs.items():
-            self.put(Served(name, spec, Model.open(spec, all_cores(self.config.runtime)), self.config))
+        for source in self.sources:
+            self.open(source)
+
+    def open(self, source: Source) -> Served:
+        """Load, warm and serve one version; one that has its number goes on until then, and retires.
+
+        Raises:
+            GraftError: as `Model.open`; what was served before goes on.
+        """
+        key = (source.name, source.version)
+        with self._loading:  # one at a time: two that are measured at once would disturb each other
+            if key not in self._ready():
+                self.states[key] = ("loading", "")
+            try:
+                model = Model.open(source.spec, all_cores(self.config.runtime))
+                served = Served(
+                    source, model, self.config, self._plan_of_kin(source.name, model), self._watch
+                )
+            except GraftError as exc:
+                if key not in self._ready():
+                    self.states[key] = ("failed", str(exc))
+                raise
+            self.put(served)
+        return served
 
     def put(self, served: Served) -> None:
-        """Serve a model, in place of the one that had its name. Requests that have the old one finish with it."""
-        with self._writing:
-            old = self._served.get(served.name)
-            self._served = MappingProxyType({**self._served, served.name: served})
-        if old is not None:
-            old.retire()
+        """Serve a version, in place of the one that had its number. Requests that have the old one finish with it."""
+        name, version = served.name, served.version
 
-    @property
-    def seconds_to_empty(self) -> float:
-        """How long the longest queue of images will take."""
-        return max((served.batcher.seconds_to_empty for served in self._served.values()), default=0.0)
+        def with_it(family: Family) -> Family:
+            return replace(family, versions=MappingProxyType({**family.versions, version: served}))
+
+        old = self._families.get(name, Family()).versions.get(version)
+        self._change(name, with_it)
+        self.states[name, version] = ("ready", "")
+        if old is not None:
+            _release(old)
+
+    def unload(self, name: str, version: int | None = None) -> None:
+        """Serve a version, or all of a model, no longer; memory is given back when the last request has left.
+
+        Raises:
+            UnknownModelError: it is not served.
+            InputError: a label stands for it.
+        """
+        self.get(name, version)
+        family = self._families[name]
+        gone = [version] if version is not None else list(family.versions)
+        labels = [label for label, number in family.labels.items() if number in gone]
+        if labels and version is not None:
+            raise InputError(f"version {version} of {name} is {', '.join(labels)}. Move the label first.")
+
+        def without(family: Family) -> Family:
+            versions = {number: one for number, one in family.versions.items() if number not in gone}
+            kept = {label: number for label, number in family.labels.items() if number not in gone}
+            return Family(MappingProxyType(versions), MappingProxyType(kept))
+
+        retired = [family.versions[number] for number in gone]
+        self._change(name, without)
+        for number in gone:
+            self.states.pop((name, number), None)
+        for served in retired:
+            _release(served)
+
+    def move_label(self, name: str, label: str, version: int | None) -> None:
+        """Let a label stand for a version that is served, and so warm; None takes the label away.
+
+        Raises:
+            UnknownModelError: no such model or version is served.
+            InputError: the label is a number.
+        """
+        if not label or label.isdecimal():
+            raise InputError(f"the label is {label!r}; expected a word such as {STABLE} or canary.")
+        self.get(name, version)
+
+        def labelled(family: Family) -> Family:
+            if version is not None and version not in family.versions:
+                raise UnknownModelError(f"model {name} has no version {version} here.")
+            labels = {key: number for key, number in family.labels.items() if key != label}
+            return replace(
+                family, labels=MappingProxyType(labels if version is None else {**labels, label: version})
+            )
+
+        self._change(name, labelled)
 
     def close(self) -> None:
         """Serve nothing any more; memory is given back when the last request has left."""
         with self._writing:
-            served, self._served = self._served, MappingProxyType({})
-        for one in served.values():
-            one.retire()
+            families, self._families = self._families, MappingProxyType({})
+        for family in families.values():
+            for served in family.versions.values():
+                served.retire()
 
-    @contextlib.contextmanager
-    def use(self, name: str | None = None) -> Iterator[Served]:
-        """The model of that name or alias, or the default one, which stays open for the time of a `with` block.
+    def _change(self, name: str, change: Callable[[Family], Family]) -> None:
+        with self._writing:
+            families = {**self._families, name: change(self._families.get(name, Family()))}
+            self._families = MappingProxyType(
+                {key: family for key, family in families.items() if family.versions}
+            )
 
-        Raises:
-            UnknownModelError, BusyError: as `get`.
-        """
-        served = self.get(name)
-        while not served.enter():  # it was replaced in this moment
-            served = self.get(name)
-        try:
-            yield served
-        finally:
-            served.leave()
+    def _ready(self) -> set[tuple[str, int]]:
+        return {(served.name, served.version) for served in self.served}
 
-    def get(self, name: str | None = None) -> Served:
-        """The model of that name or alias, or the default one. Who runs it takes `use`.
-
-        Raises:
-            UnknownModelError: no such model is served.
-            BusyError: it is still being loaded.
-        """
-        row = find(name) if name is not None else None
-        wanted = self.default if name is None else name if name in self.specs or row is None else row.name
-        served = self._served.get(wanted)
-        if served is not None:
-            return served
-        if wanted in self.specs:
-            raise BusyError(f"model {wanted} is still being loaded. Try again in a moment.", _LOADING_S)
-        close = difflib.get_close_matches(wanted, self.specs, 1, 0.5)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise UnknownModelError(
-            f"model {wanted!r} is not served here; there is {', '.join(self.specs)}.{hint}"
-        )
+    def _plan_of_kin(self, name: str, model: Model) -> Plan | None:
+        """How another version is run, which was measured in quiet: under load a measurement is worth little."""
+        for served in self._families.get(name, Family()).versions.values():
+            if served.model.card.preprocessing.size == model.card.preprocessing.size:
+                return served.plan
+        return None
 
 
-def _named(models: tuple[str, ...]) -> dict[str, str]:
-    """What each model is called: `name=path`, the name of a zoo's row, or a file's name without its ending."""
-    specs: dict[str, str] = {}
-    for text in models:
-        before, equals, after = text.partition("=")
-        row = find(text)
-        if equals and not Path(text).exists():
-            name, spec = before, after
-        else:
-            name, spec = row.name if row else Path(text).stem, text
-        if name in specs:
-            raise InputError(f"two models are called {name!r}; give one another name: {name}2={spec}")
-        specs[name] = spec
-    return specs
+def _release(served: Served) -> None:
+    """Retire a version, and give its memory back to the system."""
+    served.retire(then=_trim)
+
+
+def _trim() -> None:
+    gc.collect()  # sessions stand in circles of threads and queues
+    if sys.platform == "linux":
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # glibc alone has it, and keeps what was freed without it
+            ctypes.CDLL(None).malloc_trim(0)

@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.cores import cores
-from models.errors import CutError, NumericsError
+from models.errors import CutError, ModelError, NumericsError
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE
@@ -22,12 +23,14 @@ from service.config import ServiceConfig
 from service.decoding import Caller
 from service.planning import Plan, default_plan, measured_plan
 from service.results import image_results
+from service.sources import Source
 
 # What cuts networks imports onnx, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
     from models.features import FeatureModel, FeatureOptions, Pool
 
 _FEATURE_MODELS = 8  # that a model keeps; each has a session as large as the network
+Watch = Callable[["Served", BatchReport], None]
 RESULTS = "results"  # the key of what the model is for; features have their feature model for a key
 
 
@@ -36,16 +39,16 @@ class Served:
 
     def __init__(
         self,
-        name: str,
-        spec: str,
+        source: Source,
         model: Model,
         config: ServiceConfig,
         plan: Plan | None = None,
-        watch: Callable[[BatchReport], None] = lambda report: None,
+        watch: Watch = lambda served, report: None,
     ) -> None:
         """`plan`: how it is run, where that was measured already; `watch` hears of every run."""
-        self.name, self.model = name, model
-        self._spec, self._config = spec, config
+        self.name, self.version, self.model = source.name, source.version, model
+        self._spec, self._config = source.spec, config
+        self._stamp = _stamp(source.spec)
         self._crowded = model
         if plan is None and config.measure_s > 0:
             reopened = self._reopened if config.runtime.threads is None else None
@@ -60,13 +63,14 @@ class Served:
             most_queued=config.max_queued,
             runners=self.plan.runners,
             item_s=self.plan.item_s,
-            watch=watch,
+            watch=functools.partial(watch, self),
         )
         # The one that was used last stands last.
         self._feature_models: dict[FeatureOptions, FeatureModel] = {}
         self._opening = threading.Lock()
         self._using = threading.Lock()
         self._users, self._retired = 0, False
+        self._then: Callable[[], None] = lambda: None
 
     def results(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> list[Any]:
         """What the model gives for each of the decoded images (H, W, 3): an `ImageResult`, or why there is none.
@@ -104,16 +108,25 @@ class Served:
         if last:
             self._close()
 
-    def retire(self) -> None:
-        """Let no further request in, and give all memory back when those that are in have left."""
+    def retire(self, then: Callable[[], None] = lambda: None) -> None:
+        """Let no further request in, and end when those that are in have left; then call `then`, in a thread."""
         with self._using:
+            self._then = then
             last = not self._retired and not self._users
             self._retired = True
         if last:
             self._close()
 
     def _close(self) -> None:
-        self.batcher.close()
+        """End the threads, in another one: it may take as long as a run."""
+        # That one must not hold what is to be freed.
+        batchers, then = [self.batcher], self._then
+
+        def close() -> None:
+            batchers.pop().close()
+            then()
+
+        threading.Thread(target=close, name="graft-retire", daemon=True).start()
 
     def _wait(self, images: Sequence[NDArray[np.uint8]], key: Hashable, caller: Caller) -> list[Any]:
         if not images:
@@ -136,7 +149,19 @@ class Served:
     def _not_finite(self, cut: str) -> NumericsError:
         return NumericsError(f"{self.name}: features at {cut} hold NaN or infinity; its weights are damaged.")
 
+    def _check_unchanged(self) -> None:
+        """Refuse to open a part of a file that is another one by now: its answers would not be this version's.
+
+        Raises:
+            ModelError: the file was written since this version was loaded.
+        """
+        if _stamp(self._spec) != self._stamp:
+            raise ModelError(
+                f"{self.name}: {self._spec} has changed since version {self.version} was loaded. Load it again."
+            )
+
     def _reopened(self, threads: int) -> Model:
+        self._check_unchanged()
         return Model.open(self._spec, dataclasses.replace(self._config.runtime, threads=threads))
 
     def feature_model(
@@ -153,6 +178,7 @@ class Served:
             options = FeatureOptions((self._cut_name(cut),), pool, normalize)
             features = self._feature_models.pop(options, None)
             if features is None:
+                self._check_unchanged()
                 features = open_features(self._spec, options, all_cores(self._config.runtime))
             self._feature_models[options] = features
             if len(self._feature_models) > _FEATURE_MODELS:
@@ -177,6 +203,12 @@ class Served:
         from models.importing import as_graft_model
 
         return default_cuts(as_graft_model(locate(self._spec))[0])
+
+
+def _stamp(spec: str) -> tuple[int, int] | None:
+    """What changes when a file is written; None for a name of the zoo."""
+    path = Path(spec)
+    return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
 
 
 def all_cores(runtime: RuntimeConfig) -> RuntimeConfig:

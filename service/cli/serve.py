@@ -35,7 +35,7 @@ def command(models: tuple[str, ...], workers: int, **options: Any) -> None:
         create_app(registry=registry), registry, config.host, config.port, Limits(workers=workers)
     )
     server.stop_on_signals()
-    click.echo(f"{server.url}  loading {', '.join(registry.specs)}")
+    click.echo(f"{server.url}  loading {', '.join(registry.loading)}")
     failure: list[Exception] = []
 
     def load() -> None:
@@ -45,7 +45,7 @@ def command(models: tuple[str, ...], workers: int, **options: Any) -> None:
             failure.append(exc)
             server.stop()
             return
-        for served in registry.served.values():
+        for served in registry.served:
             where = served.model.session.device
             click.echo(f"{server.url}  {served.name} on {where} ({where.reason}); {served.plan}")
             print_guesses(served.name, served.model.notes)

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, Response, jsonify, request
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from models.features import Pool
 
 
+_CHOOSING = ("model", "version", "label")
+
+
 def routes(registry: Registry) -> Blueprint:
     """The routes below /v1, over the models of a registry."""
     blueprint = Blueprint("v1", __name__, url_prefix="/v1")
 
     @blueprint.post("/classify")
     def classify() -> Response:
-        check_known(request.args, "model", "top_k")
+        check_known(request.args, *_CHOOSING, "top_k")
         top_k = whole_number(request.args, "top_k", 5)
-        with registry.use(request.args.get("model")) as served:
+        with registry.use(*_chosen(request.args)) as served:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
@@ -47,11 +50,11 @@ def routes(registry: Registry) -> Blueprint:
 
     @blueprint.post("/features")
     def features() -> Response:
-        check_known(request.args, "model", "cut", "pool", "normalize", "encoding")
+        check_known(request.args, *_CHOOSING, "cut", "pool", "normalize", "encoding")
         encoding = choice(request.args, "encoding", ("json", "base64"))
         pool = cast("Pool", choice(request.args, "pool", ("avg", "max", "none", "flatten")))
         normalize = choice(request.args, "normalize", ("none", "l2"))
-        with registry.use(request.args.get("model")) as served:
+        with registry.use(*_chosen(request.args)) as served:
             model = served.feature_model(request.args.get("cut"), pool, "l2" if normalize == "l2" else None)
             (cut,) = model.cuts
             caller, files = _caller(registry), uploads(request, registry.config)
@@ -69,13 +72,13 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.get("/models")
     def models() -> Response:
         check_known(request.args)
-        rows = [_model_json(served) for served in registry.served.values()]
+        rows = [_model_json(served) for served in registry.served]
         return jsonify(models=rows, default=registry.default)
 
     @blueprint.get("/models/<name>")
     def model(name: str) -> Response:
-        check_known(request.args)
-        with registry.use(name) as served:
+        check_known(request.args, "version", "label")
+        with registry.use(name, *_chosen(request.args)[1:]) as served:
             card = dataclasses.asdict(served.model.card)  # labels included
             return jsonify({**_model_json(served), "card": card})
 
@@ -98,6 +101,14 @@ def _response(
     if len(errors) == len(results):
         return failure(errors[0], **fields, results=results)
     return jsonify(**fields, results=results)
+
+
+def _chosen(given: Mapping[str, str]) -> tuple[str | None, int | None, str | None]:
+    """Model, version and label that a request asks for."""
+    version = whole_number(given, "version", 1) if "version" in given else None
+    if version is not None and "label" in given:
+        raise InputError("the request names a version and a label; expected one of them.")
+    return given.get("model"), version, given.get("label")
 
 
 def _caller(registry: Registry) -> Caller:
@@ -123,6 +134,7 @@ def _model_json(served: Served) -> dict[str, Any]:
     model, card = served.model, served.model.card
     return {
         "name": served.name,
+        "version": served.version,
         "task": card.task,
         "description": card.description,
         "input_size": list(card.preprocessing.size),

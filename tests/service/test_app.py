@@ -47,6 +47,7 @@ def test_models_are_listed(client: FlaskClient) -> None:
     assert body["default"] == "tiny"
     assert body["models"][0] == {
         "name": "tiny",
+        "version": 1,
         "task": "classification",
         "description": "mean colour, for tests",
         "input_size": [16, 16],
@@ -89,7 +90,7 @@ def test_errors_are_json(client: FlaskClient, method: str, path: str, status: in
 def test_fault_of_ours_is_500_and_tells_nothing_of_the_inside(
     client: FlaskClient, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(name: str | None) -> None:
+    def fail(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
     monkeypatch.setattr(registry, "get", fail)
@@ -111,7 +112,7 @@ def test_numbers_that_are_none_are_500(
 def test_retry_after_is_whole_seconds(
     client: FlaskClient, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def busy(name: str | None) -> None:
+    def busy(*_: object) -> None:
         raise BusyError("busy", 2.2)
 
     monkeypatch.setattr(registry, "get", busy)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.errors import InputError, OverloadedError, UnknownModelError
+from models.errors import InputError, ModelError, OverloadedError, UnknownModelError
 from service.config import ServiceConfig
 from service.decoding import Caller
-from service.registry import Registry
+from service.registry import STABLE, Registry
 from service.served import Served
+from service.sources import Source
 
 NO_HURRY = Caller(math.inf)
 
@@ -24,24 +28,25 @@ NO_HURRY = Caller(math.inf)
         (("builtin",), ["graft-mini"]),
         (("inception_v3", "graft-mini"), ["inception_v3.torchvision", "graft-mini"]),
         (("folder/birds.onnx",), ["birds"]),
+        (("cats-model/model.onnx", "dogs-model/model.onnx"), ["cats-model", "dogs-model"]),
         (("cats=folder/model.onnx", "dogs=other/model.onnx"), ["cats", "dogs"]),
     ],
 )
 def test_names(models: tuple[str, ...], names: list[str]) -> None:
     registry = Registry(ServiceConfig(models=models))
-    assert list(registry.specs) == names
+    assert [source.name for source in registry.sources] == names
     assert registry.default == names[0]
 
 
 def test_path_with_an_equals_sign_is_a_path(tmp_path: Path) -> None:
     path = tmp_path / "lr=0.1.onnx"
     path.touch()
-    assert list(Registry(ServiceConfig(models=(str(path),))).specs.values()) == [str(path)]
+    assert [source.spec for source in Registry(ServiceConfig(models=(str(path),))).sources] == [str(path)]
 
 
 @pytest.mark.parametrize("models", [("a/x.onnx", "b/x.onnx"), ("builtin", "graft-mini")])
 def test_two_of_one_name_are_refused(models: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="two models are called"):
+    with pytest.raises(InputError, match="are both called"):
         Registry(ServiceConfig(models=models))
 
 
@@ -55,7 +60,7 @@ def test_missing_model_is_an_error_of_loading(config: ServiceConfig, tmp_path: P
 def test_new_model_takes_the_place_of_the_old_while_it_is_used(registry: Registry) -> None:
     images = [np.zeros((16, 16, 3), np.uint8)]
     with registry.use("tiny") as old:
-        new = Served("tiny", "elsewhere", old.model, registry.config)
+        new = Served(Source("tiny", 1, old._spec), old.model, registry.config)
         registry.put(new)
         assert registry.get("tiny") is new
         assert len(old.results(images, NO_HURRY)) == 1
@@ -73,3 +78,92 @@ def test_many_images_run_in_parts_that_suit_the_device(registry: Registry) -> No
     vectors = served.vectors(images, served.feature_model("pool"), NO_HURRY)
     np.testing.assert_allclose(np.stack(vectors)[:, 0], shades / 255, rtol=1e-6)
     assert len(served.results(images, NO_HURRY)) == 21
+
+
+class TestVersions:
+    """Several versions of one model, and the labels that stand for them."""
+
+    @pytest.fixture
+    def versions(self, registry: Registry, tiny_path: Path) -> Registry:
+        for version in (2, 3):
+            registry.open(Source("tiny", version, str(tiny_path)))
+        return registry
+
+    def test_the_newest_answers_until_one_is_stable(self, versions: Registry) -> None:
+        assert versions.get("tiny").version == 3
+        versions.move_label("tiny", STABLE, 2)
+        assert versions.get("tiny").version == 2
+        assert versions.get("tiny", version=3).version == 3
+        versions.move_label("tiny", "canary", 3)
+        assert versions.get("tiny", label="canary").version == 3
+        versions.move_label("tiny", STABLE, None)
+        assert versions.get("tiny").version == 3
+
+    def test_a_label_moves_to_what_is_warm_only(self, versions: Registry) -> None:
+        versions.move_label("tiny", STABLE, 2)
+        with pytest.raises(UnknownModelError, match="no version 4 here; there is 1, 2, 3"):
+            versions.move_label("tiny", STABLE, 4)
+        assert versions.get("tiny").version == 2
+
+    @pytest.mark.parametrize("label", ["", "7"])
+    def test_a_label_is_a_word(self, versions: Registry, label: str) -> None:
+        with pytest.raises(InputError, match="expected a word such as stable"):
+            versions.move_label("tiny", label, 2)
+
+    def test_what_is_not_there_is_named_with_what_is(self, versions: Registry) -> None:
+        with pytest.raises(UnknownModelError, match="no version 9 here; there is 1, 2, 3"):
+            versions.get("tiny", version=9)
+        with pytest.raises(UnknownModelError, match="no label 'canary'; it has none"):
+            versions.get("tiny", label="canary")
+        with pytest.raises(
+            UnknownModelError, match=r"'tyni' is not served here; there is tiny, other\. Did you mean tiny"
+        ):
+            versions.get("tyni")
+
+    def test_a_version_that_a_label_stands_for_stays(self, versions: Registry) -> None:
+        versions.move_label("tiny", STABLE, 2)
+        with pytest.raises(InputError, match=r"version 2 of tiny is stable\. Move the label first"):
+            versions.unload("tiny", 2)
+        versions.unload("tiny", 3)
+        assert sorted(versions.families["tiny"].versions) == [1, 2]
+
+    def test_a_model_goes_with_all_its_versions(self, versions: Registry) -> None:
+        versions.unload("tiny")
+        assert list(versions.families) == ["other"]
+        with pytest.raises(UnknownModelError, match="'tiny' is not served here"):
+            versions.get("tiny")
+
+    def test_one_that_does_not_load_changes_nothing(self, versions: Registry, tmp_path: Path) -> None:
+        (tmp_path / "bad.onnx").write_text("no model")
+        with pytest.raises(ModelError, match=r"bad\.onnx"):
+            versions.open(Source("tiny", 2, str(tmp_path / "bad.onnx")))
+        assert versions.get("tiny", version=2).version == 2
+        assert versions.states["tiny", 2][0] == "ready"
+        with pytest.raises(ModelError, match=r"bad\.onnx"):
+            versions.open(Source("bad", 1, str(tmp_path / "bad.onnx")))
+        with pytest.raises(UnknownModelError, match=r"bad could not be loaded: .*bad\.onnx"):
+            versions.get("bad")
+
+
+def test_a_changed_file_gives_no_features_of_another_version(
+    config: ServiceConfig, tiny_path: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.onnx"
+    shutil.copy(tiny_path, copy)
+    registry = Registry(dataclasses.replace(config, models=(str(copy),)))
+    registry.load()
+    copy.write_bytes(copy.read_bytes() + b" ")
+    with pytest.raises(ModelError, match=r"has changed since version 1 was loaded\. Load it again"):
+        registry.get().feature_model("pool")
+    registry.close()
+
+
+def test_what_was_unloaded_is_freed(registry: Registry, tiny_path: Path) -> None:
+    served = registry.open(Source("gone", 1, str(tiny_path)))
+    session = weakref.ref(served.model.session)
+    freed = threading.Event()
+    weakref.finalize(served.model.session, freed.set)
+    del served
+    registry.unload("gone")
+    assert freed.wait(30)
+    assert session() is None

@@ -1,0 +1,93 @@
+"""Where models to serve come from: names of the zoo, files, and folders that hold several of them.
+
+birds.onnx                 model birds, version 1
+my_photos-model/           a fine-tuning run: model my_photos-model, version 1 (its model.onnx)
+repository/
+    birds.onnx             model birds, version 1
+    my_photos-model/       a fine-tuning run
+    cats/
+        1/model.onnx       model cats, versions 1 and 2
+        2/model.onnx
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import InputError
+from models.zoo import find
+
+_FILE = "model.onnx"  # what a fine-tuning run calls its model, and repositories of other servers theirs
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to serve: its name, its version, and where it is (a path, or a name of the zoo)."""
+
+    name: str
+    version: int
+    spec: str
+
+
+def sources(models: Iterable[str]) -> list[Source]:
+    """What each entry stands for: `name=path`, a name of the zoo, a file, or a folder.
+
+    Raises:
+        InputError: a folder holds no model, two models would have the same name and version, or a name has a colon.
+    """
+    by_key: dict[tuple[str, int], Source] = {}
+    for entry in models:
+        for source in _of_entry(entry):
+            if ":" in source.name:
+                raise InputError(f"{source.spec}: {source.name!r} has a colon, which addresses of other servers use "
+                                 f"behind a name. Give another one: NAME={source.spec}")  # fmt: skip
+            other = by_key.setdefault((source.name, source.version), source)
+            if other is not source:
+                raise InputError(
+                    f"{other.spec} and {source.spec} are both called {source.name!r}; give one another name: "
+                    f"{source.name}2={source.spec}"
+                )
+    return list(by_key.values())
+
+
+def in_folder(folder: Path) -> Iterator[Source]:
+    """The models that a folder holds, by name and version."""
+    if (folder / _FILE).is_file():
+        yield Source(folder.resolve().name, 1, str(folder / _FILE))
+        return
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".onnx" and path.is_file():
+            yield Source(path.stem, 1, str(path))
+        elif (path / _FILE).is_file():
+            yield Source(path.name, 1, str(path / _FILE))
+        elif path.is_dir():
+            yield from _versions(path)
+
+
+def _versions(folder: Path) -> Iterator[Source]:
+    numbered = [path for path in folder.iterdir() if path.name.isdecimal() and (path / _FILE).is_file()]
+    for path in sorted(numbered, key=lambda path: int(path.name)):
+        yield Source(folder.name, int(path.name), str(path / _FILE))
+
+
+def _of_entry(entry: str) -> Iterable[Source]:
+    before, equals, after = entry.partition("=")
+    if equals and not Path(entry).exists():
+        return [Source(before, 1, after)]
+    row = find(entry)
+    if row is not None:
+        return [Source(row.name, 1, entry)]
+    path = Path(entry)
+    if path.is_dir():
+        held = list(in_folder(path))
+        if not held:
+            raise InputError(
+                f"{entry}: a folder without models; expected files NAME.onnx, folders NAME/{_FILE}, or "
+                f"NAME/VERSION/{_FILE}."
+            )
+        return held
+    # Every fine-tuning run calls its file the same: the folder tells them apart.
+    name = path.resolve().parent.name if path.name == _FILE else path.stem
+    return [Source(name, 1, entry)]

@@ -1,0 +1,114 @@
+"""Folders of models that are looked at from time to time: what is new there is served, what is gone is not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import GraftError
+from service.registry import Registry
+from service.sources import Source, in_folder
+
+_log = logging.getLogger("graft")
+Stamp = tuple[int, int, int]
+
+
+@dataclass
+class _Seen:
+    """A file as it was looked at last, and what became of it."""
+
+    stamp: Stamp
+    handled: bool = False  # loaded, or refused for good unless it changes
+
+
+class Watcher:
+    """Compares folders with what is served. `look` does it once; `start` does it again and again in a thread."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        folders: Sequence[Path],
+        say: Callable[[str], None] = lambda text: _log.info(text),
+    ) -> None:
+        """What the registry serves from the folders now counts as loaded."""
+        self._registry, self._folders, self._say = registry, folders, say
+        self._seen: dict[Source, _Seen] = {}
+        self._stop = threading.Event()
+        for source in self._sources():
+            served = registry.families.get(source.name)
+            if served is not None and source.version in served.versions and (stamp := _stamp(source)):
+                self._seen[source] = _Seen(stamp, handled=True)
+
+    def start(self, every_s: float) -> None:
+        """Look every so many seconds, until `stop`."""
+
+        def watch() -> None:
+            while not self._stop.wait(every_s):
+                self.look()
+
+        threading.Thread(target=watch, name="graft-watcher", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+
+    def look(self) -> None:
+        """Load what is new or changed and whole, and unload what is gone.
+
+        A file counts as whole when it has not changed since the last look. One that cannot be loaded is reported
+        once; what was served in its place goes on.
+        """
+        present = list(self._sources())
+        for source in present:
+            stamp = _stamp(source)
+            if stamp is None:
+                continue
+            seen = self._seen.get(source)
+            if seen is None or seen.stamp != stamp:
+                self._seen[source] = _Seen(stamp)
+            elif not seen.handled:
+                seen.handled = True
+                self._load(source)
+        for source in set(self._seen) - set(present):
+            del self._seen[source]
+            self._unload(source)
+
+    def _sources(self) -> list[Source]:
+        held: list[Source] = []
+        for folder in self._folders:
+            try:
+                held += in_folder(folder)
+            except OSError as exc:
+                self._say(f"{folder}: cannot be read ({exc}); what was served from it goes on.")
+                held += [source for source in self._seen if Path(source.spec).is_relative_to(folder)]
+        return held
+
+    def _load(self, source: Source) -> None:
+        try:
+            served = self._registry.open(source)
+        except GraftError as exc:
+            before = source.version in getattr(self._registry.families.get(source.name), "versions", {})
+            rest = "; the one that was served before goes on" if before else ""
+            self._say(f"{source.name} version {source.version} is not served: {exc}{rest}")
+        else:
+            self._say(f"{source.name} version {source.version} is served from {source.spec} ({served.plan})")
+
+    def _unload(self, source: Source) -> None:
+        try:
+            self._registry.unload(source.name, source.version)
+        except GraftError as exc:
+            self._say(f"{source.spec} is gone; it goes on: {exc}")
+        else:
+            self._say(f"{source.name} version {source.version} is not served any more: {source.spec} is gone")
+
+
+def _stamp(source: Source) -> Stamp | None:
+    """What changes when a file is written: time, size and inode; None where it is gone in this moment."""
+    try:
+        status = Path(source.spec).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import difflib
-import gc
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -43,7 +40,7 @@ class Family:
 class Registry:
     """Models by name. What is served now is one mapping that never changes; loading makes another."""
 
-    def __init__(self, config: ServiceConfig, watch: Watch = lambda served, report: None) -> None:
+    def __init__(self, config: ServiceConfig, watch: Watch = lambda name, version, report: None) -> None:
         """Nothing is loaded yet. `watch` hears of every run of every model.
 
         Raises:
@@ -184,7 +181,7 @@ class Registry:
         self._change(name, with_it)
         self.states[name, version] = ("ready", "")
         if old is not None:
-            _release(old)
+            old.retire()
 
     def unload(self, name: str, version: int | None = None) -> None:
         """Serve a version, or all of a model, no longer; memory is given back when the last request has left.
@@ -210,7 +207,7 @@ class Registry:
         for number in gone:
             self.states.pop((name, number), None)
         for served in retired:
-            _release(served)
+            served.retire()
 
     def move_label(self, name: str, label: str, version: int | None) -> None:
         """Let a label stand for a version that is served, and so warm; None takes the label away.
@@ -257,17 +254,3 @@ class Registry:
             if served.model.card.preprocessing.size == model.card.preprocessing.size:
                 return served.plan
         return None
-
-
-def _release(served: Served) -> None:
-    """Retire a version, and give its memory back to the system."""
-    served.retire(then=_trim)
-
-
-def _trim() -> None:
-    gc.collect()  # sessions stand in circles of threads and queues
-    if sys.platform == "linux":
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # glibc alone has it, and keeps what was freed without it
-            ctypes.CDLL(None).malloc_trim(0)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import functools
+import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,8 +34,9 @@ from service.sources import Source
 if TYPE_CHECKING:
     from models.features import FeatureModel, FeatureOptions, Pool
 
+_FREED_S = 10.0  # that the last user of a session may need to let go of it
 _FEATURE_MODELS = 8  # that a model keeps; each has a session as large as the network
-Watch = Callable[["Served", BatchReport], None]
+Watch = Callable[[str, int, BatchReport], None]  # name and version of the model
 RESULTS = "results"  # the key of what the model is for; features have their feature model for a key
 
 
@@ -43,34 +49,33 @@ class Served:
         model: Model,
         config: ServiceConfig,
         plan: Plan | None = None,
-        watch: Watch = lambda served, report: None,
+        watch: Watch = lambda name, version, report: None,
     ) -> None:
         """`plan`: how it is run, where that was measured already; `watch` hears of every run."""
         self.name, self.version, self.model = source.name, source.version, model
         self._spec, self._config = source.spec, config
         self._stamp = _stamp(source.spec)
-        self._crowded = model
+        crowded = model
         if plan is None and config.measure_s > 0:
             reopened = self._reopened if config.runtime.threads is None else None
-            self.plan, self._crowded = measured_plan(model, reopened, config.measure_s)
+            self.plan, crowded = measured_plan(model, reopened, config.measure_s)
         else:
             self.plan = plan or default_plan(model)
             if self.plan.crowded_threads != self.plan.threads:
-                self._crowded = self._reopened(self.plan.crowded_threads)
+                crowded = self._reopened(self.plan.crowded_threads)
         self.batcher = Batcher(
-            self._run,
+            _Runs(source.name, model, crowded),
             largest=self.plan.largest,
             most_queued=config.max_queued,
             runners=self.plan.runners,
             item_s=self.plan.item_s,
-            watch=functools.partial(watch, self),
+            watch=functools.partial(watch, source.name, source.version),
         )
         # The one that was used last stands last.
         self._feature_models: dict[FeatureOptions, FeatureModel] = {}
         self._opening = threading.Lock()
         self._using = threading.Lock()
         self._users, self._retired = 0, False
-        self._then: Callable[[], None] = lambda: None
 
     def results(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> list[Any]:
         """What the model gives for each of the decoded images (H, W, 3): an `ImageResult`, or why there is none.
@@ -108,23 +113,25 @@ class Served:
         if last:
             self._close()
 
-    def retire(self, then: Callable[[], None] = lambda: None) -> None:
-        """Let no further request in, and end when those that are in have left; then call `then`, in a thread."""
+    def retire(self) -> None:
+        """Let no further request in, and end when those that are in have left."""
         with self._using:
-            self._then = then
             last = not self._retired and not self._users
             self._retired = True
         if last:
             self._close()
 
     def _close(self) -> None:
-        """End the threads, in another one: it may take as long as a run."""
+        """End the threads and give the memory back, in another thread: it may take as long as a run."""
         # That one must not hold what is to be freed.
-        batchers, then = [self.batcher], self._then
+        batchers, session = [self.batcher], weakref.ref(self.model.session)
 
         def close() -> None:
             batchers.pop().close()
-            then()
+            end = time.monotonic() + _FREED_S
+            while session() is not None and time.monotonic() < end:
+                time.sleep(0.05)
+            return_freed_memory()
 
         threading.Thread(target=close, name="graft-retire", daemon=True).start()
 
@@ -135,19 +142,6 @@ class Served:
         if caller.gone is not None:
             caller.gone.then(ticket.cancel)
         return ticket.result()
-
-    def _run(self, key: Hashable, images: Sequence[NDArray[np.uint8]], crowded: bool) -> Sequence[Any]:
-        """One run of the network, for `images` of any number of callers."""
-        batch = np.stack(images)  # (N, H, W, 3)
-        if key == RESULTS:
-            return image_results(self._crowded if crowded else self.model, batch)
-        features: Any = key
-        (cut,) = features.cuts
-        (values,) = features.model.run(batch, [cut])
-        return [row if np.isfinite(row).all() else self._not_finite(cut) for row in values]
-
-    def _not_finite(self, cut: str) -> NumericsError:
-        return NumericsError(f"{self.name}: features at {cut} hold NaN or infinity; its weights are damaged.")
 
     def _check_unchanged(self) -> None:
         """Refuse to open a part of a file that is another one by now: its answers would not be this version's.
@@ -205,10 +199,39 @@ class Served:
         return default_cuts(as_graft_model(locate(self._spec))[0])
 
 
+class _Runs:
+    """Runs of a model's networks. Apart from `Served`, so that nothing goes in a circle and all is freed at once."""
+
+    def __init__(self, name: str, model: Model, crowded: Model) -> None:
+        self._name, self._model, self._crowded = name, model, crowded
+
+    def __call__(self, key: Hashable, images: Sequence[NDArray[np.uint8]], crowded: bool) -> Sequence[Any]:
+        """One run, for `images` of any number of callers: a result, or an error, for each."""
+        batch = np.stack(images)  # (N, H, W, 3)
+        if key == RESULTS:
+            return image_results(self._crowded if crowded else self._model, batch)
+        features: Any = key
+        (cut,) = features.cuts
+        (values,) = features.model.run(batch, [cut])
+        return [row if np.isfinite(row).all() else self._not_finite(cut) for row in values]
+
+    def _not_finite(self, cut: str) -> NumericsError:
+        return NumericsError(
+            f"{self._name}: features at {cut} hold NaN or infinity; its weights are damaged."
+        )
+
+
 def _stamp(spec: str) -> tuple[int, int] | None:
     """What changes when a file is written; None for a name of the zoo."""
     path = Path(spec)
     return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
+
+
+def return_freed_memory() -> None:
+    """Let the system have the pages of what was freed: glibc keeps them, for gigabytes that may never be needed again."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # other libraries of C have no such call
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def all_cores(runtime: RuntimeConfig) -> RuntimeConfig:

@@ -137,7 +137,7 @@ class TestBadRequests:
             ("top_k=1e3", "expected a whole number"),
             ("top_k=", "expected a whole number"),
             ("top_k=" + "9" * 5000, "expected a whole number"),
-            ("topk=3", "parameter 'topk' is not known; expected model, top_k."),
+            ("topk=3", "parameter 'topk' is not known; expected model, version, label, top_k."),
         ],
     )
     def test_parameters(self, client: FlaskClient, query: str, reason: str) -> None:

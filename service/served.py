@@ -228,7 +228,7 @@ def _stamp(spec: str) -> tuple[int, int] | None:
 
 
 def return_freed_memory() -> None:
-    """Let the system have the pages of what was freed: glibc keeps them, for gigabytes that may never be needed again."""
+    """Let the system have the pages of what was freed: glibc keeps them for what may never come again."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # other libraries of C have no such call
             ctypes.CDLL(None).malloc_trim(0)

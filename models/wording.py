@@ -1,8 +1,9 @@
-"""How messages list names, count things, and quote what libraries say."""
+"""How messages list names, count things, tell what has changed, and quote what libraries say."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
@@ -29,3 +30,12 @@ def first_line(exc: Exception) -> str:
     """What a library says went wrong, as far as a message has room for it; its kind where it says nothing."""
     lines = str(exc).strip().splitlines()
     return lines[0][:300] if lines else type(exc).__name__
+
+
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """ "recipe.seed was 0, is 1" for each value that differs between nested dictionaries, in the order of the names."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield f"{name} was {old!r:.60}, is {new!r:.60}"

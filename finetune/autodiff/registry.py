@@ -137,11 +137,6 @@ def names() -> list[str]:
     return sorted(_registry)
 
 
-def unregister(name: str) -> None:
-    """Take an operation out again, as a test that registered its own must."""
-    del _registry[name]
-
-
 def not_differentiable(reason: str) -> NotDifferentiable:
     """In place of a gradient: the operation has none, and `reason` says why."""
     return NotDifferentiable(reason)

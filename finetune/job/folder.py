@@ -20,6 +20,7 @@ from feature_extraction.folder_lock import NAME as LOCK
 from feature_extraction.folder_lock import locked
 from models.errors import OutputError
 from models.files import half_written, write_atomically
+from models.wording import differences
 
 FORMAT = 1
 MODEL, PLAN, WORK, EVENTS = "model.onnx", "run.json", "work", "tensorboard"
@@ -71,7 +72,7 @@ class RunFolder:
         known = self._known()
         if known is None:
             write_atomically(self.path / PLAN, json.dumps(values, indent=2, ensure_ascii=False).encode())
-        elif different := sorted(_differences(known, values)):
+        elif different := list(differences(known, values)):
             raise OutputError(
                 f"{self.path}: was begun with other settings ({'; '.join(different[:5])}). Resume it with those, or "
                 "choose another folder."
@@ -127,11 +128,3 @@ def free_folder(base: Path) -> Path:
         number += 1
         path = base.with_name(f"{base.name}-{number}")
     return path
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in old.keys() | new.keys():
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-    elif old != new:
-        yield f"{name} was {old!r:.60}, is {new!r:.60}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from finetune.training.network import Network
 from finetune.training.result import Epoch, Phase
 from models.errors import OutputError
 from models.files import half_written
+from models.wording import differences
 
 Array = NDArray[Any]
 Marks = list[tuple[str, int]]
@@ -27,6 +28,7 @@ NAME = "training.safetensors"
 INTERVAL = 2.0  # seconds of work that a kill may cost
 _SHARE = 20.0  # at most one part in so many of the time goes into checkpoints
 _FILE = "graft.training"
+_DIGESTS = {"data": "the images or their labels are others", "model": "the network is another"}
 
 
 @dataclass
@@ -129,10 +131,12 @@ class Checkpoint:
             (self.now if which == "now" else self.best)[variable] = value
 
     def _require_same(self, saved: Mapping[str, Any]) -> None:
-        differences = list(_differences(saved, self.identity))
-        if differences:
+        different = [
+            _DIGESTS.get(text.partition(" ")[0], text) for text in differences(dict(saved), self.identity)
+        ]
+        if different:
             raise OutputError(
-                f"{self.path}: this training cannot be resumed: {'; '.join(differences)}. Go on with the same settings "
+                f"{self.path}: this training cannot be resumed: {'; '.join(different)}. Go on with the same settings "
                 "and images, or start anew without resuming."
             )
 
@@ -175,15 +179,3 @@ class Checkpoint:
 def values_of(session: Session, variables: list[Variable]) -> dict[str, Array]:
     """Copies of the values of variables by their names."""
     return {variable.name: np.asarray(session.value(variable)) for variable in variables}
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> Iterator[str]:
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if old != new and isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{key}: ")
-        elif old != new:
-            yield _DIGESTS.get(key, f"{inside}{key} was {old!r}, now {new!r}")
-
-
-_DIGESTS = {"data": "the images or their labels are others", "model": "the network is another"}

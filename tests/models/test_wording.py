@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.wording import counted, listed
+from models.wording import counted, differences, listed
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,9 @@ def test_counted(count: int, word: str, text: str) -> None:
 def test_many_names_are_cut_and_the_rest_is_counted() -> None:
     assert listed(["a", "b"]) == "a, b"
     assert listed(list("abcdef"), 3) == "a, b, c and 3 more"
+
+
+def test_differences_are_named_by_their_way() -> None:
+    old, new = {"b": {"x": 1, "y": 2}, "a": 0}, {"b": {"x": 1, "y": 3}, "a": None}
+    assert list(differences(old, new)) == ["a was 0, is None", "b.y was 2, is 3"]
+    assert not list(differences(old, old))

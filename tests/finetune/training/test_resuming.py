@@ -69,7 +69,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     [
         (
             {"settings": dataclasses.replace(SETTINGS, epochs=9)},
-            r"cannot be resumed: settings: epochs was 3, now 9\. Go",
+            r"cannot be resumed: settings\.epochs was 3, is 9\. Go",
         ),
         ({"data": clusters(seed=1)}, r"the images or their labels are others\. Go on with the same settings"),
     ],

@@ -88,6 +88,7 @@ def open_features(
         ModelError: the file is no model, or none that takes images.
         CutError: no such cut point or tensor, or one that cannot be pooled.
         StoreError: the weights could not be downloaded.
+        OutputError: the model that was built from them cannot be written.
         DeviceError: the device cannot be had.
     """
     proto, notes = as_graft_model(locate(spec, progress=progress))

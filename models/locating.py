@@ -18,6 +18,7 @@ def locate(
     Raises:
         UnknownModelError: no such name or file.
         StoreError: the weights could not be downloaded.
+        OutputError: the model that was built from them cannot be written.
         WeightsError: the weights do not fit.
     """
     row = find(str(spec))
@@ -40,6 +41,7 @@ def pull(
 
     Raises:
         StoreError: the weights could not be downloaded.
+        OutputError: the model that was built from them cannot be written.
         WeightsError: the weights do not fit.
     """
     from models.conversion import convert_weights

@@ -80,6 +80,7 @@ class Model:
             ModelError: the file is no model, or none that takes images.
             CutError: no such cut point or tensor.
             StoreError: the weights could not be downloaded.
+            OutputError: the model that was built from them cannot be written.
             DeviceError: the device cannot be had.
         """
         path = locate(spec, allow_unpinned=allow_unpinned, progress=progress)

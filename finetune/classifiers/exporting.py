@@ -17,7 +17,7 @@ from finetune.classifiers.nodes import Array, TopNodes
 from finetune.classifiers.result import Fitted
 from finetune.classifiers.trees import add_trees
 from finetune.heads.top import Top
-from models.names import FEATURES, VALUE
+from models.names import FEATURES, LOGITS, VALUE
 
 _TINY = 1e-6  # divided by the number of classes: probabilities below it are taken for it in logits
 
@@ -38,8 +38,8 @@ def _model(fitted: Fitted) -> ModelProto:
         z = _unit(nodes, z)
     answer = _WRITERS[fitted.kind](nodes, z, estimator[-1], fitted.classes)
     if fitted.classes is not None:
-        nodes.add("Identity", answer, output="logits")
-        return nodes.model("logits", fitted.classes)
+        nodes.add("Identity", answer, output=LOGITS)
+        return nodes.model(LOGITS, fitted.classes)
     target = fitted.estimator.transformer_
     scaled = nodes.add("Mul", nodes.to_double(answer), nodes.constant("spread", target.scale_, np.float64))
     moved = nodes.add("Add", scaled, nodes.constant("centre", target.mean_, np.float64))

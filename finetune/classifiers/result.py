@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from finetune.heads.top import Top
 from finetune.trust.measures import softmax
 from models.errors import InputError, ModelError
-from models.names import FEATURES, VALUE
+from models.names import FEATURES, LOGITS, VALUE
 
 TOLERANCE = 1e-5  # of probabilities; of values in units of the spread of the targets
 _ROWS = 256  # at a time: neighbours are as many distances for each row as there are training images
@@ -75,7 +75,7 @@ def check(top: Top, fitted: Fitted, x: NDArray[np.float32]) -> float:
     from models.runtime import OnnxSession, RuntimeConfig
 
     session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu"))
-    output = "logits" if fitted.classes is not None else VALUE
+    output = LOGITS if fitted.classes is not None else VALUE
     parts = [session.run({FEATURES: rows}, [output])[0] for rows in fitted._chunks(x)]
     given = np.concatenate(parts).astype(np.float64)
     allowed = TOLERANCE

@@ -8,6 +8,7 @@ width of the `mixed_7a` features of InceptionV3, which the training script has t
 from __future__ import annotations
 
 from models.architectures.blueprint import Blueprint, Pair
+from models.names import LOGITS
 
 FEATURES = 1280
 
@@ -68,5 +69,5 @@ def graft_mini(classes: int = 200, input_size: Pair = (128, 128)) -> Blueprint:
     x = b.conv(x, "features", FEATURES)
     x = b.cut(b.global_pool(x, "pool"), "pool")
     x = b.dropout(x, "dropout", 0.2)
-    b.cut(b.dense(x, "fc", classes), "logits")
+    b.cut(b.dense(x, "fc", classes), LOGITS)
     return b

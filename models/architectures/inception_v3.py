@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from models.architectures.blueprint import Blueprint
+from models.names import LOGITS
 
 Variant = Literal["torchvision", "keras"]
 INPUT_SIZE = (299, 299)
@@ -110,5 +111,5 @@ def inception_v3(classes: int = 1000, variant: Variant = "torchvision") -> Bluep
     x = block_e(x, "Mixed_7c")
     x = b.cut(b.global_pool(x, "avgpool"), "pool")
     x = b.dropout(x, "dropout", 0.5)
-    b.cut(b.dense(x, "fc", classes), "logits")
+    b.cut(b.dense(x, "fc", classes), LOGITS)
     return b

@@ -20,6 +20,7 @@ from finetune.autodiff.importing.rules import RULES
 from finetune.autodiff.importing.source import Source, read_source
 from finetune.autodiff.tensor import Tensor, Variable
 from models.errors import GraphError, ModelError
+from models.names import LOGITS
 
 __all__ = ["RULES", "Imported", "import_onnx"]
 
@@ -47,8 +48,8 @@ class Imported:
         Raises:
             GraphError: the part has no classes at its end.
         """
-        if "logits" in self.tensors:
-            return self.tensors["logits"]
+        if LOGITS in self.tensors:
+            return self.tensors[LOGITS]
         last = next(iter(self.outputs.values()))
         if last.rank != 2:
             raise GraphError(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from finetune.dataset.duplicates import Group
 from finetune.dataset.examples import Dataset
 from finetune.dataset.unions import Unions
+from finetune.trust.measures import softmax
 from models.runtime import Array
 
 FOLDS = 5
@@ -147,10 +148,7 @@ def _fitted(x: Array, y: NDArray[np.int64], known: NDArray[np.int64], held: Arra
     order = np.argsort(y, kind="stable")
     starts = np.searchsorted(y[order], known)
     means = _unit_rows(np.add.reduceat(x[order], starts, axis=0))  # (C, D)
-    logits = _SHARPNESS * (held @ means.T)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    softmax: Array = powers / powers.sum(axis=1, keepdims=True)
-    return softmax
+    return softmax(_SHARPNESS * (held @ means.T))
 
 
 def _folds(y: NDArray[np.int64], units: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:

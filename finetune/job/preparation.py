@@ -99,11 +99,11 @@ def prepare(
             f"{dataset.source}: no image could be read out of {len(facts)}. The first: {failed[0][1]}"
         )
 
-    def run_trunk(some: Sequence[Example], views: int, name: str) -> tuple[Array, list[tuple[str, str]]]:
-        with stages.stage(name, len(some) * views):
+    def run_trunk(images: Sequence[Example], views: int, name: str) -> tuple[Array, list[tuple[str, str]]]:
+        with stages.stage(name, len(images) * views):
             array, failures = features_of(
                 trunk,
-                [example.item for example in some],
+                [example.item for example in images],
                 views,
                 seed=recipe.seed,
                 flip=recipe.flip,

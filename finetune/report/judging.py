@@ -71,11 +71,13 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
             "The validation loss was still falling in the last epoch: the model is not over-fitted, and longer "
             "training is likely to make it better.",
         )
-    if best < last and val[last] > np.nanmin(val) * (1 + LOSS_RISE):
+    lowest = float(np.nanmin(val))
+    if best < last and val[last] > lowest * (1 + LOSS_RISE):
+        rise = f"by {100 * (val[last] / lowest - 1):.0f} %" if lowest else f"from 0 to {val[last]:.2g}"
         return Judgement(
             "late",
             f"After epoch {best + 1} the model went on learning its training images by heart: the validation loss "
-            f"rose by {100 * (val[last] / np.nanmin(val) - 1):.0f} %. The weights of epoch {best + 1} were kept, so "
+            f"rose {rise}. The weights of epoch {best + 1} were kept, so "
             "the model does not suffer from it.",
         )
     return Judgement(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from finetune.autodiff import Session, checkpoint
 from finetune.autodiff.tensor import Variable
+from finetune.training.events import Marks
 from finetune.training.network import Network
 from finetune.training.result import Epoch, Phase
 from models.errors import OutputError
@@ -22,7 +23,6 @@ from models.files import half_written
 from models.wording import differences
 
 Array = NDArray[Any]
-Marks = list[tuple[str, int]]
 
 NAME = "training.safetensors"
 INTERVAL = 2.0  # seconds of work that a kill may cost

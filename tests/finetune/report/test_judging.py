@@ -68,3 +68,9 @@ def test_decimation_keeps_both_ends() -> None:
     assert len(rows) == 1000
     assert (points[0], points[-1]) == (0, 99_999)
     assert len(decimate(np.arange(3.0))[0]) == 3
+
+
+def test_a_loss_that_rose_from_nothing_is_told_without_a_percentage() -> None:
+    found = judge_fit(History(np.zeros(4), np.array([0.5, 0.0, 0.1, 0.3]), best=1))
+    assert found.kind == "late"
+    assert "rose from 0 to 0.3." in found.words

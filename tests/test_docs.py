@@ -18,6 +18,8 @@ import pytest
 import skimage
 from PIL import Image
 
+from finetune.classifiers.families import CLASSIFIERS, REGRESSORS
+from models.zoo import ZOO
 from tests.fixtures import reserved_port
 from tests.models.nets import residual_net
 
@@ -91,6 +93,18 @@ def test_links_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+LISTS: dict[str, set[str]] = {
+    "models.md": {row.name for row in ZOO},
+    "finetune.md": {*CLASSIFIERS, *REGRESSORS},
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_page_names_all_that_there_is(name: str) -> None:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert set(re.findall(r"`(?:--classifier )?([^`\n]+)`", text)) >= LISTS[name]
 
 
 PLACE = re.compile(

@@ -11,11 +11,11 @@ from onnx import numpy_helper
 
 from models.architectures.blueprint import Blueprint
 from models.architectures.graft_mini import graft_mini
-from models.architectures.inception_v3 import inception_v3
 from models.build import build
 from models.errors import ModelError, WeightsError
 from models.opset import IR_VERSION, OPSET
 from models.weights.random import random_weights
+from models.zoo import ZOO
 from scripts.golden.seeded import images
 from tests.models.running import run, small_network
 
@@ -30,9 +30,13 @@ def operators(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
-@pytest.mark.parametrize(
-    "network", [small_network(), graft_mini(), inception_v3()], ids=["small", "mini", "v3"]
-)
+# Every architecture of the zoo is among them; a variant of one differs in the tests of its own.
+NETWORKS = {"small_network": small_network(), "graft_mini": graft_mini()} | {
+    getattr(row.architecture, "func", row.architecture).__name__: row.architecture() for row in ZOO
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize("half", [True, False])
 def test_the_checker_accepts_the_model(network: Blueprint, fold: bool, half: bool) -> None:

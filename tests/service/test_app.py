@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
@@ -40,6 +43,14 @@ def test_alive_at_once_and_ready_only_when_all_models_are_warm(config: ServiceCo
 
 def test_app_loads_its_models_where_nobody_else_does(config: ServiceConfig) -> None:
     assert create_app(config).test_client().get("/readyz").status_code == 200
+
+
+def test_page_about_http_names_every_route(registry: Registry) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+    for rule in create_app(registry=registry).url_map.iter_rules():
+        address = re.sub(r"<(?:\w+:)?(\w+)>", lambda name: name[1].upper(), rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            assert f"`{method} {address}`" in page
 
 
 def test_models_are_listed(client: FlaskClient) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from html.parser import HTMLParser
@@ -14,6 +15,7 @@ from PIL import Image
 from finetune.report import plots
 from finetune.report.findings import Findings, History, LearningPoint, Previous, Rejection
 from finetune.report.page import write_report
+from finetune.report.summary import Classification
 from models.errors import OutputError
 from tests.finetune.report.making import regression, run, thumbnail
 
@@ -120,6 +122,14 @@ def test_whole_report(whole: Page) -> None:
         assert words in found.text
     assert "Not in this report" not in found.text
     assert found.html.count("data:image/jpeg;base64,") >= 20
+
+
+def test_every_measure_is_in_the_numbers_for_programs(undrawn: None, tmp_path: Path) -> None:
+    page(tmp_path, run())
+    table = numbers(tmp_path)["classification"]
+    image_by_image = {"truth", "predicted", "confidence"}  # under "images"
+    measures = {field.name for field in dataclasses.fields(Classification)} - image_by_image
+    assert measures <= {*table, *table["calibration"]}
 
 
 def test_page_requests_nothing(whole: Page) -> None:

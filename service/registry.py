@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from models.errors import BusyError, GraftError, InputError, UnknownModelError
+from models.errors import BusyError, GraftError, InputError, ModelError, UnknownModelError
 from models.model import Model
 from models.zoo import find
 from service.config import ServiceConfig
 from service.decoding import Decoder
 from service.planning import Plan
 from service.served import Served, Watch, all_cores
-from service.sources import Source, sources
+from service.sources import Source, labels, sources
 
 STABLE = "stable"  # the label that answers where a request names neither version nor label
 _LOADING_S = 2.0  # when to ask again while models are being loaded
@@ -44,16 +45,18 @@ class Registry:
         """Nothing is loaded yet. `watch` hears of every run of every model.
 
         Raises:
-            InputError: two models would have the same name.
+            InputError: two models would have the same name, or a label is none.
         """
         self.config = config
         self.sources = sources(config.models)
+        self.labels = labels(config.labels)
         self.default = self.sources[0].name
         self.decoder = Decoder(config)
         self.draining = False  # the service is about to stop
         self.states: dict[tuple[str, int], tuple[State, str]] = {
             (source.name, source.version): ("loading", "") for source in self.sources
         }
+        self._awaited = tuple(dict.fromkeys(source.name for source in self.sources))
         self._watch = watch
         self._families: Mapping[str, Family] = MappingProxyType({})
         self._writing = threading.Lock()
@@ -74,8 +77,7 @@ class Registry:
     @property
     def loading(self) -> list[str]:
         """Names of the models that were asked for at the start and are not warm yet."""
-        names = dict.fromkeys(source.name for source in self.sources)
-        return [name for name in names if name not in self._families]
+        return [name for name in self._awaited if name not in self._families]
 
     @property
     def seconds_to_empty(self) -> float:
@@ -139,14 +141,31 @@ class Registry:
 
     # Changes
 
-    def load(self) -> None:
-        """Load and warm all models, one after the other; each is served as soon as it is warm.
+    def load(self, report: Callable[[Source, GraftError], None] | None = None) -> None:
+        """Load and warm all models, one after the other; each is served as soon as it is warm, with its labels.
+
+        One of a folder that cannot be loaded is passed over, and `report` (else the log) hears of it.
 
         Raises:
-            GraftError: as `Model.open`.
+            GraftError: as `Model.open`, for a model that somebody has named; none can be loaded; a label stands for
+                a version that is not there.
         """
         for source in self.sources:
-            self.open(source)
+            try:
+                self.open(source)
+            except GraftError as exc:
+                if not source.listed:
+                    raise
+                (report or _log_failure)(source, exc)
+                continue
+            for label in self.labels:
+                if (label.name, label.version) == (source.name, source.version):
+                    self.move_label(label.name, label.label, label.version)
+        if not self._families:
+            raise ModelError("none of the models could be loaded, so there is nothing to serve.")
+        for label in self.labels:
+            self.get(label.name, label.version)
+        self._awaited = ()
 
     def open(self, source: Source) -> Served:
         """Load, warm and serve one version; one that has its number goes on until then, and retires.
@@ -254,3 +273,7 @@ class Registry:
             if served.model.card.preprocessing.size == model.card.preprocessing.size:
                 return served.plan
         return None
+
+
+def _log_failure(source: Source, error: GraftError) -> None:
+    logging.getLogger("graft").error("%s version %d is not served: %s", source.name, source.version, error)

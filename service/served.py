@@ -52,8 +52,8 @@ class Served:
         watch: Watch = lambda name, version, report: None,
     ) -> None:
         """`plan`: how it is run, where that was measured already; `watch` hears of every run."""
-        self.name, self.version, self.model = source.name, source.version, model
-        self._spec, self._config = source.spec, config
+        self.name, self.version, self.model, self.source = source.name, source.version, model, source
+        self._config = config
         self._stamp = _stamp(source.spec)
         crowded = model
         if plan is None and config.measure_s > 0:
@@ -149,14 +149,14 @@ class Served:
         Raises:
             ModelError: the file was written since this version was loaded.
         """
-        if _stamp(self._spec) != self._stamp:
+        if _stamp(self.source.spec) != self._stamp:
             raise ModelError(
-                f"{self.name}: {self._spec} has changed since version {self.version} was loaded. Load it again."
+                f"{self.name}: {self.source.spec} has changed since version {self.version} was loaded. Load it again."
             )
 
     def _reopened(self, threads: int) -> Model:
         self._check_unchanged()
-        return Model.open(self._spec, dataclasses.replace(self._config.runtime, threads=threads))
+        return Model.open(self.source.spec, dataclasses.replace(self._config.runtime, threads=threads))
 
     def feature_model(
         self, cut: str | None = None, pool: Pool = "avg", normalize: Literal["l2"] | None = None
@@ -173,7 +173,7 @@ class Served:
             features = self._feature_models.pop(options, None)
             if features is None:
                 self._check_unchanged()
-                features = open_features(self._spec, options, all_cores(self._config.runtime))
+                features = open_features(self.source.spec, options, all_cores(self._config.runtime))
             self._feature_models[options] = features
             if len(self._feature_models) > _FEATURE_MODELS:
                 del self._feature_models[next(iter(self._feature_models))]
@@ -196,7 +196,7 @@ class Served:
         from models.features import default_cuts
         from models.importing import as_graft_model
 
-        return default_cuts(as_graft_model(locate(self._spec))[0])
+        return default_cuts(as_graft_model(locate(self.source.spec))[0])
 
 
 class _Runs:

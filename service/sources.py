@@ -12,23 +12,41 @@ repository/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import InputError
 from models.zoo import find
 
+_LABEL = re.compile(r"(?P<label>[^=:]+)=(?P<name>[^:]+):(?P<version>[0-9]{1,18})")
 _FILE = "model.onnx"  # what a fine-tuning run calls its model, and repositories of other servers theirs
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model to serve: its name, its version, and where it is (a path, or a name of the zoo)."""
+    """A model to serve: its name, its version, and where it is (a path, or a name of the zoo).
+
+    `listed`: a folder holds it, so that nobody has named it.
+    """
 
     name: str
     version: int
     spec: str
+    listed: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A word that stands for a version of a model."""
+
+    label: str
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.label}={self.name}:{self.version}"
 
 
 def sources(models: Iterable[str]) -> list[Source]:
@@ -52,6 +70,31 @@ def sources(models: Iterable[str]) -> list[Source]:
     return list(by_key.values())
 
 
+def labels(entries: Iterable[str]) -> list[Label]:
+    """What each `LABEL=NAME:VERSION` stands for.
+
+    Raises:
+        InputError: one has another form, or two are about the same label of a model.
+    """
+    by_key: dict[tuple[str, str], Label] = {}
+    for entry in entries:
+        match = _LABEL.fullmatch(entry)
+        if match is None:
+            raise InputError(
+                f"the label is {entry[:80]!r}; expected LABEL=NAME:VERSION, such as stable=cats:2."
+            )
+        label = Label(match["label"], match["name"], int(match["version"]))
+        other = by_key.setdefault((label.name, label.label), label)
+        if other is not label:
+            raise InputError(f"{other} and {label} are about the same label. Give one of them.")
+    return list(by_key.values())
+
+
+def folders(models: Iterable[str]) -> list[Path]:
+    """The folders among the models, which may hold others tomorrow."""
+    return [Path(entry) for entry in models if find(entry) is None and Path(entry).is_dir()]
+
+
 def in_folder(folder: Path) -> Iterator[Source]:
     """The models that a folder holds, by name and version."""
     if (folder / _FILE).is_file():
@@ -59,9 +102,9 @@ def in_folder(folder: Path) -> Iterator[Source]:
         return
     for path in sorted(folder.iterdir()):
         if path.suffix == ".onnx" and path.is_file():
-            yield Source(path.stem, 1, str(path))
+            yield Source(path.stem, 1, str(path), listed=True)
         elif (path / _FILE).is_file():
-            yield Source(path.name, 1, str(path / _FILE))
+            yield Source(path.name, 1, str(path / _FILE), listed=True)
         elif path.is_dir():
             yield from _versions(path)
 
@@ -69,7 +112,7 @@ def in_folder(folder: Path) -> Iterator[Source]:
 def _versions(folder: Path) -> Iterator[Source]:
     numbered = [path for path in folder.iterdir() if path.name.isdecimal() and (path / _FILE).is_file()]
     for path in sorted(numbered, key=lambda path: int(path.name)):
-        yield Source(folder.name, int(path.name), str(path / _FILE))
+        yield Source(folder.name, int(path.name), str(path / _FILE), listed=True)
 
 
 def _of_entry(entry: str) -> Iterable[Source]:
@@ -81,7 +124,12 @@ def _of_entry(entry: str) -> Iterable[Source]:
         return [Source(row.name, 1, entry)]
     path = Path(entry)
     if path.is_dir():
-        held = list(in_folder(path))
+        try:
+            held = list(in_folder(path))
+        except OSError as exc:
+            raise InputError(
+                f"{entry}: a folder that cannot be read ({exc}). Check its permissions."
+            ) from exc
         if not held:
             raise InputError(
                 f"{entry}: a folder without models; expected files NAME.onnx, folders NAME/{_FILE}, or "

@@ -22,6 +22,7 @@ class _Seen:
 
     stamp: Stamp
     handled: bool = False  # loaded, or refused for good unless it changes
+    clash: str = ""  # why it cannot be served while another one is
 
 
 class Watcher:
@@ -69,7 +70,7 @@ class Watcher:
             seen = self._seen.get(source)
             if seen is None or seen.stamp != stamp:
                 self._seen[source] = _Seen(stamp)
-            elif not seen.handled:
+            elif not seen.handled and not self._clashes(source, seen):
                 seen.handled = True
                 self._load(source)
         for source in set(self._seen) - set(present):
@@ -85,6 +86,19 @@ class Watcher:
                 self._say(f"{folder}: cannot be read ({exc}); what was served from it goes on.")
                 held += [source for source in self._seen if Path(source.spec).is_relative_to(folder)]
         return held
+
+    def _clashes(self, source: Source, seen: _Seen) -> bool:
+        """Whether a model of that name is served from another file, which is said once."""
+        served = getattr(self._registry.families.get(source.name), "versions", {}).get(source.version)
+        clash = ""
+        if ":" in source.name:
+            clash = "its name has a colon; give the file another name"
+        elif served is not None and served.source.spec != source.spec:
+            clash = f"{served.source.spec} is served by this name; give one of the files another name"
+        if clash and clash != seen.clash:
+            self._say(f"{source.spec} is not served: {clash}")
+        seen.clash = clash
+        return bool(clash)
 
     def _load(self, source: Source) -> None:
         try:

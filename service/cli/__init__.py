@@ -24,7 +24,7 @@ COMMANDS = {
     "features": ("service.cli.features", "Turn images into feature vectors."),
     "finetune": ("service.cli.finetune.command", "Teach a model your own classes."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
-    "serve": ("service.cli.serve", "Answer over HTTP."),
+    "serve": ("service.cli.serve.command", "Answer over HTTP."),
     "cache": ("service.cli.cache", "Look at the features that are remembered, or forget them."),
     "doctor": ("service.cli.doctor", "Tell versions, devices and what is missing."),
 }

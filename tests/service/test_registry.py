@@ -60,7 +60,7 @@ def test_missing_model_is_an_error_of_loading(config: ServiceConfig, tmp_path: P
 def test_new_model_takes_the_place_of_the_old_while_it_is_used(registry: Registry) -> None:
     images = [np.zeros((16, 16, 3), np.uint8)]
     with registry.use("tiny") as old:
-        new = Served(Source("tiny", 1, old._spec), old.model, registry.config)
+        new = Served(Source("tiny", 1, old.source.spec), old.model, registry.config)
         registry.put(new)
         assert registry.get("tiny") is new
         assert len(old.results(images, NO_HURRY)) == 1
@@ -78,6 +78,91 @@ def test_many_images_run_in_parts_that_suit_the_device(registry: Registry) -> No
     vectors = served.vectors(images, served.feature_model("pool"), NO_HURRY)
     np.testing.assert_allclose(np.stack(vectors)[:, 0], shades / 255, rtol=1e-6)
     assert len(served.results(images, NO_HURRY)) == 21
+
+
+@pytest.fixture
+def repository(tmp_path: Path, tiny_path: Path) -> Path:
+    """A folder of three models, of which the second is none."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name in ("a.onnx", "c.onnx"):
+        shutil.copy(tiny_path, folder / name)
+    (folder / "b.onnx").write_text("no model")
+    return folder
+
+
+def test_a_bad_file_in_a_folder_is_reported_and_the_others_are_served(
+    config: ServiceConfig, repository: Path
+) -> None:
+    registry = Registry(dataclasses.replace(config, models=(str(repository),)))
+    reports: list[tuple[str, str]] = []
+    registry.load(lambda source, error: reports.append((source.name, str(error))))
+    assert list(registry.families) == ["a", "c"]
+    assert registry.loading == []
+    ((name, reason),) = reports
+    assert name == "b"
+    assert "b.onnx: onnxruntime" in reason
+    with pytest.raises(UnknownModelError, match=r"b could not be loaded: .*b\.onnx"):
+        registry.get("b")
+    registry.close()
+
+
+def test_a_bad_file_that_was_named_ends_the_load(config: ServiceConfig, repository: Path) -> None:
+    registry = Registry(dataclasses.replace(config, models=(str(repository / "b.onnx"),)))
+    with pytest.raises(ModelError, match=r"b\.onnx: onnxruntime"):
+        registry.load()
+
+
+def test_a_folder_of_bad_files_alone_serves_nothing(
+    config: ServiceConfig, repository: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.onnx", "c.onnx"):
+        (repository / name).unlink()
+    registry = Registry(dataclasses.replace(config, models=(str(repository),)))
+    with pytest.raises(ModelError, match="none of the models could be loaded"):
+        registry.load()
+    assert "b version 1 is not served" in caplog.text
+
+
+class TestLabelsOfTheConfiguration:
+    """Labels that stand from the start."""
+
+    def registry(self, config: ServiceConfig, repository: Path, tiny_path: Path, *labels: str) -> Registry:
+        for version in "12":
+            (repository / "cats" / version).mkdir(parents=True)
+            shutil.copy(tiny_path, repository / "cats" / version / "model.onnx")
+        return Registry(dataclasses.replace(config, models=(str(repository),), labels=labels))
+
+    def test_they_stand_when_all_is_loaded(
+        self, config: ServiceConfig, repository: Path, tiny_path: Path
+    ) -> None:
+        registry = self.registry(config, repository, tiny_path, "stable=cats:1", "canary=cats:2")
+        registry.load(lambda source, error: None)
+        assert registry.get("cats").version == 1
+        assert registry.get("cats", label="canary").version == 2
+        registry.close()
+
+    def test_one_for_a_version_that_is_not_there_ends_the_load(
+        self, config: ServiceConfig, repository: Path, tiny_path: Path
+    ) -> None:
+        registry = self.registry(config, repository, tiny_path, "stable=cats:3")
+        with pytest.raises(UnknownModelError, match="cats has no version 3 here; there is 1, 2"):
+            registry.load(lambda source, error: None)
+        registry.close()
+
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            (("stable",), "the label is 'stable'; expected LABEL=NAME:VERSION"),
+            (("stable=cats",), "the label is 'stable=cats'; expected"),
+            (("stable=cats:x",), "the label is 'stable=cats:x'; expected"),
+            (("=cats:1",), "the label is '=cats:1'; expected"),
+            (("a=cats:1", "a=cats:2"), "a=cats:1 and a=cats:2 are about the same label"),
+        ],
+    )
+    def test_other_forms_are_refused(self, labels: tuple[str, ...], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            Registry(ServiceConfig(labels=labels))
 
 
 class TestVersions:

@@ -114,3 +114,27 @@ def test_a_folder_that_cannot_be_read_takes_nothing_away(watched: Watched) -> No
     assert watched.registry.get("first").name == "first"
     away.rename(watched.folder)
     assert watched.look(2) == []
+
+
+def test_two_files_of_one_name_do_not_take_turns(watched: Watched, tmp_path: Path, tiny_path: Path) -> None:
+    second = tmp_path / "second"
+    second.mkdir()
+    watcher = Watcher(watched.registry, [watched.folder, second], watched.messages.append)
+    shutil.copy(tiny_path, second / "first.onnx")
+    for _ in range(4):
+        watcher.look()
+    (message,) = watched.messages
+    assert "first.onnx is not served: " in message
+    assert f"{watched.folder}" in message.partition(":")[2]
+    assert watched.registry.get("first").source.spec == str(watched.folder / "first.onnx")
+    (watched.folder / "first.onnx").unlink()
+    for _ in range(2):
+        watcher.look()
+    assert watched.registry.get("first").source.spec == str(second / "first.onnx")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
+def test_a_name_that_routes_cannot_spell_is_reported(watched: Watched) -> None:
+    watched.write("a:b.onnx")
+    (message,) = watched.look(3)
+    assert "its name has a colon" in message

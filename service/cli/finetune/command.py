@@ -18,6 +18,7 @@ from models.errors import InputError
 from models.settings import settings_of, updated
 from models.wording import percent, size
 from service.cli.terminal.options import (
+    GroupedCommand,
     HeadedOption,
     cache_option,
     device_options,
@@ -32,22 +33,7 @@ if TYPE_CHECKING:
     from finetune.report.summary import Summary
 
 
-class _Grouped(click.Command):
-    """Shows its options under headings: there are too many for one list."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, the first headings for everybody and the last for those who tune."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                groups.setdefault(getattr(parameter, "heading", ""), []).append(record)
-        for heading in sorted(groups, key=lambda heading: not heading):
-            with formatter.section(heading or "Running"):
-                formatter.write_dl(groups[heading])
-
-
-@click.command(cls=_Grouped)
+@click.command(cls=GroupedCommand)
 @click.argument("source")
 @setting_options(Recipe, flags={"model": ["-m"]})
 @outside_option

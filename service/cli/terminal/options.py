@@ -29,6 +29,21 @@ class HeadedOption(click.Option):
         self.heading = heading
 
 
+class GroupedCommand(click.Command):
+    """Shows its options under headings: there are too many for one list."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, the first headings for everybody and the last for those who tune."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "heading", ""), []).append(record)
+        for heading in sorted(groups, key=lambda heading: not heading):
+            with formatter.section(heading or "Running"):
+                formatter.write_dl(groups[heading])
+
+
 class _Value(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
     """What a setting takes, refused with the sentence that Python code is refused with."""
 

@@ -31,7 +31,7 @@ COMMANDS: list[tuple[tuple[str, ...], str, tuple[type, ...]]] = [
     (("finetune",), "finetune.command", (Recipe, RuntimeConfig)),
     (("features",), "features", (FeatureOptions, RuntimeConfig)),
     (("models", "import"), "models.importing", (ImportOptions,)),
-    (("serve",), "serve", (ServiceConfig, Limits)),
+    (("serve",), "serve.command", (ServiceConfig, Limits)),
     (("dataset", "inspect"), "dataset.inspect", (RuntimeConfig,)),
 ]
 

@@ -1,0 +1,1 @@
+"""`graft serve`: what it is started with, and what it says."""

@@ -1,0 +1,93 @@
+"""`graft serve --check`: what would be served, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from models.errors import GraftError, InputError
+from models.model import Model
+from models.settings import Setting
+from service.cli.terminal.messages import print_error, print_guesses
+from service.cli.terminal.text import clean, fit, width_of
+from service.config import service_settings
+from service.configuration import Configuration
+from service.served import all_cores
+from service.sources import Source, labels, sources
+
+Thing = TypeVar("Thing")
+
+
+def check(configuration: Configuration) -> bool:
+    """Print what would be served and where each setting comes from. Returns whether all of it would work."""
+    config, failures = configuration.config, list[GraftError]()
+    click.echo(f"Would listen on {clean(config.host)} port {config.port}")
+    wanted = _caught(lambda: sources(config.models), failures)
+    _print("models", [_model(source, configuration, failures) for source in wanted])
+    stand = _caught(lambda: labels(config.labels), failures)
+    for label in stand:
+        if (label.name, label.version) not in {(source.name, source.version) for source in wanted}:
+            failures.append(InputError(f"the label {label} stands for a version that is not served."))
+    known = service_settings()
+    _print(
+        "settings",
+        [
+            (name, configuration.origins[name], _shown(known[name], value))
+            for name, value in configuration.values.items()
+        ],
+    )
+    for failure in failures:
+        print_error(failure)
+    return not failures
+
+
+def _caught(call: Callable[[], list[Thing]], failures: list[GraftError]) -> list[Thing]:
+    """What a call gives; nothing, and one failure, where it raises."""
+    try:
+        return call()
+    except GraftError as exc:
+        failures.append(exc)
+        return []
+
+
+def _model(
+    source: Source, configuration: Configuration, failures: list[GraftError]
+) -> tuple[str, str, str, str]:
+    """The row of a version; why it would not be served goes to `failures`."""
+    try:
+        what = _described(source, configuration)
+    except GraftError as exc:
+        failures.append(exc)
+        what = "fails"
+    return source.name, f"version {source.version}", what, source.spec
+
+
+def _described(source: Source, configuration: Configuration) -> str:
+    """What a model is, opened as it would be served."""
+    model = Model.open(source.spec, all_cores(configuration.config.runtime))
+    print_guesses(source.name, model.notes)
+    device, labels = model.session.device, model.card.labels
+    classes = f", {len(labels):,} classes" if labels else ""
+    return f"{model.card.task}{classes}, on {device} ({device.reason})"
+
+
+def _shown(known: Setting, value: object) -> str:
+    """A value of a setting as people write it."""
+    if value in (None, ()):
+        return known.unset or "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _print(heading: str, rows: list[tuple[str, ...]]) -> None:
+    """Rows in columns that line up, without the breaks that would take paths apart."""
+    cells = [tuple(map(clean, row)) for row in rows]
+    widths = [max(map(width_of, column)) for column in zip(*cells, strict=True)][:-1]
+    click.echo(f"\n{heading}")
+    for row in cells:
+        click.echo("  ".join(["", *map(fit, row, widths), row[-1]]))

@@ -1,0 +1,56 @@
+"""`graft serve --check`: what would be served, where each setting comes from, and whether it would work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from service.config import service_settings
+from tests.service.running import Run
+
+
+@pytest.fixture(autouse=True)
+def _no_port_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+
+
+def test_models_and_every_setting_with_its_origin(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "graft.toml"
+    file.write_text(f'models = ["cats={tiny_path}"]\nmax_images = 8\n', encoding="utf-8")
+    result = graft("serve", "--config", file, "--check", "--device", "cpu", "--label", "stable=cats:1",
+                   env={"GRAFT_SERVE_PORT": "81"})  # fmt: skip
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Would listen on 127.0.0.1 port 81" in result.stdout
+    assert re.search(r"^  cats +version 1 +classification, 3 classes, on cpu", result.stdout, re.M)
+    assert re.search(r"^  max_images +\S+graft\.toml +8$", result.stdout, re.M)
+    assert re.search(r"^  port +GRAFT_SERVE_PORT +81$", result.stdout, re.M)
+    assert re.search(r"^  device +command line +cpu$", result.stdout, re.M)
+    assert re.search(r"^  labels +command line +stable=cats:1$", result.stdout, re.M)
+    assert re.search(r"^  timeout_s +default +30$", result.stdout, re.M)
+    settings = result.stdout.partition("\nsettings\n")[2]
+    assert re.findall(r"^  (\w+)", settings, re.M) == list(service_settings())
+
+
+def test_all_that_would_fail_is_said_and_is_code_2(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    result = graft("serve", "--check", tmp_path / "text.onnx", tiny_path, tmp_path / "gone.onnx")
+    assert result.exit_code == 2
+    assert re.search(r"^  tiny +version 1 +classification", result.stdout, re.M)
+    assert re.search(r"^  gone +version 1 +fails", result.stdout, re.M)
+    assert result.stderr.count("Error: ") == 2
+    assert "text.onnx: onnxruntime" in result.stderr
+    assert "gone.onnx: no such file" in result.stderr
+
+
+def test_a_setting_that_is_none_is_code_2(graft: Run) -> None:
+    result = graft("serve", "--check", env={"GRAFT_SERVE_PROT": "1"})
+    assert result.exit_code == 2
+    assert "Did you mean GRAFT_SERVE_PORT?" in result.stderr
+
+
+def test_a_label_of_a_version_that_is_not_there_is_code_2(graft: Run, tiny_path: Path) -> None:
+    result = graft("serve", "--check", tiny_path, "--label", "stable=tiny:2")
+    assert result.exit_code == 2
+    assert "Error: the label stable=tiny:2 stands for a version that is not served." in result.stderr

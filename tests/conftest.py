@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import models
-from tests import fixtures
 
 # What is cached stays out of the user's folders. This is said before anything heavy is imported, by a test or by
 # another conftest.py: some libraries write where they are told to by then. onnxruntime from 1.29 on notes the number
@@ -22,6 +21,8 @@ _surroundings.setenv("XDG_CACHE_HOME", str(_caches))
 _surroundings.setenv("MPLCONFIGDIR", str(_caches / "matplotlib"))
 _surroundings.setenv("GRAFT_CACHE", str(_caches / "graft"))
 _surroundings.setenv("ORT_DISABLE_TELEMETRY", "1")
+# Threads of OpenBLAS wait for each other at full speed: on a busy machine they take five times as long as one of them.
+_surroundings.setenv("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(trylast=True)  # pytest itself may be told to use colours
@@ -45,6 +46,8 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a classifier that tells red, green and blue images apart."""
+    from tests import fixtures
+
     return fixtures.tiny_classifier(tmp_path_factory.mktemp("models") / "tiny.onnx")
 
 

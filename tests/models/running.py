@@ -32,6 +32,7 @@ def run(model: onnx.ModelProto, images: np.ndarray, cuts: Iterable[str] = ()) ->
     fetched.graph.output.extend(onnx.ValueInfoProto(name=cut) for cut in cuts if cut not in outputs)
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a busy machine waits for it
     session = ort.InferenceSession(fetched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     return dict(zip(names, session.run(None, {"image": images}), strict=True))

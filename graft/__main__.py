@@ -1,4 +1,4 @@
-"""`python -m graft`, and the command `graft`."""
+"""The command `graft`; `python -m graft` is the same in a source tree that is not installed."""
 
 from service.cli import main
 

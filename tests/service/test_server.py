@@ -27,7 +27,7 @@ PHOTO = {"Content-Type": "image/png"}
 @pytest.fixture
 def service(tiny_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`graft serve` on a free port; it has said its address, and its models are being loaded."""
-    command = [sys.executable, "-W", "error", "-m", "service.cli", "serve", str(tiny_path), "--port", "0"]
+    command = [sys.executable, "-W", "error", "-m", "graft", "serve", str(tiny_path), "--port", "0"]
     with subprocess.Popen(
         [*command, "--device", "cpu", "--max-request-mb", "1"],
         cwd=ROOT,
@@ -108,7 +108,7 @@ def test_taken_port_is_explained(graft: Run, tiny_path: Path) -> None:
 def test_model_that_cannot_be_loaded_ends_the_service(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     done = subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve", str(tmp_path / "text.onnx"), "--port", "0"],
+        [sys.executable, "-m", "graft", "serve", str(tmp_path / "text.onnx"), "--port", "0"],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 2

@@ -142,7 +142,7 @@ def test_failure_is_not_written_into_the_progress_bar(tiny_path: Path, photos: P
     for i in range(40):
         (photos / f"{i}.png").write_bytes(plain((i, i, i)) if i % 9 else b"")
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "service.cli", "features", str(photos), "-m", str(tiny_path)]
+    command = [sys.executable, "-m", "graft", "features", str(photos), "-m", str(tiny_path)]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
     with subprocess.Popen(
         [*command, "-o", str(tmp_path / "out")],

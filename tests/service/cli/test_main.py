@@ -39,7 +39,7 @@ def imported_by(*arguments: str | Path) -> set[str]:
     """Which heavy packages a command has imported when it is done."""
     given = [str(argument) for argument in arguments]
     script = (
-        f"import sys; from service.cli import main; main({given!r}, standalone_mode=False); "
+        f"import sys; from graft.__main__ import main; main({given!r}, standalone_mode=False); "
         f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
     done = process("-c", script)
@@ -48,10 +48,12 @@ def imported_by(*arguments: str | Path) -> set[str]:
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
-    done = process("-m", "service.cli", "--help")
+    done = process("-m", "graft", "--help")
     assert done.returncode == 0
     assert all(name in done.stdout for name in cli.COMMANDS)
-    script = "import sys, service.cli as c; print(*[m for m in {!r} if m in sys.modules]); c.main(['--help'])"
+    script = (
+        "import sys, graft.__main__ as c; print(*[m for m in {!r} if m in sys.modules]); c.main(['--help'])"
+    )
     assert process("-c", script.format(HEAVY)).stdout.splitlines()[0] == ""
 
 
@@ -132,7 +134,7 @@ def test_csv_has_marks_for_what_the_stream_cannot_write(tiny_path: Path, tmp_pat
     (tmp_path / "a.png").write_bytes(plain("red"))
     (tmp_path / "l.jsonl").write_text('{"path": "a.png", "id": "\\ud800é"}', encoding="utf-8")
     arguments = ["classify", "--csv", "-k", "1", "-m", str(tiny_path), str(tmp_path / "l.jsonl")]
-    done = process("-m", "service.cli", *arguments, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    done = process("-m", "graft", *arguments, env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.stdout.splitlines()[1].startswith("??,1,")
 
 
@@ -142,7 +144,7 @@ def test_full_disk_is_one_message(tiny_path: Path, tmp_path: Path, arguments: tu
     (tmp_path / "a.png").write_bytes(plain("red"))
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-u", "-m", "service.cli", *arguments, "-m", tiny_path, tmp_path / "a.png"],
+            [sys.executable, "-u", "-m", "graft", *arguments, "-m", tiny_path, tmp_path / "a.png"],
             cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -180,7 +182,7 @@ def test_library_warnings_stay_inside(graft: Run, monkeypatch: pytest.MonkeyPatc
 def test_closed_pipe_is_quiet(tiny_path: Path, tmp_path: Path) -> None:
     for i in range(300):
         (tmp_path / f"{i}.png").write_bytes(plain("red"))
-    command = [sys.executable, "-m", "service.cli", "classify", "--model", str(tiny_path), str(tmp_path)]
+    command = [sys.executable, "-m", "graft", "classify", "--model", str(tiny_path), str(tmp_path)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:

@@ -10,6 +10,8 @@ from flask.json.provider import DefaultJSONProvider
 from service.config import ServiceConfig
 from service.errors import handle_errors
 from service.health import health
+from service.metrics import Metrics
+from service.observing import observe
 from service.protocols import v1
 from service.registry import Registry
 
@@ -32,6 +34,7 @@ def create_app(config: ServiceConfig | None = None, registry: Registry | None = 
     app = Flask("graft", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = registry.config.max_request_bytes
     cast(DefaultJSONProvider, app.json).sort_keys = False
+    observe(app, Metrics(registry))
     for blueprint in (*(protocol(registry) for protocol in PROTOCOLS), health(registry)):
         app.register_blueprint(blueprint)
     handle_errors(app)

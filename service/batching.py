@@ -10,24 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from models.errors import OverloadedError
-from service.tickets import Ticket
+from service.tickets import BatchReport, Ticket
 
 Run = Callable[[Hashable, Sequence[Any], bool], Sequence[Any]]
 _MEMORY = 0.8  # weight of the past in the moving average of run times
-
-
-@dataclass(frozen=True)
-class BatchReport:
-    """One run: its key, number of items, the seconds that their callers had waited, and the run's own."""
-
-    key: Hashable
-    size: int
-    waits: list[float]
-    seconds: float
 
 
 class Batcher:
@@ -70,13 +59,15 @@ class Batcher:
         """How long what is queued will take, as fast as it went lately."""
         return self.queued * self._item_s / self.runners
 
-    def submit(self, items: Sequence[Any], key: Hashable = "", deadline: float = math.inf) -> Ticket:
+    def submit(
+        self, items: Sequence[Any], key: Hashable = "", deadline: float = math.inf, owner: Any = None
+    ) -> Ticket:
         """Queue items of one caller; those that have not begun when the clock shows `deadline` are not run.
 
         Raises:
             OverloadedError: the queue is full.
         """
-        ticket = Ticket(items, key, deadline, self._clock)
+        ticket = Ticket(items, key, deadline, self._clock, owner)
         with self._state:
             queued = self._waiting()
             if not self._closed and queued + len(items) <= self.most_queued:
@@ -125,17 +116,21 @@ class Batcher:
         return batch
 
     def _serve(self, batch: list[tuple[Ticket, int]], crowded: bool) -> None:
-        began = self._clock()
-        rows = self._rows(batch[0][0].key, [ticket.items[i] for ticket, i in batch], crowded)
+        began, key = self._clock(), batch[0][0].key
+        tickets = list(dict.fromkeys(ticket for ticket, _ in batch))
+        for ticket in tickets:
+            ticket.began_at = began if ticket.began_at is None else ticket.began_at
+            ticket.largest_batch = max(ticket.largest_batch, len(batch))
+        rows = self._rows(key, [ticket.items[i] for ticket, i in batch], crowded)
         seconds = self._clock() - began
+        # Before the rows are handed out: who has an answer finds its run counted.
+        self._watch(BatchReport(key, len(batch), tickets, began, seconds))
         with self._state:
             self._running -= 1
             weight = 1 - _MEMORY if self._item_s else 1.0
             self._item_s += weight * (seconds / len(batch) - self._item_s)
             for (ticket, i), row in zip(batch, rows, strict=True):
                 ticket.deliver(i, row)
-        waits = [began - ticket.queued_at for ticket in dict.fromkeys(ticket for ticket, _ in batch)]
-        self._watch(BatchReport(batch[0][0].key, len(batch), waits, seconds))
 
     def _rows(self, key: Hashable, items: Sequence[Any], crowded: bool) -> Sequence[Any]:
         try:

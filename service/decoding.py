@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.errors import CancelledError, DeadlineError, GraftError, ImageError,
 from models.preprocessing import Header, Preprocessing, header
 from models.semaphore import WeightedSemaphore
 from service.config import ServiceConfig
+from service.records import RequestRecord
 from service.uploads import Upload
 
 
@@ -25,6 +26,7 @@ class Caller:
 
     deadline: float
     gone: Any = None  # `service.front.wsgi.ClientGone`; None where there is no connection
+    record: RequestRecord = field(default_factory=RequestRecord)
 
     def check(self) -> None:
         """Go on only for somebody.
@@ -63,6 +65,12 @@ class Decoder:
             InputError: together they have too many pixels.
             DeadlineError, CancelledError: as `Caller.check`; what was not decoded by then is not.
         """
+        with caller.record.stage("decode", len(uploads)):
+            decoded = self._decoded(uploads, preprocessing, caller)
+        caller.record.outcomes["unreadable"] += len(decoded.failures)
+        return decoded
+
+    def _decoded(self, uploads: Sequence[Upload], preprocessing: Preprocessing, caller: Caller) -> Decoded:
         failures: dict[int, GraftError] = {}
         headers = [self._header(i, upload, failures) for i, upload in enumerate(uploads)]
         total = sum(one.width * one.height for one in headers if one is not None)

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from models import errors
 from models.errors import BusyError, GraftError
 from service.front.limits import whole_seconds
+from service.records import RECORD
 
 STATUS: dict[type[GraftError], int] = {
     errors.GraftError: 500,
@@ -58,11 +59,17 @@ def status_of(error: GraftError) -> int:
 
 def failure(error: GraftError, **fields: Any) -> Response:
     """The answer for an error; `fields` stand beside it."""
+    _note(type(error).__name__)
     response = jsonify(error=error_json(error), **fields)
     response.status_code = status_of(error)
     if isinstance(error, BusyError):
         response.headers["Retry-After"] = whole_seconds(error.retry_after)
     return response
+
+
+def _note(error: str) -> None:
+    """Let the record of the request know what its client is told."""
+    request.environ[RECORD].error = error
 
 
 def row_error(error: Exception) -> GraftError:
@@ -83,17 +90,18 @@ def handle_errors(app: Flask) -> None:
 
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500
+        kind = error.name.replace(" ", "")
+        _note(kind)
         response = Response(headers=[*error.get_headers(request.environ)])  # Allow, Location, ...
         message = _HINTS.get(status) or error.description or error.name
-        response.data = (
-            app.json.dumps({"error": {"type": error.name.replace(" ", ""), "message": message}}) + "\n"
-        )
+        response.data = app.json.dumps({"error": {"type": kind, "message": message}}) + "\n"
         response.content_type = "application/json"
         response.status_code = status
         return response
 
     def unexpected(error: Exception) -> Response:
         app.logger.exception("%s %s", request.method, request.path, exc_info=error)
+        _note("InternalError")
         response = jsonify(
             error={"type": "InternalError", "message": "A fault in the service; its log has more."}
         )

@@ -19,8 +19,10 @@ from service.decoding import Decoder
 from service.planning import Plan
 from service.served import Served, Watch, all_cores
 from service.sources import Source, labels, sources
+from service.tickets import BatchReport
 
 STABLE = "stable"  # the label that answers where a request names neither version nor label
+_log = logging.getLogger("graft")
 _LOADING_S = 2.0  # when to ask again while models are being loaded
 State = Literal["loading", "ready", "failed"]
 
@@ -41,8 +43,8 @@ class Family:
 class Registry:
     """Models by name. What is served now is one mapping that never changes; loading makes another."""
 
-    def __init__(self, config: ServiceConfig, watch: Watch = lambda name, version, report: None) -> None:
-        """Nothing is loaded yet. `watch` hears of every run of every model.
+    def __init__(self, config: ServiceConfig) -> None:
+        """Nothing is loaded yet. Who appends to `watchers` hears of every run of every model.
 
         Raises:
             InputError: two models would have the same name, or a label is none.
@@ -57,7 +59,7 @@ class Registry:
             (source.name, source.version): ("loading", "") for source in self.sources
         }
         self._awaited = tuple(dict.fromkeys(source.name for source in self.sources))
-        self._watch = watch
+        self.watchers: list[Watch] = []
         self._families: Mapping[str, Family] = MappingProxyType({})
         self._writing = threading.Lock()
         self._loading = threading.Lock()
@@ -179,9 +181,7 @@ class Registry:
                 self.states[key] = ("loading", "")
             try:
                 model = Model.open(source.spec, all_cores(self.config.runtime))
-                served = Served(
-                    source, model, self.config, self._plan_of_kin(source.name, model), self._watch
-                )
+                served = Served(source, model, self.config, self._plan_of_kin(source.name, model), self._tell)
             except GraftError as exc:
                 if key not in self._ready():
                     self.states[key] = ("failed", str(exc))
@@ -263,6 +263,14 @@ class Registry:
             self._families = MappingProxyType(
                 {key: family for key, family in families.items() if family.versions}
             )
+
+    def _tell(self, name: str, version: int, report: BatchReport) -> None:
+        """Let all watchers hear of a run. It goes on, and its callers have their rows, whatever one of them does."""
+        for watch in self.watchers:
+            try:
+                watch(name, version, report)
+            except Exception:
+                _log.exception("a run of %s was not watched", name)
 
     def _ready(self) -> set[tuple[str, int]]:
         return {(served.name, served.version) for served in self.served}

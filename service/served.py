@@ -18,17 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cores import cores
-from models.errors import CutError, ModelError, NumericsError
+from models.errors import CutError, GraftError, ModelError, NumericsError
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE
 from models.runtime import RuntimeConfig
-from service.batching import Batcher, BatchReport
+from service.batching import Batcher
 from service.config import ServiceConfig
 from service.decoding import Caller
 from service.planning import Plan, default_plan, measured_plan
+from service.records import RequestRecord, Stage, lost
 from service.results import image_results
 from service.sources import Source
+from service.tickets import BatchReport, Ticket
 
 # What cuts networks imports onnx, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
@@ -138,10 +140,24 @@ class Served:
     def _wait(self, images: Sequence[NDArray[np.uint8]], key: Hashable, caller: Caller) -> list[Any]:
         if not images:
             return []
-        ticket = self.batcher.submit(images, key, caller.deadline)
-        if caller.gone is not None:
-            caller.gone.then(ticket.cancel)
-        return ticket.result()
+        record, count = caller.record, len(images)
+        ticket: Ticket | None = None
+        try:
+            ticket = self.batcher.submit(images, key, caller.deadline, owner=record)
+            if caller.gone is not None:
+                caller.gone.then(ticket.cancel)
+            rows = ticket.result()
+        except GraftError as exc:
+            record.outcomes[lost(exc)] += count
+            raise
+        finally:
+            if ticket is not None:
+                _note_stages(record, ticket, count)
+        failed = sum(isinstance(row, Exception) for row in rows)
+        record.outcomes["failed"] += failed
+        record.outcomes["answered"] += count - failed
+        record.answered_at = record.stages[-1].ended
+        return rows
 
     def _check_unchanged(self) -> None:
         """Refuse to open a part of a file that is another one by now: its answers would not be this version's.
@@ -219,6 +235,14 @@ class _Runs:
         return NumericsError(
             f"{self._name}: features at {cut} hold NaN or infinity; its weights are damaged."
         )
+
+
+def _note_stages(record: RequestRecord, ticket: Ticket, images: int) -> None:
+    """Waiting ends when the first of a caller's images is run; what was given up has waited until now."""
+    now, began = time.monotonic(), ticket.began_at
+    record.stages.append(Stage("queue", ticket.queued_at, now if began is None else began, images))
+    if began is not None:
+        record.stages.append(Stage("infer", began, now, images, ticket.largest_batch))
 
 
 def _stamp(spec: str) -> tuple[int, int] | None:

@@ -13,6 +13,8 @@ from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.requests import Refused
 from service.front.server import Server
+from service.metrics import Metrics
+from service.observing import METRICS, route_of
 from service.registry import Registry
 
 _INSTANT = frozenset({"/livez", "/readyz"})
@@ -33,8 +35,14 @@ def make_server(
     """
     limits = dataclasses.replace(limits or Limits(), body_bytes=registry.config.max_request_bytes)
 
+    metrics: Metrics = app.extensions[METRICS]
+    route = route_of(app)
+
     def stopping() -> None:
         registry.draining = True
+
+    def refused(method: str, path: str, status: int) -> None:
+        metrics.refused(route(path, method), method, status)
 
     routing = Routing(
         instant=_INSTANT,
@@ -42,6 +50,7 @@ def make_server(
         retry_after=lambda: registry.seconds_to_empty,
         refusal=_refusal,
         stopping=stopping,
+        refused=refused,
     )
     return Server(app, routing, host, port, limits, tls)
 

@@ -1,10 +1,11 @@
-"""A caller's place in a queue: what was handed in, and the rows that come of it."""
+"""A caller's place in a queue: what was handed in, the rows that come of it, and a report of each run."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from models.errors import CancelledError, DeadlineError
@@ -19,10 +20,13 @@ class Ticket:
         key: Hashable,
         deadline: float,
         clock: Callable[[], float] = time.monotonic,
+        owner: Any = None,
     ) -> None:
-        """What the clock may show at most when the rows are there is `deadline`."""
-        self.items, self.key, self.deadline = items, key, deadline
+        """What the clock may show at most when the rows are there is `deadline`; `owner` is for who hears of runs."""
+        self.items, self.key, self.deadline, self.owner = items, key, deadline, owner
         self.queued_at = clock()
+        self.began_at: float | None = None  # when the first run with an item of it began
+        self.largest_batch = 0  # most items in a run with one of it
         self.taken = 0  # items that a runner has
         self.cancelled = False
         self._clock = clock
@@ -65,3 +69,19 @@ class Ticket:
         raise DeadlineError(
             f"no answer within {self._clock() - self.queued_at:.3g} s. Send fewer images at a time, or allow more time."
         )
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """One run: its key, number of items, the callers that had some in it, and when it began and how long it took."""
+
+    key: Hashable
+    size: int
+    tickets: list[Ticket]
+    began: float
+    seconds: float
+
+    @property
+    def waits(self) -> list[float]:
+        """Seconds that each caller's items had waited."""
+        return [self.began - ticket.queued_at for ticket in self.tickets]

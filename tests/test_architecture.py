@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "service": {"models", "feature_extraction", "finetune"},
     "graft": {"models", "feature_extraction", "finetune", "service"},
 }
-ONLY_IN = {"flask": {"service"}, "h11": {"service"}, "click": {"service"}, "rich": {"service"}}
+ONLY_IN = {
+    name: {"service"} for name in ("flask", "h11", "prometheus_client", "opentelemetry", "click", "rich")
+}
 # Graphs make tensors and tensors name their graph: types of one another. Nothing else may go in a circle, neither by
 # an import within a function nor by one for annotations alone.
 CORE = {f"finetune.autodiff.{name}" for name in ("current", "graph", "registry", "tensor")}

@@ -23,7 +23,7 @@ from models.zoo import BUILTIN, find
 from service.cli.terminal.text import clean, columns
 from service.version import __version__
 
-_PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "safetensors")
+_PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "prometheus-client", "safetensors")
 # package: what for, and the extra of pyproject.toml that brings it
 OPTIONAL = {
     "h5py": ("reads Keras weights", "keras"),

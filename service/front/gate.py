@@ -46,7 +46,8 @@ class Routing:
 
     `instant`: paths that are answered at once, by the loop. `works`: whether a request (method, path) needs a worker.
     `retry_after`: seconds until a refused one should come again. `refusal`: the JSON that a refused one gets.
-    `stopping` is called when the server begins to stop.
+    `stopping` is called when the server begins to stop; `refused` hears of each request (method, path, both "" where
+    none could be read) that the front answers itself, with the status.
     """
 
     instant: Collection[str]
@@ -54,6 +55,7 @@ class Routing:
     retry_after: Callable[[], float]
     refusal: Callable[[str, Refused], bytes]
     stopping: Callable[[], None] = lambda: None
+    refused: Callable[[str, str, int], None] = lambda method, path, status: None
 
 
 class Gate:
@@ -116,18 +118,20 @@ class Gate:
         """One line for each answered request."""
         _log.info(
             "%s %s %d", call.method, call.target.partition("?")[0], status,
-            extra={"client": call.client[0], "bytes": size, "seconds": seconds, "request_id": call.request_id},
+            extra={"client": call.client[0], "bytes": size, "seconds": seconds, "request_id": call.request_id,
+                   **call.notes},
         )  # fmt: skip
 
     def log_refusal(
         self, request: h11.Request | None, refused: Refused, client: str, size: int, request_id: str
     ) -> None:
         """One line for each request that was refused before anybody worked on it."""
-        method = request.method.decode("ascii") if request is not None else "-"
-        path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else "-"
+        method = request.method.decode("ascii") if request is not None else ""
+        path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else ""
+        self._routing.refused(method, path, refused.status)
         asked = {"client": client, "request_id": request_id}
         extra = {**asked, "bytes": size, "seconds": 0.0, "reason": refused.message}
-        _log.info("%s %s %d", method, path, refused.status, extra=extra)
+        _log.info("%s %s %d", method or "-", path or "-", refused.status, extra=extra)
 
 
 @functools.lru_cache(maxsize=2)

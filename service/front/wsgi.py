@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 GONE = "graft.gone"  # in the environment: `ClientGone`
 REQUEST_ID = "graft.request_id"  # in the environment: str
+NOTES = "graft.notes"  # in the environment: a dict, for what the access log is to tell beside the status
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -60,6 +61,7 @@ class Call:
     scheme: str
     request_id: str
     gone: ClientGone = field(default_factory=ClientGone)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     def environ(self) -> dict[str, Any]:
         """The WSGI environment (PEP 3333)."""
@@ -87,6 +89,7 @@ class Call:
             "wsgi.run_once": False,
             GONE: self.gone,
             REQUEST_ID: self.request_id,
+            NOTES: self.notes,
         }
         for raw_name, raw_value in self.headers:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")

@@ -18,6 +18,7 @@ from service.encoding import result_json
 from service.errors import error_json, failure, row_error
 from service.front.wsgi import GONE
 from service.parameters import check_known, choice, whole_number
+from service.records import RECORD, RequestRecord
 from service.registry import Registry
 from service.served import Served
 from service.uploads import uploads
@@ -41,7 +42,7 @@ def routes(registry: Registry) -> Blueprint:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
-            caller = _caller(registry)
+            caller = _caller(registry, served)
             images = registry.decoder.decode(
                 uploads(request, registry.config), model.card.preprocessing, caller
             )
@@ -57,7 +58,7 @@ def routes(registry: Registry) -> Blueprint:
         with registry.use(*_chosen(request.args)) as served:
             model = served.feature_model(request.args.get("cut"), pool, "l2" if normalize == "l2" else None)
             (cut,) = model.cuts
-            caller, files = _caller(registry), uploads(request, registry.config)
+            caller, files = _caller(registry, served), uploads(request, registry.config)
             count = len(files) * math.prod(model.blank[cut].shape[1:])
             _check_size(count, cut, len(files), registry.config.max_values)
             images = registry.decoder.decode(files, served.model.card.preprocessing, caller)
@@ -111,8 +112,11 @@ def _chosen(given: Mapping[str, str]) -> tuple[str | None, int | None, str | Non
     return given.get("model"), version, given.get("label")
 
 
-def _caller(registry: Registry) -> Caller:
-    return Caller(time.monotonic() + registry.config.timeout_s, request.environ.get(GONE))
+def _caller(registry: Registry, served: Served) -> Caller:
+    """Who waits for an answer of this model."""
+    record: RequestRecord = request.environ[RECORD]
+    record.model, record.version = served.name, served.version
+    return Caller(time.monotonic() + registry.config.timeout_s, request.environ.get(GONE), record)
 
 
 def _check_size(count: int, cut: str, images: int, most: int) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from models.errors import CancelledError, DeadlineError, OverloadedError
-from service.batching import Batcher, BatchReport
+from service.batching import Batcher
+from service.tickets import BatchReport
 
 WAIT_S = 30.0  # never waited for in full: a test that is right is woken
 

@@ -1,0 +1,223 @@
+"""What the service does, in figures that Prometheus reads at `/metrics`.
+
+A label has only values that the service gives: rules of routes, models that are served, reasons from a table. What a
+client names becomes none, so clients cannot make the page grow.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from models import errors
+from service.records import RequestRecord
+from service.registry import Registry
+from service.tickets import BatchReport
+from service.version import __version__
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_STAGES = ("decode", "queue", "infer", "encode")
+OTHER = "other"  # a method that is none, and a path that no route has
+# What the front refuses, by status; see service/front.
+FRONT_REASONS = {
+    400: "malformed",
+    408: "slow",
+    413: "large",
+    417: "malformed",
+    429: "workers",
+    431: "large",
+    503: "bytes",
+    505: "malformed",
+}
+# What the application turns away although nothing may be wrong with it, by the type of the error.
+ERROR_REASONS = {
+    errors.OverloadedError.__name__: "queue",
+    errors.BusyError.__name__: "loading",
+    errors.DeadlineError.__name__: "deadline",
+    errors.CancelledError.__name__: "client_left",
+    "RequestEntityTooLarge": "large",
+}
+_OUTCOMES = ("answered", "unreadable", "failed", "refused", "expired", "cancelled")
+Key = tuple[str, str]  # name and version of a model
+
+
+@dataclass(frozen=True)
+class _OfModel:
+    """The time series of one version of a model, looked up once."""
+
+    stages: dict[str, Histogram]
+    outcomes: dict[str, Counter]
+    sizes: Histogram
+    runs: Histogram
+
+
+class Metrics:
+    """The figures of one application; `request`, `refused` and `run` add to them. Safe to use from all threads."""
+
+    def __init__(self, models: Registry) -> None:
+        """`models` are asked for their queues whenever somebody reads."""
+        self.registry = CollectorRegistry()
+        self._models = models
+        self._of_models: dict[Key, _OfModel] = {}
+        self._retired: set[Key] = set()  # were not served any more when somebody read last
+        self.requests = Counter(
+            "graft_requests_total",
+            "Requests that were answered or refused, by the rule of their route.",
+            ["route", "method", "status"],
+            registry=self.registry,
+        )
+        self.durations = Histogram(
+            "graft_request_duration_seconds",
+            "From the whole request to its whole answer; what the front refused is not in it.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.stages = Histogram(
+            "graft_stage_seconds",
+            "Where a request's time went: decode (images to pixels), queue, infer (the model) and encode (the answer).",
+            ["stage", "model", "version"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.sizes = Histogram(
+            "graft_batch_size",
+            "Images in a run of the model.",
+            ["model", "version"],
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.runs = Histogram(
+            "graft_batch_seconds",
+            "Time of a run of the model, for all images in it.",
+            ["model", "version"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.rejections = Counter(
+            "graft_rejections_total",
+            "Requests that were turned away, by the bound that they met.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.images = Counter(
+            "graft_images_total",
+            "Images by what became of them: answered, unreadable, failed, refused, expired or cancelled.",
+            ["model", "version", "outcome"],
+            registry=self.registry,
+        )
+        Info("graft_build", "What runs here.", registry=self.registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
+        self._loaded = Gauge(
+            "graft_models_loaded", "Versions of models that are served.", registry=self.registry
+        )
+        self._loaded.set_function(lambda: len(models.served))
+        self.registry.register(_Queues(models))
+        self.registry.register(_Threads())
+        ProcessCollector(registry=self.registry)
+        models.watchers.append(self.run)
+
+    def request(self, record: RequestRecord) -> None:
+        """A request of the application has its answer."""
+        route = record.route or OTHER
+        method = record.method if record.method in _METHODS else OTHER
+        self.requests.labels(route, method, record.status).inc()
+        self.durations.labels(route).observe(record.ended - record.began)
+        reason = ERROR_REASONS.get(record.error)
+        if reason is not None:
+            self.rejections.labels(reason).inc()
+        if record.model:
+            of_model = self._of_model(record.model, record.version)
+            for stage in record.stages:
+                of_model.stages[stage.name].observe(stage.seconds)
+            for outcome, count in record.outcomes.items():
+                of_model.outcomes[outcome].inc(count)
+
+    def refused(self, route: str, method: str, status: int) -> None:
+        """The front has answered a request itself. `route`: the rule it would have had, or ""."""
+        method = method if method in _METHODS else OTHER
+        self.requests.labels(route or OTHER, method, status).inc()
+        if status != 500:  # the application failed
+            self.rejections.labels(FRONT_REASONS.get(status, OTHER)).inc()
+
+    def run(self, name: str, version: int, report: BatchReport) -> None:
+        """A model has run."""
+        of_model = self._of_model(name, version)
+        of_model.sizes.observe(report.size)
+        of_model.runs.observe(report.seconds)
+
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """The text of `/metrics` and its content type, as the header Accept asks for."""
+        self._forget_retired()
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def _of_model(self, name: str, version: int) -> _OfModel:
+        key = (name, str(version))
+        of_model = self._of_models.get(key)
+        if of_model is None:
+            of_model = _OfModel(
+                {stage: self.stages.labels(stage, *key) for stage in _STAGES},
+                {outcome: self.images.labels(*key, outcome) for outcome in _OUTCOMES},
+                self.sizes.labels(*key),
+                self.runs.labels(*key),
+            )
+            self._of_models[key] = of_model
+        return of_model
+
+    def _forget_retired(self) -> None:
+        """Drop the series of models that are served no longer, once somebody has read their last figures."""
+        served = {(one.name, str(one.version)) for one in self._models.served}
+        retired = set(self._of_models) - served
+        for name, version in retired & self._retired:
+            self._of_models.pop((name, version), None)
+            for metric in (self.stages, self.images, self.sizes, self.runs):
+                metric.remove_by_labels({"model": name, "version": version})
+        self._retired = retired
+
+
+class _Queues(Collector):
+    """What waits for models at the moment of reading."""
+
+    def __init__(self, models: Registry) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Depth, and the time until the queue is empty, of each model."""
+        labels = ["model", "version"]
+        depth = GaugeMetricFamily(
+            "graft_queue_images", "Images that wait for the model at this moment.", labels=labels
+        )
+        wait = GaugeMetricFamily(
+            "graft_queue_wait_seconds",
+            "How long what waits will take, as fast as the model ran lately; what Retry-After is made from.",
+            labels=labels,
+        )
+        for served in self._models.served:
+            key = [served.name, str(served.version)]
+            depth.add_metric(key, served.batcher.queued)
+            wait.add_metric(key, served.batcher.seconds_to_empty)
+        yield depth
+        yield wait
+
+
+class _Threads(Collector):
+    """Threads of the process, onnxruntime's too; nothing where the system does not tell."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Their number."""
+        tasks = Path("/proc/self/task")
+        if tasks.is_dir():
+            yield GaugeMetricFamily(
+                "process_threads", "Threads of the process.", value=len(list(tasks.iterdir()))
+            )

@@ -1,0 +1,70 @@
+"""Servers as processes of their own: ours, LitServe, MLServer, and Triton's onnxruntime backend."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ADAPTERS = Path(__file__).parent / "adapters"
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], health: str, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that answers at `health`; ended with the block."""
+    log = Path(f"/tmp/serving-{os.getpid()}-{time.monotonic_ns()}.log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
+    try:
+        _wait(process, health, log)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.unlink()
+
+
+def graft(models: Sequence[str], port: int, *options: str) -> list[str]:
+    """The command of `graft serve`."""
+    return [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        *models,
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+        *options,
+    ]
+
+
+def _wait(process: subprocess.Popen[bytes], health: str, log: Path) -> None:
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=5) as response:
+            if response.status == 200:
+                return
+        if process.poll() is not None:
+            break
+        time.sleep(0.2)
+    raise SystemExit(f"{process.args!r} is not ready:\n{log.read_text(errors='replace')[-3000:]}")

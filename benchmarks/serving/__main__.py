@@ -136,8 +136,8 @@ def started(
 
 
 def mlserver_folder(folder: Path, port: int) -> Path:
-    settings = {"debug": False, "host": "127.0.0.1", "http_port": port, "grpc_port": free_port(), "metrics_port": free_port(),
-                "parallel_workers": 0, "use_structured_logging": False}  # fmt: skip
+    ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+    settings = {"debug": False, "host": "127.0.0.1", "parallel_workers": 0, **ports}
     model = {
         "name": "net",
         "implementation": "mlserver_runtime.Classifier",

@@ -43,7 +43,7 @@ class Connection:
         return not self.requested and not self._requests.began
 
     async def serve(self) -> None:
-        """Answer requests until the client or the server has had enough."""
+        """Answer requests until the client or the server has had enough. Who runs this calls `abort` then."""
         try:
             if self._gate.tls is not None:
                 timeout = self._gate.limits.header_s
@@ -57,8 +57,6 @@ class Connection:
                 await self._writer.wait_closed()
         except OSError:
             pass  # the client is gone, or does not read
-        finally:
-            self.abort()
 
     def abort(self) -> None:
         """Close the socket, whatever is unsent."""

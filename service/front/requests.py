@@ -18,6 +18,7 @@ _SKIP_S = 1.0  # that this may take
 _TINY_CHUNKS = 4096  # so many chunks of a body, with fewer than _TINY bytes each, are an attack on the parser
 _TINY = 64
 _REQUEST_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
+_AUTHORITY = re.compile(rb"[\w.~%!$&'()*+,;=:\[\]-]*", re.ASCII)  # RFC 3986, without user information
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -85,7 +86,8 @@ class RequestReader:
         limits, budget = self._limits, self._budget
         content = io.BytesIO()  # gives its bytes away without a copy
         received = chunks = 0
-        async for data in self._parts(Pace(limits.body_s, limits.body_rate)):
+        async for part in self._parts(Pace(limits.body_s, limits.body_rate)):
+            data = part.data
             if received + len(data) > limits.body_bytes:
                 raise Refused(413, _too_large("more", limits.body_bytes))
             if not budget.take(len(data), received):
@@ -93,8 +95,8 @@ class RequestReader:
                     503, f"bodies of other requests fill the {budget.size >> 20} MiB there are for them", 1.0
                 )
             self._held += len(data)
-            received, chunks = received + len(data), chunks + 1
-            if chunks > _TINY_CHUNKS and received < chunks * _TINY:
+            received, chunks = received + len(data), chunks + part.chunk_start
+            if chunks > _TINY_CHUNKS and received < (chunks - 1) * _TINY:  # the last may not be whole
                 raise Refused(400, f"{chunks:,} chunks hold {received:,} bytes. Send larger ones")
             content.write(data)
         return content.getvalue()
@@ -118,22 +120,22 @@ class RequestReader:
         """Read the rest of a refused body away. Returns whether it was short enough for that."""
         count = 0
         try:
-            async for data in self._parts(Pace(_SKIP_S, 1 << 40)):
-                count += len(data)
+            async for part in self._parts(Pace(_SKIP_S, 1 << 40)):
+                count += len(part.data)
                 if count > _SKIPPED:
                     return False
         except (Refused, h11.RemoteProtocolError):
             return False
         return self.http.their_state is h11.DONE
 
-    async def _parts(self, pace: Pace) -> AsyncIterator[bytearray]:
+    async def _parts(self, pace: Pace) -> AsyncIterator[h11.Data]:
         events = 0
         while True:
             event = self.http.next_event()
             if isinstance(event, h11.Data):
                 events += 1
                 pace.add(len(event.data))
-                yield event.data  # type: ignore[misc]  # h11 passes on what it cut from its buffer
+                yield event
                 # Thousands of tiny chunks may stand in what was read at once.
                 if events % 64 == 0:
                     await asyncio.sleep(0)
@@ -176,8 +178,10 @@ def check(request: h11.Request, limits: Limits) -> None:
     for name, value in request.headers:
         if _CONTROL.search(value):
             raise Refused(400, f"the header {name.decode('ascii')} has a control character")
+        if name == b"host" and not _AUTHORITY.fullmatch(value):
+            raise Refused(400, f"Host: {value.decode('latin-1')[:100]} is neither a name nor an address")
         if name == b"expect" and value.lower() != b"100-continue":
-            raise Refused(417, f"Expect: {value.decode('latin-1')}; expected 100-continue or nothing")
+            raise Refused(417, f"Expect: {value.decode('latin-1')[:100]}; expected 100-continue or nothing")
     declared = declared_length(request)
     if declared is not None and declared > limits.body_bytes:
         raise Refused(413, _too_large(f"{declared:,} bytes", limits.body_bytes))

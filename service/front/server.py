@@ -8,20 +8,20 @@ import functools
 import logging
 import signal
 import ssl
-import threading
 import time
 from typing import TYPE_CHECKING, cast
 
 from service.front.connection import Connection
 from service.front.gate import Gate, Routing
 from service.front.limits import Limits
-from service.front.sockets import StreamsThatTell, bind, connections_within
+from service.front.sockets import Listener, bind, connections_within
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-_BACKLOG = 1024
-_LAST_S = 0.25  # that a stop in a hurry still leaves to clients, to hear that the connection closes
+_LAST_S = (
+    0.25  # that a client has, whose request may be on its way when the server would close the connection
+)
 
 
 class Server:
@@ -48,9 +48,8 @@ class Server:
         self.host, self.port = self._socket.getsockname()[:2]
         self.gate = Gate(app, routing, self.limits, (self.host, self.port), tls)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._asked_to_stop = threading.Event()
-        self._drain_s = self.limits.drain_s
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        self._drains = True
 
     @property
     def url(self) -> str:
@@ -63,20 +62,19 @@ class Server:
     def run(self) -> None:
         """Answer until `stop`; then finish what has come in, and close."""
         try:
-            asyncio.run(self._run())
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._run())
         finally:
             self._socket.close()
             self.gate.close()
 
     def stop(self, *, drain: bool = True) -> None:
         """Begin to stop. `drain`: go on answering for `drain_s` while `/readyz` says no, for a load balancer."""
-        if not drain:
-            self._drain_s = min(self._drain_s, _LAST_S)
         self.gate.drain()
-        self._asked_to_stop.set()
-        if self._loop is not None and self._stop is not None:
+        self._drains = self._drains and drain
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self._loop.call_soon_threadsafe(self._hear_stop)
 
     def stop_on_signals(self) -> None:
         """SIGTERM stops with a grace for load balancers, Ctrl-C without; a second one ends the process at once."""
@@ -89,26 +87,32 @@ class Server:
             signal.signal(number, handle)
 
     async def _run(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        if self._asked_to_stop.is_set():
-            self._stop.set()
-        listener = await self._loop.create_server(
-            lambda: StreamsThatTell(self.connected), sock=self._socket, backlog=_BACKLOG
-        )
+        self._loop = asyncio.get_running_loop()
+        if self.gate.draining:  # asked before there was a loop
+            self._hear_stop()
+        listener = Listener(self._socket, self.connected)
         await self._stop.wait()
-        await asyncio.sleep(self._drain_s)
-        listener.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.drain_s):
+                await self._hurry.wait()
+        await listener.close()
         await self._finish()
+
+    def _hear_stop(self) -> None:
+        self._stop.set()
+        if not self._drains:
+            self._hurry.set()
 
     async def _finish(self) -> None:
         """Let requests that have begun come to their end, for some time; close the others."""
-        end = time.monotonic() + self.limits.stop_s
-        for connection in list(self.connections):
-            if connection.idle and connection.task is not None:
-                connection.task.cancel()
-        tasks = [connection.task for connection in self.connections if connection.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=max(0.0, end - time.monotonic()))
+        end, patience = time.monotonic() + self.limits.stop_s, _LAST_S
+        while self.connections and (left := end - time.monotonic()) > 0:
+            tasks = [connection.task for connection in self.connections if connection.task is not None]
+            await asyncio.wait(tasks, timeout=min(patience, left))
+            for connection in list(self.connections):
+                if connection.idle and connection.task is not None:
+                    connection.task.cancel()
+            patience = left
         for connection in list(self.connections):
             connection.client_left()
             if connection.task is not None:

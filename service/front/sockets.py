@@ -16,6 +16,8 @@ try:
 except ImportError:  # Windows bounds no descriptors
     resource = None  # type: ignore[assignment]
 
+BACKLOG = 1024  # clients that may wait to be accepted
+_RETRY_S = 0.1
 _OTHERS = 128  # descriptors for what is no connection: models, libraries, logs
 
 
@@ -26,10 +28,13 @@ class Client(Protocol):
         """The client sends no more, or is gone."""
 
 
+Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Client]
+
+
 class StreamsThatTell(asyncio.StreamReaderProtocol):
     """asyncio's streams, and a word when the client closes its side."""
 
-    def __init__(self, connected: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Client]) -> None:
+    def __init__(self, connected: Connected) -> None:
         super().__init__(asyncio.StreamReader(), self._connected)
         self._tell = connected
         self._client: Client | None = None
@@ -50,8 +55,51 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
         super().connection_lost(exc)
 
 
+class Listener:
+    """Accepts the clients of a socket. asyncio's own server drops those that it is about to accept when it closes."""
+
+    def __init__(self, listening: socket.socket, connected: Connected) -> None:
+        self._socket, self._connected = listening, connected
+        self._opening: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._socket.setblocking(False)
+        self._resume()
+
+    async def close(self) -> None:
+        """Close the socket; clients that waited to be accepted are served, with what they have sent."""
+        self._loop.remove_reader(self._socket)
+        self._accept(BACKLOG)
+        self._socket.close()
+        if self._opening:
+            await asyncio.wait(self._opening)
+
+    def _accept(self, most: int = 64) -> None:
+        try:
+            for _ in range(most):
+                client, _ = self._socket.accept()
+                task = self._loop.create_task(self._open(client))
+                self._opening.add(task)
+                task.add_done_callback(self._opening.discard)
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            pass
+        except OSError as exc:  # no descriptors, no memory
+            logging.getLogger("graft").error("no client can be accepted now: %s", exc)
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(_RETRY_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._socket.fileno() != -1:
+            self._loop.add_reader(self._socket, self._accept)
+
+    async def _open(self, client: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: StreamsThatTell(self._connected), client)
+        except OSError:  # it has left again
+            client.close()
+
+
 def bind(host: str, port: int) -> socket.socket:
-    """A socket at this address, not listening yet; port 0 takes a free one.
+    """A socket that listens at this address; port 0 takes a free one.
 
     Raises:
         InputError: the address is taken or does not exist.
@@ -62,6 +110,7 @@ def bind(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(BACKLOG)
         except BaseException:
             listener.close()
             raise

@@ -1,0 +1,108 @@
+"""Who is worked for: refused before a thread is taken when all are busy, and let go when the client leaves."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+from tests.service.front.site import PATIENCE_S, Site, get, head_of_post, post
+
+Serving = Callable[..., Site]
+
+
+def test_answer_of_a_full_server_does_not_wait_for_the_body(serving: Serving) -> None:
+    site = serving(workers=1)
+    with site.client() as working, site.client() as refused:
+        working.send(post("/wait", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        reply = refused.ask(head_of_post("/wait", 60_000))  # without the body: no thread, no wait
+        assert (reply.status, reply.headers["retry-after"]) == (429, "3")
+        assert "connection" not in reply.headers
+        refused.send(b"x" * 60_000)
+        assert refused.ask(get("/livez")).status == 200  # the connection is as good as before
+        assert refused.ask(get("/list")).status == 200  # and a helper's request needs no worker
+        site.app.gate.set()
+        assert working.reply().status == 200
+
+
+def test_full_server_reads_no_large_body_away(serving: Serving) -> None:
+    site = serving(workers=1)
+    with site.client() as working, site.client() as refused:
+        working.send(post("/wait", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        reply = refused.ask(head_of_post("/wait", 2 << 20))
+        assert (reply.status, reply.headers["connection"]) == (429, "close")
+        refused.socket.shutdown(socket.SHUT_WR)
+        assert refused.rest() == b""
+
+
+def test_full_server_does_not_ask_for_the_body(serving: Serving) -> None:
+    site = serving(workers=1)
+    with site.client() as working, site.client() as refused:
+        working.send(post("/wait", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        reply = refused.ask(head_of_post("/wait", 10, "Expect: 100-continue"))
+        # Whether the body comes now, nobody knows.
+        assert (reply.status, reply.headers["connection"]) == (429, "close")
+        refused.socket.shutdown(socket.SHUT_WR)
+        assert refused.rest() == b""
+
+
+def test_server_that_became_full_while_a_body_came(serving: Serving) -> None:
+    site = serving(workers=1)
+    head = head_of_post("/wait", 1, "Expect: 100-continue")
+    with site.client() as first, site.client() as second:
+        assert first.ask(head, body=False).status == second.ask(head, body=False).status == 100
+        first.send(b"x")
+        assert site.app.entered.wait(PATIENCE_S)
+        assert second.ask(b"x").status == 429
+        assert second.ask(get("/livez")).status == 200
+        site.app.gate.set()
+        assert first.reply().status == 200
+
+
+def test_many_requests_at_once_are_answered_or_refused(serving: Serving) -> None:
+    site = serving(workers=2)
+    replies: list[int] = []
+
+    def ask() -> None:
+        replies.append(site.ask(post("/wait", b"x" * 10_000)).status)
+        if replies.count(429) == 14:
+            site.app.gate.set()
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert sorted(replies) == [200] * 2 + [429] * 14
+
+
+# Clients that leave
+
+
+def test_application_hears_that_the_client_left(site: Site) -> None:
+    with site.client() as client:
+        client.send(post("/gone", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        assert not site.app.left.is_set()
+    assert site.app.left.wait(PATIENCE_S)
+    assert site.healthy()
+
+
+def test_stream_ends_when_the_client_leaves(site: Site) -> None:
+    with site.client() as client:
+        client.send(get("/endless"))
+        assert client.socket.recv(1000)
+    assert site.app.closed.wait(PATIENCE_S)
+
+
+def test_request_of_a_client_that_left_before_is_begun_as_such(site: Site) -> None:
+    with site.client() as client:
+        client.send(post("/gone", b"x") + post("/echo", b"x"))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.reply().status == 200
+        assert client.reply().json()["gone"]
+        assert client.rest() == b""
+    assert not site.ask(post("/echo", b"x")).json()["gone"]

@@ -18,6 +18,8 @@
     │   └── GradientError       an operation without a gradient, or a variable that cannot have one
     ├── FeedError               a session was fed the wrong thing
     ├── NumericsError           NaN or infinity where a number was needed
+    ├── AccessError             who asks may not do that
+    │   └── TokenError          without an API token that is known
     ├── BusyError               not now; try again later
     │   └── OverloadedError     too much is waiting already
     ├── DeadlineError           an answer did not come in the time that its caller gave
@@ -100,6 +102,18 @@ class FeedError(GraftError):
 
 class NumericsError(GraftError):
     """NaN or infinity where a number was needed."""
+
+
+class AccessError(GraftError):
+    """Who asks may not do that."""
+
+
+class TokenError(AccessError):
+    """Without an API token that is known; `challenge` is for the header WWW-Authenticate."""
+
+    def __init__(self, message: str, challenge: str) -> None:
+        super().__init__(message)
+        self.challenge = challenge
 
 
 class BusyError(GraftError):

@@ -12,21 +12,25 @@ from service.errors import handle_errors
 from service.health import health
 from service.metrics import Metrics
 from service.observing import observe
-from service.protocols import v1
+from service.protocols import admin, v1
 from service.registry import Registry
+from service.safety import Guard, guard_of, protect
 
-# Each is a module of service/protocols; what it names makes its routes, over the models of a registry.
-PROTOCOLS = (v1.routes,)
+# Each is a module of service/protocols; what it names makes its routes, over the models of a registry. Who may call
+# them stands in service/safety.py.
+PROTOCOLS = (v1.routes, admin.routes)
 
 
-def create_app(config: ServiceConfig | None = None, registry: Registry | None = None) -> Flask:
+def create_app(
+    config: ServiceConfig | None = None, registry: Registry | None = None, guard: Guard | None = None
+) -> Flask:
     """The application that answers over HTTP.
 
     Without a `registry` the models of `config` are loaded before this returns; with one, whoever made it loads it,
-    and until then `/readyz` says so.
+    and until then `/readyz` says so. Without a `guard` the tokens are those that the configuration names.
 
     Raises:
-        GraftError: a model cannot be loaded.
+        GraftError: a model, or the file of tokens, cannot be loaded.
     """
     if registry is None:
         registry = Registry(config or ServiceConfig())
@@ -37,5 +41,6 @@ def create_app(config: ServiceConfig | None = None, registry: Registry | None = 
     observe(app, Metrics(registry))
     for blueprint in (*(protocol(registry) for protocol in PROTOCOLS), health(registry)):
         app.register_blueprint(blueprint)
+    protect(app, guard or guard_of(registry.config))
     handle_errors(app)
     return app

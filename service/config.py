@@ -37,10 +37,24 @@ class ServiceConfig:
         least=0,
         heading="Models",
     )
+    repository: tuple[str, ...] = setting(
+        (),
+        "Folder from which a running service may be told to load models; what lies outside is refused.",
+        unset="none",
+        heading="Models",
+        metavar="FOLDER",
+    )
     runtime: RuntimeConfig = fresh_setting(lambda: RuntimeConfig(warm_up=True), "How models run.")
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all.", heading="Address")
     port: int = setting(
         8000, "Port to listen on; 0 takes a free one.", least=0, most=65535, heading="Address"
+    )
+    tokens: str | None = setting(
+        None,
+        "File of API tokens, which `graft token` makes.",
+        unset="none; everybody may classify, nobody may administer",
+        heading="Address",
+        metavar="FILE",
     )
     max_request_mb: int = setting(64, "Largest request, in MB.", least=1, heading="Requests")
     max_images: int = setting(64, "Images in one request.", least=1, heading="Requests")

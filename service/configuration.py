@@ -18,6 +18,7 @@ from service.front.limits import Limits
 PREFIX = "GRAFT_SERVE_"  # of environment variables; CONFIG behind it names the file
 CONFIG = f"{PREFIX}CONFIG"
 _PORT = "PORT"  # what platforms set that run containers; GRAFT_SERVE_PORT comes before it
+_PATHS = ("repository", "tokens")
 DEFAULT, COMMAND_LINE = "default", "command line"  # origins beside variables and files
 
 
@@ -106,6 +107,10 @@ def _of_file(file: Path) -> dict[str, tuple[Any, str]]:
             raise InputError(f"{file}: {exc}") from None
         if name == "models":
             checked = tuple(_in_folder(entry, file.parent) for entry in checked)
+        elif name in _PATHS and known[name].many:
+            checked = tuple(str(file.parent / path) for path in checked)
+        elif name in _PATHS:
+            checked = str(file.parent / checked)
         layer[name] = checked, str(file)
     return layer
 

@@ -12,7 +12,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from models import errors
-from models.errors import BusyError, GraftError
+from models.errors import BusyError, GraftError, TokenError
 from service.front.limits import whole_seconds
 from service.records import RECORD
 
@@ -35,6 +35,8 @@ STATUS: dict[type[GraftError], int] = {
     errors.GradientError: 400,
     errors.FeedError: 400,
     errors.NumericsError: 500,
+    errors.AccessError: 403,
+    errors.TokenError: 401,
     errors.BusyError: 503,
     errors.OverloadedError: 429,
     errors.DeadlineError: 504,
@@ -64,6 +66,8 @@ def failure(error: GraftError, **fields: Any) -> Response:
     response.status_code = status_of(error)
     if isinstance(error, BusyError):
         response.headers["Retry-After"] = whole_seconds(error.retry_after)
+    if isinstance(error, TokenError):
+        response.headers["WWW-Authenticate"] = error.challenge
     return response
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from models.errors import GraftError
 from service.app import create_app
 from service.configuration import Configuration
 from service.registry import Registry
+from service.safety import guard_of
 from service.server import make_server
 from service.sources import Source, folders
+from service.tokens import too_open
 from service.watching import Watcher
 
 Say = Callable[[str], None]
@@ -27,7 +30,8 @@ class Service:
         """
         config = configuration.config
         self.registry = Registry(config)
-        app = create_app(registry=self.registry)
+        self.guard = guard_of(config)
+        app = create_app(registry=self.registry, guard=self.guard)
         self.server = make_server(app, self.registry, config.host, config.port, configuration.limits)
         self._configuration, self._say, self._warn = configuration, say, warn
         self._watcher: Watcher | None = None
@@ -49,6 +53,10 @@ class Service:
             raise self._failure
 
     def _start(self) -> None:
+        """Load the models, and say what is served."""
+        tokens = self._configuration.config.tokens
+        if tokens is not None and (warning := too_open(Path(tokens))):
+            self._warn(warning)
         try:
             self.registry.load(self._not_served)
         except Exception as exc:  # raised again in the main thread

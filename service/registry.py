@@ -232,12 +232,12 @@ class Registry:
         """Let a label stand for a version that is served, and so warm; None takes the label away.
 
         Raises:
-            UnknownModelError: no such model or version is served.
+            UnknownModelError: no such model, version or label is served.
             InputError: the label is a number.
         """
         if not label or label.isdecimal():
             raise InputError(f"the label is {label!r}; expected a word such as {STABLE} or canary.")
-        self.get(name, version)
+        self.get(name, version, label if version is None else None)
 
         def labelled(family: Family) -> Family:
             if version is not None and version not in family.versions:

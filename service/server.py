@@ -15,6 +15,7 @@ from service.front.requests import Refused
 from service.front.server import Server
 from service.metrics import Metrics
 from service.observing import METRICS, route_of
+from service.protocols import admin
 from service.registry import Registry
 
 _INSTANT = frozenset({"/livez", "/readyz"})
@@ -46,13 +47,18 @@ def make_server(
 
     routing = Routing(
         instant=_INSTANT,
-        works=lambda method, path: method == "POST",
+        works=_works,
         retry_after=lambda: registry.seconds_to_empty,
         refusal=_refusal,
         stopping=stopping,
         refused=refused,
     )
     return Server(app, routing, host, port, limits, tls)
+
+
+def _works(method: str, path: str) -> bool:
+    """Whether a request needs a worker: images do; loading a model takes a while, and must not keep them out."""
+    return method == "POST" and not path.startswith(f"{admin.PREFIX}/")
 
 
 def _refusal(path: str, refused: Refused) -> bytes:

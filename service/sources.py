@@ -21,7 +21,7 @@ from models.errors import InputError
 from models.zoo import find
 
 _LABEL = re.compile(r"(?P<label>[^=:]+)=(?P<name>[^:]+):(?P<version>[0-9]{1,18})")
-_FILE = "model.onnx"  # what a fine-tuning run calls its model, and repositories of other servers theirs
+FILE = "model.onnx"  # what a fine-tuning run calls its model, and repositories of other servers theirs
 
 
 @dataclass(frozen=True)
@@ -97,22 +97,22 @@ def folders(models: Iterable[str]) -> list[Path]:
 
 def in_folder(folder: Path) -> Iterator[Source]:
     """The models that a folder holds, by name and version."""
-    if (folder / _FILE).is_file():
-        yield Source(folder.resolve().name, 1, str(folder / _FILE))
+    if (folder / FILE).is_file():
+        yield Source(folder.resolve().name, 1, str(folder / FILE))
         return
     for path in sorted(folder.iterdir()):
         if path.suffix == ".onnx" and path.is_file():
             yield Source(path.stem, 1, str(path), listed=True)
-        elif (path / _FILE).is_file():
-            yield Source(path.name, 1, str(path / _FILE), listed=True)
+        elif (path / FILE).is_file():
+            yield Source(path.name, 1, str(path / FILE), listed=True)
         elif path.is_dir():
             yield from _versions(path)
 
 
 def _versions(folder: Path) -> Iterator[Source]:
-    numbered = [path for path in folder.iterdir() if path.name.isdecimal() and (path / _FILE).is_file()]
+    numbered = [path for path in folder.iterdir() if path.name.isdecimal() and (path / FILE).is_file()]
     for path in sorted(numbered, key=lambda path: int(path.name)):
-        yield Source(folder.name, int(path.name), str(path / _FILE), listed=True)
+        yield Source(folder.name, int(path.name), str(path / FILE), listed=True)
 
 
 def _of_entry(entry: str) -> Iterable[Source]:
@@ -132,10 +132,10 @@ def _of_entry(entry: str) -> Iterable[Source]:
             ) from exc
         if not held:
             raise InputError(
-                f"{entry}: a folder without models; expected files NAME.onnx, folders NAME/{_FILE}, or "
-                f"NAME/VERSION/{_FILE}."
+                f"{entry}: a folder without models; expected files NAME.onnx, folders NAME/{FILE}, or "
+                f"NAME/VERSION/{FILE}."
             )
         return held
     # Every fine-tuning run calls its file the same: the folder tells them apart.
-    name = path.resolve().parent.name if path.name == _FILE else path.stem
+    name = path.resolve().parent.name if path.name == FILE else path.stem
     return [Source(name, 1, entry)]

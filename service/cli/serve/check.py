@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -10,12 +11,13 @@ import click
 from models.errors import GraftError, InputError
 from models.model import Model
 from models.settings import Setting
-from service.cli.terminal.messages import print_error, print_guesses
+from service.cli.terminal.messages import print_error, print_guesses, print_warning
 from service.cli.terminal.text import clean, fit, width_of
 from service.config import service_settings
 from service.configuration import Configuration
 from service.served import all_cores
 from service.sources import Source, labels, sources
+from service.tokens import SCOPES, read_tokens, too_open
 
 Thing = TypeVar("Thing")
 
@@ -30,6 +32,13 @@ def check(configuration: Configuration) -> bool:
     for label in stand:
         if (label.name, label.version) not in {(source.name, source.version) for source in wanted}:
             failures.append(InputError(f"the label {label} stands for a version that is not served."))
+    if config.tokens is not None:
+        _print("tokens", _tokens(Path(config.tokens), failures))
+    failures += [
+        InputError(f"{folder}: no folder; --repository takes folders that exist.")
+        for folder in config.repository
+        if not Path(folder).is_dir()
+    ]
     known = service_settings()
     _print(
         "settings",
@@ -73,6 +82,18 @@ def _described(source: Source, configuration: Configuration) -> str:
     return f"{model.card.task}{classes}, on {device} ({device.reason})"
 
 
+def _tokens(file: Path, failures: list[GraftError]) -> list[tuple[str, ...]]:
+    """A row for each scope: how many tokens have it."""
+    try:
+        tokens = read_tokens(file)
+    except GraftError as exc:
+        failures.append(exc)
+        return []
+    if warning := too_open(file):
+        print_warning(warning)
+    return [(scope, f"{tokens.count(scope)}", str(file)) for scope in SCOPES]
+
+
 def _shown(known: Setting, value: object) -> str:
     """A value of a setting as people write it."""
     if value in (None, ()):
@@ -86,6 +107,8 @@ def _shown(known: Setting, value: object) -> str:
 
 def _print(heading: str, rows: list[tuple[str, ...]]) -> None:
     """Rows in columns that line up, without the breaks that would take paths apart."""
+    if not rows:
+        return
     cells = [tuple(map(clean, row)) for row in rows]
     widths = [max(map(width_of, column)) for column in zip(*cells, strict=True)][:-1]
     click.echo(f"\n{heading}")

@@ -20,7 +20,7 @@ from service.front.limits import Limits
 if TYPE_CHECKING:
     from service.configuration import Configuration
 
-_MANY = {"labels": "--label"}  # options that may be given several times
+_MANY = {"labels": "--label", "repository": "--repository"}  # options that may be given several times
 
 
 def _options(command: Command) -> Command:

@@ -1,0 +1,100 @@
+"""Who may do what: one table of all routes, and one place where a request's API token is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from flask import Flask, request
+from werkzeug.routing import Rule
+
+from models.errors import AccessError, TokenError
+from service.config import ServiceConfig
+from service.tokens import Tokens, read_tokens
+
+Scope = Literal["open", "infer", "admin"]
+# By group of routes, the blueprint's name: who may call them. A group that is not here cannot be served.
+ACCESS: dict[str, Scope] = {
+    "health": "open",
+    "metrics": "infer",
+    "v1": "infer",
+    "admin": "admin",
+}
+_REALM = 'Bearer realm="graft"'
+
+
+class Guard:
+    """Lets requests in by their tokens. `tokens` may be replaced at any time."""
+
+    def __init__(self, tokens: Tokens | None = None) -> None:
+        self.tokens = tokens or Tokens()
+
+    def check(self, scope: Scope, authorization: str | None) -> None:
+        """Refuse who may not. `authorization`: the header of that name.
+
+        Without infer tokens everybody may infer; without admin tokens nobody may administer.
+
+        Raises:
+            TokenError: no token, or one that is not known.
+            AccessError: one that is for something else, or nobody may.
+        """
+        if scope == "open" or (scope == "infer" and not self.tokens.count("infer")):
+            return
+        if not self.tokens.count(scope):
+            raise AccessError(
+                "administration is off. Start the service with --tokens FILE, which holds a token of the scope admin: "
+                "graft token admin --out FILE"
+            )
+        if authorization is None:
+            raise TokenError(
+                f"a token of the scope {scope} is needed. Send: Authorization: Bearer TOKEN", _REALM
+            )
+        kind, _, token = authorization.strip().partition(" ")
+        scopes = self.tokens.scopes(token.strip()) if kind.lower() == "bearer" else None
+        if scopes is None:
+            raise TokenError(
+                "the token is not known here. Send one whose digest is in the service's file of tokens: "
+                "Authorization: Bearer TOKEN",
+                f'{_REALM}, error="invalid_token"',
+            )
+        if scope not in scopes:
+            raise AccessError(f"the token is for {' and '.join(sorted(scopes))}; here {scope} is needed.")
+
+
+def guard_of(config: ServiceConfig) -> Guard:
+    """A guard with the tokens that a configuration names.
+
+    Raises:
+        InputError: as `read_tokens`.
+    """
+    return Guard(read_tokens(Path(config.tokens)) if config.tokens is not None else None)
+
+
+def access_of(rule: Rule) -> Scope:
+    """Who may call a route.
+
+    Raises:
+        LookupError: nobody has said it.
+    """
+    group = rule.endpoint.rpartition(".")[0]
+    if group not in ACCESS:
+        raise LookupError(
+            f"{rule.rule}: who may call it? Give its group {group!r} a row in service.safety.ACCESS."
+        )
+    return ACCESS[group]
+
+
+def protect(app: Flask, guard: Guard) -> None:
+    """Let `guard` look at every request before its view does. Call it when all routes are there.
+
+    Raises:
+        LookupError: a route of which nobody has said who may call it.
+    """
+    for rule in app.url_map.iter_rules():
+        access_of(rule)
+
+    def look() -> None:
+        if request.url_rule is not None:  # else there is nothing at this address
+            guard.check(access_of(request.url_rule), request.headers.get("Authorization"))
+
+    app.before_request(look)

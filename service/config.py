@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.config import DEFAULT_MODEL, RuntimeConfig
 from models.settings import Setting, fresh_setting, setting, settings, settings_of
 from service.front.limits import Limits
+from service.logs import LogFormat
 
 # Of how models run, what can be set for a service.
 RUNTIME = ("device", "threads", "spinning")
@@ -55,6 +56,11 @@ class ServiceConfig:
         unset="none; everybody may classify, nobody may administer",
         heading="Address",
         metavar="FILE",
+    )
+    log: LogFormat = setting(
+        "text",
+        "How the log is written: a line for each request and for what happens, on standard output.",
+        heading="Log",
     )
     max_request_mb: int = setting(64, "Largest request, in MB.", least=1, heading="Requests")
     max_images: int = setting(64, "Images in one request.", least=1, heading="Requests")

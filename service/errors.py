@@ -1,6 +1,8 @@
 """One table and one handler: every error becomes JSON with a status.
 
-{"error": {"type": "ImageError", "message": "what was given, what was expected, what to do"}}
+{"error": {"type": "ImageError", "message": "what was given, what was expected, what to do", "request_id": "..."}}
+
+The id is that of the header X-Request-Id, by which the log tells more.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from models import errors
 from models.errors import BusyError, GraftError, TokenError
 from service.front.limits import whole_seconds
+from service.front.wsgi import REQUEST_ID
 from service.records import RECORD
 
 STATUS: dict[type[GraftError], int] = {
@@ -61,8 +64,7 @@ def status_of(error: GraftError) -> int:
 
 def failure(error: GraftError, **fields: Any) -> Response:
     """The answer for an error; `fields` stand beside it."""
-    _note(type(error).__name__)
-    response = jsonify(error=error_json(error), **fields)
+    response = jsonify(error=_answer(**error_json(error)), **fields)
     response.status_code = status_of(error)
     if isinstance(error, BusyError):
         response.headers["Retry-After"] = whole_seconds(error.retry_after)
@@ -71,16 +73,25 @@ def failure(error: GraftError, **fields: Any) -> Response:
     return response
 
 
-def _note(error: str) -> None:
-    """Let the record of the request know what its client is told."""
-    request.environ[RECORD].error = error
+def _answer(type: str, message: str) -> dict[str, str]:  # noqa: A002 (what it is called in JSON)
+    """What a client is told about its whole request; the record of it knows then, too."""
+    if RECORD in request.environ:
+        request.environ[RECORD].error = type
+    known = {"type": type, "message": message}
+    request_id = request.environ.get(REQUEST_ID)
+    return known | {"request_id": request_id} if request_id else known
+
+
+def _id() -> dict[str, str]:
+    """What a line of the log says of the request."""
+    return {"request_id": request.environ.get(REQUEST_ID, "")}
 
 
 def row_error(error: Exception) -> GraftError:
     """Why an image has no result: an error of ours as it is, a fault of the service without its inside."""
     if isinstance(error, GraftError):
         return error
-    logging.getLogger("graft").error("an image was not answered", exc_info=error)
+    logging.getLogger("graft").error("an image was not answered", exc_info=error, extra=_id())
     return GraftError("a fault in the service; its log has more.")
 
 
@@ -89,26 +100,22 @@ def handle_errors(app: Flask) -> None:
 
     def graft_error(error: GraftError) -> Response:
         if status_of(error) == 500:
-            app.logger.error("%s %s: %s", request.method, request.path, error)
+            app.logger.error("%s %s: %s", request.method, request.path, error, exc_info=error, extra=_id())
         return failure(error)
 
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500
-        kind = error.name.replace(" ", "")
-        _note(kind)
         response = Response(headers=[*error.get_headers(request.environ)])  # Allow, Location, ...
         message = _HINTS.get(status) or error.description or error.name
-        response.data = app.json.dumps({"error": {"type": kind, "message": message}}) + "\n"
+        answer = _answer(error.name.replace(" ", ""), message)
+        response.data = app.json.dumps({"error": answer}) + "\n"
         response.content_type = "application/json"
         response.status_code = status
         return response
 
     def unexpected(error: Exception) -> Response:
-        app.logger.exception("%s %s", request.method, request.path, exc_info=error)
-        _note("InternalError")
-        response = jsonify(
-            error={"type": "InternalError", "message": "A fault in the service; its log has more."}
-        )
+        app.logger.exception("%s %s", request.method, request.path, exc_info=error, extra=_id())
+        response = jsonify(error=_answer("InternalError", "A fault in the service; its log has more."))
         response.status_code = 500
         return response
 

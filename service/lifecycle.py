@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from models.errors import GraftError
 from service.app import create_app
 from service.configuration import Configuration
+from service.logs import Say
 from service.registry import Registry
 from service.safety import guard_of
 from service.server import make_server
 from service.sources import Source, folders
 from service.tokens import too_open
 from service.watching import Watcher
-
-Say = Callable[[str], None]
 
 
 class Service:
@@ -44,7 +42,7 @@ class Service:
             GraftError: a model that was named cannot be loaded.
         """
         self.server.stop_on_signals()
-        self._say(f"loading {', '.join(self.registry.loading)}")
+        self._say(f"loading {', '.join(self.registry.loading)}", event="loading")
         threading.Thread(target=self._start, name="graft-load", daemon=True).start()
         self.server.run()
         if self._watcher is not None:
@@ -66,14 +64,20 @@ class Service:
         for served in self.registry.served:
             device = served.model.session.device
             version = f" version {served.version}" if served.version != 1 else ""
-            self._say(f"{served.name}{version} on {device} ({device.reason}); {served.plan}")
+            self._say(
+                f"{served.name}{version} on {device} ({device.reason}); {served.plan}",
+                event="loaded", model=served.name, version=served.version,
+            )  # fmt: skip
             for note in served.model.notes:
                 self._warn(f"{served.name}: {note}")
         self._watch()
-        self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify")
+        self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify", event="ready")
 
     def _not_served(self, source: Source, error: GraftError) -> None:
-        self._warn(f"{source.name} version {source.version} is not served: {error}")
+        self._warn(
+            f"{source.name} version {source.version} is not served: {error}",
+            event="refused", model=source.name, version=source.version, error=type(error).__name__,
+        )  # fmt: skip
 
     def _watch(self) -> None:
         config = self._configuration.config

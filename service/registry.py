@@ -17,6 +17,7 @@ from models.zoo import find
 from service.config import ServiceConfig
 from service.decoding import Decoder
 from service.planning import Plan
+from service.records import RequestRecord
 from service.served import Served, Watch, all_cores
 from service.sources import Source, labels, sources
 from service.tickets import BatchReport
@@ -88,9 +89,13 @@ class Registry:
 
     @contextlib.contextmanager
     def use(
-        self, name: str | None = None, version: int | None = None, label: str | None = None
+        self,
+        name: str | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        record: RequestRecord | None = None,
     ) -> Iterator[Served]:
-        """A model, which stays open for the time of a `with` block.
+        """A model, which stays open for the time of a `with` block; the request's record learns which it is.
 
         Raises:
             UnknownModelError, BusyError: as `get`.
@@ -98,6 +103,8 @@ class Registry:
         served = self.get(name, version, label)
         while not served.enter():  # it was replaced in this moment
             served = self.get(name, version, label)
+        if record is not None:
+            record.model, record.version = served.name, served.version
         try:
             yield served
         finally:

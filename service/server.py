@@ -68,4 +68,5 @@ def _refusal(path: str, refused: Refused) -> bytes:
         if refused.status == 429
         else responses.get(refused.status, "Error").replace(" ", "")
     )
-    return json.dumps({"error": {"type": kind, "message": f"{refused.message}."}}).encode() + b"\n"
+    error = {"type": kind, "message": f"{refused.message}.", "request_id": refused.request_id}
+    return json.dumps({"error": error}).encode() + b"\n"

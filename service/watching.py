@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import GraftError
+from service.logs import Say
 from service.registry import Registry
 from service.sources import Source, in_folder
 
@@ -32,7 +33,7 @@ class Watcher:
         self,
         registry: Registry,
         folders: Sequence[Path],
-        say: Callable[[str], None] = lambda text: _log.info(text),
+        say: Say = lambda text, **facts: _log.info(text, extra=facts),
     ) -> None:
         """What the registry serves from the folders now counts as loaded."""
         self._registry, self._folders, self._say = registry, folders, say
@@ -106,9 +107,11 @@ class Watcher:
         except GraftError as exc:
             before = source.version in getattr(self._registry.families.get(source.name), "versions", {})
             rest = "; the one that was served before goes on" if before else ""
-            self._say(f"{source.name} version {source.version} is not served: {exc}{rest}")
+            text = f"{source.name} version {source.version} is not served: {exc}{rest}"
+            self._say(text, event="refused", error=type(exc).__name__, **_facts(source))
         else:
-            self._say(f"{source.name} version {source.version} is served from {source.spec} ({served.plan})")
+            text = f"{source.name} version {source.version} is served from {source.spec} ({served.plan})"
+            self._say(text, event="loaded", **_facts(source))
 
     def _unload(self, source: Source) -> None:
         try:
@@ -116,7 +119,12 @@ class Watcher:
         except GraftError as exc:
             self._say(f"{source.spec} is gone; it goes on: {exc}")
         else:
-            self._say(f"{source.name} version {source.version} is not served any more: {source.spec} is gone")
+            text = f"{source.name} version {source.version} is not served any more: {source.spec} is gone"
+            self._say(text, event="retired", **_facts(source))
+
+
+def _facts(source: Source) -> dict[str, object]:
+    return {"model": source.name, "version": source.version}
 
 
 def _stamp(source: Source) -> Stamp | None:

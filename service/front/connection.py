@@ -138,7 +138,8 @@ class Connection:
                 return call_application(app, call)
             return await loop.run_in_executor(lane.executor, call_application, app, call)
         except Exception:
-            _log.exception("the application failed at %s (request %s)", call.target[:200], self._id)
+            path, known = call.target.partition("?")[0][:200], {"request_id": self._id}
+            _log.exception("the application failed at %s (request %s)", path, self._id, extra=known)
             raise Refused(
                 500, f"the server failed; its log says why, with the request id {self._id}"
             ) from None
@@ -162,7 +163,8 @@ class Connection:
                     await self._write(self._http.send(h11.Data(data=chunk)))
             await self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
         except h11.LocalProtocolError as exc:
-            _log.error("the application's answer to request %s is no HTTP: %s", self._id, exc)
+            known = {"request_id": self._id}
+            _log.error("the application's answer to request %s is no HTTP: %s", self._id, exc, extra=known)
             raise ConnectionResetError from exc
         finally:
             if answer.stream is not None:
@@ -179,7 +181,7 @@ class Connection:
         """Say why a request is not answered. Returns whether another may follow on the connection."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
-        self._id = self._id or request_id(request)
+        refused.request_id = self._id = self._id or request_id(request)
         path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else "/"
         goes_on = (
             request is not None

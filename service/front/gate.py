@@ -22,6 +22,7 @@ from service.front.wsgi import Call, Headers
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+_PATH = 200  # characters of a path in the access log
 _log = logging.getLogger("graft.access")
 
 
@@ -116,11 +117,16 @@ class Gate:
 
     def log_access(self, call: Call, status: int, size: int, seconds: float) -> None:
         """One line for each answered request."""
-        _log.info(
-            "%s %s %d", call.method, call.target.partition("?")[0], status,
-            extra={"client": call.client[0], "bytes": size, "seconds": seconds, "request_id": call.request_id,
-                   **call.notes},
-        )  # fmt: skip
+        _log_request(
+            call.method,
+            call.target.partition("?")[0],
+            status,
+            client=call.client[0],
+            bytes=size,
+            seconds=seconds,
+            request_id=call.request_id,
+            **call.notes,
+        )
 
     def log_refusal(
         self, request: h11.Request | None, refused: Refused, client: str, size: int, request_id: str
@@ -129,9 +135,23 @@ class Gate:
         method = request.method.decode("ascii") if request is not None else ""
         path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else ""
         self._routing.refused(method, path, refused.status)
-        asked = {"client": client, "request_id": request_id}
-        extra = {**asked, "bytes": size, "seconds": 0.0, "reason": refused.message}
-        _log.info("%s %s %d", method or "-", path or "-", refused.status, extra=extra)
+        _log_request(
+            method or "-",
+            path or "-",
+            refused.status,
+            client=client,
+            bytes=size,
+            seconds=0.0,
+            request_id=request_id,
+            reason=refused.message,
+        )
+
+
+def _log_request(method: str, path: str, status: int, **known: object) -> None:
+    """A line of the access log: the path without its query, in which secrets may stand, and not all of a long one."""
+    path = path if len(path) <= _PATH else f"{path[:_PATH]}..."
+    asked = {"method": method, "path": path, "status": status}
+    _log.info("%s %s %d", method, path, status, extra=asked | known)
 
 
 @functools.lru_cache(maxsize=2)

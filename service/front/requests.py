@@ -27,6 +27,7 @@ class Refused(Exception):  # noqa: N818  (an answer, not a fault)
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         self.status, self.message, self.retry_after = status, message, retry_after
+        self.request_id = ""  # of the request, once it is answered
 
 
 class RequestReader:

@@ -38,11 +38,11 @@ def routes(registry: Registry) -> Blueprint:
     def classify() -> Response:
         check_known(request.args, *_CHOOSING, "top_k")
         top_k = whole_number(request.args, "top_k", 5)
-        with registry.use(*_chosen(request.args)) as served:
+        with registry.use(*_chosen(request.args), _record()) as served:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
-            caller = _caller(registry, served)
+            caller = _caller(registry)
             images = registry.decoder.decode(
                 uploads(request, registry.config), model.card.preprocessing, caller
             )
@@ -55,10 +55,10 @@ def routes(registry: Registry) -> Blueprint:
         encoding = choice(request.args, "encoding", ("json", "base64"))
         pool = cast("Pool", choice(request.args, "pool", ("avg", "max", "none", "flatten")))
         normalize = choice(request.args, "normalize", ("none", "l2"))
-        with registry.use(*_chosen(request.args)) as served:
+        with registry.use(*_chosen(request.args), _record()) as served:
             model = served.feature_model(request.args.get("cut"), pool, "l2" if normalize == "l2" else None)
             (cut,) = model.cuts
-            caller, files = _caller(registry, served), uploads(request, registry.config)
+            caller, files = _caller(registry), uploads(request, registry.config)
             count = len(files) * math.prod(model.blank[cut].shape[1:])
             _check_size(count, cut, len(files), registry.config.max_values)
             images = registry.decoder.decode(files, served.model.card.preprocessing, caller)
@@ -79,7 +79,7 @@ def routes(registry: Registry) -> Blueprint:
     @blueprint.get("/models/<name>")
     def model(name: str) -> Response:
         check_known(request.args, "version", "label")
-        with registry.use(name, *_chosen(request.args)[1:]) as served:
+        with registry.use(name, *_chosen(request.args)[1:], _record()) as served:
             card = dataclasses.asdict(served.model.card)  # labels included
             return jsonify({**_model_json(served), "card": card})
 
@@ -112,11 +112,13 @@ def _chosen(given: Mapping[str, str]) -> tuple[str | None, int | None, str | Non
     return given.get("model"), version, given.get("label")
 
 
-def _caller(registry: Registry, served: Served) -> Caller:
-    """Who waits for an answer of this model."""
+def _record() -> RequestRecord:
     record: RequestRecord = request.environ[RECORD]
-    record.model, record.version = served.name, served.version
-    return Caller(time.monotonic() + registry.config.timeout_s, request.environ.get(GONE), record)
+    return record
+
+
+def _caller(registry: Registry) -> Caller:
+    return Caller(time.monotonic() + registry.config.timeout_s, request.environ.get(GONE), _record())
 
 
 def _check_size(count: int, cut: str, images: int, most: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import logging
 import queue
 import threading
@@ -148,3 +149,40 @@ def test_access_log_tells_what_the_application_knows(server: Server, access_log:
     assert (told["version"], told["images"], told["route"]) == (1, 1, "/v1/classify")
     assert "error" not in told
     assert (vars(failed)["error"], failed.getMessage()) == ("UnknownModelError", "POST /v1/classify 404")
+
+
+def test_a_path_is_logged_without_its_query_and_not_without_end(server: Server, access_log: Lines) -> None:
+    ask(server, "POST", f"/{'x' * 500}?token=secret", b"x")
+    line = access_log.next()
+    assert vars(line)["path"] == f"/{'x' * 199}..."
+    assert not any("secret" in str(value) for value in vars(line).values())
+
+
+def test_a_refusal_is_logged_with_its_reason(server: Server, access_log: Lines) -> None:
+    ask(server, "POST", "/v1/classify?token=secret", b"x", Expect="a-miracle")
+    line = vars(access_log.next())
+    assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/classify", 417)
+    assert "Expect: a-miracle" in line["reason"]
+
+
+def test_errors_carry_the_id_of_their_request(server: Server) -> None:
+    for path, headers in (("/v1/classify?top_k=0", {}), ("/nowhere", {}), ("/", {"Expect": "a-miracle"})):
+        _, answered, text = ask(server, "POST", path, b"x", **headers, **{"X-Request-Id": "my-id"})
+        assert (answered["X-Request-Id"], json.loads(text)["error"]["request_id"]) == ("my-id", "my-id")
+    _, answered, text = ask(server, "GET", "/nowhere")
+    assert json.loads(text)["error"]["request_id"] == answered["X-Request-Id"]
+
+
+def test_a_fault_is_logged_with_its_traceback_and_the_id_that_the_client_has(
+    server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(registry, "get", fail)
+    status, answered, text = ask(server, "POST", "/v1/classify?label=hidden", plain("red"), **PHOTO)
+    assert (status, "secret" in text) == (500, False)
+    (line,) = (record for record in caplog.records if record.levelno == logging.ERROR)
+    assert vars(line)["request_id"] == answered["X-Request-Id"]
+    assert "ZeroDivisionError: secret" in caplog.text
+    assert "hidden" not in caplog.text

@@ -26,7 +26,12 @@ class Watched:
         self.registry = Registry(dataclasses.replace(config, models=(str(folder),)))
         self.registry.load()
         self.messages: list[str] = []
-        self.watcher = Watcher(self.registry, [folder], self.messages.append)
+        self.facts: list[dict[str, object]] = []
+        self.watcher = Watcher(self.registry, [folder], self.say)
+
+    def say(self, text: str, **facts: object) -> None:
+        self.messages.append(text)
+        self.facts.append(facts)
 
     def write(self, name: str, content: bytes | None = None) -> None:
         """Write a model, or these bytes, at a time of its own."""
@@ -67,6 +72,7 @@ def test_a_new_file_is_served_when_it_is_whole(watched: Watched) -> None:
     assert watched.look(1) == []
     (message,) = watched.look(1)
     assert message.startswith("second version 1 is served from")
+    assert watched.facts[-1] == {"event": "loaded", "model": "second", "version": 1}
     assert watched.registry.get("second").name == "second"
 
 
@@ -91,6 +97,8 @@ def test_a_broken_file_is_reported_once_and_the_old_one_goes_on(watched: Watched
     (message,) = watched.look(5)
     assert message.startswith("first version 1 is not served: ")
     assert message.endswith("the one that was served before goes on")
+    refused = {"event": "refused", "model": "first", "version": 1, "error": "ModelError"}
+    assert watched.facts[-1] == refused
     assert watched.registry.get("first") is served
     watched.write("first.onnx")
     watched.look()
@@ -103,6 +111,7 @@ def test_what_is_gone_is_served_no_longer(watched: Watched) -> None:
     (watched.folder / "second.onnx").unlink()
     (message,) = watched.look(1)
     assert "second version 1 is not served any more" in message
+    assert watched.facts[-1] == {"event": "retired", "model": "second", "version": 1}
     with pytest.raises(UnknownModelError, match="'second' is not served"):
         watched.registry.get("second")
 
@@ -119,7 +128,7 @@ def test_a_folder_that_cannot_be_read_takes_nothing_away(watched: Watched) -> No
 def test_two_files_of_one_name_do_not_take_turns(watched: Watched, tmp_path: Path, tiny_path: Path) -> None:
     second = tmp_path / "second"
     second.mkdir()
-    watcher = Watcher(watched.registry, [watched.folder, second], watched.messages.append)
+    watcher = Watcher(watched.registry, [watched.folder, second], watched.say)
     shutil.copy(tiny_path, second / "first.onnx")
     for _ in range(4):
         watcher.look()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,9 +84,27 @@ def command(ctx: click.Context, /, file: Path | None, only_check: bool, **option
 
 def _serve(configuration: Configuration) -> None:
     from service.lifecycle import Service
+    from service.logs import log_lines
 
-    service = Service(
-        configuration, lambda text: click.echo(f"{service.server.url}  {clean(text)}"), print_note
-    )
-    service.run()
-    click.echo("stopped")
+    form = configuration.config.log
+    log = logging.getLogger("graft")
+
+    def say(text: str, **facts: object) -> None:
+        if form == "json":
+            log.info("%s", text, extra={"url": service.server.url, **facts})
+        else:
+            click.echo(f"{service.server.url}  {clean(text)}")
+
+    def warn(text: str, **facts: object) -> None:
+        if form == "json":
+            log.warning("%s", text, extra=facts)
+        else:
+            print_note(text)
+
+    with log_lines(sys.stdout, form):
+        service = Service(configuration, say, warn)
+        service.run()
+        if form == "json":
+            log.info("stopped", extra={"event": "stopped"})
+    if form == "text":
+        click.echo("stopped")

@@ -1,0 +1,161 @@
+"""What a service writes about itself: a line for each request and for what happens to it, as text or as JSON.
+
+Lines are made and written by a thread of their own: a reader that stands still must not hold up requests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import IO, Any, Literal, Protocol
+
+LogFormat = Literal["text", "json"]
+# What a line may tell beside its message, by the name that it is given with (`extra=`). Nothing else is written.
+FIELDS = (
+    "event", "method", "path", "status", "client", "bytes", "seconds", "request_id", "route", "model", "version",
+    "images", "error", "reason", "trace_id", "url",
+)  # fmt: skip
+_IN_MESSAGE = ("event", "method", "path", "status")  # the text has them already
+_WAITING = 10_000  # lines that nobody has written yet
+_LAST_S = 5.0  # that the rest may take at the end
+
+
+class Say(Protocol):
+    """Who hears what happens to a service: a sentence, and facts of it by names of `FIELDS`."""
+
+    def __call__(self, text: str, **facts: object) -> None:
+        """Write or show it."""
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: `time`, `level`, `logger`, `message`, what is known of `FIELDS`, `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line, in ASCII: whatever stands in a name, it is one."""
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_text:
+            line["exception"] = record.exc_text
+        return json.dumps(line, default=str)
+
+
+class TextLines(logging.Formatter):
+    """Time, level, message, and what else is known as name=value; what follows a line break stands indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A line; lines of a traceback stand indented below it."""
+        known = [
+            f"{name}={_word(value)}" for name, value in _fields(record).items() if name not in _IN_MESSAGE
+        ]
+        line = " ".join([_time(record), record.levelname, printable(record.getMessage()), *known])
+        below = (record.exc_text or "").splitlines()
+        return "\n".join([line, *(f"    {printable(text)}" for text in below)])
+
+
+FORMATTERS: dict[LogFormat, type[logging.Formatter]] = {"text": TextLines, "json": JsonLines}
+
+
+def printable(text: str) -> str:
+    """A text in one line: what is no sign of a script (line breaks, escapes, turns of direction) is written as \\x.."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+class LineWriter(logging.Handler):
+    """Writes lines by a thread. When too many wait, further ones are dropped and counted, which a line says."""
+
+    def __init__(self, stream: IO[str], form: LogFormat, most_waiting: int = _WAITING) -> None:
+        super().__init__()
+        self.setFormatter(FORMATTERS[form]())
+        self._stream = stream
+        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(most_waiting)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write, name="graft-log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Leave a line to the thread. Its frames stay here: they may hold images."""
+        if record.exc_info:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_info = None
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what waits, for some seconds at most."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=_LAST_S)
+            self._thread.join(_LAST_S)
+        super().close()
+
+    def _write(self) -> None:
+        # Nobody reads any more where the pipe is broken or the file closed.
+        with contextlib.suppress(OSError, ValueError):
+            while (record := self._lines.get()) is not None:
+                self._put(record)
+                if self._lines.empty():
+                    self._put_what_was_dropped()
+                    self._stream.flush()
+            self._put_what_was_dropped()
+            self._stream.flush()
+
+    def _put(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:  # a message that does not fit its arguments; the others go on
+            self.handleError(record)
+            return
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+    def _put_what_was_dropped(self) -> None:
+        count, self._dropped = self._dropped, 0
+        if count:
+            text = f"{count:,} lines of this log were dropped: they are read more slowly than they come"
+            self._put(logging.LogRecord("graft", logging.WARNING, __file__, 0, text, None, None))
+
+
+@contextlib.contextmanager
+def log_lines(stream: IO[str], form: LogFormat) -> Iterator[None]:
+    """Write the log of this process to a stream: all of Graft's, warnings and errors of others."""
+    root, ours = logging.getLogger(), logging.getLogger("graft")
+    level, writer = ours.level, LineWriter(stream, form)
+    root.addHandler(writer)
+    ours.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(writer)
+        ours.setLevel(level)
+        writer.close()
+
+
+def _time(record: logging.LogRecord) -> str:
+    """When it happened, UTC, as RFC 3339 has it."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    known = vars(record)
+    values = {name: known[name] for name in FIELDS if name in known}
+    if "seconds" in values:
+        values["seconds"] = round(values["seconds"], 6)
+    return values
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return text if text and text.isprintable() and not set(text) & {" ", '"', "="} else json.dumps(text)

@@ -10,7 +10,8 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ MAX_BATCH = 4096
 # Fields of the card that are left out of it where they are empty.
 _SINCE_2 = ("reject", "target", "splits", "regression")
 _SHOWN = 8  # classes that a summary names
+_AMBIGUOUS = -1  # the index of a spelling that two classes have
 
 
 @dataclass(frozen=True)
@@ -234,18 +236,44 @@ class ModelCard:
         return typing.cast(ModelCard, card)
 
     def label(self, key: str) -> int | None:
-        """Index of the class whose id or name is `key`; the first of a comma-separated name counts too."""
-        return self._keys.get(key.casefold())
+        """Index of the class whose id or name is `key`; the first of a comma-separated name counts too.
+
+        As it is written first, then in Unicode's composed form, then whatever the case; None where two classes are
+        meant alike.
+        """
+        for fold, indices in self._keys.items():
+            index = indices.get(fold(key))
+            if index is not None:
+                return None if index == _AMBIGUOUS else index
+        return None
 
     @functools.cached_property
-    def _keys(self) -> dict[str, int]:
-        keys: dict[str, int] = {}
+    def _keys(self) -> dict[Callable[[str], str], dict[str, int]]:
+        """For each way to compare, from a spelling to the index of its class; ids go before names."""
         ids = [label.id for label in self.labels]
         names = [label.name for label in self.labels]
-        for spellings in (ids, names, [name.split(",")[0] for name in names]):
-            for index, spelling in enumerate(spellings):
-                keys.setdefault(spelling.casefold(), index)
-        return keys
+        spellings = (ids, names, [name.split(",")[0] for name in names])
+        return {fold: _indices(spellings, fold) for fold in (str, _composed, _caseless)}
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _caseless(text: str) -> str:
+    return _composed(_composed(text).casefold())
+
+
+def _indices(spellings: Iterable[Sequence[str]], fold: Callable[[str], str]) -> dict[str, int]:
+    """From each spelling, folded, to its class; the first list that has it decides, unless two of its classes do."""
+    known: dict[str, int] = {}
+    for row in spellings:
+        own: dict[str, int] = {}
+        for index, spelling in enumerate(row):
+            key = fold(spelling)
+            own[key] = index if own.get(key, index) == index else _AMBIGUOUS
+        known = own | known
+    return known
 
 
 def html_table(rows: Mapping[str, str]) -> str:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from models.card import Label, Scale
+from models.errors import InputError
 from models.graph import producers, weight_names
-from models.labels import imagenet_labels, read_labels
+from models.labels import imagenet_labels, labels_beside, labels_in, read_labels
 
 T = TypeVar("T")
 _PASSES_ON = ("Identity", "Flatten", "Reshape", "Squeeze", "Cast", "Dropout")
@@ -23,14 +24,18 @@ _NORMALISES = ("Sub", "Add", "Mul", "Div", "BatchNormalization")
 
 @dataclass
 class Guesses:
-    """The guesses made, as sentences for the user."""
+    """What was guessed, and what else an import has to say, as sentences for the user."""
 
     _notes: list[str] = field(default_factory=list)
 
     def take(self, value: T, sentence: str) -> T:
         """Note a guess and return its value; names in it come from the file and may hold anything."""
-        self._notes.append("guessed: " + "".join(sign if sign.isprintable() else "?" for sign in sentence))
+        self.note(f"guessed: {sentence}")
         return value
+
+    def note(self, sentence: str) -> None:
+        """Note what was computed, passed over or left out."""
+        self._notes.append("".join(sign if sign.isprintable() else "?" for sign in sentence))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -78,13 +83,30 @@ def find_logits(
     return Ending(output, output)
 
 
-def guess_labels(path: Path, classes: int, guesses: Guesses) -> tuple[Label, ...]:
-    """Labels from a `*_labels.txt` beside the file, else ImageNet's for 1,000 or 1,001 classes, else numbers."""
-    for beside in sorted(path.parent.glob("*_labels.txt")):
-        if path.stem.startswith(beside.name.removesuffix("_labels.txt")):
+def guess_labels(
+    path: Path, metadata: Mapping[str, str], classes: int, guesses: Guesses
+) -> tuple[Label, ...]:
+    """Labels from the file's metadata or a file beside it, else ImageNet's for 1,000 or 1,001 classes, else numbers."""
+    inside = labels_in(metadata)
+    if inside is not None:
+        key, labels = inside
+        if len(labels) == classes:
+            return guesses.take(labels, f"labels from its metadata, {key!r} (--labels)")
+        guesses.note(
+            f"its metadata {key!r} has {len(labels)} labels for {classes} classes: not used (--labels)"
+        )
+    for beside in labels_beside(path):
+        try:
             labels = read_labels(beside)
-            if len(labels) == classes:
-                return guesses.take(labels, f"labels from {beside.name} (--labels)")
+        except InputError:
+            if beside.suffix == ".json":  # many tools write a config.json, of something else
+                continue
+            raise
+        if len(labels) == classes:
+            return guesses.take(labels, f"labels from {beside.name} (--labels)")
+        guesses.note(
+            f"{beside.name} beside it has {len(labels)} labels for {classes} classes: not used (--labels)"
+        )
     if classes in (1000, 1001):
         background = ", with TensorFlow's background class" if classes == 1001 else ""
         sentence = f"{classes:,} outputs are ImageNet's classes{background} (--labels)"

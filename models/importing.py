@@ -110,6 +110,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
             f"{path}: explains itself already, and every command takes it as it is. To change its labels or "
             "preprocessing, import the network that it was made from."
         )
+    metadata = {entry.key: entry.value for entry in loaded.metadata_props}
     model = _to_our_opset(loaded)
     guesses = Guesses()
     source, layout, size = _image_input(model, path, options, guesses)
@@ -122,7 +123,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     ending = find_logits(model, probe, options.labels, guesses)
     classes = 0 if ending is None else int(np.prod(probe[ending.output].shape[1:]))
     normalization = _normalization(model, path, source, size, classes, options, guesses)
-    labels = () if ending is None else options.labels or guess_labels(path, classes, guesses)
+    labels = () if ending is None else options.labels or guess_labels(path, metadata, classes, guesses)
     if ending is not None and len(labels) != classes:
         raise ModelError(f"{path}: {len(labels)} labels were given and the network has {classes} outputs.")
     _prepend_input(model, source, layout, size, normalization)

@@ -193,6 +193,25 @@ def test_labels_file_beside_the_network(tmp_path: Path) -> None:
     assert any("net_labels.txt" in note for note in notes)
 
 
+def test_labels_in_the_metadata_go_before_files_beside(tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx")
+    (tmp_path / "labels.txt").write_text("1\n2\n3\n4\n5\n", encoding="utf-8")
+    model = onnx.load(path)
+    model.metadata_props.add(key="names", value="{0: 'a', 1: 'b', 2: 'c', 3: 'd', 4: 'e'}")
+    onnx.save(model, path)
+    opened_model, notes = opened(path)
+    assert [label.name for label in opened_model.card.labels] == ["a", "b", "c", "d", "e"]
+    assert "guessed: labels from its metadata, 'names' (--labels)" in notes
+
+
+def test_labels_beside_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("a\nb\n", encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"hidden": 3}', encoding="utf-8")
+    model, notes = opened(residual_net(tmp_path / "net.onnx"))
+    assert model.card.labels[0].name == "class 0"
+    assert "labels.txt beside it has 2 labels for 5 classes: not used (--labels)" in notes
+
+
 @pytest.mark.parametrize(("classes", "first"), [(1000, "tench, Tinca tinca"), (1001, "background")])
 def test_imagenet_is_recognised_by_its_width(tmp_path: Path, classes: int, first: str) -> None:
     model, notes = opened(residual_net(tmp_path / "net.onnx", classes=classes))

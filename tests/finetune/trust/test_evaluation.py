@@ -48,6 +48,15 @@ def test_classes_that_the_model_does_not_know_are_named(tiny: Model) -> None:
         evaluate(tiny, shown(("red", "violet"), ("red", "pink"), ("red", "red")))
 
 
+def test_classes_whose_names_differ_in_case_alone_are_two(
+    tiny: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = (Label("A", "A"), Label("a", "a"), Label("B", "B"))
+    monkeypatch.setattr(tiny, "card", dataclasses.replace(tiny.card, labels=labels))
+    result = evaluate(tiny, shown(("red", "A"), ("green", "a"), ("blue", "b")))
+    assert [(row.label.name, row.correct) for row in result.classes] == [("A", 1), ("a", 1), ("B", 1)]
+
+
 def test_many_unknown_classes_are_counted(tiny: Model) -> None:
     with pytest.raises(InputError, match="a0, a1, a2, a3, a4 and 4 more: no such class"):
         evaluate(tiny, shown(*(("red", f"a{i}") for i in range(9))))

@@ -133,6 +133,14 @@ def test_every_test_folder_is_a_package(folder: Path) -> None:
         assert (folder / "__init__.py").is_file()
 
 
+def test_every_room_has_tests_in_a_folder_of_its_name_or_in_a_file() -> None:
+    for package in MAY_IMPORT:
+        for init in (ROOT / package).rglob("__init__.py"):
+            room = init.parent.relative_to(ROOT)
+            own, above = ROOT / "tests" / room, ROOT / "tests" / room.parent / f"test_{room.name}.py"
+            assert list(own.glob("test_*.py")) or above.is_file(), f"{room} has no tests"
+
+
 def test_tests_stand_where_that_stands_which_they_are_named_after() -> None:
     """A file of tests that is named after no module tests its room as a whole."""
     for path in (ROOT / "tests").glob("*/**/test_*.py"):

@@ -65,6 +65,8 @@ def test_new_model_takes_the_place_of_the_old_while_it_is_used(registry: Registr
         assert registry.get("tiny") is new
         assert len(old.results(images, NO_HURRY)) == 1
     assert not old.enter()
+    for thread in old.batcher._threads:  # another thread ends them
+        thread.join(60)
     with pytest.raises(OverloadedError, match="wait for the model"):
         old.results(images, NO_HURRY)
     assert registry.default == "tiny"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.config import DEFAULT_MODEL, RuntimeConfig
+from models.errors import InputError
 from models.settings import Setting, fresh_setting, setting, settings, settings_of
 from service.front.limits import Limits
 from service.logs import LogFormat
@@ -50,6 +51,16 @@ class ServiceConfig:
     port: int = setting(
         8000, "Port to listen on; 0 takes a free one.", least=0, most=65535, heading="Address"
     )
+    cert: str | None = setting(
+        None,
+        "Certificate for TLS, PEM, followed by those that lead to its root.",
+        unset="none; connections are not encrypted",
+        heading="Address",
+        metavar="FILE",
+    )
+    key: str | None = setting(
+        None, "Private key of the certificate, PEM.", unset="none", heading="Address", metavar="FILE"
+    )
     tokens: str | None = setting(
         None,
         "File of API tokens, which `graft token` makes.",
@@ -81,6 +92,11 @@ class ServiceConfig:
         least=0,
         heading="Requests",
     )
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            given, missing = ("cert", "key") if self.key is None else ("key", "cert")
+            raise InputError(f"{given} is given without {missing}; TLS needs both.")
 
     @property
     def max_request_bytes(self) -> int:

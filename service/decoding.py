@@ -54,7 +54,7 @@ class Decoder:
     """The decoding stage of a service. Safe to use from all its threads."""
 
     def __init__(self, config: ServiceConfig) -> None:
-        self._config = config
+        self.config = config
         self._cores = threading.Semaphore(cores())
         self._pixels = WeightedSemaphore(config.max_pixels_at_once)
 
@@ -74,10 +74,10 @@ class Decoder:
         failures: dict[int, GraftError] = {}
         headers = [self._header(i, upload, failures) for i, upload in enumerate(uploads)]
         total = sum(one.width * one.height for one in headers if one is not None)
-        if total > self._config.max_pixels_per_request:
+        if total > self.config.max_pixels_per_request:
             raise InputError(
                 f"the images have {total / 1e6:,.0f} megapixels together; at most "
-                f"{self._config.max_pixels_per_request / 1e6:,.0f} go in one request. Send several requests."
+                f"{self.config.max_pixels_per_request / 1e6:,.0f} go in one request. Send several requests."
             )
         pixels = []
         for i, (upload, known) in enumerate(zip(uploads, headers, strict=True)):
@@ -95,7 +95,7 @@ class Decoder:
             if isinstance(upload.data, GraftError):
                 raise upload.data
             size = header(upload.data, name=upload.name)
-            count, most = size.width * size.height, self._config.max_pixels
+            count, most = size.width * size.height, self.config.max_pixels
             if count > most:
                 raise ImageError(
                     f"{upload.name}: {size.width} x {size.height} pixels; this service takes images of at most "

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from models.errors import GraftError
 from service.app import create_app
 from service.configuration import Configuration
 from service.logs import Say
+from service.permissions import too_open
 from service.registry import Registry
+from service.reloading import follow, merged
 from service.safety import guard_of
 from service.server import make_server
-from service.sources import Source, folders
-from service.tokens import too_open
+from service.sources import Source, folders, labels, sources
+from service.tls import tls_of
 from service.watching import Watcher
 
 
 class Service:
     """The application on its socket, with the models of a configuration. `run` blocks until it is stopped."""
 
-    def __init__(self, configuration: Configuration, say: Say, warn: Say) -> None:
-        """Bind the socket; nothing is loaded yet. `say` and `warn` hear what happens, a line each.
+    def __init__(
+        self, configuration: Configuration, read: Callable[[], Configuration], say: Say, warn: Say
+    ) -> None:
+        """Bind the socket; nothing is loaded yet.
+
+        `read` gives the configuration when it is to be read again; `say` and `warn` hear what happens, a line each.
 
         Raises:
             GraftError: the configuration names what cannot be, or the address is taken.
@@ -29,49 +37,90 @@ class Service:
         config = configuration.config
         self.registry = Registry(config)
         self.guard = guard_of(config)
-        app = create_app(registry=self.registry, guard=self.guard)
-        self.server = make_server(app, self.registry, config.host, config.port, configuration.limits)
-        self._configuration, self._say, self._warn = configuration, say, warn
+        self.app = create_app(registry=self.registry, guard=self.guard)
+        self.server = make_server(
+            self.app, self.registry, config.host, config.port, configuration.limits, tls_of(config)
+        )
+        self.configuration = configuration
+        self._read, self._say, self._warn = read, say, warn
         self._watcher: Watcher | None = None
         self._failure: Exception | None = None
+        self._changing = threading.Lock()  # models are loaded for a configuration
 
     def run(self) -> None:
-        """Answer until a signal; then finish what has begun.
+        """Answer until a signal; then finish what has begun. SIGHUP reads the configuration again.
 
         Raises:
             GraftError: a model that was named cannot be loaded.
         """
         self.server.stop_on_signals()
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: self._in_thread(self.reload, "graft-reload"))
         self._say(f"loading {', '.join(self.registry.loading)}", event="loading")
-        threading.Thread(target=self._start, name="graft-load", daemon=True).start()
+        self._in_thread(self._start, "graft-load")
         self.server.run()
         if self._watcher is not None:
             self._watcher.stop()
         if self._failure is not None:
             raise self._failure
 
+    def reload(self) -> None:
+        """Read configuration, tokens and certificate again, and follow them while requests go on.
+
+        What cannot be read changes nothing; what counts only after a restart is said.
+        """
+        with self._changing:
+            if self.registry.draining:
+                return
+            try:
+                asked = self._read()
+                configuration, later = merged(self.configuration, asked)
+                config = configuration.config
+                wanted, standing = sources(config.models), labels(config.labels)
+                tokens, tls = guard_of(config).tokens, tls_of(config)
+            except GraftError as exc:
+                self._warn(f"the configuration was not read again, and all goes on as before: {exc}")
+                return
+            for name in later:
+                self._warn(f"{name} ({asked.origins[name]}) counts after a restart")
+            if (tls is None) != (self.server.gate.tls is None):
+                self._warn("whether connections are encrypted counts after a restart")
+                tls = self.server.gate.tls
+            before, self.configuration = self.configuration.config, configuration
+            self._warn_of_open_files()
+            self.guard.tokens = tokens
+            self.registry.heed(config)
+            self.app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
+            self.server.renew(configuration.limits, tls)
+            follow(self.registry, wanted, standing, self._say, self._warn)
+            if (config.watch_s, folders(config.models)) != (before.watch_s, folders(before.models)):
+                self._watch()
+            self._say("the configuration was read again", event="reloaded")
+
     def _start(self) -> None:
         """Load the models, and say what is served."""
-        tokens = self._configuration.config.tokens
-        if tokens is not None and (warning := too_open(Path(tokens))):
-            self._warn(warning)
-        try:
-            self.registry.load(self._not_served)
-        except Exception as exc:  # raised again in the main thread
-            self._failure = exc
-            self.server.stop(drain=False)
-            return
-        for served in self.registry.served:
-            device = served.model.session.device
-            version = f" version {served.version}" if served.version != 1 else ""
-            self._say(
-                f"{served.name}{version} on {device} ({device.reason}); {served.plan}",
-                event="loaded", model=served.name, version=served.version,
-            )  # fmt: skip
-            for note in served.model.notes:
-                self._warn(f"{served.name}: {note}")
-        self._watch()
-        self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify", event="ready")
+        with self._changing:
+            self._warn_of_open_files()
+            try:
+                self.registry.load(self._not_served)
+            except Exception as exc:  # raised again in the main thread
+                self._failure = exc
+                self.server.stop(drain=False)
+                return
+            for served in self.registry.served:
+                device = served.model.session.device
+                version = f" version {served.version}" if served.version != 1 else ""
+                self._say(
+                    f"{served.name}{version} on {device} ({device.reason}); {served.plan}",
+                    event="loaded", model=served.name, version=served.version,
+                )  # fmt: skip
+                for note in served.model.notes:
+                    self._warn(f"{served.name}: {note}")
+            self._watch()
+            self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify", event="ready")
+
+    def _in_thread(self, work: Callable[[], None], name: str) -> None:
+        threading.Thread(target=work, name=name, daemon=True).start()
 
     def _not_served(self, source: Source, error: GraftError) -> None:
         self._warn(
@@ -79,8 +128,18 @@ class Service:
             event="refused", model=source.name, version=source.version, error=type(error).__name__,
         )  # fmt: skip
 
+    def _warn_of_open_files(self) -> None:
+        config = self.configuration.config
+        for file in (config.tokens, config.key):
+            if file is not None and (warning := too_open(Path(file))):
+                self._warn(warning)
+
     def _watch(self) -> None:
-        config = self._configuration.config
+        """Watch the folders of the configuration, and no others."""
+        if self._watcher is not None:
+            self._watcher.stop(wait=True)
+            self._watcher = None
+        config = self.configuration.config
         watched = folders(config.models)
         if watched and config.watch_s > 0:
             self._watcher = Watcher(self.registry, watched, self._say)

@@ -163,7 +163,7 @@ class Registry:
             try:
                 self.open(source)
             except GraftError as exc:
-                if not source.listed:
+                if source.origin != "folder":
                     raise
                 (report or _log_failure)(source, exc)
                 continue
@@ -195,6 +195,12 @@ class Registry:
                 raise
             self.put(served)
         return served
+
+    def heed(self, config: ServiceConfig) -> None:
+        """Hold requests that come from now on to other limits."""
+        self.config = self.decoder.config = config
+        for served in self.served:
+            served.batcher.most_queued = config.max_queued
 
     def put(self, served: Served) -> None:
         """Serve a version, in place of the one that had its number. Requests that have the old one finish with it."""

@@ -159,13 +159,18 @@ class Served:
         record.answered_at = record.stages[-1].ended
         return rows
 
+    @property
+    def changed(self) -> bool:
+        """Whether its file was written, or has gone, since it was loaded."""
+        return _stamp(self.source.spec) != self._stamp
+
     def _check_unchanged(self) -> None:
         """Refuse to open a part of a file that is another one by now: its answers would not be this version's.
 
         Raises:
             ModelError: the file was written since this version was loaded.
         """
-        if _stamp(self.source.spec) != self._stamp:
+        if self.changed:
             raise ModelError(
                 f"{self.name}: {self.source.spec} has changed since version {self.version} was loaded. Load it again."
             )

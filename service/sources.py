@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from models.errors import InputError
 from models.zoo import find
@@ -28,13 +29,13 @@ FILE = "model.onnx"  # what a fine-tuning run calls its model, and repositories 
 class Source:
     """A model to serve: its name, its version, and where it is (a path, or a name of the zoo).
 
-    `listed`: a folder holds it, so that nobody has named it.
+    `origin`: who says so: it was named, it lies in a folder that was, or an administrator has loaded it.
     """
 
     name: str
     version: int
     spec: str
-    listed: bool = field(default=False, compare=False)
+    origin: Literal["named", "folder", "administrator"] = field(default="named", compare=False)
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ def in_folder(folder: Path) -> Iterator[Source]:
         return
     for path in sorted(folder.iterdir()):
         if path.suffix == ".onnx" and path.is_file():
-            yield Source(path.stem, 1, str(path), listed=True)
+            yield Source(path.stem, 1, str(path), origin="folder")
         elif (path / FILE).is_file():
-            yield Source(path.name, 1, str(path / FILE), listed=True)
+            yield Source(path.name, 1, str(path / FILE), origin="folder")
         elif path.is_dir():
             yield from _versions(path)
 
@@ -112,7 +113,7 @@ def in_folder(folder: Path) -> Iterator[Source]:
 def _versions(folder: Path) -> Iterator[Source]:
     numbered = [path for path in folder.iterdir() if path.name.isdecimal() and (path / FILE).is_file()]
     for path in sorted(numbered, key=lambda path: int(path.name)):
-        yield Source(folder.name, int(path.name), str(path / FILE), listed=True)
+        yield Source(folder.name, int(path.name), str(path / FILE), origin="folder")
 
 
 def _of_entry(entry: str) -> Iterable[Source]:

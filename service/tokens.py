@@ -10,10 +10,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import stat
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,18 +96,6 @@ def read_tokens(file: Path) -> Tokens:
     if not tokens:
         raise InputError(f"{file}: holds no token. Make one: graft token infer --out {file}")
     return Tokens(tokens)
-
-
-def too_open(file: Path) -> str:
-    """What others than its owner may do with a file of tokens and should not, in words; "" for nothing."""
-    if os.name == "nt":
-        return ""
-    mode = file.stat().st_mode
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"{file}: others than its owner may write it, and so give themselves tokens. Run: chmod 600 {file}"
-    if mode & stat.S_IROTH:
-        return f"{file}: everybody on this machine may read it. Run: chmod 600 {file}"
-    return ""
 
 
 def _token(text: str) -> Token:

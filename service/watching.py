@@ -39,23 +39,30 @@ class Watcher:
         self._registry, self._folders, self._say = registry, folders, say
         self._seen: dict[Source, _Seen] = {}
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         for source in self._sources():
             served = registry.families.get(source.name)
             if served is not None and source.version in served.versions and (stamp := _stamp(source)):
-                self._seen[source] = _Seen(stamp, handled=True)
+                self._seen[source] = _Seen(stamp, handled=not served.versions[source.version].changed)
 
     def start(self, every_s: float) -> None:
         """Look every so many seconds, until `stop`."""
 
         def watch() -> None:
             while not self._stop.wait(every_s):
-                self.look()
+                try:
+                    self.look()
+                except Exception:  # the next look may do better
+                    _log.exception("a look into the folders of models failed")
 
-        threading.Thread(target=watch, name="graft-watcher", daemon=True).start()
+        self._thread = threading.Thread(target=watch, name="graft-watcher", daemon=True)
+        self._thread.start()
 
-    def stop(self) -> None:
-        """Look no more."""
+    def stop(self, *, wait: bool = False) -> None:
+        """Look no more. `wait`: for the look that is on."""
         self._stop.set()
+        if wait and self._thread is not None:
+            self._thread.join()
 
     def look(self) -> None:
         """Load what is new or changed and whole, and unload what is gone.
@@ -102,13 +109,15 @@ class Watcher:
         return bool(clash)
 
     def _load(self, source: Source) -> None:
+        state = self._registry.states.get((source.name, source.version))
         try:
             served = self._registry.open(source)
         except GraftError as exc:
             before = source.version in getattr(self._registry.families.get(source.name), "versions", {})
             rest = "; the one that was served before goes on" if before else ""
-            text = f"{source.name} version {source.version} is not served: {exc}{rest}"
-            self._say(text, event="refused", error=type(exc).__name__, **_facts(source))
+            if state != ("failed", str(exc)):  # which has been said already
+                text = f"{source.name} version {source.version} is not served: {exc}{rest}"
+                self._say(text, event="refused", error=type(exc).__name__, **_facts(source))
         else:
             text = f"{source.name} version {source.version} is served from {source.spec} ({served.plan})"
             self._say(text, event="loaded", **_facts(source))

@@ -86,6 +86,14 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, handle)
 
+    def renew(self, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        """Hold clients that connect from now on to other limits of their own, and show them another certificate.
+
+        How many connections, threads and bytes there are over all of them stays as it was. From any thread.
+        """
+        self.limits = self.gate.limits = limits
+        self.gate.tls = tls
+
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         if self.gate.draining:  # asked before there was a loop

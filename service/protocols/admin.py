@@ -83,7 +83,7 @@ def _source(registry: Registry, given: dict[str, Any]) -> Source:
     if version is None:
         family = registry.families.get(name)
         version = max(family.versions, default=0) + 1 if family is not None else 1
-    return Source(name, version, str(file))
+    return Source(name, version, str(file), origin="administrator")
 
 
 def _version(value: object) -> int:

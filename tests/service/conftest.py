@@ -15,7 +15,7 @@ from service.app import create_app
 from service.cli import main
 from service.config import ServiceConfig
 from service.registry import Registry
-from tests.service.running import Run
+from tests.service.running import Run, new_certificate
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +53,9 @@ def graft(monkeypatch: pytest.MonkeyPatch) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1, and its key."""
+    return new_certificate(tmp_path_factory.mktemp("tls"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from models.errors import InputError
-from service.tokens import new_token, read_tokens, too_open
+from service.tokens import new_token, read_tokens
 
 
 @pytest.fixture
@@ -81,18 +80,3 @@ def test_a_file_without_tokens_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff")
     with pytest.raises(InputError, match=r"cannot be read \(no UTF-8\)"):
         read_tokens(file)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
-def test_permissions_that_are_too_open_are_said(file: Path) -> None:
-    file.touch()
-    for mode, words in (
-        (0o600, ""),
-        (0o640, ""),
-        (0o644, "may read it"),
-        (0o620, "may write it"),
-        (0o666, "may write it"),
-    ):
-        file.chmod(mode)
-        assert words in too_open(file)
-        assert bool(words) == bool(too_open(file))

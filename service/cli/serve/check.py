@@ -13,11 +13,13 @@ from models.model import Model
 from models.settings import Setting
 from service.cli.terminal.messages import print_error, print_guesses, print_warning
 from service.cli.terminal.text import clean, fit, width_of
-from service.config import service_settings
+from service.config import ServiceConfig, service_settings
 from service.configuration import Configuration
+from service.permissions import too_open
 from service.served import all_cores
 from service.sources import Source, labels, sources
-from service.tokens import SCOPES, read_tokens, too_open
+from service.tls import tls_of
+from service.tokens import SCOPES, read_tokens
 
 Thing = TypeVar("Thing")
 
@@ -25,13 +27,16 @@ Thing = TypeVar("Thing")
 def check(configuration: Configuration) -> bool:
     """Print what would be served and where each setting comes from. Returns whether all of it would work."""
     config, failures = configuration.config, list[GraftError]()
-    click.echo(f"Would listen on {clean(config.host)} port {config.port}")
+    scheme = "https" if config.cert is not None else "http"
+    click.echo(f"Would listen on {clean(config.host)} port {config.port}, {scheme}")
     wanted = _caught(lambda: sources(config.models), failures)
     _print("models", [_model(source, configuration, failures) for source in wanted])
     stand = _caught(lambda: labels(config.labels), failures)
     for label in stand:
         if (label.name, label.version) not in {(source.name, source.version) for source in wanted}:
             failures.append(InputError(f"the label {label} stands for a version that is not served."))
+    if config.cert is not None and config.key is not None:
+        _print("TLS", _certificate(config, failures))
     if config.tokens is not None:
         _print("tokens", _tokens(Path(config.tokens), failures))
     failures += [
@@ -80,6 +85,17 @@ def _described(source: Source, configuration: Configuration) -> str:
     device, labels = model.session.device, model.card.labels
     classes = f", {len(labels):,} classes" if labels else ""
     return f"{model.card.task}{classes}, on {device} ({device.reason})"
+
+
+def _certificate(config: ServiceConfig, failures: list[GraftError]) -> list[tuple[str, ...]]:
+    try:
+        tls_of(config)
+    except GraftError as exc:
+        failures.append(exc)
+        return []
+    if warning := too_open(Path(config.key or "")):
+        print_warning(warning)
+    return [("certificate", str(config.cert)), ("key", str(config.key))]
 
 
 def _tokens(file: Path, failures: list[GraftError]) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -74,35 +75,42 @@ def command(ctx: click.Context, /, file: Path | None, only_check: bool, **option
         for name, value in options.items()
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    configuration = read_configuration(given, os.environ, file)
+
+    def read() -> Configuration:
+        return read_configuration(given, os.environ, file)
+
+    configuration = read()
     if only_check:
         from service.cli.serve.check import check
 
         ctx.exit(0 if check(configuration) else 2)
-    _serve(configuration)
+    _serve(configuration, read)
 
 
-def _serve(configuration: Configuration) -> None:
+def _serve(configuration: Configuration, read: Callable[[], Configuration]) -> None:
     from service.lifecycle import Service
     from service.logs import log_lines
 
     form = configuration.config.log
     log = logging.getLogger("graft")
 
+    # A terminal that has gone, or a pipe that nobody reads, is no reason to stop in the middle of a change.
     def say(text: str, **facts: object) -> None:
         if form == "json":
             log.info("%s", text, extra={"url": service.server.url, **facts})
         else:
-            click.echo(f"{service.server.url}  {clean(text)}")
+            with contextlib.suppress(OSError):
+                click.echo(f"{service.server.url}  {clean(text)}")
 
     def warn(text: str, **facts: object) -> None:
         if form == "json":
             log.warning("%s", text, extra=facts)
         else:
-            print_note(text)
+            with contextlib.suppress(OSError):
+                print_note(text)
 
     with log_lines(sys.stdout, form):
-        service = Service(configuration, say, warn)
+        service = Service(configuration, read, say, warn)
         service.run()
         if form == "json":
             log.info("stopped", extra={"event": "stopped"})

@@ -14,7 +14,7 @@ import pytest
 
 from service.logs import LineWriter, LogFormat, log_lines, printable
 
-WAIT_S = 30.0  # never waited for in full
+WAIT_S = 120.0  # never waited for in full
 FORGED = "a\r\n2026-01-01T00:00:00.000Z INFO forged\x1b[2K\u2028\u202e\x85"
 
 

@@ -181,13 +181,13 @@ def test_queue_is_what_waits_when_somebody_looks(
 
     def held(*arguments: Any) -> Any:
         entered.set()
-        assert leave.wait(30)
+        assert leave.wait(120)
         return run(*arguments)
 
     monkeypatch.setattr(batcher, "_run", held)
     image = np.zeros((16, 16, 3), np.uint8)
     running = batcher.submit([image], "results")
-    assert entered.wait(30)
+    assert entered.wait(120)
     batcher._item_s = 0.5
     waiting = batcher.submit([image] * 3, "results")
     page = Page(client)

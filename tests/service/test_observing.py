@@ -23,7 +23,7 @@ from tests.fixtures import plain
 
 pytestmark = pytest.mark.smoke
 PHOTO = {"Content-Type": "image/png"}
-WAIT_S = 30.0  # never waited for in full: a test that is right is woken
+WAIT_S = 120.0  # never waited for in full: a test that is right is woken
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def server(registry: Registry) -> Iterator[Server]:
 def ask(
     server: Server, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, http.client.HTTPMessage, str]:
-    with contextlib.closing(http.client.HTTPConnection(server.host, server.port, timeout=30)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(server.host, server.port, timeout=120)) as connection:
         connection.request(method, path, body, headers)
         with connection.getresponse() as response:
             return response.status, response.headers, response.read().decode()

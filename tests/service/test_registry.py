@@ -252,5 +252,5 @@ def test_what_was_unloaded_is_freed(registry: Registry, tiny_path: Path) -> None
     weakref.finalize(served.model.session, freed.set)
     del served
     registry.unload("gone")
-    assert freed.wait(30)
+    assert freed.wait(120)
     assert session() is None

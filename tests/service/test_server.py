@@ -54,7 +54,7 @@ def address(running: subprocess.Popen[str]) -> tuple[str, int]:
 def ask(
     place: tuple[str, int], method: str, path: str, body: bytes | None = None
 ) -> tuple[int, dict[str, Any]]:
-    with contextlib.closing(http.client.HTTPConnection(*place, timeout=30)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(*place, timeout=120)) as connection:
         connection.request(method, path, body, PHOTO if body else {})
         with connection.getresponse() as response:
             return response.status, json.loads(response.read())
@@ -62,7 +62,7 @@ def ask(
 
 def say(place: tuple[str, int], data: bytes) -> bytes:
     """The answer to bytes that need not be HTTP."""
-    with socket.create_connection(place, timeout=30) as connection:
+    with socket.create_connection(place, timeout=120) as connection:
         connection.sendall(data)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -86,14 +86,14 @@ def test_service_answers_refuses_and_stops_without_losing_a_request(service: sub
             silent.enter_context(socket.create_connection(place))
         assert ask(place, "GET", "/livez")[0] == 200
 
-    with contextlib.closing(http.client.HTTPConnection(*place, timeout=30)) as slow:
+    with contextlib.closing(http.client.HTTPConnection(*place, timeout=120)) as slow:
         slow.request("POST", "/v1/classify?top_k=1", png_bomb(7_000), PHOTO)  # 49 million pixels take a while
         assert ask(place, "GET", "/livez")[0] == 200
         service.send_signal(signal.SIGTERM)
         with slow.getresponse() as response:
             assert response.status == 200
             assert "predictions" in json.loads(response.read())["results"][0]
-    output, errors = service.communicate(timeout=30)
+    output, errors = service.communicate(timeout=120)
     assert (service.returncode, output.splitlines()[-1], errors) == (0, "stopped", "")
 
 
@@ -109,7 +109,7 @@ def test_model_that_cannot_be_loaded_ends_the_service(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     done = subprocess.run(
         [sys.executable, "-m", "graft", "serve", str(tmp_path / "text.onnx"), "--port", "0"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert "text.onnx" in done.stderr

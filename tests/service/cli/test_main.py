@@ -30,7 +30,7 @@ def process(*code: str, **options: object) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         **options,
     )  # type: ignore[call-overload, no-any-return]
 
@@ -191,5 +191,5 @@ def test_closed_pipe_is_quiet(tiny_path: Path, tmp_path: Path) -> None:
         running.stdout.readline()
         running.stdout.close()
         assert running.stderr.read() == ""
-        running.wait(30)
+        running.wait(120)
     assert running.returncode in (0, 1, -signal.SIGPIPE)

@@ -71,8 +71,8 @@ def test_application_hears_that_an_encrypted_client_left(
     site = serving(tls)
     with encrypted(site, certificate) as client:
         client.send(post("/gone", b"x"))
-        assert site.app.entered.wait(30)
-    assert site.app.left.wait(30)
+        assert site.app.entered.wait(120)
+    assert site.app.left.wait(120)
 
 
 def test_clients_that_wait_to_be_accepted_are_served_when_the_socket_closes() -> None:

@@ -3,7 +3,7 @@
 The life of a request, behind the front (`front/`, `server.py`), bytes to JSON in five hops:
 
 1. view    `protocols/v1.py`  Flask finds the view; parameters are checked, and `registry.py` gives the model
-2. decode  `decoding.py`      the images of `uploads.py` become pixels, beside the runs of other requests
+2. decode  `decoding.py`      the images of `bodies/` become pixels, beside the runs of other requests
 3. queue   `batching.py`      they wait for the model with those of others, or are turned away
 4. run     `served.py`        onnxruntime runs the batch on the model's device
 5. encode  `encoding.py`      rows become JSON; errors of any hop do so in `errors.py`

@@ -9,12 +9,14 @@ from flask.json.provider import DefaultJSONProvider
 
 from service.config import ServiceConfig
 from service.errors import handle_errors
+from service.headers import address_browsers
 from service.health import health
 from service.metrics import Metrics
 from service.observing import observe
+from service.openapi.pages import description
 from service.protocols import admin, v1
 from service.registry import Registry
-from service.safety import Guard, guard_of, protect
+from service.safety import ACCESS, Guard, guard_of, protect
 
 # Each is a module of service/protocols; what it names makes its routes, over the models of a registry. Who may call
 # them stands in service/safety.py.
@@ -38,9 +40,16 @@ def create_app(
     app = Flask("graft", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = registry.config.max_request_bytes
     cast(DefaultJSONProvider, app.json).sort_keys = False
-    observe(app, Metrics(registry))
-    for blueprint in (*(protocol(registry) for protocol in PROTOCOLS), health(registry)):
-        app.register_blueprint(blueprint)
+    # `//` is no `/`: the redirect would be a page, and a client that posts would lose its body.
+    app.url_map.merge_slashes = False
+    groups = [
+        *(protocol(registry) for protocol in PROTOCOLS),
+        health(registry),
+        observe(app, Metrics(registry)),
+    ]
+    for group in (*groups, description(groups, ACCESS)):
+        app.register_blueprint(group.blueprint())
     protect(app, guard or guard_of(registry.config))
     handle_errors(app)
+    address_browsers(app, lambda: registry.config.cors_origins)
     return app

@@ -61,6 +61,13 @@ class ServiceConfig:
     key: str | None = setting(
         None, "Private key of the certificate, PEM.", unset="none", heading="Address", metavar="FILE"
     )
+    cors_origins: tuple[str, ...] = setting(
+        (),
+        "Origins whose pages may ask this service from a browser: https://host, or * for all.",
+        unset="none",
+        heading="Address",
+        metavar="ORIGIN,ORIGIN",
+    )
     tokens: str | None = setting(
         None,
         "File of API tokens, which `graft token` makes.",
@@ -85,6 +92,21 @@ class ServiceConfig:
     max_pixels_at_once: int = setting(
         100_000_000, "Pixels being decoded, over all requests.", least=1, heading="Requests"
     )
+    max_unpacked_mb: int = setting(
+        512,
+        "What is unpacked, decoded from base64 or fetched, of all requests together, in MB.",
+        least=1,
+        heading="Requests",
+    )
+    allow_urls: tuple[str, ...] = setting(
+        (),
+        "Hosts from which images are fetched by their address: name, name:port, *.domain, or * for all; never from "
+        "addresses that are not public.",
+        unset="none",
+        heading="Requests",
+        metavar="HOST,HOST",
+    )
+    fetch_s: float = setting(10.0, "Seconds that fetching one image may take.", above=0, heading="Requests")
     max_queued: int = setting(256, "Images that wait for one model.", least=1, heading="Requests")
     timeout_s: float = setting(
         30.0,

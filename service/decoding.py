@@ -4,49 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.cores import cores
-from models.errors import CancelledError, DeadlineError, GraftError, ImageError, InputError
+from models.errors import GraftError, ImageError, InputError
 from models.preprocessing import Header, Preprocessing, header
 from models.semaphore import WeightedSemaphore
+from service.bodies.upload import Upload
+from service.caller import Caller, too_late
 from service.config import ServiceConfig
-from service.records import RequestRecord
-from service.uploads import Upload
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Caller:
-    """Who waits for an answer: until when, by the monotonic clock, and whether somebody still does."""
-
-    deadline: float
-    gone: Any = None  # `service.front.wsgi.ClientGone`; None where there is no connection
-    record: RequestRecord = field(default_factory=RequestRecord)
-
-    def check(self) -> None:
-        """Go on only for somebody.
-
-        Raises:
-            CancelledError: the client has left.
-            DeadlineError: it is too late.
-        """
-        if self.gone:
-            raise CancelledError("the client has left.")
-        if time.monotonic() > self.deadline:
-            raise _too_late()
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The images of a request: for each its name, and an array or the reason why there is none."""
+class Decoded(Generic[Made]):
+    """The images of a request: for each its name, and what was made of it or the reason why there is nothing."""
 
     names: list[str]
-    pixels: list[NDArray[np.uint8]]  # of those that could be read: (H, W, 3)
+    pixels: list[Made]  # of those that could be read
     failures: dict[int, GraftError]  # by position in `names`
 
 
@@ -58,19 +39,35 @@ class Decoder:
         self._cores = threading.Semaphore(cores())
         self._pixels = WeightedSemaphore(config.max_pixels_at_once)
 
-    def decode(self, uploads: Sequence[Upload], preprocessing: Preprocessing, caller: Caller) -> Decoded:
-        """Decode images for a model; one that cannot be read stands among the failures.
+    def decode(
+        self, uploads: Sequence[Upload], preprocessing: Preprocessing, caller: Caller
+    ) -> Decoded[NDArray[np.uint8]]:
+        """Decode images for a model, each to (H, W, 3); one that cannot be read stands among the failures.
+
+        Raises:
+            InputError, DeadlineError, CancelledError: as `decode_with`.
+        """
+        return self.decode_with(
+            uploads, lambda upload: preprocessing.load(upload.content, name=upload.name), caller
+        )
+
+    def decode_with(
+        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller
+    ) -> Decoded[Made]:
+        """What `make` makes of each image that is small enough; it may raise ImageError.
 
         Raises:
             InputError: together they have too many pixels.
             DeadlineError, CancelledError: as `Caller.check`; what was not decoded by then is not.
         """
         with caller.record.stage("decode", len(uploads)):
-            decoded = self._decoded(uploads, preprocessing, caller)
+            decoded = self._decoded(uploads, make, caller)
         caller.record.outcomes["unreadable"] += len(decoded.failures)
         return decoded
 
-    def _decoded(self, uploads: Sequence[Upload], preprocessing: Preprocessing, caller: Caller) -> Decoded:
+    def _decoded(
+        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller
+    ) -> Decoded[Made]:
         failures: dict[int, GraftError] = {}
         headers = [self._header(i, upload, failures) for i, upload in enumerate(uploads)]
         total = sum(one.width * one.height for one in headers if one is not None)
@@ -79,12 +76,12 @@ class Decoder:
                 f"the images have {total / 1e6:,.0f} megapixels together; at most "
                 f"{self.config.max_pixels_per_request / 1e6:,.0f} go in one request. Send several requests."
             )
-        pixels = []
+        pixels: list[Made] = []
         for i, (upload, known) in enumerate(zip(uploads, headers, strict=True)):
             if known is None:
                 continue
             try:
-                pixels.append(self._decode(upload, known, preprocessing, caller))
+                pixels.append(self._make(upload, known, make, caller))
             except ImageError as exc:
                 failures[i] = exc
         return Decoded([upload.name for upload in uploads], pixels, failures)
@@ -92,9 +89,7 @@ class Decoder:
     def _header(self, i: int, upload: Upload, failures: dict[int, GraftError]) -> Header | None:
         """Size and format of an image, before anything is spent on it."""
         try:
-            if isinstance(upload.data, GraftError):
-                raise upload.data
-            size = header(upload.data, name=upload.name)
+            size = header(upload.content, name=upload.name)
             count, most = size.width * size.height, self.config.max_pixels
             if count > most:
                 raise ImageError(
@@ -106,24 +101,15 @@ class Decoder:
             failures[i] = exc
             return None
 
-    def _decode(
-        self, upload: Upload, known: Header, preprocessing: Preprocessing, caller: Caller
-    ) -> NDArray[np.uint8]:
+    def _make(self, upload: Upload, known: Header, make: Callable[[Upload], Made], caller: Caller) -> Made:
         caller.check()
         left = min(threading.TIMEOUT_MAX, max(0.0, caller.deadline - time.monotonic()))
         # More decoders than cores would only take longer, all of them, and hold more memory.
         if not self._cores.acquire(timeout=left):
-            raise _too_late()
+            raise too_late()
         try:
             caller.check()
             with self._pixels.hold(known.width * known.height):
-                assert not isinstance(upload.data, GraftError)
-                return preprocessing.load(upload.data, name=upload.name)
+                return make(upload)
         finally:
             self._cores.release()
-
-
-def _too_late() -> DeadlineError:
-    return DeadlineError(
-        "the images were not decoded in the time that the request had. Send fewer at a time."
-    )

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, TypedDict
 
 from models.card import ModelCard
 from models.model import Model
 from service.results import ImageResult
 
 
-def result_json(result: ImageResult, model: Model, top_k: int) -> dict[str, Any]:
+class Prediction(TypedDict):
+    """A class that an image may be of."""
+
+    id: Annotated[str, "What stays the same: a WordNet id, a folder's name."]
+    label: Annotated[str, "What people call it."]
+    probability: Annotated[float, "From 0 to 1."]
+
+
+class Result(TypedDict, total=False):
+    """What a model says of one image: classes, or a number where it is a regression."""
+
+    predictions: Annotated[list[Prediction], "The most probable classes, best first."]
+    rejected: Annotated[bool, "Whether it is none of the classes, where the model can tell."]
+    reject_score: Annotated[float, "The larger, the less is the image like anything known."]
+    value: Annotated[float, "The number that a regression gives."]
+    unit: Annotated[str, "Of the value."]
+    interval: Annotated[list[float], "Where the truth lies: least and largest value."]
+    coverage: Annotated[float | None, "How often it does, from 0 to 1."]
+
+
+def result_json(result: ImageResult, model: Model, top_k: int) -> Result:
     """`predictions`, best first, with `rejected` and `reject_score`; or `value` with `unit`, `interval`, `coverage`.
 
     Numbers have seven significant digits: as many as float32 has.
@@ -18,7 +38,7 @@ def result_json(result: ImageResult, model: Model, top_k: int) -> dict[str, Any]
         return _value_json(result.value, model.card)
     if result.probabilities is None:
         return {}
-    predictions = [
+    predictions: list[Prediction] = [
         {"id": one.label.id, "label": one.label.name, "probability": _seven(one.probability)}
         for one in model.top(result.probabilities, top_k)
     ]
@@ -37,14 +57,15 @@ def interval(value: float, card: ModelCard) -> tuple[float, float] | None:
     return None if width is None else (value - width, value + width)
 
 
-def _value_json(value: float, card: ModelCard) -> dict[str, Any]:
-    values: dict[str, Any] = {"value": _seven(value)}
+def _value_json(value: float, card: ModelCard) -> Result:
+    result: Result = {"value": _seven(value)}
     if card.target is not None and card.target.unit:
-        values["unit"] = card.target.unit
+        result["unit"] = card.target.unit
     bounds = interval(value, card)
     if bounds is not None and card.target is not None:
-        values |= {"interval": [_seven(bound) for bound in bounds], "coverage": card.target.coverage}
-    return values
+        result["interval"] = [_seven(bound) for bound in bounds]
+        result["coverage"] = card.target.coverage
+    return result
 
 
 def _seven(value: float) -> float:

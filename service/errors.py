@@ -106,7 +106,8 @@ def handle_errors(app: Flask) -> None:
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500
         response = Response(headers=[*error.get_headers(request.environ)])  # Allow, Location, ...
-        message = _HINTS.get(status) or error.description or error.name
+        usual = error.description in (None, type(error).description)
+        message = (_HINTS.get(status) if usual else None) or error.description or error.name
         answer = _answer(error.name.replace(" ", ""), message)
         response.data = app.json.dumps({"error": answer}) + "\n"
         response.content_type = "application/json"

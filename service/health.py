@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from typing import Annotated, Literal, TypedDict
 
+from flask import Response, jsonify
+
+from service.openapi.parameters import NoParameters
+from service.openapi.routes import Routes
 from service.registry import Registry
 
 
-def health(registry: Registry) -> Blueprint:
-    """`/livez`: the process answers. `/readyz`: all models are warm, and it goes on."""
-    blueprint = Blueprint("health", __name__)
+class Alive(TypedDict):
+    """The process answers."""
 
-    @blueprint.get("/livez")
-    def livez() -> Response:
+    status: Literal["alive"]
+
+
+class Readiness(TypedDict):
+    """Whether the service may have requests."""
+
+    status: Literal["ready", "loading", "stopping"]
+    loading: Annotated[list[str], "Models that are not warm yet."]
+
+
+def health(registry: Registry) -> Routes:
+    """`/livez`: the process answers. `/readyz`: all models are warm, and it goes on."""
+    routes = Routes("health")
+
+    @routes.get("/livez", answer=Alive)
+    def livez(_: NoParameters) -> Response:
+        """Answers as long as the process does."""
         return jsonify(status="alive")
 
-    @blueprint.get("/readyz")
-    def readyz() -> Response:
+    @routes.get("/readyz", answer=Readiness, others={503: Readiness})
+    def readyz(_: NoParameters) -> Response:
+        """Answers 200 once every model is loaded and warm, until the service is about to stop; else 503."""
         loading = registry.loading
         status = "stopping" if registry.draining else "loading" if loading else "ready"
         response = jsonify(status=status, loading=loading)
         response.status_code = 200 if status == "ready" else 503
         return response
 
-    return blueprint
+    return routes

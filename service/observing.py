@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from flask import Blueprint, Flask, Response, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from service.front.wsgi import NOTES
 from service.metrics import Metrics
+from service.openapi.parameters import NoParameters
+from service.openapi.routes import Routes
 from service.records import RECORD, RequestRecord
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ class Observed:
         return body
 
 
-def observe(app: Flask, metrics: Metrics) -> None:
-    """Write down what `app` does, and show it at `/metrics`."""
+def observe(app: Flask, metrics: Metrics) -> Routes:
+    """Write down what `app` does; gives the route that shows it, `/metrics`."""
 
     def note_route() -> None:
         if request.url_rule is not None:
@@ -52,14 +54,15 @@ def observe(app: Flask, metrics: Metrics) -> None:
     app.extensions[METRICS] = metrics
     app.before_request(note_route)
     app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]  # as Flask's documentation does
-    blueprint = Blueprint("metrics", __name__)
+    routes = Routes("metrics")
 
-    @blueprint.get("/metrics")
-    def page() -> Response:
+    @routes.get("/metrics", answer={"text/plain": str, "application/openmetrics-text": str})
+    def figures(_: NoParameters) -> Response:
+        """Gives the figures of the service as Prometheus reads them."""
         text, content_type = metrics.page(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 
-    app.register_blueprint(blueprint)
+    return routes
 
 
 def route_of(app: Flask) -> Callable[[str, str], str]:

@@ -14,6 +14,7 @@ from typing import Literal
 from models.errors import BusyError, GraftError, InputError, ModelError, UnknownModelError
 from models.model import Model
 from models.zoo import find
+from service.bodies.images import ImageBodies
 from service.config import ServiceConfig
 from service.decoding import Decoder
 from service.planning import Plan
@@ -54,6 +55,7 @@ class Registry:
         self.sources = sources(config.models)
         self.labels = labels(config.labels)
         self.default = self.sources[0].name
+        self.bodies = ImageBodies(config)
         self.decoder = Decoder(config)
         self.draining = False  # the service is about to stop
         self.states: dict[tuple[str, int], tuple[State, str]] = {
@@ -119,10 +121,8 @@ class Registry:
             UnknownModelError: no such model, version or label is served.
             BusyError: it is still being loaded.
         """
-        wanted = self.default if name is None else name
+        wanted = self.default if name is None else self.known_name(name)
         family = self._families.get(wanted)
-        if family is None and (row := find(wanted)) is not None:
-            family = self._families.get(row.name)
         if family is None:
             raise self._missing(wanted)
         number = family.current if version is None and label is None else version
@@ -135,6 +135,11 @@ class Registry:
             known = ", ".join(map(str, sorted(family.versions)))
             raise UnknownModelError(f"model {wanted} has no version {number} here; there is {known}.")
         return family.versions[number]
+
+    def known_name(self, name: str) -> str:
+        """The name under which a model is served, for an alias of the zoo; another name is its own."""
+        row = find(name) if name not in self._families else None
+        return name if row is None else row.name
 
     def _missing(self, name: str) -> GraftError:
         states = [state for (known, _), state in self.states.items() if known == name]
@@ -198,7 +203,7 @@ class Registry:
 
     def heed(self, config: ServiceConfig) -> None:
         """Hold requests that come from now on to other limits."""
-        self.config = self.decoder.config = config
+        self.config = self.decoder.config = self.bodies.config = config
         for served in self.served:
             served.batcher.most_queued = config.max_queued
 

@@ -10,12 +10,14 @@ from werkzeug.routing import Rule
 
 from models.errors import AccessError, TokenError
 from service.config import ServiceConfig
+from service.headers import is_preflight
 from service.tokens import Tokens, read_tokens
 
 Scope = Literal["open", "infer", "admin"]
 # By group of routes, the blueprint's name: who may call them. A group that is not here cannot be served.
 ACCESS: dict[str, Scope] = {
     "health": "open",
+    "description": "open",
     "metrics": "infer",
     "v1": "infer",
     "admin": "admin",
@@ -94,7 +96,8 @@ def protect(app: Flask, guard: Guard) -> None:
         access_of(rule)
 
     def look() -> None:
-        if request.url_rule is not None:  # else there is nothing at this address
+        # Else there is nothing at this address. A browser that asks beforehand what it may send (CORS) sends no token.
+        if request.url_rule is not None and not is_preflight(request):
             guard.check(access_of(request.url_rule), request.headers.get("Authorization"))
 
     app.before_request(look)

@@ -24,8 +24,8 @@ from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE
 from models.runtime import RuntimeConfig
 from service.batching import Batcher
+from service.caller import Caller
 from service.config import ServiceConfig
-from service.decoding import Caller
 from service.planning import Plan, default_plan, measured_plan
 from service.records import RequestRecord, Stage, lost
 from service.results import image_results

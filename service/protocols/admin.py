@@ -5,35 +5,101 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Collection
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response, jsonify, request
 
 from models.errors import BusyError, InputError
-from service.parameters import check_known, whole_number
-from service.registry import Registry
+from models.settings import setting, settings
+from service.openapi.parameters import NoParameters
+from service.openapi.routes import JSON, Routes
+from service.registry import Registry, State
 from service.repository import file_in, name_and_version
 from service.sources import Source
 
 PREFIX = "/v1/admin"
 _LARGEST = 1 << 16  # bytes of a body
 _AGAIN_S = 2.0  # when to ask again while another model is being loaded
+_LABEL = "{name}/labels/{label}"
 
 
-def routes(registry: Registry) -> Blueprint:
+@settings
+class Unload:
+    """Of DELETE /v1/admin/models/NAME."""
+
+    name: str = setting("", "Name of a model.")
+    version: int | None = setting(None, "Version of the model.", unset="all of them", least=1)
+
+
+@settings
+class OfLabel:
+    """Of a label of a model."""
+
+    name: str = setting("", "Name of a model.")
+    label: str = setting("", "A word such as stable or canary.")
+
+
+class Load(TypedDict):
+    """What is to be loaded."""
+
+    path: Annotated[str, "Of a model file, in the repository."]
+    name: NotRequired[Annotated[str, "Under which it is served; else its own."]]
+    version: NotRequired[Annotated[int, "From 1; else its folder's, or the next one."]]
+
+
+class Loaded(TypedDict):
+    """What is served from now on."""
+
+    name: str
+    version: int
+    plan: Annotated[str, "How it is run."]
+
+
+class Move(TypedDict):
+    """What a label is to stand for."""
+
+    version: Annotated[int, "One that is served."]
+
+
+class KnownVersion(TypedDict):
+    """A version of a model."""
+
+    version: int
+    state: State
+    reason: NotRequired[Annotated[str, "Why it could not be loaded."]]
+    path: NotRequired[str]
+    plan: NotRequired[Annotated[str, "How it is run."]]
+
+
+class KnownModel(TypedDict):
+    """A model with all its versions."""
+
+    name: str
+    labels: Annotated[dict[str, int], "The version that each label stands for."]
+    answers: Annotated[int | None, "The version that answers where none is named."]
+    versions: list[KnownVersion]
+
+
+class AllVersions(TypedDict):
+    """All models, with all their versions."""
+
+    models: list[KnownModel]
+    default: Annotated[str, "The one that answers where a request names none."]
+
+
+def routes(registry: Registry) -> Routes:
     """The routes below /v1/admin, over the models of a registry."""
-    blueprint = Blueprint("admin", __name__, url_prefix=PREFIX)
+    routes = Routes("admin", PREFIX)
     loading = threading.Lock()
 
-    @blueprint.get("/models")
-    def listing() -> Response:
-        check_known(request.args)
+    @routes.get("/models", answer=AllVersions)
+    def listing(_: NoParameters) -> Response:
+        """Lists all versions of all models, ready or not, and the labels that stand for them."""
         return jsonify(models=_models_json(registry), default=registry.default)
 
-    @blueprint.post("/models")
-    def load() -> Response:
-        """Load and warm a version; it is served when this answers."""
-        check_known(request.args)
+    @routes.post("/models", body={JSON: Load}, answer=Loaded)
+    def load(_: NoParameters) -> Response:
+        """Loads and warms a version from the repository; it is served when this answers."""
         source = _source(registry, _body({"path"}, {"name", "version"}))
         if not loading.acquire(blocking=False):
             raise BusyError("another model is being loaded. Try again in a moment.", _AGAIN_S)
@@ -43,27 +109,25 @@ def routes(registry: Registry) -> Blueprint:
             loading.release()
         return jsonify(name=served.name, version=served.version, plan=str(served.plan))
 
-    @blueprint.delete("/models/<name>")
-    def unload(name: str) -> Response:
-        check_known(request.args, "version")
-        version = whole_number(request.args, "version", 1) if "version" in request.args else None
-        registry.unload(name, version)
+    @routes.route("DELETE", "/models/{name}", Unload, answer=AllVersions, statuses=(404,))
+    def unload(given: Unload) -> Response:
+        """Serves a version, or all of a model, no longer; requests that have begun come to their end."""
+        registry.unload(given.name, given.version)
         return jsonify(models=_models_json(registry), default=registry.default)
 
-    @blueprint.put("/models/<name>/labels/<label>")
-    def move(name: str, label: str) -> Response:
-        """Let a label stand for a version that is warm."""
-        check_known(request.args)
-        registry.move_label(name, label, _version(_body({"version"}, set())["version"]))
+    @routes.route("PUT", f"/models/{_LABEL}", OfLabel, body={JSON: Move}, answer=AllVersions, statuses=(404,))
+    def move(given: OfLabel) -> Response:
+        """Lets a label stand for a version that is warm."""
+        registry.move_label(given.name, given.label, _version(_body({"version"}, set())["version"]))
         return jsonify(models=_models_json(registry), default=registry.default)
 
-    @blueprint.delete("/models/<name>/labels/<label>")
-    def remove(name: str, label: str) -> Response:
-        check_known(request.args)
-        registry.move_label(name, label, None)
+    @routes.route("DELETE", f"/models/{_LABEL}", OfLabel, answer=AllVersions, statuses=(404,))
+    def remove(given: OfLabel) -> Response:
+        """Takes a label away; no version goes with it."""
+        registry.move_label(given.name, given.label, None)
         return jsonify(models=_models_json(registry), default=registry.default)
 
-    return blueprint
+    return routes
 
 
 def _source(registry: Registry, given: dict[str, Any]) -> Source:

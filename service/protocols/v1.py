@@ -3,91 +3,118 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Response, jsonify, request
 
 from models.errors import InputError
+from models.preprocessing import Preprocessing
 from models.runtime import Array
-from service.decoding import Caller, Decoded
+from service.bodies.images import IMAGES
+from service.caller import Caller
+from service.decoding import Decoded
 from service.encoding import result_json
 from service.errors import error_json, failure, row_error
 from service.front.wsgi import GONE
-from service.parameters import check_known, choice, whole_number
-from service.records import RECORD, RequestRecord
+from service.openapi.parameters import NoParameters
+from service.openapi.routes import Routes
+from service.protocols.v1_answers import (
+    Classification,
+    Features,
+    ImageFeatures,
+    ModelDetails,
+    ModelList,
+    model_details,
+    model_list,
+)
+from service.protocols.v1_parameters import Choosing, Classify, FeaturesOf, OfModel
+from service.records import RECORD
 from service.registry import Registry
-from service.served import Served
-from service.uploads import uploads
-
-if TYPE_CHECKING:
-    from models.features import Pool
 
 
-_CHOOSING = ("model", "version", "label")
-
-
-def routes(registry: Registry) -> Blueprint:
+def routes(registry: Registry) -> Routes:
     """The routes below /v1, over the models of a registry."""
-    blueprint = Blueprint("v1", __name__, url_prefix="/v1")
+    routes = Routes("v1", "/v1")
 
-    @blueprint.post("/classify")
-    def classify() -> Response:
-        check_known(request.args, *_CHOOSING, "top_k")
-        top_k = whole_number(request.args, "top_k", 5)
-        with registry.use(*_chosen(request.args), _record()) as served:
+    def asking(given: Choosing) -> Caller:
+        """Who asks, and until when."""
+        seconds = registry.config.timeout_s
+        if given.timeout_ms is not None:
+            if given.timeout_ms > 1000 * seconds:
+                raise InputError(
+                    f"timeout_ms is {given.timeout_ms}; at most {1000 * seconds:.0f} are granted here."
+                )
+            seconds = given.timeout_ms / 1000
+        return Caller(time.monotonic() + seconds, request.environ.get(GONE), request.environ[RECORD])
+
+    def decoded(
+        preprocessing: Preprocessing, caller: Caller, check: Callable[[int], None] = lambda count: None
+    ) -> Decoded[Array]:
+        """The images of the request as pixels; its bytes are let go of. `check` hears how many there are."""
+        with registry.bodies.uploads(request, caller) as uploads:
+            check(len(uploads))
+            return registry.decoder.decode(uploads, preprocessing, caller)
+
+    @routes.post("/classify", Classify, body=IMAGES, answer=Classification, statuses=(404,))
+    def classify(given: Classify) -> Response:
+        """Tells the most probable classes of each image, or the number that a regression gives.
+
+        Images that cannot be read have an error in their place.
+        """
+        caller = asking(given)
+        with registry.use(given.model, *given.which, caller.record) as served:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
-            caller = _caller(registry)
-            images = registry.decoder.decode(
-                uploads(request, registry.config), model.card.preprocessing, caller
-            )
+            images = decoded(model.card.preprocessing, caller)
             rows = served.results(images.pixels, caller)
-            return _response(images, rows, lambda row: result_json(row, model, top_k), model=served.name)
+            return _response(
+                images, rows, lambda row: result_json(row, model, given.top_k), model=served.name
+            )
 
-    @blueprint.post("/features")
-    def features() -> Response:
-        check_known(request.args, *_CHOOSING, "cut", "pool", "normalize", "encoding")
-        encoding = choice(request.args, "encoding", ("json", "base64"))
-        pool = cast("Pool", choice(request.args, "pool", ("avg", "max", "none", "flatten")))
-        normalize = choice(request.args, "normalize", ("none", "l2"))
-        with registry.use(*_chosen(request.args), _record()) as served:
-            model = served.feature_model(request.args.get("cut"), pool, "l2" if normalize == "l2" else None)
+    @routes.post("/features", FeaturesOf, body=IMAGES, answer=Features, statuses=(404,))
+    def features(given: FeaturesOf) -> Response:
+        """Gives a feature vector of each image: what `graft features` writes.
+
+        Without a cut it is `pool`, else what the last layer reads. As base64 they are little-endian float32, in
+        row-major order.
+        """
+        caller = asking(given)
+        with registry.use(given.model, *given.which, caller.record) as served:
+            model = served.feature_model(given.cut, given.pool, given.norm)
             (cut,) = model.cuts
-            caller, files = _caller(registry), uploads(request, registry.config)
-            count = len(files) * math.prod(model.blank[cut].shape[1:])
-            _check_size(count, cut, len(files), registry.config.max_values)
-            images = registry.decoder.decode(files, served.model.card.preprocessing, caller)
+            values = math.prod(model.blank[cut].shape[1:])
+
+            def check(count: int) -> None:
+                _check_size(count, values, cut, registry.config.max_values)
+
+            images = decoded(served.model.card.preprocessing, caller, check)
             rows = served.vectors(images.pixels, model, caller)
 
-            def vector_json(row: Array) -> dict[str, Any]:
-                values = _base64_float32(row) if encoding == "base64" else row.tolist()
-                return {"shape": list(row.shape), "features": values}
+            def vector_json(row: Array) -> ImageFeatures:
+                numbers = _base64_float32(row) if given.encoding == "base64" else row.tolist()
+                return {"shape": list(row.shape), "features": numbers}
 
             return _response(images, rows, vector_json, model=served.name, cut=cut)
 
-    @blueprint.get("/models")
-    def models() -> Response:
-        check_known(request.args)
-        rows = [_model_json(served) for served in registry.served]
-        return jsonify(models=rows, default=registry.default)
+    @routes.get("/models", answer=ModelList)
+    def models(_: NoParameters) -> Response:
+        """Lists the models: those that answer, those that are being loaded, and those that could not be."""
+        return jsonify(model_list(registry))
 
-    @blueprint.get("/models/<name>")
-    def model(name: str) -> Response:
-        check_known(request.args, "version", "label")
-        with registry.use(name, *_chosen(request.args)[1:], _record()) as served:
-            card = dataclasses.asdict(served.model.card)  # labels included
-            return jsonify({**_model_json(served), "card": card})
+    @routes.get("/models/{name}", OfModel, answer=ModelDetails, statuses=(404,))
+    def model(given: OfModel) -> Response:
+        """Tells all about one model: its versions and their labels, and its card with the names of its classes."""
+        return jsonify(model_details(registry, given.name, *given.which))
 
-    return blueprint
+    return routes
 
 
 def _response(
-    images: Decoded, rows: Iterable[Any], encode: Callable[[Any], dict[str, Any]], **fields: Any
+    images: Decoded[Any], rows: Iterable[Any], encode: Callable[[Any], Mapping[str, Any]], **fields: Any
 ) -> Response:
     """A result for each image in its place, or why there is none; `fields` stand before the results."""
     outcomes: Iterator[Any] = iter(rows)
@@ -104,48 +131,15 @@ def _response(
     return jsonify(**fields, results=results)
 
 
-def _chosen(given: Mapping[str, str]) -> tuple[str | None, int | None, str | None]:
-    """Model, version and label that a request asks for."""
-    version = whole_number(given, "version", 1) if "version" in given else None
-    if version is not None and "label" in given:
-        raise InputError("the request names a version and a label; expected one of them.")
-    return given.get("model"), version, given.get("label")
-
-
-def _record() -> RequestRecord:
-    record: RequestRecord = request.environ[RECORD]
-    return record
-
-
-def _caller(registry: Registry) -> Caller:
-    return Caller(time.monotonic() + registry.config.timeout_s, request.environ.get(GONE), _record())
-
-
-def _check_size(count: int, cut: str, images: int, most: int) -> None:
+def _check_size(images: int, values: int, cut: str, most: int) -> None:
     """Refuse an answer that would be too large, before anything is computed."""
-    if count > most:
+    if images * values > most:
         raise InputError(
-            f"{images} images give {count:,} numbers at {cut}; at most {most:,} go together. Send fewer images, or "
-            "take a later cut point."
+            f"{images} images give {images * values:,} numbers at {cut}; at most {most:,} go together. Send fewer "
+            "images, or take a later cut point."
         )
 
 
 def _base64_float32(values: Array) -> str:
     """An array as base64 of little-endian float32 in row-major order."""
     return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
-
-
-def _model_json(served: Served) -> dict[str, Any]:
-    """What a client needs to know of a model."""
-    model, card = served.model, served.model.card
-    return {
-        "name": served.name,
-        "version": served.version,
-        "task": card.task,
-        "description": card.description,
-        "input_size": list(card.preprocessing.size),
-        "classes": len(card.labels),
-        "cuts": [{"name": cut.name, "shape": list(cut.shape)} for cut in card.cuts],
-        "device": str(model.session.device),
-        "plan": str(served.plan),
-    }

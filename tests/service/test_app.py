@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from service.app import create_app
 from service.config import ServiceConfig
 from service.errors import STATUS
 from service.registry import Registry
+from service.safety import Guard
+from service.tokens import Tokens, new_token
 from tests.fixtures import plain
 
 
@@ -59,6 +62,8 @@ def test_models_are_listed(client: FlaskClient) -> None:
     assert body["models"][0] == {
         "name": "tiny",
         "version": 1,
+        "state": "ready",
+        "labels": {},
         "task": "classification",
         "description": "mean colour, for tests",
         "input_size": [16, 16],
@@ -88,12 +93,21 @@ def test_one_model_tells_its_whole_card(client: FlaskClient) -> None:
         ("GET", "/v1/models/" + "x" * 10_000, 404),
         ("GET", "/v1/models/%00", 404),
         ("GET", "/v1/models?verbose=1", 400),
+        ("GET", "/v1//models", 404),
+        ("GET", "//v1/models", 404),
+        ("GET", "/v1/models/", 404),
+        ("GET", "/v1/models/../../etc/passwd", 404),
+        ("GET", "/v1/models/..%2f..%2fetc%2fpasswd", 404),
+        ("HEAD", "/v1/classify", 405),
+        ("TRACE", "/v1/models", 405),
+        ("NOTHING", "/v1/models", 405),
     ],
 )
 def test_errors_are_json(client: FlaskClient, method: str, path: str, status: int) -> None:
     response = client.open(path, method=method)
     assert (response.status_code, response.mimetype) == (status, "application/json")
-    assert set(response.get_json()["error"]) == {"type", "message"}
+    if method != "HEAD":
+        assert set(response.get_json()["error"]) == {"type", "message"}
     if status == 405:
         assert response.headers["Allow"]
 
@@ -128,3 +142,62 @@ def test_retry_after_is_whole_seconds(
 
     monkeypatch.setattr(registry, "get", busy)
     assert client.get("/v1/models/tiny").headers["Retry-After"] == "3"
+
+
+def rules(client: FlaskClient) -> dict[str, set[str]]:
+    """Paths of the application and their methods, with a name in place of each parameter."""
+    methods: dict[str, set[str]] = {}
+    for rule in client.application.url_map.iter_rules():
+        methods.setdefault(re.sub("<[^>]+>", "tiny", rule.rule), set()).update(rule.methods or ())
+    return methods
+
+
+def test_every_route_knows_options_and_head(registry: Registry) -> None:
+    token, line = new_token(["admin"])
+    client = create_app(registry=registry, guard=Guard(Tokens([line]))).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    for path, methods in rules(client).items():
+        options = client.options(path)
+        assert (options.status_code, options.data) == (200, b"")
+        assert set(options.headers["Allow"].split(", ")) == methods
+        if "GET" in methods:
+            got, head = client.get(path), client.head(path)
+            assert (head.status_code, head.data) == (got.status_code, b"")
+            if path != "/metrics":  # which tells of the first request in the second
+                assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+def test_every_answer_has_headers_for_browsers(client: FlaskClient) -> None:
+    for path in (*rules(client), "/nothing"):
+        for method in ("GET", "POST", "OPTIONS"):
+            headers = client.open(path, method=method).headers
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Cache-Control"] == "no-store"
+            assert headers["Content-Security-Policy"].startswith("default-src 'none'")
+            assert "Access-Control-Allow-Origin" not in headers
+
+
+class TestModels:
+    def test_one_that_is_loaded_or_could_not_be_tells_its_state(self, config: ServiceConfig) -> None:
+        registry = Registry(config)
+        registry.states["other", 1] = ("failed", "other.onnx: not an ONNX file.")
+        client = create_app(registry=registry).test_client()
+        failed = {"version": 1, "state": "failed", "reason": "other.onnx: not an ONNX file."}
+        assert client.get("/v1/models").get_json()["models"] == [
+            {"name": "other", **failed},
+            {"name": "tiny", "version": 1, "state": "loading"},
+        ]
+        assert client.get("/v1/models/other").get_json() == {"name": "other", **failed, "versions": [failed]}
+        assert client.get("/v1/models/other?version=2").status_code == 404
+        assert client.get("/v1/models/other?label=stable").status_code == 404
+
+    def test_labels_and_versions(self, client: FlaskClient, registry: Registry) -> None:
+        registry.move_label("tiny", "stable", 1)
+        body = client.get("/v1/models/tiny?label=stable").get_json()
+        assert (body["state"], body["labels"]) == ("ready", {"stable": 1})
+        assert body["versions"] == [{"version": 1, "state": "ready"}]
+
+    def test_an_alias_of_the_zoo_is_the_model(self, config: ServiceConfig) -> None:
+        client = create_app(dataclasses.replace(config, models=("builtin",))).test_client()
+        assert client.get("/v1/models/builtin").get_json()["versions"] == [{"version": 1, "state": "ready"}]

@@ -47,9 +47,9 @@ def test_base64_is_little_endian_float32(client: FlaskClient, cut: str, expected
     ("query", "reason"),
     [
         ("?cut=gone", "tiny has no cut point 'gone'; it has pool, logits."),
-        ("?encoding=pickle", "encoding is 'pickle'; expected json or base64."),
-        ("?pool=median", "pool is 'median'; expected avg or max or none or flatten."),
-        ("?normalize=l1", "normalize is 'l1'; expected none or l2."),
+        ("?encoding=pickle", "encoding is 'pickle'; expected one of json, base64."),
+        ("?pool=median", "pool is 'median'; expected one of avg, max, none, flatten."),
+        ("?normalize=l1", "normalize is 'l1'; expected one of none, l2."),
         ("?top_k=3", "parameter 'top_k' is not known"),
     ],
 )

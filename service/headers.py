@@ -1,0 +1,54 @@
+"""What every answer says to browsers: what they may do with it, and which pages may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from flask import Flask, Request, Response, request
+
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    # A page brings its own.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_METHODS = "GET, HEAD, POST, OPTIONS"
+_SENT = "Content-Type, Content-Encoding, Authorization, X-Request-Id, traceparent, tracestate"
+_READ = "X-Request-Id, Retry-After, traceparent"
+_REMEMBERED_S = 600
+
+
+def address_browsers(app: Flask, allowed: Callable[[], Collection[str]]) -> None:
+    """Let all answers of `app` have headers for browsers.
+
+    Pages of the origins that `allowed` gives at that moment (`*`: all) may ask and read (CORS).
+    """
+
+    def addressed(response: Response) -> Response:
+        for name, value in _ALWAYS.items():
+            response.headers.setdefault(name, value)
+        if origins := allowed():
+            _share(response, origins)
+        return response
+
+    app.after_request(addressed)
+
+
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks what a page of another origin may send."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def _share(response: Response, origins: Collection[str]) -> None:
+    """Let the page that asks read the answer, where its origin is one of some (https://fetch.spec.whatwg.org/#cors-protocol)."""
+    response.headers.add("Vary", "Origin")
+    origin = request.headers.get("Origin", "")
+    if not origin or not ("*" in origins or origin in origins):
+        return
+    response.headers["Access-Control-Allow-Origin"] = "*" if "*" in origins else origin
+    response.headers["Access-Control-Expose-Headers"] = _READ
+    if is_preflight(request):
+        response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", _METHODS)
+        response.headers["Access-Control-Allow-Headers"] = _SENT
+        response.headers["Access-Control-Max-Age"] = str(_REMEMBERED_S)

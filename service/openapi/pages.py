@@ -1,0 +1,30 @@
+"""/openapi.json: the document about all routes. /docs: the same for people, as a page that works offline."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response, jsonify
+
+from service.openapi.document import openapi
+from service.openapi.parameters import NoParameters
+from service.openapi.routes import JSON, Routes
+from service.version import __version__
+
+
+def description(groups: Sequence[Routes], access: Mapping[str, str]) -> Routes:
+    """The routes that describe those of `groups`, and themselves. `access`: who may call each group, by its name."""
+    routes = Routes("description")
+
+    @functools.cache
+    def document() -> dict[str, Any]:
+        return openapi([route for group in (*groups, routes) for route in group], access, __version__)
+
+    @routes.get("/openapi.json", answer={JSON: dict[str, Any]})
+    def openapi_json(_: NoParameters) -> Response:
+        """Gives the OpenAPI 3.1 document about all routes."""
+        return jsonify(document())
+
+    return routes

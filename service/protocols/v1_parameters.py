@@ -1,0 +1,73 @@
+"""What stands in the addresses of /v1."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from models.errors import InputError
+from models.settings import setting, settings
+
+
+@settings
+class OfVersion:
+    """Which version of a model."""
+
+    version: int | None = setting(
+        None, "Version of the model.", unset="the stable one, else the newest", least=1
+    )
+    label: str | None = setting(None, "A label that stands for a version, such as stable or canary.")
+
+    @property
+    def which(self) -> tuple[int | None, str | None]:
+        """Version and label, of which one may be given.
+
+        Raises:
+            InputError: both are.
+        """
+        if self.version is not None and self.label is not None:
+            raise InputError("the request names a version and a label; expected one of them.")
+        return self.version, self.label
+
+
+@settings
+class Choosing(OfVersion):
+    """Which model answers, and for how long somebody waits."""
+
+    model: str | None = setting(None, "Name of a model.", unset="the first one that is served")
+    timeout_ms: int | None = setting(
+        None,
+        "Milliseconds until the answer is worth nothing any more; what has not begun by then is dropped.",
+        unset="as long as the service allows",
+        least=1,
+    )
+
+
+@settings
+class Classify(Choosing):
+    """Of /v1/classify."""
+
+    top_k: int = setting(5, "How many classes of each image are told.", least=1)
+
+
+@settings
+class FeaturesOf(Choosing):
+    """Of /v1/features."""
+
+    cut: str | None = setting(None, "Cut point or tensor.", unset="pool, else what the last layer reads")
+    pool: Literal["avg", "max", "none", "flatten"] = setting(
+        "avg", "What is done to maps: mean or maximum over positions, nothing, or one long vector."
+    )
+    normalize: Literal["none", "l2"] = setting("none", "l2 makes vectors of length 1.")
+    encoding: Literal["json", "base64"] = setting("json", "How numbers are written.")
+
+    @property
+    def norm(self) -> Literal["l2"] | None:
+        """The norm that vectors are divided by."""
+        return None if self.normalize == "none" else "l2"
+
+
+@settings
+class OfModel(OfVersion):
+    """Of /v1/models/NAME."""
+
+    name: str = setting("", "Name of a model.")

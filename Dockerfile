@@ -1,7 +1,8 @@
 # Two images from one file:
 #   docker build --target cpu  -t graft .        onnxruntime for the CPU
 #   docker build --target cuda -t graft:cuda .   with CUDA and cuDNN from Python packages; run with --gpus all
-# Both serve the built-in model on port 8000; name another model after the image to serve that one.
+# Both serve the built-in model on port 8000; what stands after the image goes to `graft serve`, and GRAFT_SERVE_...
+# variables and PORT are heeded.
 ARG PYTHON=3.12-slim
 
 FROM python:${PYTHON} AS build
@@ -29,15 +30,16 @@ RUN python -m venv /opt/graft \
 
 FROM python:${PYTHON} AS base
 RUN useradd --create-home --uid 1000 graft && mkdir /cache && chown graft /cache
-ENV PATH=/opt/graft/bin:$PATH GRAFT_CACHE=/cache PYTHONUNBUFFERED=1
+ENV PATH=/opt/graft/bin:$PATH GRAFT_CACHE=/cache GRAFT_SERVE_HOST=0.0.0.0 PYTHONUNBUFFERED=1
 USER graft
 WORKDIR /home/graft
 VOLUME /cache
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
-ENTRYPOINT ["graft", "serve", "--host", "0.0.0.0", "--port", "8000"]
-CMD ["builtin"]
+  CMD ["python", "-c", "import os, urllib.request as u; \
+port = os.environ.get('GRAFT_SERVE_PORT') or os.environ.get('PORT') or 8000; \
+u.urlopen(f'http://127.0.0.1:{port}/readyz', timeout=2)"]
+ENTRYPOINT ["graft", "serve"]
 
 FROM base AS cuda
 COPY --from=packages-cuda /opt/graft /opt/graft

@@ -12,7 +12,7 @@ from service.configuration import Configuration
 from service.front.limits import Limits
 from service.logs import Say
 from service.registry import Registry
-from service.sources import Label, Source
+from service.sources import Label, Source, same_place
 
 # Settings that count at once, for what comes from then on. The others are built into threads, sockets and sessions.
 LIVE = frozenset(
@@ -78,11 +78,12 @@ def _needed(registry: Registry, source: Source, known: Source | None) -> bool:
     state, _ = registry.states.get((source.name, source.version), ("", ""))
     family = registry.families.get(source.name)
     served = family.versions.get(source.version) if family is not None else None
+    here = served is not None and same_place(served.source.spec, source.spec)
     if known is None or known.spec != source.spec:
-        return served is None or served.source.spec != source.spec or served.changed
+        return served is None or not here or served.changed
     if served is None:  # an administrator may have unloaded it
         return state == "failed"
-    return served.source.spec == source.spec and served.changed
+    return here and served.changed
 
 
 def _move_labels(registry: Registry, labels: Sequence[Label], say: Say, warn: Say) -> None:

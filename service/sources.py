@@ -96,6 +96,11 @@ def folders(models: Iterable[str]) -> list[Path]:
     return [Path(entry) for entry in models if find(entry) is None and Path(entry).is_dir()]
 
 
+def same_place(spec: str, other: str) -> bool:
+    """Whether two sources are one file, whichever way leads to it, or one name of the zoo."""
+    return spec == other or Path(spec).resolve() == Path(other).resolve()
+
+
 def in_folder(folder: Path) -> Iterator[Source]:
     """The models that a folder holds, by name and version."""
     if (folder / FILE).is_file():

@@ -11,7 +11,8 @@ from pathlib import Path
 from models.errors import GraftError
 from service.logs import Say
 from service.registry import Registry
-from service.sources import Source, in_folder
+from service.served import Served
+from service.sources import Source, in_folder, same_place
 
 _log = logging.getLogger("graft")
 Stamp = tuple[int, int, int]
@@ -41,9 +42,8 @@ class Watcher:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         for source in self._sources():
-            served = registry.families.get(source.name)
-            if served is not None and source.version in served.versions and (stamp := _stamp(source)):
-                self._seen[source] = _Seen(stamp, handled=not served.versions[source.version].changed)
+            if self._serves(source) and (stamp := _stamp(source)):
+                self._seen[source] = _Seen(stamp, handled=True)
 
     def start(self, every_s: float) -> None:
         """Look every so many seconds, until `stop`."""
@@ -80,7 +80,8 @@ class Watcher:
                 self._seen[source] = _Seen(stamp)
             elif not seen.handled and not self._clashes(source, seen):
                 seen.handled = True
-                self._load(source)
+                if not self._serves(source):
+                    self._load(source)
         for source in set(self._seen) - set(present):
             del self._seen[source]
             self._unload(source)
@@ -97,24 +98,32 @@ class Watcher:
 
     def _clashes(self, source: Source, seen: _Seen) -> bool:
         """Whether a model of that name is served from another file, which is said once."""
-        served = getattr(self._registry.families.get(source.name), "versions", {}).get(source.version)
-        clash = ""
+        served, clash = self._served(source), ""
         if ":" in source.name:
             clash = "its name has a colon; give the file another name"
-        elif served is not None and served.source.spec != source.spec:
+        elif served is not None and not same_place(served.source.spec, source.spec):
             clash = f"{served.source.spec} is served by this name; give one of the files another name"
         if clash and clash != seen.clash:
             self._say(f"{source.spec} is not served: {clash}")
         seen.clash = clash
         return bool(clash)
 
+    def _served(self, source: Source) -> Served | None:
+        """What is served under the name and version of a source."""
+        family = self._registry.families.get(source.name)
+        return family.versions.get(source.version) if family is not None else None
+
+    def _serves(self, source: Source) -> bool:
+        """Whether this very file is served as it is now: an administrator was faster."""
+        served = self._served(source)
+        return served is not None and not served.changed and same_place(served.source.spec, source.spec)
+
     def _load(self, source: Source) -> None:
         state = self._registry.states.get((source.name, source.version))
         try:
             served = self._registry.open(source)
         except GraftError as exc:
-            before = source.version in getattr(self._registry.families.get(source.name), "versions", {})
-            rest = "; the one that was served before goes on" if before else ""
+            rest = "; the one that was served before goes on" if self._served(source) is not None else ""
             if state != ("failed", str(exc)):  # which has been said already
                 text = f"{source.name} version {source.version} is not served: {exc}{rest}"
                 self._say(text, event="refused", error=type(exc).__name__, **_facts(source))

@@ -47,7 +47,7 @@ def graft(models: Sequence[str], port: int, *options: str) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "service.cli",
+        "graft",
         "serve",
         *models,
         "--port",

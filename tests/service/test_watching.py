@@ -13,6 +13,7 @@ import pytest
 from models.errors import UnknownModelError
 from service.config import ServiceConfig
 from service.registry import Registry
+from service.sources import Source
 from service.watching import Watcher
 
 
@@ -140,6 +141,18 @@ def test_two_files_of_one_name_do_not_take_turns(watched: Watched, tmp_path: Pat
     for _ in range(2):
         watcher.look()
     assert watched.registry.get("first").source.spec == str(second / "first.onnx")
+
+
+def test_what_an_administrator_has_loaded_from_there_is_not_loaded_again(watched: Watched) -> None:
+    watched.write("second.onnx")
+    file = watched.folder / "inner" / ".." / "second.onnx"
+    (watched.folder / "inner").mkdir()
+    served = watched.registry.open(Source("second", 1, str(file), origin="administrator"))
+    assert watched.look(3) == []
+    assert watched.registry.get("second") is served
+    watched.write("second.onnx")
+    watched.look()
+    assert watched.registry.get("second") is not served
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")

@@ -80,6 +80,11 @@ class ServiceConfig:
         "How the log is written: a line for each request and for what happens, on standard output.",
         heading="Log",
     )
+    tracing: bool = setting(
+        False,
+        "Send OpenTelemetry traces by OTLP; where to and how many, say the variables OTEL_... of its SDK.",
+        heading="Log",
+    )
     max_request_mb: int = setting(64, "Largest request, in MB.", least=1, heading="Requests")
     max_images: int = setting(64, "Images in one request.", least=1, heading="Requests")
     max_values: int = setting(

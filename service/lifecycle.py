@@ -11,6 +11,7 @@ from models.errors import GraftError
 from service.app import create_app
 from service.configuration import Configuration
 from service.logs import Say
+from service.observing import open_tracing
 from service.permissions import too_open
 from service.registry import Registry
 from service.reloading import follow, merged
@@ -37,7 +38,8 @@ class Service:
         config = configuration.config
         self.registry = Registry(config)
         self.guard = guard_of(config)
-        self.app = create_app(registry=self.registry, guard=self.guard)
+        self._tracing = open_tracing() if config.tracing else None
+        self.app = create_app(registry=self.registry, guard=self.guard, tracing=self._tracing)
         self.server = make_server(
             self.app, self.registry, config.host, config.port, configuration.limits, tls_of(config)
         )
@@ -61,6 +63,8 @@ class Service:
         self.server.run()
         if self._watcher is not None:
             self._watcher.stop()
+        if self._tracing is not None:
+            self._tracing.close()
         if self._failure is not None:
             raise self._failure
 

@@ -44,6 +44,8 @@ ERROR_REASONS = {
     errors.BusyError.__name__: "loading",
     errors.DeadlineError.__name__: "deadline",
     errors.CancelledError.__name__: "client_left",
+    errors.TokenError.__name__: "token",
+    errors.AccessError.__name__: "scope",
     "RequestEntityTooLarge": "large",
 }
 _OUTCOMES = ("answered", "unreadable", "failed", "refused", "expired", "cancelled")
@@ -125,7 +127,6 @@ class Metrics:
         self.registry.register(_Queues(models))
         self.registry.register(_Threads())
         ProcessCollector(registry=self.registry)
-        models.watchers.append(self.run)
 
     def request(self, record: RequestRecord) -> None:
         """A request of the application has its answer."""

@@ -9,14 +9,19 @@ from urllib.parse import unquote
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from models.errors import InputError
+from models.extras import how_to_install
 from service.front.wsgi import NOTES
 from service.metrics import Metrics
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import Routes
 from service.records import RECORD, RequestRecord
+from service.registry import Registry
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from service.tracing import Tracing
 
 METRICS = "graft_metrics"  # in the application's extensions: `Metrics`
 
@@ -24,28 +29,63 @@ METRICS = "graft_metrics"  # in the application's extensions: `Metrics`
 class Observed:
     """A WSGI application whose requests are written down."""
 
-    def __init__(self, app: WSGIApplication, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: WSGIApplication, metrics: Metrics, tracing: Tracing | None) -> None:
+        self._app, self._metrics, self._tracing = app, metrics, tracing
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, and write down what became of it."""
         record = environ[RECORD] = RequestRecord(environ["REQUEST_METHOD"])
+        if self._tracing is not None:
+            self._tracing.began(record, environ)
 
         def start(
             status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
         ) -> Callable[[bytes], object]:
             record.status = int(status[:3])
+            if self._tracing is not None:
+                headers = [*headers, ("traceparent", self._tracing.traceparent(record))]
             return start_response(status, headers, exc_info)
 
-        body = self._app(environ, start)
-        record.finish()
+        try:
+            body = self._app(environ, start)
+        except Exception:
+            # Whoever is in front answers, and counts that.
+            record.status, record.error = 500, "InternalError"
+            self._finish(record, environ)
+            raise
+        self._finish(record, environ)
         self._metrics.request(record)
-        environ.get(NOTES, {}).update(record.notes())
         return body
 
+    def _finish(self, record: RequestRecord, environ: WSGIEnvironment) -> None:
+        record.finish()
+        if self._tracing is not None:
+            self._tracing.ended(record)
+        environ.get(NOTES, {}).update(record.notes())
 
-def observe(app: Flask, metrics: Metrics) -> Routes:
-    """Write down what `app` does; gives the route that shows it, `/metrics`."""
+
+def open_tracing() -> Tracing:
+    """Traces as the environment asks for them.
+
+    Raises:
+        InputError: OpenTelemetry is not installed.
+    """
+    try:
+        from service.tracing import tracing_from_environment
+    except ImportError as exc:
+        raise InputError(
+            f"tracing needs OpenTelemetry, which is not installed ({exc}). Install it with "
+            f"{how_to_install('tracing')}; or serve without --tracing."
+        ) from exc
+    return tracing_from_environment()
+
+
+def observe(app: Flask, models: Registry, tracing: Tracing | None) -> Routes:
+    """Write down what `app` does over the models of a registry; gives the route that shows it, `/metrics`."""
+    metrics = Metrics(models)
+    models.watchers.append(metrics.run)
+    if tracing is not None:
+        models.watchers.append(tracing.run)
 
     def note_route() -> None:
         if request.url_rule is not None:
@@ -53,7 +93,8 @@ def observe(app: Flask, metrics: Metrics) -> Routes:
 
     app.extensions[METRICS] = metrics
     app.before_request(note_route)
-    app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]  # as Flask's documentation does
+    # As Flask's documentation does.
+    app.wsgi_app = Observed(app.wsgi_app, metrics, tracing)  # type: ignore[method-assign]
     routes = Routes("metrics")
 
     @routes.get("/metrics", answer={"text/plain": str, "application/openmetrics-text": str})

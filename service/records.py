@@ -50,7 +50,7 @@ class RequestRecord:
     outcomes: Counter[Outcome] = field(default_factory=Counter)  # images by what became of them
     answered_at: float | None = None  # when the last rows came
     trace_id: str = ""
-    span: Any = None  # of OpenTelemetry, where traces are made
+    trace: Any = None  # `service.tracing.OpenTrace`, where traces are made
 
     @property
     def images(self) -> int:

@@ -117,6 +117,7 @@ def test_a_planted_circle_is_seen(tmp_path: Path, line: str) -> None:
         ("import models.model", {"onnx", "sklearn", "flask", "finetune", "scipy"}),
         ("import feature_extraction", {"sklearn", "flask", "finetune"}),
         ("import graft", {"numpy", "onnxruntime", "onnx", "sklearn", "flask", "click", "PIL"}),
+        ("import service.server", {"opentelemetry", "onnx", "sklearn"}),
         ("import service.cli", {"numpy", "onnxruntime", "onnx", "sklearn", "flask", "PIL", "rich"}),
     ],
 )

@@ -28,6 +28,7 @@ _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "prometh
 OPTIONAL = {
     "h5py": ("reads Keras weights", "keras"),
     "pyarrow": ("writes Parquet files", "parquet"),
+    "opentelemetry-sdk": ("makes traces of requests", "tracing"),
     "tensorboardX": ("writes curves for TensorBoard", "tensorboard"),
 }
 

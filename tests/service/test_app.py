@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from models.errors import BusyError, GraftError
+from models.errors import BusyError, GraftError, InputError
 from service.app import create_app
 from service.config import ServiceConfig
 from service.errors import STATUS
@@ -201,3 +202,12 @@ class TestModels:
     def test_an_alias_of_the_zoo_is_the_model(self, config: ServiceConfig) -> None:
         client = create_app(dataclasses.replace(config, models=("builtin",))).test_client()
         assert client.get("/v1/models/builtin").get_json()["versions"] == [{"version": 1, "state": "ready"}]
+
+
+def test_tracing_without_its_library_is_explained(
+    registry: Registry, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "service.tracing", None)
+    registry.config = dataclasses.replace(config, tracing=True)
+    with pytest.raises(InputError, match=r"tracing needs OpenTelemetry.*pip install '.\[tracing\]'"):
+        create_app(registry=registry)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import platform
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from service.registry import Registry
 from service.sources import Source
 from service.version import __version__
 from tests.fixtures import plain
+from tests.service.holding import WAIT_S, Held
 
 STAGES = ("decode", "queue", "infer", "encode")
 TINY = {"model": "tiny", "version": "1"}
@@ -176,22 +176,14 @@ def test_queue_is_what_waits_when_somebody_looks(
 ) -> None:
     assert Page(client)("graft_queue_images", **TINY) == 0
     batcher = registry.get().batcher
-    entered, leave = threading.Event(), threading.Event()
-    run = batcher._run
-
-    def held(*arguments: Any) -> Any:
-        entered.set()
-        assert leave.wait(120)
-        return run(*arguments)
-
-    monkeypatch.setattr(batcher, "_run", held)
+    held = Held(registry.get(), monkeypatch)
     image = np.zeros((16, 16, 3), np.uint8)
     running = batcher.submit([image], "results")
-    assert entered.wait(120)
+    assert held.entered.wait(WAIT_S)
     batcher._item_s = 0.5
     waiting = batcher.submit([image] * 3, "results")
     page = Page(client)
-    leave.set()
+    held.leave.set()
     assert page("graft_queue_images", **TINY) == 3
     assert page("graft_queue_wait_seconds", **TINY) == 1.5
     assert (len(running.result()), len(waiting.result())) == (1, 3)

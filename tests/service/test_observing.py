@@ -9,7 +9,6 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,10 +19,10 @@ from service.front.server import Server
 from service.registry import Registry
 from service.server import make_server
 from tests.fixtures import plain
+from tests.service.holding import WAIT_S, Held
 
 pytestmark = pytest.mark.smoke
 PHOTO = {"Content-Type": "image/png"}
-WAIT_S = 120.0  # never waited for in full: a test that is right is woken
 
 
 @pytest.fixture
@@ -59,25 +58,10 @@ def value(page: str, name: str, **labels: str) -> float | None:
     return None
 
 
-class Held:
-    """Runs of the default model, which wait until the test lets them go."""
-
-    def __init__(self, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-        batcher = registry.get().batcher
-        self.entered, self.leave = threading.Event(), threading.Event()
-        self._run = batcher._run
-        monkeypatch.setattr(batcher, "_run", self)
-
-    def __call__(self, *arguments: Any) -> Any:
-        self.entered.set()
-        assert self.leave.wait(WAIT_S)
-        return self._run(*arguments)
-
-
 def test_figures_are_read_while_all_workers_are_busy_and_refusals_are_counted(
     server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = Held(registry, monkeypatch)
+    held = Held(registry.get(), monkeypatch)
     statuses: list[int] = []
     worked_on = threading.Thread(
         target=lambda: statuses.append(ask(server, "POST", "/v1/classify", plain("red"), **PHOTO)[0])

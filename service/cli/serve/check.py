@@ -15,6 +15,7 @@ from service.cli.terminal.messages import print_error, print_guesses, print_warn
 from service.cli.terminal.text import clean, fit, width_of
 from service.config import ServiceConfig, service_settings
 from service.configuration import Configuration
+from service.observing import open_tracing
 from service.permissions import too_open
 from service.served import all_cores
 from service.sources import Source, labels, sources
@@ -44,6 +45,8 @@ def check(configuration: Configuration) -> bool:
         for folder in config.repository
         if not Path(folder).is_dir()
     ]
+    if config.tracing:
+        _caught(lambda: [open_tracing()], failures)
     known = service_settings()
     _print(
         "settings",

@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
     from onnx import ModelProto
 
 KEY = "graft.card"  # of the ONNX metadata entry
-FORMAT = 2  # 1 is written where it can hold the card: earlier versions read that alone
+FORMAT = 3  # the lowest that can hold a card is written: earlier versions read no later one
 MAX_BATCH = 4096
 # Fields of the card that are left out of it where they are empty.
 _SINCE_2 = ("reject", "target", "splits", "regression")
@@ -47,12 +47,15 @@ class Normalization:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-Scale = Literal["imagenet", "-1..1", "0..1", "0..255"]
+Scale = Literal["imagenet", "-1..1", "0..1", "0..255", "caffe"]
+Channels = Literal["rgb", "bgr"]
 SCALES: Mapping[Scale, Normalization] = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "-1..1": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "0..1": Normalization(),
     "0..255": Normalization((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+    # Source: keras/src/applications/imagenet_utils.py, mode "caffe": the mean of R, G, B is taken off.
+    "caffe": Normalization((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
 }
 
 
@@ -132,6 +135,7 @@ class ModelCard:
     task: Literal["classification", "features", "regression"]
     preprocessing: Preprocessing
     normalization: Normalization = Normalization()
+    channels: Channels = "rgb"  # in which order the graph hands the normalised colours to the network
     labels: tuple[Label, ...] = ()
     cuts: tuple[Cut, ...] = ()
     version: str = "1"
@@ -196,18 +200,22 @@ class ModelCard:
         Raises:
             ValueError: a number outside `training` is NaN or infinite, which JSON lacks; inside it becomes null.
         """
-        values = dataclasses.asdict(self)
+        values = dataclasses.asdict(self) | {"preprocessing": self.preprocessing.to_json()}
         values["training"] = _finite(values["training"])
-        newer = self.task == "regression"
+        written = 2 if self.task == "regression" else 1
+        if self.preprocessing.resize == "pad" or self.channels != "rgb":
+            written = 3
+        if self.channels == "rgb":
+            del values["channels"]
         for row, name in [
             *((values, name) for name in _SINCE_2),
             *((a, "interval") for a in values["accuracy"]),
         ]:
             if row[name]:
-                newer = True
+                written = max(written, 2)
             else:
                 del row[name]
-        return json.dumps({"format": 2 if newer else 1, **values}, ensure_ascii=False, allow_nan=False)
+        return json.dumps({"format": written, **values}, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, where: str = "the model") -> ModelCard:

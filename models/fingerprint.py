@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def preprocessing_digest(preprocessing: Preprocessing, *, exact: bool = False) -
     """A SHA-256 of all that decides about pixels: the settings, Pillow and the decoders in it."""
     decoders = {name: features.version(name) for name in _DECODERS if features.check(name)}
     return _hash(
-        json.dumps(asdict(preprocessing), sort_keys=True), exact, pillow_version, sorted(decoders.items())
+        json.dumps(preprocessing.to_json(), sort_keys=True), exact, pillow_version, sorted(decoders.items())
     ).hex()
 
 

@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from models.card import Label, Scale
+from models.card import Label
 from models.errors import InputError
-from models.graph import producers, weight_names
+from models.graph import producers
 from models.labels import imagenet_labels, labels_beside, labels_in, read_labels
 
 T = TypeVar("T")
 _PASSES_ON = ("Identity", "Flatten", "Reshape", "Squeeze", "Cast", "Dropout")
 _CLASSIFIES = ("Gemm", "MatMul", "Conv", "Add")
-_NORMALISES = ("Sub", "Add", "Mul", "Div", "BatchNormalization")
 
 
 @dataclass
@@ -113,23 +112,6 @@ def guess_labels(
         return guesses.take(imagenet_labels(classes), sentence)
     numbers = tuple(Label(str(i), f"class {i}") for i in range(classes))
     return guesses.take(numbers, f"{classes} classes without names (--labels)")
-
-
-def guess_scale(
-    model: ModelProto, source: str, size: tuple[int, int], classes: int, guesses: Guesses
-) -> Scale:
-    """The range of pixel values that a network was trained on, as a key of `card.SCALES`."""
-    constants = weight_names(model.graph)
-    first = next((node for node in model.graph.node if source in node.input), None)
-    if (
-        first is not None
-        and first.op_type in _NORMALISES
-        and all(n in constants or n == source for n in first.input)
-    ):
-        return guesses.take("0..255", "pixels 0..255, since the network begins by scaling them (--scale)")
-    if classes == 1001 or size == (299, 299):
-        return guesses.take("-1..1", "pixels -1..1, as TensorFlow's networks take them (--scale)")
-    return guesses.take("imagenet", "pixels with ImageNet's mean and deviation taken off (--scale)")
 
 
 def _backwards(model: ModelProto, output: str) -> list[Any]:

@@ -5,25 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from models.card import (
-    KEY,
-    MAX_BATCH,
-    SCALES,
-    Cut,
-    Label,
-    ModelCard,
-    Normalization,
-    Scale,
-    card_of,
-    write_card,
-)
+from models.card import KEY, MAX_BATCH, Cut, ModelCard, card_of, write_card
+from models.conventions import PixelValues, is_ultralytics, pixel_values
 from models.errors import GraftError, InputError, ModelError
 from models.files import sha256
 from models.graph import (
@@ -38,48 +30,17 @@ from models.graph import (
     rename,
     shape_of,
 )
-from models.guessing import Guesses, find_logits, guess_labels, guess_scale
+from models.guessing import Guesses, find_logits, guess_labels
+from models.import_options import ImportOptions as ImportOptions
+from models.import_options import Layout
 from models.names import INPUT, LOGITS, PROBABILITIES
 from models.nodes import Nodes, floats
 from models.opset import IR_VERSION, OPSET
-from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
+from models.preprocessing import MAX_SIDE, Preprocessing
 from models.runtime import OnnxSession, RuntimeConfig, zeros
-from models.settings import setting, settings
 from models.truncation import list_cuts
 
-Layout = Literal["nchw", "nhwc"]
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
-
-
-@settings
-class ImportOptions:
-    """What the user knows of a network; None is guessed, and the guess is said."""
-
-    name: str | None = setting(None, "What the model is called.", unset="the file's name")
-    labels: tuple[Label, ...] | None = setting(
-        None, "One class a line: a name, or id, tab, name.", unset="guessed", metavar="FILE"
-    )
-    size: tuple[int, int] | None = setting(
-        None, "Input size: 224, or HEIGHTxWIDTH.", least=1, unset="guessed", metavar="SIZE"
-    )
-    resize: Literal["shorter", "squash"] | None = setting(
-        None,
-        "shorter:256 scales the shorter side and crops; squash scales both.",
-        unset="guessed",
-        metavar="HOW",
-    )
-    resize_to: int | None = setting(
-        None, "Length of the shorter side before it is cropped.", unset="guessed", least=1
-    )
-    crop_fraction: float = setting(1.0, "Central part of both sides that is kept first.", above=0, most=1)
-    interpolation: Interpolation | None = setting(None, "How pixels are resampled.", unset="guessed")
-    scale: Scale | Normalization | None = setting(
-        None,
-        f"Values that the network takes: {', '.join(SCALES)}, or mean/std as r,g,b/r,g,b.",
-        unset="guessed",
-        metavar="SCALE",
-    )
-    layout: Layout | None = setting(None, "Order of the axes of its input.", unset="guessed")
 
 
 def as_graft_model(path: Path) -> tuple[ModelProto, tuple[str, ...]]:
@@ -113,7 +74,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
     model = _to_our_opset(loaded)
     guesses = Guesses()
-    source, layout, size = _image_input(model, path, options, guesses)
+    source, layout, size = _image_input(model, path, metadata, options, guesses)
     batch_size = _free_batch(model, source)
     if batch_size is not None and batch_size > MAX_BATCH:
         raise ModelError(
@@ -122,11 +83,11 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     probe = _dry_run(model, source, size, layout, path)
     ending = find_logits(model, probe, options.labels, guesses)
     classes = 0 if ending is None else int(np.prod(probe[ending.output].shape[1:]))
-    normalization = _normalization(model, path, source, size, classes, options, guesses)
+    values = _pixel_values(model, path, source, layout, size, classes, metadata, options, guesses)
     labels = () if ending is None else options.labels or guess_labels(path, metadata, classes, guesses)
     if ending is not None and len(labels) != classes:
         raise ModelError(f"{path}: {len(labels)} labels were given and the network has {classes} outputs.")
-    _prepend_input(model, source, layout, size, normalization)
+    _prepend_input(model, source, layout, size, values)
     if ending is not None:
         _append_outputs(model, ending.logits, ending.from_probabilities)
     else:
@@ -134,8 +95,9 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     card = ModelCard(
         name=options.name or path.stem,
         task="features" if ending is None else "classification",
-        preprocessing=_preprocessing(options, size, guesses),
-        normalization=normalization,
+        preprocessing=_preprocessing(options, size, metadata, guesses),
+        normalization=values.normalization,
+        channels=values.channels,
         labels=labels,
         cuts=_cuts(model),
         source=path.name,
@@ -163,7 +125,7 @@ def _to_our_opset(model: ModelProto) -> ModelProto:
 
 
 def _image_input(
-    model: ModelProto, path: Path, options: ImportOptions, guesses: Guesses
+    model: ModelProto, path: Path, metadata: Mapping[str, str], options: ImportOptions, guesses: Guesses
 ) -> tuple[str, Layout, tuple[int, int]]:
     """Name, layout and (height, width) of the one image input."""
     if len(model.graph.input) != 1:
@@ -177,17 +139,29 @@ def _image_input(
             "float or uint8, (N, 3, H, W) or (N, H, W, 3). Is it an image classifier?"
         )
     layout = options.layout or _layout(shape, guesses)
-    sides = shape[2:] if layout == "nchw" else shape[1:3]
+    sides = tuple(shape[2:] if layout == "nchw" else shape[1:3])
     if (shape[1] if layout == "nchw" else shape[3]) not in (3, -1):
         raise ModelError(f"{path}: its input {list(shape)} does not take 3 colours; expected RGB images.")
+    if options.size is not None and any(
+        side not in (-1, asked) for side, asked in zip(sides, options.size, strict=True)
+    ):
+        raise ModelError(f"{path}: size {options.size} was asked for and the network takes {sides} only.")
+    return value.name, layout, _bounded(path, options.size or _size(sides, metadata, guesses))
+
+
+def _size(sides: tuple[int, ...], metadata: Mapping[str, str], guesses: Guesses) -> tuple[int, int]:
+    """(height, width), as far as the input or the metadata of the file says."""
     if min(sides) > 0:
-        if options.size not in (None, tuple(sides)):
-            raise ModelError(
-                f"{path}: size {options.size} was asked for and the network takes {tuple(sides)} only."
-            )
-        return value.name, layout, _bounded(path, (sides[0], sides[1]))
-    size = options.size or guesses.take((224, 224), "size 224 x 224, since the file does not say (--size)")
-    return value.name, layout, _bounded(path, size)
+        return sides[0], sides[1]
+    # Ultralytics writes "imgsz": "[224, 224]", height and width.
+    stated = re.fullmatch(r"[\[(]?\s*(\d{1,5})\s*,\s*(\d{1,5})\s*[\])]?", metadata.get("imgsz", ""))
+    if stated and min(int(stated[1]), int(stated[2])) > 0:
+        usual = int(stated[1]), int(stated[2])
+        where = "from its metadata, 'imgsz'"
+    else:
+        usual, where = (max(*sides, 0) or 224,) * 2, "since the file does not say"
+    height, width = (side if side > 0 else other for side, other in zip(sides, usual, strict=True))
+    return guesses.take((height, width), f"size {height} x {width}, {where} (--size)")
 
 
 def _bounded(path: Path, size: tuple[int, int]) -> tuple[int, int]:
@@ -199,24 +173,21 @@ def _bounded(path: Path, size: tuple[int, int]) -> tuple[int, int]:
     return size
 
 
-def _normalization(
+def _pixel_values(
     model: ModelProto,
     path: Path,
     source: str,
+    layout: Layout,
     size: tuple[int, int],
     classes: int,
+    metadata: Mapping[str, str],
     options: ImportOptions,
     guesses: Guesses,
-) -> Normalization:
-    """What is done to the pixels before the network: nothing where it takes bytes."""
-    scale = options.scale
-    if element_type(model.graph.input[0]) == TensorProto.UINT8:
-        if scale not in (None, "0..255"):
-            raise InputError(f"{path}: takes bytes, which are not scaled; leave --scale out.")
-        return SCALES["0..255"]
-    if isinstance(scale, Normalization):
-        return scale
-    return SCALES[scale or guess_scale(model, source, size, classes, guesses)]
+) -> PixelValues:
+    try:
+        return pixel_values(model, source, layout, size, classes, metadata, options, guesses)
+    except InputError as exc:
+        raise InputError(f"{path}: {exc}") from exc
 
 
 def _layout(shape: tuple[int, ...], guesses: Guesses) -> Layout:
@@ -273,7 +244,7 @@ def _has_rows(result: Any) -> bool:
 
 
 def _prepend_input(
-    model: ModelProto, source: str, layout: str, size: tuple[int, int], normalization: Normalization
+    model: ModelProto, source: str, layout: str, size: tuple[int, int], values: PixelValues
 ) -> None:
     """uint8 (N, H, W, 3) named `image` -> what the network took so far."""
     graph = model.graph
@@ -283,10 +254,13 @@ def _prepend_input(
         if name in producers(graph):
             rename(graph, name, f"graft/{name}")
     nodes, x = Nodes("graft/"), INPUT
+    order = [2, 1, 0] if values.channels == "bgr" else [0, 1, 2]
+    if values.channels == "bgr":
+        x = nodes.add("Gather", x, nodes.constant("order", order, np.int64), axis=3)
     if layout == "nchw":
         x = nodes.add("Transpose", x, perm=[0, 3, 1, 2])
     if kind in FLOATS:
-        mean, std = np.array(normalization.mean), np.array(normalization.std)
+        mean, std = np.array(values.normalization.mean)[order], np.array(values.normalization.std)[order]
         shape = (1, 3, 1, 1) if layout == "nchw" else (1, 1, 1, 3)
         dtype = helper.tensor_dtype_to_np_dtype(kind)
         scale = nodes.constant("scale", (1 / (255 * std)).reshape(shape), dtype)
@@ -330,15 +304,27 @@ def _keep_outputs(model: ModelProto, probe: dict[str, NDArray[Any]]) -> None:
     prune(model.graph, probe)
 
 
-def _preprocessing(options: ImportOptions, size: tuple[int, int], guesses: Guesses) -> Preprocessing:
-    resize = options.resize
-    resize_to = options.resize_to
+def _preprocessing(
+    options: ImportOptions, size: tuple[int, int], metadata: Mapping[str, str], guesses: Guesses
+) -> Preprocessing:
+    resize, resize_to = options.resize, options.resize_to
     if resize is None and resize_to is None and options.crop_fraction == 1.0:
-        resize_to = round(max(size) / CROP)
-        guesses.take(None, f"shorter side to {resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)")
-    interpolation = options.interpolation or "bilinear"
+        if is_ultralytics(metadata):  # Resize(size), CenterCrop(size)
+            guesses.note("read from its metadata: prepared as Ultralytics' classifiers are (--resize)")
+        else:
+            resize_to = round(max(size) / CROP)
+            guesses.take(
+                None, f"shorter side to {resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)"
+            )
     try:
-        return Preprocessing(size, resize or "shorter", resize_to, options.crop_fraction, interpolation)
+        return Preprocessing(
+            size,
+            resize or "shorter",
+            resize_to,
+            options.crop_fraction,
+            options.interpolation or "bilinear",
+            options.pad_value,
+        )
     except ValueError as exc:
         raise InputError(f"the images cannot be prepared so: {exc}. Choose other options.") from exc
 

@@ -11,9 +11,9 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeGuard, TypeVar
+from typing import Any, BinaryIO, Literal, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +55,17 @@ class Preprocessing:
 
     `size`: (height, width) of the array. First the central `crop_fraction` of both sides is kept; then, with
     `resize="shorter"`, the shorter side becomes `resize_to` pixels and the centre is cropped to `size`; with
-    `resize="squash"` both sides are scaled to `size`, whatever that does to the proportions.
+    `resize="squash"` both sides are scaled to `size`, whatever that does to the proportions; with `resize="pad"` all of
+    it is fitted into `size`, in the middle, and what is left is filled with the grey `pad_value` (0 to 255): a
+    letterbox.
     """
 
     size: tuple[int, int]
-    resize: Literal["shorter", "squash"] = "shorter"
+    resize: Literal["shorter", "squash", "pad"] = "shorter"
     resize_to: int | None = None
     crop_fraction: float = 1.0
     interpolation: Interpolation = "bilinear"
+    pad_value: int = 0
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be followed."""
@@ -71,14 +74,27 @@ class Preprocessing:
             raise ValueError(
                 f"size is {self.size}; expected (height, width) of at least 1 pixel each, at most {MAX_SIDE}"
             )
-        if self.resize not in ("shorter", "squash"):
-            raise ValueError(f"resize is {self.resize!r}; expected 'shorter' or 'squash'")
+        if self.resize not in ("shorter", "squash", "pad"):
+            raise ValueError(f"resize is {self.resize!r}; expected 'shorter', 'squash' or 'pad'")
+        if not 0 <= self.pad_value <= 255:
+            raise ValueError(f"pad_value is {self.pad_value}; expected 0 to 255")
         if self.interpolation not in _FILTERS:
             raise ValueError(f"interpolation is {self.interpolation!r}; expected one of {sorted(_FILTERS)}")
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"crop_fraction is {self.crop_fraction}; expected more than 0, at most 1")
+        if self.resize == "pad" and (self.crop_fraction < 1 or self.resize_to is not None):
+            raise ValueError(
+                "resize 'pad' shows the whole image; expected neither crop_fraction nor resize_to"
+            )
         if self.resize_to is not None and self.resize_to < max(self.size):
             raise ValueError(f"resize_to is {self.resize_to}; expected at least {max(self.size)}, the size")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON has them; `pad_value` where there is padding only: earlier versions do not know it."""
+        values = asdict(self)
+        if self.resize != "pad":
+            del values["pad_value"]
+        return values
 
     def load(self, source: ImageSource, *, exact: bool = False, name: str | None = None) -> NDArray[np.uint8]:
         """Decode, turn upright, resize and crop an image to uint8 (H, W, 3), RGB.
@@ -129,6 +145,11 @@ class Preprocessing:
             left, top = (width - kept_w) // 2, (height - kept_h) // 2
             image = image.crop((left, top, left + kept_w, top + kept_h))
         whole, (height, width) = self._whole(image.size), self.size
+        if self.resize == "pad":
+            box = Image.new("RGB", (width, height), (self.pad_value,) * 3)
+            fitted = image.resize(whole, _FILTERS[self.interpolation])
+            box.paste(fitted, ((width - whole[0]) // 2, (height - whole[1]) // 2))
+            return box
         left, top = round((whole[0] - width) / 2.0), round((whole[1] - height) / 2.0)
         filter_ = _FILTERS[self.interpolation]
         if whole[0] * whole[1] <= _LONGEST * width * height:
@@ -143,10 +164,13 @@ class Preprocessing:
         return image.resize((width, height), filter_, box=(left * scale_x, top * scale_y, right, bottom))
 
     def _whole(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(width, height) to which an image of (width, height) is scaled, before its centre is cropped."""
+        """(width, height) to which an image of (width, height) is scaled, before it is cropped or padded."""
         width, height = size
         if self.resize == "squash":
             return self.size[1], self.size[0]
+        if self.resize == "pad":
+            factor = min(self.size[0] / height, self.size[1] / width)
+            return max(1, round(width * factor)), max(1, round(height * factor))
         short = self.resize_to or max(self.size)
         # The longer side is cut off, not rounded, as torchvision does it.
         if width <= height:

@@ -25,7 +25,8 @@ def full_photo(image: ImageSource, name: str | None = None) -> Image.Image:
 def visible_box(preprocessing: Preprocessing, size: tuple[int, int]) -> Box:
     """The part of an upright photo of `size` (width, height) that the network gets to see.
 
-    Preprocessing may keep a central part, scale it, and crop the centre of that: this is the way back.
+    Preprocessing may keep a central part, scale it, and crop the centre of that: this is the way back. Where it pads,
+    the box is larger than the photo.
     """
     width, height = size
     left = top = 0.0
@@ -36,6 +37,12 @@ def visible_box(preprocessing: Preprocessing, size: tuple[int, int]) -> Box:
     rows, columns = preprocessing.size
     if preprocessing.resize == "squash":
         return left, top, left + width, top + height
+    if preprocessing.resize == "pad":
+        factor = min(rows / height, columns / width)
+        whole_w, whole_h = max(1, round(width * factor)), max(1, round(height * factor))
+        across, down = width / whole_w, height / whole_h
+        x, y = (columns - whole_w) // 2, (rows - whole_h) // 2
+        return left - x * across, top - y * down, left + (columns - x) * across, top + (rows - y) * down
     scale = (preprocessing.resize_to or max(rows, columns)) / min(width, height)
     whole_w, whole_h = max(int(scale * width + 1e-9), 1), max(int(scale * height + 1e-9), 1)
     x, y = round((whole_w - columns) / 2.0), round((whole_h - rows) / 2.0)
@@ -53,9 +60,21 @@ def resized(heat: Floats, size: tuple[int, int]) -> Floats:
 def on_photo(network: Floats, box: Box, size: tuple[int, int]) -> Floats:
     """A map of the network's input where it belongs on a photo of `size` (width, height): (height, width)."""
     width, height = size
+    seen, box = _inside(network, box, size)
     left, top, right, bottom = (round(edge) for edge in box)
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     heat = np.zeros((height, width), np.float32)
     shape = max(bottom - top, 1), max(right - left, 1)
-    heat[top : top + shape[0], left : left + shape[1]] = resized(network, shape)
+    heat[top : top + shape[0], left : left + shape[1]] = resized(seen, shape)
     return heat
+
+
+def _inside(network: Floats, box: Box, size: tuple[int, int]) -> tuple[Floats, Box]:
+    """What of a map lies on the photo, and its box: the rest is padding."""
+    (left, top, right, bottom), (width, height), (rows, columns) = box, size, network.shape
+    across, down = columns / (right - left), rows / (bottom - top)
+    x, y = max(0, round(-left * across)), max(0, round(-top * down))
+    end_x = columns - max(0, round((right - width) * across))
+    end_y = rows - max(0, round((bottom - height) * down))
+    kept = network[y : max(end_y, y + 1), x : max(end_x, x + 1)]
+    return kept, (max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height)))

@@ -79,6 +79,8 @@ def test_format_1_is_written_where_it_can_hold_the_card() -> None:
     assert values["format"] == 1
     assert not {"reject", "target", "splits", "regression"} & values.keys()
     assert "interval" not in values["accuracy"][0]
+    assert "channels" not in values
+    assert "pad_value" not in values["preprocessing"]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,15 @@ def test_format_1_is_written_where_it_can_hold_the_card() -> None:
 )
 def test_any_newer_field_makes_a_card_of_format_2(change: dict[str, Any]) -> None:
     assert json.loads(dataclasses.replace(CARD, **change).to_json())["format"] == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"channels": "bgr"}, {"preprocessing": Preprocessing((8, 8), "pad", pad_value=114)}]
+)
+def test_what_earlier_versions_would_take_wrongly_makes_a_card_of_format_3(change: dict[str, Any]) -> None:
+    card = dataclasses.replace(TUNED, **change)
+    assert json.loads(card.to_json())["format"] == 3
+    assert ModelCard.from_json(card.to_json()) == card
 
 
 def test_card_of_an_earlier_version_is_read() -> None:
@@ -118,7 +129,7 @@ def test_whole_numbers_may_stand_for_real_ones() -> None:
         ("[]", "its model card cannot be read"),
         ("{}", "its model card cannot be read"),
         ("3", "its model card cannot be read"),
-        (changed(format=3), "has format 3; this version reads 1 to 2. Update graft"),
+        (changed(format=4), "has format 4; this version reads 1 to 3. Update graft"),
         (changed(colour="red"), "unknown fields colour"),
         (changed(task="detection"), "expected one of .*'classification'.*, got 'detection'"),
         (changed(name=5), "expected str, got 5"),

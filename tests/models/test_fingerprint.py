@@ -73,6 +73,9 @@ def test_preprocessing_counts_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         preprocessing_digest(Preprocessing((4, 4))),
         preprocessing_digest(Preprocessing((4, 4), "squash", interpolation="bicubic")),
     }
+    assert preprocessing_digest(Preprocessing((4, 4), "pad")) != preprocessing_digest(
+        Preprocessing((4, 4), "pad", pad_value=1)
+    )
     monkeypatch.setattr("models.fingerprint.pillow_version", "0.1")
     assert len(digests | {preprocessing_digest(one)}) == 5
     assert preprocessing_digest(one) == preprocessing_digest(Preprocessing((4, 4), "squash"))

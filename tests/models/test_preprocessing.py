@@ -192,6 +192,23 @@ def test_crop_keeps_the_centre() -> None:
     np.testing.assert_array_equal(pixels, np.broadcast_to(COLOURS["green"], (20, 20, 3)))
 
 
+@pytest.mark.parametrize(("size", "border"), [((40, 20), "above"), ((20, 40), "beside"), ((32, 16), "above")])
+def test_padding_shows_the_whole_image_in_the_middle(size: tuple[int, int], border: str) -> None:
+    how = Preprocessing((32, 32), "pad", pad_value=114)
+    pixels = how.load(Image.new("RGB", size, "white"))
+    pixels = pixels if border == "above" else pixels.transpose(1, 0, 2)
+    grey, white = (114, 114, 114), (255, 255, 255)
+    for rows, colour in [(slice(0, 8), grey), (slice(8, 24), white), (slice(24, 32), grey)]:
+        np.testing.assert_array_equal(pixels[rows], np.broadcast_to(colour, pixels[rows].shape))
+
+
+def test_padded_strip_and_large_photo_keep_their_proportions() -> None:
+    strip = Preprocessing((32, 64), "pad").load(Image.new("RGB", (90_000, 3), "white"))
+    assert (strip[..., 0] > 0).sum() == 64  # one row
+    large = encoded(Image.new("RGB", (3000, 3000), "white"), "JPEG")
+    assert (Preprocessing((32, 64), "pad").load(large)[..., 0] == 255).sum() == 32 * 32
+
+
 def test_long_strip_needs_little_memory_and_shows_its_middle() -> None:
     strip = Image.new("RGB", (90_000, 3), "red")
     strip.paste(COLOURS["green"], (44_000, 0, 46_000, 3))
@@ -203,7 +220,10 @@ def test_long_strip_needs_little_memory_and_shows_its_middle() -> None:
     ("options", "reason"),
     [
         ({"size": (0, 8)}, "at least 1 pixel"),
-        ({"resize": "stretch"}, "expected 'shorter' or 'squash'"),
+        ({"resize": "stretch"}, "expected 'shorter', 'squash' or 'pad'"),
+        ({"resize": "pad", "pad_value": 256}, "pad_value is 256; expected 0 to 255"),
+        ({"resize": "pad", "crop_fraction": 0.5}, "expected neither crop_fraction nor resize_to"),
+        ({"resize": "pad", "resize_to": 9}, "expected neither crop_fraction nor resize_to"),
         ({"interpolation": "magic"}, "expected one of"),
         ({"crop_fraction": 0.0}, "expected more than 0, at most 1"),
         ({"crop_fraction": float("nan")}, "expected more than 0, at most 1"),

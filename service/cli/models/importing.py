@@ -15,6 +15,7 @@ from models.files import write_atomically
 from models.importing import ImportOptions, import_model
 from models.labels import read_labels
 from models.wording import size
+from service.cli.models.checking import print_check
 from service.cli.terminal.options import setting_options
 from service.cli.terminal.text import clean
 
@@ -29,14 +30,20 @@ def _size(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple
     return int(match[1]), int(match[2] or match[1])
 
 
-def _resize(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[Any, int | None]:
-    """shorter:256 -> ("shorter", 256)."""
+def _resize(ctx: click.Context, param: click.Parameter, text: str | None) -> dict[str, Any]:
+    """shorter:256 or pad:224x320 -> settings of `ImportOptions`."""
     if text is None:
-        return None, None
-    match = re.fullmatch(r"squash|(shorter)(?::([1-9]\d{0,4}))?", text)
+        return {}
+    match = re.fullmatch(
+        r"squash|(shorter)(?::([1-9]\d{0,4}))?|(pad)(?::([1-9]\d{0,4}(?:x[1-9]\d{0,4})?))?", text
+    )
     if match is None:
-        raise click.BadParameter(f"{text!r} is no way to resize; expected squash, shorter, or shorter:256.")
-    return match[1] or "squash", int(match[2]) if match[2] else None
+        raise click.BadParameter(
+            f"{text!r} is no way to resize; expected squash, shorter, shorter:256, pad, or pad:HEIGHTxWIDTH."
+        )
+    if match[3]:
+        return {"resize": "pad"} | ({"size": _size(ctx, param, match[4])} if match[4] else {})
+    return {"resize": match[1] or "squash", "resize_to": int(match[2]) if match[2] else None}
 
 
 def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
@@ -68,33 +75,42 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
 @setting_options(ImportOptions, "labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @setting_options(ImportOptions, "size", type=str, callback=_size)
 @setting_options(ImportOptions, "resize", type=str, callback=_resize)
-@setting_options(ImportOptions, "crop_fraction", "interpolation")
+@setting_options(ImportOptions, "pad_value", "crop_fraction", "interpolation")
 @setting_options(ImportOptions, "scale", type=str, callback=_scale)
-@setting_options(ImportOptions, "layout")
+@setting_options(ImportOptions, "channels", "layout")
+@click.option(
+    "--check", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PHOTO",
+    help="Also print what it says of a photo under each way to scale pixels that the file leaves open.",
+)  # fmt: skip
 def command(
-    file: Path, out: Path | None, labels: Path | None, resize: tuple[Any, int | None], **options: Any
+    file: Path,
+    out: Path | None,
+    check: Path | None,
+    labels: Path | None,
+    resize: dict[str, Any],
+    **options: Any,
 ) -> None:
     """Write an ONNX network as one file that explains itself.
 
     The result takes uint8 images, holds its normalisation, labels and card, and works with every other command.
     What is not given is guessed, and each guess is printed.
     """
-    how, resize_to = resize
-    options |= {
-        "labels": None if labels is None else read_labels(labels),
-        "resize": how,
-        "resize_to": resize_to,
-    }
+    if "size" in resize and options["size"] not in (None, resize["size"]):
+        raise click.UsageError("--size and --resize pad:HEIGHTxWIDTH name two sizes; give one of them.")
+    options |= {"labels": None if labels is None else read_labels(labels), **resize}
     out = out or file.with_name(f"{file.stem}.graft.onnx")
     if out.resolve() == file.resolve():
         raise click.UsageError("--out is the file itself; choose another name.")
-    proto, notes = import_model(file, ImportOptions(**options))
+    asked = ImportOptions(**options)
+    proto, notes = import_model(file, asked)
     for note in notes:
-        click.secho(note, fg="yellow")
+        click.secho(clean(note), fg="yellow")
     data = proto.SerializeToString()
     write_atomically(out, data)
     card = card_of(proto, str(out))
     if card is None:
         raise ModelError(f"{file}: was imported without a card.")
     what = f"{len(card.labels):,} classes" if card.labels else "features only"
+    if check is not None:
+        print_check(file, asked, card, check)
     click.echo(f"{clean(str(out))}: {what}, {size(len(data))}")

@@ -62,7 +62,8 @@ def _of_card(card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "images", _preprocessing(card.preprocessing)
     yield (
         "normalised",
-        f"mean {_numbers(card.normalization.mean)}, deviation {_numbers(card.normalization.std)}",
+        f"mean {_numbers(card.normalization.mean)}, deviation {_numbers(card.normalization.std)}"
+        + (", then blue first" if card.channels == "bgr" else ""),
     )
     if card.cuts:
         yield "cut points", clean(", ".join(cut.name for cut in card.cuts))
@@ -86,6 +87,8 @@ def _preprocessing(how: Preprocessing) -> str:
     kept = f"central {percent(how.crop_fraction)} of the sides, then " if how.crop_fraction < 1 else ""
     if how.resize == "squash":
         return f"{kept}squashed to {target}, {how.interpolation}"
+    if how.resize == "pad":
+        return f"{kept}fitted into {target}, the rest filled with grey {how.pad_value}, {how.interpolation}"
     return f"{kept}shorter side to {how.resize_to or max(how.size)}, central {target}, {how.interpolation}"
 
 

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from finetune.classifiers.exporting import export_top
 from finetune.classifiers.fitting import fit_classifier
-from finetune.explain.geometry import full_photo, visible_box
+from finetune.explain.geometry import full_photo, on_photo, visible_box
 from finetune.explain.gradcam import GradCam, Heatmap
 from finetune.explain.overlay import overlay
 from finetune.heads.assembly import assemble
@@ -126,6 +126,17 @@ def test_the_box_is_what_the_network_sees(preprocessing: Preprocessing, size: tu
     np.testing.assert_allclose(seen[rows // 2, -2, 0] * width, right - 3 * half[0], atol=1.7)
     np.testing.assert_allclose(seen[1, columns // 2, 1] * height, top + 3 * half[1], atol=1.7)
     np.testing.assert_allclose(seen[-2, columns // 2, 1] * height, bottom - 3 * half[1], atol=1.7)
+
+
+@pytest.mark.parametrize("size", [(400, 300), (250, 370), (96, 64)])
+def test_a_padded_input_lies_on_the_photo_without_its_padding(size: tuple[int, int]) -> None:
+    width, height = size
+    across = np.broadcast_to((np.arange(width) + 0.5) / width, (height, width))
+    preprocessing = Preprocessing((64, 96), "pad")
+    grey = np.repeat(np.rint(255 * across)[..., None], 3, axis=2).astype(np.uint8)
+    network = preprocessing.load(grey)[..., 0].astype(np.float32) / 255
+    photo = on_photo(network, visible_box(preprocessing, size), size)
+    np.testing.assert_allclose(photo, across, atol=0.05)
 
 
 def test_the_overlay_lies_on_the_photo() -> None:

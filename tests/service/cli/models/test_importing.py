@@ -10,6 +10,7 @@ import pytest
 
 from models.card import KEY
 from tests.fixtures import plain
+from tests.models.nets import residual_net
 from tests.service.running import Run
 
 
@@ -63,6 +64,16 @@ def test_import_says_each_guess(graft: Run, bare: Path) -> None:
         (["--size", "224x"], "'224x' is no size"),
         (["--resize", "squash:9"], "'squash:9' is no way to resize"),
         (["--resize", "shorter:"], "no way to resize"),
+        (
+            ["--resize", "pad:0"],
+            "no way to resize; expected squash, shorter, shorter:256, pad, or pad:HEIGHTxWIDTH",
+        ),
+        (["--resize", "pad:24x32", "--size", "16"], "name two sizes"),
+        (["--resize", "pad:24x32"], r"size (24, 32) was asked for and the network takes (16, 16) only"),
+        (["--resize", "pad", "--crop-fraction", "0.5"], "expected neither crop_fraction nor resize_to"),
+        (["--pad-value", "114"], "pad_value is for resize pad"),
+        (["--channels", "brg"], "channels is 'brg'; expected one of rgb, bgr"),
+        (["--check", "gone.jpg"], "does not exist"),
         (["--scale", "1,2,3"], "'1,2,3' is no scale; expected imagenet"),
         (["--scale", "0,0,0/1,nan,1"], "is no scale"),
         (["--scale", "0,0,0/1,0,1"], "is no scale"),
@@ -91,3 +102,44 @@ def test_import_does_not_write_over_what_it_reads(graft: Run, bare: Path) -> Non
     before = bare.read_bytes()
     result = graft("models", "import", bare, "-o", bare)
     assert (result.exit_code, bare.read_bytes()) == (2, before)
+
+
+def test_letterbox_is_in_the_card(graft: Run, bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("r\ng\nb\n", encoding="utf-8")
+    options = ("--labels", tmp_path / "names.txt", "--resize", "pad:16x16", "--pad-value", "114")
+    result = graft("models", "import", bare, *options)
+    assert result.exit_code == 0, result.stderr
+    info = graft("models", "info", bare.with_name("bare.graft.onnx")).stdout
+    assert "fitted into 16 x 16 pixels, the rest filled with grey 114, bilinear" in " ".join(info.split())
+
+
+def test_check_prints_the_classes_under_each_convention(graft: Run, tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx")
+    (tmp_path / "red.png").write_bytes(plain("red"))
+    result = graft("models", "import", path, "--check", tmp_path / "red.png")
+    assert result.exit_code == 0, result.stderr
+    ways = [line.strip() for line in result.stdout.splitlines() if line.startswith("  --scale")]
+    assert ways == [
+        "--scale imagenet --channels rgb  (taken)",
+        "--scale -1..1 --channels rgb",
+        "--scale 0..1 --channels rgb",
+        "--scale 0..255 --channels rgb",
+        "--scale 0..255 --channels bgr",
+        "--scale caffe --channels bgr",
+    ]
+    assert sum("class " in line and "%" in line for line in result.stdout.splitlines()) == 5 * 6
+    taken = result.stdout.split("(taken)")[1].split()[:4]
+    written = path.with_name("net.graft.onnx")
+    best = json.loads(graft("classify", tmp_path / "red.png", "-m", written, "--json").stdout)["predictions"][
+        0
+    ]
+    assert " ".join(taken[2:]) == best["label"]
+    assert float(taken[0]) == pytest.approx(100 * best["probability"], abs=0.06)
+
+
+def test_check_of_features_is_refused(graft: Run, tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx", end="features")
+    (tmp_path / "red.png").write_bytes(plain("red"))
+    result = graft("models", "import", path, "--check", tmp_path / "red.png")
+    assert result.exit_code == 2
+    assert "gives features, and --check compares classes" in result.stderr

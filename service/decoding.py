@@ -83,7 +83,7 @@ class Decoder:
             try:
                 pixels.append(self._make(upload, known, make, caller))
             except ImageError as exc:
-                failures[i] = exc
+                failures[i] = _bare(exc)
         return Decoded([upload.name for upload in uploads], pixels, failures)
 
     def _header(self, i: int, upload: Upload, failures: dict[int, GraftError]) -> Header | None:
@@ -98,7 +98,7 @@ class Decoder:
                 )
             return size
         except GraftError as exc:
-            failures[i] = exc
+            failures[i] = _bare(exc)
             return None
 
     def _make(self, upload: Upload, known: Header, make: Callable[[Upload], Made], caller: Caller) -> Made:
@@ -113,3 +113,9 @@ class Decoder:
                 return make(upload)
         finally:
             self._cores.release()
+
+
+def _bare(error: GraftError) -> GraftError:
+    """The error without the frames it came through: they hold the file's bytes, in a circle with the errors."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

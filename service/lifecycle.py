@@ -11,6 +11,7 @@ from models.errors import GraftError
 from service.app import create_app
 from service.configuration import Configuration
 from service.logs import Say
+from service.memory import keep_large_blocks_apart
 from service.observing import open_tracing
 from service.permissions import too_open
 from service.registry import Registry
@@ -55,6 +56,7 @@ class Service:
         Raises:
             GraftError: a model that was named cannot be loaded.
         """
+        keep_large_blocks_apart()
         self.server.stop_on_signals()
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: self._in_thread(self.reload, "graft-reload"))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
 import functools
-import sys
 import threading
 import time
 import weakref
@@ -26,6 +23,7 @@ from models.runtime import RuntimeConfig
 from service.batching import Batcher
 from service.caller import Caller
 from service.config import ServiceConfig
+from service.memory import return_freed_memory
 from service.planning import Plan, default_plan, measured_plan
 from service.records import RequestRecord, Stage, lost
 from service.results import image_results
@@ -254,13 +252,6 @@ def _stamp(spec: str) -> tuple[int, int] | None:
     """What changes when a file is written; None for a name of the zoo."""
     path = Path(spec)
     return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
-
-
-def return_freed_memory() -> None:
-    """Let the system have the pages of what was freed: glibc keeps them for what may never come again."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # other libraries of C have no such call
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def all_cores(runtime: RuntimeConfig) -> RuntimeConfig:

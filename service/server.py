@@ -13,6 +13,7 @@ from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.requests import Refused
 from service.front.server import Server
+from service.memory import return_freed_memory
 from service.metrics import Metrics
 from service.observing import METRICS, route_of
 from service.protocols import admin
@@ -51,6 +52,7 @@ def make_server(
         retry_after=lambda: registry.seconds_to_empty,
         refusal=_refusal,
         stopping=stopping,
+        relieved=return_freed_memory,
         refused=refused,
     )
     return Server(app, routing, host, port, limits, tls)

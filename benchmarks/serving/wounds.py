@@ -2,13 +2,14 @@
 
     python -m benchmarks.serving.wounds [--model builtin]
 
-Every case runs against a server of its own on this machine. `livez` is the slowest of the health requests that were made
-meanwhile, ten a second; memory is the peak during the case and what is left two seconds later.
+Every case runs against a server of its own on this machine. `livez` is the slowest of the health requests that were
+made meanwhile, ten a second; memory is the peak during the case and what is left six seconds later.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import io
 import os
@@ -21,7 +22,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,10 +45,8 @@ class Watch:
     def look(self) -> None:
         while not self._stop.wait(0.1):
             begin = time.perf_counter()
-            try:
+            with contextlib.suppress(OSError, http.client.HTTPException):
                 ask(self.port, "GET", "/livez", timeout=20)
-            except OSError:
-                pass
             self.slowest = max(self.slowest, time.perf_counter() - begin)
             self.peak = max(self.peak, self.rss())
             self.spilled = max(
@@ -132,9 +130,9 @@ def form(files: list[bytes]) -> tuple[bytes, str]:
     stream = io.BytesIO()
     for number, data in enumerate(files):
         stream.write(
-            f'--x\r\nContent-Disposition: form-data; name="image"; filename="{number}.png"\r\nContent-Type: image/png\r\n\r\n'.encode()
+            f'--x\r\nContent-Disposition: form-data; name="image"; filename="{number}.png"\r\n'.encode()
         )
-        stream.write(data + b"\r\n")
+        stream.write(b"Content-Type: image/png\r\n\r\n" + data + b"\r\n")
     stream.write(b"--x--\r\n")
     return stream.getvalue(), "multipart/form-data; boundary=x"
 
@@ -284,7 +282,7 @@ CASES: dict[str, Callable[[Watch], str]] = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(model: str) -> Iterator[Watch]:
     port = free_port()
     with (
@@ -316,7 +314,7 @@ def main() -> None:
             before = watch.rss()
             result = case(watch)
             peak, slowest = max(watch.peak, before), watch.slowest
-            time.sleep(2)
+            time.sleep(6)
             after = watch.rss() if watch.process.poll() is None else 0.0
             rows.append(
                 [

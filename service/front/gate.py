@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
 import functools
 import logging
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _PATH = 200  # characters of a path in the access log
+_RELIEF_S = 2.0
+_MUCH = 32 << 20  # bytes of bodies, after which it is worth the while to look for what can be given back
 _log = logging.getLogger("graft.access")
 
 
@@ -48,7 +51,8 @@ class Routing:
     `instant`: paths that are answered at once, by the loop. `works`: whether a request (method, path) needs a worker.
     `retry_after`: seconds until a refused one should come again. `refusal`: the JSON that a refused one gets.
     `stopping` is called when the server begins to stop; `refused` hears of each request (method, path, both "" where
-    none could be read) that the front answers itself, with the status.
+    none could be read) that the front answers itself, with the status; `relieved` is called, in a thread, some time
+    after many bytes of bodies were let go.
     """
 
     instant: Collection[str]
@@ -57,6 +61,7 @@ class Routing:
     refusal: Callable[[str, Refused], bytes]
     stopping: Callable[[], None] = lambda: None
     refused: Callable[[str, str, int], None] = lambda method, path, status: None
+    relieved: Callable[[], None] = lambda: None
 
 
 class Gate:
@@ -86,6 +91,14 @@ class Gate:
         """From now on every answer closes its connection. From any thread."""
         self.draining = True
         self._routing.stopping()
+
+    async def relieve(self) -> None:
+        """Have memory given back whenever many bytes of bodies were held and no longer are. Goes on until cancelled."""
+        while True:
+            await asyncio.sleep(_RELIEF_S)
+            if self.budget.peak >= _MUCH > 4 * self.budget.held:
+                self.budget.peak = self.budget.held
+                self._helpers.submit(self._routing.relieved)
 
     def close(self) -> None:
         """End the threads when they have nothing more to do."""

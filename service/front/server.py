@@ -99,12 +99,14 @@ class Server:
         if self.gate.draining:  # asked before there was a loop
             self._hear_stop()
         listener = Listener(self._socket, self.connected)
+        relief = asyncio.create_task(self.gate.relieve())
         await self._stop.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.limits.drain_s):
                 await self._hurry.wait()
         await listener.close()
         await self._finish()
+        relief.cancel()
 
     def _hear_stop(self) -> None:
         self._stop.set()

@@ -1,0 +1,28 @@
+"""What the C library keeps of freed memory, on Linux with glibc; elsewhere nothing is done."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+
+_MMAP_THRESHOLD = -3  # of mallopt(3)
+_LARGE = 4 << 20  # bytes
+
+
+def keep_large_blocks_apart() -> None:
+    """Let blocks of several megabytes, such as bodies and pixels, go back to the system when they are freed.
+
+    By itself glibc raises the size from which it does so up to 32 MB as soon as one of them is freed; from then on they
+    leave holes in the heap, which never shrinks again.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
+
+
+def return_freed_memory() -> None:
+    """Let the system have the pages of what was freed: glibc keeps them for what may never come again."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

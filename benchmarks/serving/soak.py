@@ -48,9 +48,8 @@ class Crowd:
 
     def hostile_client(self, number: int) -> None:
         rng = random.Random(number)
-        cases = [
-            self._garbage, self._cut_photo, self._pixels, self._values, self._leaves, self._slow, self._lies, self._unknown,
-        ]  # fmt: skip
+        cases = (self._garbage, self._cut_photo, self._pixels, self._values, self._leaves, self._slow)
+        cases += (self._lies, self._unknown)
         while time.monotonic() < self._end:
             case = rng.choice(cases)
             self._count(self.statuses, f"{case.__name__[1:]} {case(rng)}")

@@ -62,7 +62,8 @@ class Decoder:
         """
         with caller.record.stage("decode", len(uploads)):
             decoded = self._decoded(uploads, make, caller)
-        caller.record.outcomes["unreadable"] += len(decoded.failures)
+        if decoded.failures:
+            caller.record.outcomes["unreadable"] += len(decoded.failures)
         return decoded
 
     def _decoded(

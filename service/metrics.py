@@ -70,6 +70,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._models = models
         self._of_models: dict[Key, _OfModel] = {}
+        self._of_answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._retired: set[Key] = set()  # were not served any more when somebody read last
         self.requests = Counter(
             "graft_requests_total",
@@ -130,10 +131,9 @@ class Metrics:
 
     def request(self, record: RequestRecord) -> None:
         """A request of the application has its answer."""
-        route = record.route or OTHER
-        method = record.method if record.method in _METHODS else OTHER
-        self.requests.labels(route, method, record.status).inc()
-        self.durations.labels(route).observe(record.ended - record.began)
+        counter, duration = self._of_answer(record)
+        counter.inc()
+        duration.observe(record.ended - record.began)
         reason = ERROR_REASONS.get(record.error)
         if reason is not None:
             self.rejections.labels(reason).inc()
@@ -141,8 +141,8 @@ class Metrics:
             of_model = self._of_model(record.model, record.version)
             for stage in record.stages:
                 of_model.stages[stage.name].observe(stage.seconds)
-            for outcome, count in record.outcomes.items():
-                of_model.outcomes[outcome].inc(count)
+            for outcome, images in record.outcomes.items():
+                of_model.outcomes[outcome].inc(images)
 
     def refused(self, route: str, method: str, status: int) -> None:
         """The front has answered a request itself. `route`: the rule it would have had, or ""."""
@@ -162,6 +162,16 @@ class Metrics:
         self._forget_retired()
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+    def _of_answer(self, record: RequestRecord) -> tuple[Counter, Histogram]:
+        """Where an answer is counted: looked up once, because the library takes as long for it as for the counting."""
+        route = record.route or OTHER
+        key = (route, record.method if record.method in _METHODS else OTHER, record.status)
+        of_answer = self._of_answers.get(key)
+        if of_answer is None:
+            of_answer = (self.requests.labels(*key), self.durations.labels(route))
+            self._of_answers[key] = of_answer
+        return of_answer
 
     def _of_model(self, name: str, version: int) -> _OfModel:
         key = (name, str(version))

@@ -152,7 +152,8 @@ class Served:
             if ticket is not None:
                 _note_stages(record, ticket, count)
         failed = sum(isinstance(row, Exception) for row in rows)
-        record.outcomes["failed"] += failed
+        if failed:
+            record.outcomes["failed"] += failed
         record.outcomes["answered"] += count - failed
         record.answered_at = record.stages[-1].ended
         return rows

@@ -8,11 +8,12 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.logs import LineWriter, LogFormat, log_lines, printable
+from service.logs import FIELDS, LineWriter, LogFormat, log_lines, printable
 
 WAIT_S = 120.0  # never waited for in full
 FORGED = "a\r\n2026-01-01T00:00:00.000Z INFO forged\x1b[2K\u2028\u202e\x85"
@@ -171,3 +172,10 @@ def test_a_closed_stream_ends_the_writing_and_nothing_else(log: logging.Logger) 
     stream.close()
     with log_lines(stream, "text"):
         log.info("into the void")
+
+
+def test_the_page_about_the_log_has_all_fields() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "observing.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|", page.partition("| field |")[2].partition("\n\n")[0], re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == {"time", "level", "logger", "message", "exception", *FIELDS}

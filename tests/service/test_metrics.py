@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import platform
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from models.preprocessing import Preprocessing
 from service.app import create_app
 from service.config import ServiceConfig
 from service.decoding import Caller
+from service.metrics import ERROR_REASONS, FRONT_REASONS, OTHER
 from service.observing import METRICS
 from service.protocols import v1
 from service.records import RequestRecord
@@ -29,6 +31,8 @@ from service.version import __version__
 from tests.fixtures import plain
 from tests.service.holding import WAIT_S, Held
 
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "observing.md").read_text(encoding="utf-8")
 STAGES = ("decode", "queue", "infer", "encode")
 TINY = {"model": "tiny", "version": "1"}
 
@@ -266,3 +270,31 @@ def test_a_watcher_that_fails_harms_no_request(
     assert classify(client, plain("red")) == 200
     assert "a run of tiny was not watched" in caplog.text
     assert Page(client)("graft_batch_size_count", **TINY) == 1
+
+
+def test_the_page_about_metrics_has_all_of_them(client: FlaskClient) -> None:
+    metrics = client.application.extensions[METRICS]
+    classify(client, plain("red"))
+    endings = {"counter": "_total", "info": "_info"}
+    made = {}
+    for family in metrics.registry.collect():
+        labels = {name for sample in family.samples for name in sample.labels} - {"le"}
+        if family.name.startswith("graft_") or family.name == "process_threads":
+            made[family.name + endings.get(family.type, "")] = (labels, family.documentation)
+    made["graft_rejections_total"] = ({"reason"}, metrics.rejections._documentation)  # nobody was rejected
+    rows = re.findall(r"^\| `((?:graft|process)_\w+)` \| (.*?) ?\| (.*?) \|$", PAGE, re.M)
+    assert {name: (set(re.findall(r"`(\w+)`", labels)), text) for name, labels, text in rows} == made
+
+
+def test_the_page_about_metrics_has_all_reasons() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^`]", PAGE.partition("\n| `reason` | who")[2].partition("\n\n")[0], re.M
+    )
+    assert set(rows) == {*FRONT_REASONS.values(), *ERROR_REASONS.values(), OTHER}
+
+
+def test_every_refusal_of_the_front_has_a_reason() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "service" / "front").glob("*.py"))
+    statuses = {int(status) for status in re.findall(r"Refused\(\s*(\d{3})", source)}
+    assert len(statuses) > 5
+    assert statuses - {500} <= FRONT_REASONS.keys()

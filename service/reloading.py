@@ -99,11 +99,11 @@ def _move_labels(registry: Registry, labels: Sequence[Label], say: Say, warn: Sa
         ):
             continue
         registry.move_label(label.name, label.label, None)
-        say(f"{label} stands no longer")
+        say(f"{label} stands no longer", event="labelled", model=label.name)
     for label in moved:
         try:
             registry.move_label(label.name, label.label, label.version)
         except GraftError as exc:
             warn(f"the label {label} does not stand: {exc}")
         else:
-            say(f"{label} stands")
+            say(f"{label} stands", event="labelled", model=label.name, version=label.version)

@@ -89,9 +89,11 @@ def test_what_is_no_request_is_counted_too(server: Server) -> None:
     assert ask(server, "GET", "/livez", **{"X-Long": "x" * 3000})[0] == 431
     assert ask(server, "POST", "/v1/classify", b"x", Expect="a-miracle")[0] == 417
     assert ask(server, "POST", "/v1/classify", None, **{"Content-Length": str(2 << 20)})[0] == 413
+    assert ask(server, "GET", "/v1/models/some%20name", Expect="a-miracle")[0] == 417
     page = ask(server, "GET", "/metrics")[2]
     assert value(page, "graft_rejections_total", reason="large") == 2
-    assert value(page, "graft_rejections_total", reason="malformed") == 1
+    assert value(page, "graft_rejections_total", reason="malformed") == 2
+    assert value(page, "graft_requests_total", route="/v1/models/<name>", method="GET", status="417") == 1
     assert value(page, "graft_requests_total", route="other", method="other", status="431") == 1
     assert value(page, "graft_requests_total", route="/v1/classify", method="POST", status="413") == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shutil
 import threading
 from collections.abc import Iterator
@@ -74,6 +75,24 @@ def test_a_version_is_loaded_labelled_and_unloaded(client: FlaskClient) -> None:
     assert client.delete("/v1/admin/models/cats").status_code == 200
     assert [model["name"] for model in client.get("/v1/admin/models").get_json()["models"]] == ["tiny"]
     assert client.post("/v1/classify?model=cats", **asked).status_code == 404
+
+
+def test_what_an_administrator_does_is_logged(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "graft"):
+        load(client, path="cats/1/model.onnx")
+        client.put("/v1/admin/models/cats/labels/canary", json={"version": 1})
+        client.delete("/v1/admin/models/cats/labels/canary")
+        client.delete("/v1/admin/models/cats", environ_overrides={"graft.request_id": "my-id"})
+        client.delete("/v1/admin/models/cats")
+    facts = [vars(record) for record in caplog.records if hasattr(record, "event")]
+    assert [(one["event"], one["model"], one.get("version")) for one in facts] == [
+        ("loaded", "cats", 1),
+        ("labelled", "cats", 1),
+        ("labelled", "cats", None),
+        ("retired", "cats", None),
+    ]
+    assert facts[-1]["request_id"] == "my-id"
+    assert facts[-1]["message"] == "cats is not served any more, as an administrator asked"
 
 
 def test_name_and_version_may_be_chosen_and_the_next_one_is_free(client: FlaskClient) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import queue
 import threading
 import time
@@ -78,9 +79,11 @@ class LineWriter(logging.Handler):
     def __init__(self, stream: IO[str], form: LogFormat, most_waiting: int = _WAITING) -> None:
         super().__init__()
         self.setFormatter(FORMATTERS[form]())
-        self._stream = stream
+        self._own = _same_place(stream)
+        self._stream = self._own or stream
         self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(most_waiting)
         self._dropped = 0
+        self._ending = False
         self._thread = threading.Thread(target=self._write, name="graft-log", daemon=True)
         self._thread.start()
 
@@ -94,11 +97,18 @@ class LineWriter(logging.Handler):
         except queue.Full:
             self._dropped += 1
 
+    @property
+    def drained(self) -> bool:
+        """Whether all is written and no more will be."""
+        return not self._thread.is_alive()
+
     def close(self) -> None:
-        """Write what waits, for some seconds at most."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=_LAST_S)
-            self._thread.join(_LAST_S)
+        """Write what waits, for some seconds at most. Python's logging calls it once more at the end of the process."""
+        if not self._ending:
+            self._ending = True
+            with contextlib.suppress(queue.Full):
+                self._lines.put(None, timeout=_LAST_S)
+                self._thread.join(_LAST_S)
         super().close()
 
     def _write(self) -> None:
@@ -111,6 +121,9 @@ class LineWriter(logging.Handler):
                     self._stream.flush()
             self._put_what_was_dropped()
             self._stream.flush()
+        if self._own is not None:
+            with contextlib.suppress(OSError):
+                self._own.close()
 
     def _put(self, record: logging.LogRecord) -> None:
         try:
@@ -129,18 +142,31 @@ class LineWriter(logging.Handler):
 
 
 @contextlib.contextmanager
-def log_lines(stream: IO[str], form: LogFormat) -> Iterator[None]:
+def log_lines(stream: IO[str], form: LogFormat) -> Iterator[LineWriter]:
     """Write the log of this process to a stream: all of Graft's, warnings and errors of others."""
     root, ours = logging.getLogger(), logging.getLogger("graft")
     level, writer = ours.level, LineWriter(stream, form)
     root.addHandler(writer)
     ours.setLevel(logging.INFO)
     try:
-        yield
+        yield writer
     finally:
         root.removeHandler(writer)
         ours.setLevel(level)
         writer.close()
+
+
+def _same_place(stream: IO[str]) -> IO[str] | None:
+    """A stream of our own to the same file; None where there is none.
+
+    Who waits in a write holds the stream's lock: Python, which flushes standard output at its end, would wait too.
+    """
+    try:
+        number = os.dup(stream.fileno())
+    except (OSError, ValueError):  # one in memory, or closed
+        return None
+    encoding = getattr(stream, "encoding", None)
+    return os.fdopen(number, "w", encoding=encoding, errors="backslashreplace")
 
 
 def _time(record: logging.LogRecord) -> str:

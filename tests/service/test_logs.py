@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from service import logs
 from service.logs import FIELDS, LineWriter, LogFormat, log_lines, printable
 
 WAIT_S = 120.0  # never waited for in full
@@ -141,6 +143,24 @@ def test_who_logs_does_not_wait_and_what_was_dropped_is_said(log: logging.Logger
     messages = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
     assert messages[:3] == ["first", "line 0", "line 1"]
     assert messages[3:] == ["3 lines of this log were dropped: they are read more slowly than they come"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of Windows have no fixed size")
+def test_a_reader_that_stands_still_holds_up_neither_the_end_nor_other_writers(
+    log: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_LAST_S", 0.01)
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "w", encoding="utf-8") as stream:
+        with log_lines(stream, "text") as lines:
+            for _ in range(100):
+                log.info("x" * 10_000)  # more than a pipe holds
+        assert not lines.drained
+        stream.flush()  # the lock of this one is free
+        for _ in range(100):
+            assert reader.readline().endswith(b"x\n")
+        lines._thread.join(WAIT_S)
+        assert lines.drained
 
 
 def test_a_message_that_does_not_fit_stops_no_other(

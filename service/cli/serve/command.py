@@ -109,10 +109,10 @@ def _serve(configuration: Configuration, read: Callable[[], Configuration]) -> N
             with contextlib.suppress(OSError):
                 print_note(text)
 
-    with log_lines(sys.stdout, form):
+    with log_lines(sys.stdout, form) as lines:
         service = Service(configuration, read, say, warn)
         service.run()
         if form == "json":
             log.info("stopped", extra={"event": "stopped"})
-    if form == "text":
+    if form == "text" and lines.drained:  # else nobody reads, and the end would have to wait
         click.echo("stopped")

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
 
+from models.anatomy import classifier_inputs
 from models.card import card_of, read_card
 from models.errors import CutError, ModelError
 from models.fingerprint import graph_digests
 from models.graph import element_type, infer, opset_of, producers, rename, shape_of
 from models.importing import as_graft_model
+from models.layout import Layout, layouts_of
 from models.locating import locate
 from models.model import Model
-from models.names import EMBEDDING, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
+from models.names import EMBEDDING, LOGITS, POOL, PRE_LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.nodes import Nodes
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.settings import setting, settings
@@ -29,7 +31,6 @@ from models.store import DownloadProgress
 from models.truncation import cut_model
 
 Pool = Literal["avg", "max", "none", "flatten"]
-_POOL = "pool"  # the cut point that every network with pooling has
 # Outputs that are answers.
 _NO_FEATURES = (PROBABILITIES, REJECT_SCORE, VALUE)
 _SMALLEST = 1e-12  # lengths below this are taken for it, so that a vector of zeros stays one
@@ -39,14 +40,14 @@ _SMALLEST = 1e-12  # lengths below this are taken for it, so that a vector of ze
 class FeatureOptions:
     """What is wanted of a network.
 
-    Maps are (N, C, H, W) and tokens (N, T, C): "avg" and "max" over positions give (N, C), "flatten" gives
-    (N, values), "none" leaves them.
+    Of maps (N, C, H, W) or (N, H, W, C) and tokens (N, T, C) "avg" and "max" over positions give (N, C), "flatten"
+    gives (N, values), "none" leaves them.
     """
 
     cuts: tuple[str, ...] = setting(
         (),
         "Cut points or tensors, with commas between them.",
-        unset="pool, else what the classifier reads",
+        unset="what the classifier reads",
         metavar="NAME,NAME",
     )
     pool: Pool = setting(
@@ -109,40 +110,34 @@ def open_features(
 
 
 def default_cuts(model: ModelProto) -> tuple[str, ...]:
-    """Where a network is cut when nothing is said: `pool`, else what the last layer reads, else its outputs.
+    """Where a network is cut when nothing is said: what the last layer reads, else its outputs.
+
+    Cards call a mean over all positions `pool`, several heads' common input `pre_logits`, and what the last layer of
+    a fine-tuned network reads `embedding`; these names win.
 
     Raises:
         CutError: a classifier whose last layer cannot be found.
     """
     made = producers(model.graph)
-    if _POOL in made:
-        return (_POOL,)
     card = card_of(model)
-    if card is not None and EMBEDDING in made and any(cut.name == EMBEDDING for cut in card.cuts):
-        return (EMBEDDING,)
+    named = {cut.name: cut.shape for cut in card.cuts} if card is not None else {}
+    if POOL in made and not named:
+        return (POOL,)
+    for name in (POOL, PRE_LOGITS, EMBEDDING):
+        # One number is no feature: earlier imports took the mean of a layer norm for `pool`.
+        if name in made and named.get(name, (1,)) != (1,):
+            return (name,)
     if LOGITS not in made:
         outputs = [value.name for value in model.graph.output if value.name not in _NO_FEATURES]
         if outputs:
             return tuple(outputs)
-    last = classifier(model)
-    if last is not None and last.input[0] in made:
-        return (last.input[0],)
+    read = classifier_inputs(model, layouts_of(model))
+    if len(read) == 1:
+        return read
     raise CutError(
         "the network has no cut point `pool`, and no layer that makes its logits was found. "
         "Name the cut point to take; `graft models cuts` lists them."
     )
-
-
-def classifier(model: ModelProto) -> NodeProto | None:
-    """The node that makes the logits out of features: the last matrix product or convolution before them."""
-    made = producers(model.graph)
-    name = LOGITS
-    while name in made:
-        node = made[name]
-        if node.op_type in ("Gemm", "MatMul", "Conv"):
-            return node
-        name = node.input[0] if node.input else ""
-    return None
 
 
 def feature_graph(model: ModelProto, cuts: tuple[str, ...], options: FeatureOptions) -> ModelProto:
@@ -151,13 +146,19 @@ def feature_graph(model: ModelProto, cuts: tuple[str, ...], options: FeatureOpti
     Raises:
         CutError: no such cut point or tensor, or one that cannot be pooled.
     """
+    layouts = layouts_of(model)
     cut = cut_model(model, cuts)
     known = infer(cut)
     del cut.graph.output[:]
     for name in cuts:
         value = known.get(name)
         kind = element_type(value) if value is not None else TensorProto.FLOAT
-        head = _Head(cut, name, len(shape_of(value)) if value is not None else 0)
+        rank = (
+            len(layouts.shapes[name]) + 1 if name in layouts.shapes else len(shape_of(value)) if value else 0
+        )
+        if name in layouts.vectors:  # `cut_model` has made it flat
+            rank = 2
+        head = _Head(cut, name, rank, layouts.places.get(name))
         if kind != TensorProto.FLOAT:
             head.behind("Cast", to=TensorProto.FLOAT)
         head.pool(options.pool)
@@ -172,9 +173,10 @@ def feature_graph(model: ModelProto, cuts: tuple[str, ...], options: FeatureOpti
 class _Head(Nodes):
     """Nodes behind a tensor; the last one takes over the tensor's name."""
 
-    def __init__(self, model: ModelProto, name: str, rank: int) -> None:
+    def __init__(self, model: ModelProto, name: str, rank: int, layout: Layout | None) -> None:
         super().__init__(f"{name}/cut/")
-        self._graph, self._opset, self._name, self._rank = model.graph, opset_of(model), name, rank
+        self._graph, self._opset, self._name = model.graph, opset_of(model), name
+        self._rank, self._layout = rank, layout
         self._inner = self._last = f"{name}/cut"
         rename(model.graph, name, self._inner)
 
@@ -186,18 +188,24 @@ class _Head(Nodes):
         """Make a vector of what is there for an image."""
         if pool == "none":
             return
-        if pool != "flatten" and self._rank == 0:
-            raise CutError(
-                f"{self._name}: its shape is not known, so it cannot be pooled. Use --pool flatten or none, or "
-                "another cut."
-            )
-        if pool != "flatten" and self._rank >= 4:  # (N, C, H, W)
-            self.behind("GlobalAveragePool" if pool == "avg" else "GlobalMaxPool")
-        if pool != "flatten" and self._rank == 3:  # (N, T, C)
-            self._reduce("ReduceMean" if pool == "avg" else "ReduceMax", [1], keep=False)
+        if pool != "flatten" and self._rank != 2:
+            if self._layout is None:
+                raise CutError(
+                    f"{self._name}: which of its axes are positions is not known, so it cannot be pooled. Use --pool "
+                    "flatten or none, or another cut."
+                )
+            self._pool_places(pool, self._layout)
         elif self._rank != 2:
             self.behind("Flatten", axis=1)
         self._rank = 2
+
+    def _pool_places(self, pool: Pool, layout: Layout) -> None:
+        """(N, C, H, W), (N, H, W, C) or tokens (N, T, C) to (N, C)."""
+        if layout.places == (2, 3):
+            self.behind("GlobalAveragePool" if pool == "avg" else "GlobalMaxPool")
+            self.behind("Flatten", axis=1)
+        else:
+            self._reduce("ReduceMean" if pool == "avg" else "ReduceMax", list(layout.places), keep=False)
 
     def normalize(self) -> None:
         """x / max(|x|, tiny), over all values of an image."""

@@ -49,6 +49,15 @@ def needed(graph: GraphProto, outputs: Iterable[str]) -> set[int]:
     return wanted
 
 
+def varying(graph: GraphProto) -> set[str]:
+    """The tensors that depend on what is fed, and not on its shape alone."""
+    names = set(input_names(graph))
+    for node in graph.node:  # in topological order, as ONNX demands
+        if node.op_type not in ("Shape", "Size") and not names.isdisjoint(reads(node)):
+            names.update(name for name in node.output if name)
+    return names
+
+
 def prune(graph: GraphProto, outputs: Iterable[str]) -> None:
     """Drop the nodes and the weights that none of `outputs` depends on."""
     wanted = set(outputs)
@@ -95,11 +104,11 @@ def element_type(value: ValueInfoProto) -> int:
 
 def infer(model: ModelProto) -> dict[str, ValueInfoProto]:
     """Name -> type and shape of every tensor whose shape can be inferred."""
-    inferred = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model)).graph
     return {v.name: v for v in (*inferred.input, *inferred.value_info, *inferred.output)}
 
 
-def _without_weights(model: ModelProto) -> ModelProto:
+def without_weights(model: ModelProto) -> ModelProto:
     """The same graph with weights that have shapes only: inference reads no values but those of sizes and axes."""
     graph = model.graph
     weights = [

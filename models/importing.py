@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from models.card import KEY, MAX_BATCH, Cut, ModelCard, card_of, write_card
+from models.card import KEY, MAX_BATCH, ModelCard, card_of, write_card
 from models.conventions import PixelValues, is_ultralytics, pixel_values
+from models.cut_points import named_cuts
 from models.errors import GraftError, InputError, ModelError
 from models.files import sha256
 from models.graph import (
@@ -38,7 +38,6 @@ from models.nodes import Nodes, floats
 from models.opset import IR_VERSION, OPSET
 from models.preprocessing import MAX_SIDE, Preprocessing
 from models.runtime import OnnxSession, RuntimeConfig, zeros
-from models.truncation import list_cuts
 
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
 
@@ -99,7 +98,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
         normalization=values.normalization,
         channels=values.channels,
         labels=labels,
-        cuts=_cuts(model),
+        cuts=named_cuts(model),
         source=path.name,
         weights_sha256=sha256(path),
         batch_size=batch_size,
@@ -327,15 +326,3 @@ def _preprocessing(
         )
     except ValueError as exc:
         raise InputError(f"the images cannot be prepared so: {exc}. Choose other options.") from exc
-
-
-def _cuts(model: ModelProto) -> tuple[Cut, ...]:
-    """Cut points: where branches meet, and `pool`, the last vector that is a mean over all positions."""
-    cuts = list_cuts(model)
-    pooled = next((cut for cut in reversed(cuts) if len(cut.shape) == 1), None)
-    if pooled is None or "pool" in producers(model.graph) or pooled.name in (LOGITS, PROBABILITIES):
-        return cuts
-    if pooled.name in [value.name for value in model.graph.output]:  # users know it under this name
-        return cuts
-    rename(model.graph, pooled.name, "pool")
-    return tuple(dataclasses.replace(cut, name="pool") if cut is pooled else cut for cut in cuts)

@@ -8,6 +8,10 @@ INPUT = "image"
 FEATURES = "features"
 # A cut point of fine-tuned models, float32 (N, D): the vector that the last layer reads.
 EMBEDDING = "embedding"
+# A cut point of imported networks, (N, D): the mean over all positions, where the classifier reads that.
+POOL = "pool"
+# A cut point of imported networks with several heads whose logits are averaged, (N, D): the mean of what they read.
+PRE_LOGITS = "pre_logits"
 # Outputs of classifiers, float32 (N, classes).
 LOGITS = "logits"
 PROBABILITIES = "probabilities"

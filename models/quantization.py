@@ -18,11 +18,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from models.anatomy import classifier_inputs
 from models.card import card_of, write_card
 from models.errors import ModelError
-from models.features import classifier
 from models.folding import fold_into_layers
 from models.graph import needed, producers, prune, reader_counts, weight_names
+from models.layout import layouts_of
 from models.names import EMBEDDING
 from models.wording import first_line
 
@@ -140,12 +141,11 @@ def _normalisation(model: ModelProto) -> list[str]:
 
 def _ends(model: ModelProto) -> list[str]:
     """Names of the nodes that no feature vector needs: the classifier, and what else a fine-tuned model ends in."""
-    last = classifier(model)
     made = producers(model.graph)
-    features = EMBEDDING if EMBEDDING in made else last.input[0] if last is not None else None
-    if features is None:
+    features = (EMBEDDING,) if EMBEDDING in made else classifier_inputs(model, layouts_of(model))
+    if not features:
         return []
-    kept = needed(model.graph, [features])
+    kept = needed(model.graph, features)
     return [node.name for i, node in enumerate(model.graph.node) if i not in kept]
 
 

@@ -5,37 +5,43 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import math
 from collections.abc import Sequence
 
 from onnx import ModelProto, TensorProto, helper
 
+from models.anatomy import JOINS, behind_layers, classifier_inputs, crossings, is_pooled, layer_inputs
 from models.card import Cut, card_of, write_card
 from models.errors import CutError
-from models.graph import infer, producers, prune, rename, shape_of, weight_names
+from models.graph import infer, producers, prune, rename, shape_of, varying
+from models.layout import Layouts, layouts_of
 from models.names import PROBABILITIES
+from models.sizes import batch_of, sizes_of
 
 
 def cut_model(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
     """A copy of `model` that computes just `outputs`: cut points of the card, or any other tensors.
 
-    Maps of 1 x 1 pixel, (N, C, 1, 1), come out as vectors (N, C). The card goes along, with the cut points that
-    are left.
+    Maps of 1 x 1 pixel, (N, C, 1, 1) or (N, 1, 1, C), come out as vectors (N, C). The card goes along, with the cut
+    points that are left.
 
     Raises:
         CutError: no such cut point or tensor.
     """
     cut = copy.deepcopy(model)
-    known = infer(cut)
+    known, sizes, batch = infer(cut), sizes_of(cut).shapes, batch_of(cut)
     made = producers(cut.graph)
     for name in outputs:
         if name not in made:
             raise CutError(no_such_cut(model, name))
     del cut.graph.output[:]
     for name in dict.fromkeys(outputs):
-        shape = shape_of(known[name])[1:] if name in known else None
-        if shape is not None and len(shape) == 3 and shape[1:] == (1, 1):
+        shape: tuple[int, ...] | None = sizes.get(name, shape_of(known[name]) if name in known else (-1,))
+        # Windows of an image, too, may stand along the first axis: their sizes stay open.
+        shape = shape[1:] if shape and shape[0] in (batch, -1) and len(shape) > 1 else None
+        if shape is not None and len(shape) == 3 and (shape[1:] == (1, 1) or shape[:2] == (1, 1)):
             _flatten(cut, name)
-            shape = shape[:1]
+            shape = (math.prod(shape),)
         kind = known[name].type.tensor_type.elem_type if name in known else TensorProto.FLOAT
         dims = None if shape is None else ["N", *(size if size >= 0 else None for size in shape)]
         cut.graph.output.append(helper.make_tensor_value_info(name, kind, dims))
@@ -46,24 +52,39 @@ def cut_model(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
 
 
 def list_cuts(model: ModelProto) -> tuple[Cut, ...]:
-    """The places where a network is usually cut, with their shapes: where branches meet, and what is pooled.
+    """The places where a network is usually cut, with their shapes: those that every path crosses.
 
-    The card's own list wins; this one is for networks that came without.
+    Of them, where branches meet, what is pooled to a vector, what the classifier reads and, in a network without
+    branches, what each layer reads. The card's own list wins; this one is for networks that came without.
     """
     card = card_of(model)
     if card is not None and card.cuts:
         return card.cuts
-    known, constants = infer(model), weight_names(model.graph)
-    cuts = []
-    for node in model.graph.node:
-        name, source = node.output[0], node.input[0] if node.input else ""
-        if name not in known or source not in known or len(shape_of(known[source])) != 4:
-            continue
-        joins = node.op_type in ("Concat", "Add") and not any(name in constants for name in node.input)
-        if joins or node.op_type in ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean"):
-            shape = shape_of(known[name])[1:]
-            cuts.append(Cut(name, shape[:1] if shape[1:] == (1, 1) else shape))
-    return tuple(cuts)
+    layouts, graph = layouts_of(model), model.graph
+    made, depends = producers(graph), varying(graph)
+    behind = behind_layers(model)
+    crossed = [name for name in crossings(model, [value.name for value in graph.output]) if name in behind]
+    joins = {
+        name
+        for name in crossed
+        if name in layouts.places
+        and made[name].op_type in JOINS
+        and sum(source in depends for source in made[name].input) > 1
+    }
+    chosen = joins | {name for name in crossed if is_pooled(name, made, layouts)}
+    chosen.update(classifier_inputs(model, layouts))
+    if not joins:
+        chosen.update(layer_inputs(model, layouts))
+    names = [
+        name for name in crossed if name in chosen and (name in layouts.places or name in layouts.vectors)
+    ]
+    return tuple(Cut(name, _shape(name, layouts)) for name in names)
+
+
+def _shape(name: str, layouts: Layouts) -> tuple[int, ...]:
+    """Sizes for one image as `cut_model` gives them: vectors have one."""
+    shape = layouts.shapes[name]
+    return (math.prod(shape),) if name in layouts.vectors else shape
 
 
 def _flatten(model: ModelProto, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,14 @@ def _evaluate(model: ModelProto, nodes: list[NodeProto], wanted: list[str]) -> d
     used = {name for node in nodes for name in reads(node)}
     weights = [value for value in model.graph.initializer if value.name in used]
     outputs = [helper.make_empty_tensor_value_info(name) for name in wanted]
+    opsets = copy.deepcopy(list(model.opset_import))
+    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in nodes):
+        for entry in opsets:
+            if entry.domain in ("", "ai.onnx"):  # onnx can evaluate these two from there on
+                entry.version = max(entry.version, 19)
     part = helper.make_model(
         helper.make_graph(nodes, "constants", [], outputs, weights),
-        opset_imports=model.opset_import,
+        opset_imports=opsets,
         ir_version=model.ir_version,
         functions=model.functions,
     )

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 from onnx import ModelProto
 
+from models.anatomy import crossings, is_layer
 from models.errors import CutError
 from models.features import default_cuts
-from models.graph import needed, producers, reads
+from models.graph import needed, varying
+from models.layout import layouts_of
 from models.truncation import list_cuts
-
-_LEARNING = ("Conv", "Gemm", "MatMul")
 
 
 def uppermost_blocks(model: ModelProto) -> str:
-    """The last cut point of maps behind which there are still layers to train before the classifier's input.
+    """The last cut point with places behind which there are still layers to train before the classifier's input.
 
     Raises:
         CutError: the network has no such place.
     """
     (end, *_) = default_cuts(model)
-    above = needed(model.graph, [end])
-    made = producers(model.graph)
-    entrances = {value.name for value in model.graph.input}
+    above, places = needed(model.graph, [end]), layouts_of(model).places
+    depends, crossed = varying(model.graph), set(crossings(model, [end]))
     for cut in reversed(list_cuts(model)):
-        if len(cut.shape) != 3 or cut.name not in made:
+        if cut.name not in places or cut.name not in crossed:
             continue
         between = above - needed(model.graph, [cut.name])
-        nodes = [model.graph.node[i] for i in between]
-        inside = {name for node in nodes for name in node.output}
-        weights = {value.name for value in model.graph.initializer}
-        outside = {name for node in nodes for name in reads(node)} - inside - weights - {cut.name}
-        # What else is read there must be constant, and the image itself may not be among it.
-        varying = {name for name in outside if _depends(model, name, entrances)}
-        if not varying and any(node.op_type in _LEARNING for node in nodes):
+        if any(is_layer(model.graph.node[i], depends) for i in between):
             return cut.name
     raise CutError(
         "no place was found above which blocks could be trained. Name one with --unfreeze; `graft models cuts` lists "
         "them. Or use --method head."
-    )
-
-
-def _depends(model: ModelProto, name: str, entrances: set[str]) -> bool:
-    return name in entrances or any(
-        entrances.intersection(reads(model.graph.node[i])) for i in needed(model.graph, [name])
     )

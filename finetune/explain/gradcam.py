@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto
 from PIL import Image
 
 from finetune.autodiff import Graph, gradients, import_onnx, placeholder
 from finetune.autodiff import Session as GraphSession
 from finetune.explain.geometry import Box, Floats, full_photo, on_photo, resized, visible_box
+from models.anatomy import behind_layers, crossings
 from models.card import Label, ModelCard, card_of
 from models.errors import CutError, GraphError, InputError, ModelError, NumericsError
-from models.graph import infer, needed, shape_of
 from models.importing import as_graft_model
+from models.layout import Layouts, layouts_of
 from models.locating import locate
 from models.model import Model
 from models.names import LOGITS, PROBABILITIES, VALUE
@@ -77,7 +78,17 @@ class GradCam:
                 f"{card.name}: gives features, not classes, so there is nothing for a photo to speak for. Fine-tune it "
                 "on labelled images first."
             )
-        self.cut = _require_map(proto, cut) if cut is not None else last_map(proto, goal)
+        layouts = layouts_of(proto)
+        candidates = [_require_map(proto, layouts, cut)] if cut is not None else maps(proto, layouts, goal)
+        for position, self.cut in enumerate(candidates):
+            self._layout = layouts.places[self.cut]
+            self._prepare(proto, goal, answer, device)
+            # Behind its last mixture of places, a transformer that reads its class token alone sees no other.
+            if position == len(candidates) - 1 or not self._layout.beside or self._slopes_anywhere():
+                break
+
+    def _prepare(self, proto: ModelProto, goal: str, answer: str, device: str) -> None:
+        """Take the network apart at `self.cut`."""
         with Graph() as graph:
             try:
                 top = import_onnx(proto, self.cut, outputs=[goal], trainable=False)
@@ -86,15 +97,25 @@ class GradCam:
                 self._slopes = gradients(out, [top.input], [self._asked])[0]
             except GraphError as exc:
                 raise type(exc)(
-                    f"{card.name}: what follows {self.cut} cannot be differentiated, so there is no Grad-CAM. A model "
-                    f"fine-tuned with --method head, or with logistic regression, can be explained. In detail: {exc}"
+                    f"{self.card.name}: what follows {self.cut} cannot be differentiated, so there is no Grad-CAM. A "
+                    "model fine-tuned with --method head, or with logistic regression, can be explained. In detail: "
+                    f"{exc}"
                 ) from exc
         self._input = top.input
         self._gradients = GraphSession(graph, device)
         whole = cut_model(proto, [self.cut, answer])
-        network = replace(card, cuts=())
+        network = replace(self.card, cuts=())
         self._model = Model(OnnxSession(whole.SerializeToString(), RuntimeConfig(device)), network)
         self._outputs = [self.cut, answer]
+
+    def _slopes_anywhere(self) -> bool:
+        """Whether any class of a made-up map depends on a place of it."""
+        rng = np.random.default_rng(0)
+        sizes = [size or 1 for size in self._input.shape]
+        asked = rng.standard_normal([size or 1 for size in self._asked.shape]).astype(np.float32)
+        made_up = rng.standard_normal(sizes).astype(np.float32)
+        slopes = self._gradients.run(self._slopes, {self._input: made_up, self._asked: asked})
+        return bool(self._layout.as_maps(slopes).any())
 
     def explain(
         self, image: ImageSource, labels: Sequence[str] = (), *, top_k: int = 1, name: str | None = None
@@ -109,13 +130,13 @@ class GradCam:
         preprocessing = self.card.preprocessing
         photo = full_photo(image, name)
         pixels = self._model.decode(photo if isinstance(image, Image.Image) else image, name=name)
-        maps, answer = self._model.run(pixels[None], self._outputs)
-        if not (np.isfinite(maps).all() and np.isfinite(answer).all()):
+        features, answer = self._model.run(pixels[None], self._outputs)
+        if not (np.isfinite(features).all() and np.isfinite(answer).all()):
             raise NumericsError(f"{self.card.name}: answers with NaN or infinity on this image.")
         box = visible_box(preprocessing, photo.size)
         heatmaps = []
         for index in self._indices(labels, answer[0], top_k):
-            raw = self._weighted_sum(maps, index)
+            raw = self._weighted_sum(features, index)
             network = resized(raw / max(float(raw.max()), 1e-30), preprocessing.size)
             classes = index is not None
             heatmaps.append(
@@ -134,13 +155,14 @@ class GradCam:
             )
         return heatmaps
 
-    def _weighted_sum(self, maps: Floats, index: int | None) -> Floats:
+    def _weighted_sum(self, features: Floats, index: int | None) -> Floats:
         """relu(sum over k of alpha_k A_k), (rows, columns), with alpha_k the mean slope of channel k."""
         asked = np.ones(1) if index is None else np.eye(len(self.card.labels))[index][None]
-        feeds = {self._input: maps.astype(np.float32), self._asked: asked.astype(np.float32)}
-        slopes = self._gradients.run(self._slopes, feeds)  # (1, C, H, W)
+        feeds = {self._input: features.astype(np.float32), self._asked: asked.astype(np.float32)}
+        slopes = self._layout.as_maps(self._gradients.run(self._slopes, feeds))  # (1, C, H, W)
         weights = slopes.mean(axis=(2, 3))[0]  # (C,)
-        return np.maximum(np.tensordot(weights, maps[0].astype(np.float32), axes=1), 0.0)
+        places = self._layout.as_maps(features)[0].astype(np.float32)  # (C, H, W)
+        return np.maximum(np.tensordot(weights, places, axes=1), 0.0)
 
     def _indices(self, labels: Sequence[str], answer: Floats, top_k: int) -> list[int | None]:
         if self.card.task == "regression":
@@ -160,38 +182,31 @@ class GradCam:
         return indices
 
 
-def last_map(model: ModelProto, goal: str) -> str:
-    """The last tensor (N, C, H, W) behind a convolution, larger than one pixel, on which `goal` depends.
+def maps(model: ModelProto, layouts: Layouts, goal: str) -> list[str]:
+    """The tensors with places of the image that every path to `goal` crosses behind the first layer, the last first.
 
     Raises:
         CutError: there is none.
     """
-    known = infer(model)
-    wanted = needed(model.graph, [goal])
-    behind: set[str] = set()
-    last: str | None = None
-    for position, node in enumerate(model.graph.node):
-        if position in wanted and (node.op_type == "Conv" or not behind.isdisjoint(node.input)):
-            behind.update(node.output)
-            if _is_map(known, node.output[0]):
-                last = str(node.output[0])
-    if last is None:
+    behind = behind_layers(model)
+    crossed = [name for name in crossings(model, [goal]) if name in behind and _is_map(layouts, name)]
+    if not crossed:
         raise CutError(
             f"the network has no feature map of more than one pixel before {goal}, so there are no places to show. "
             "Name one with --cut, if it has a map under another layout."
         )
-    return last
+    return crossed[::-1]
 
 
-def _require_map(model: ModelProto, cut: str) -> str:
+def _require_map(model: ModelProto, layouts: Layouts, cut: str) -> str:
     cut_model(model, [cut])  # says what there is instead
-    if not _is_map(infer(model), cut):
+    if not _is_map(layouts, cut):
         raise CutError(
-            f"{cut}: not a feature map (N, channels, rows, columns) of more than one pixel. Cut earlier."
+            f"{cut}: not a feature map of more than one pixel, (N, channels, rows, columns), (N, rows, columns, "
+            "channels) or the tokens of an image (N, tokens, channels), as far as can be followed. Cut earlier."
         )
     return cut
 
 
-def _is_map(known: dict[str, ValueInfoProto], name: str) -> bool:
-    shape = shape_of(known[name]) if name in known else ()
-    return len(shape) == 4 and shape[2:] != (1, 1)
+def _is_map(layouts: Layouts, name: str) -> bool:
+    return name in layouts.places and layouts.places[name].grid not in (None, (1, 1))

@@ -122,7 +122,7 @@ def prepare(
         examples, known = [examples[i] for i in kept], [known[i] for i in kept]
     features = plain[:, 0]
     with stages.stage("splits"):
-        groups = duplicate_groups(known, pooled(features))
+        groups = duplicate_groups(known, pooled(features, trunk))
         kept_set = dataclasses.replace(dataset, examples=tuple(examples))
         splits = assign_splits(kept_set, groups, val=recipe.val, test=recipe.test, seed=recipe.seed)
     rows = {split: np.array([i for i, s in enumerate(splits) if s == split], np.int64) for split in SPLITS}
@@ -144,15 +144,12 @@ def prepare(
     )  # fmt: skip
 
 
-def pooled(features: Array) -> Array:
-    """Vectors (N, C) of features (N, C) or maps (N, C, H, W): the mean over positions."""
+def pooled(features: Array, trunk: Trunk) -> Array:
+    """Vectors (N, C) of a trunk's features: the mean over positions of maps and tokens."""
     if features.ndim == 2:
         return features
-    parts = [
-        features[i : i + _ROWS].mean(axis=tuple(range(2, features.ndim)))
-        for i in range(0, len(features), _ROWS)
-    ]
-    return np.concatenate(parts)
+    rows = [features[i : i + _ROWS] for i in range(0, len(features), _ROWS)]
+    return np.concatenate([part.mean(axis=trunk.places).reshape(len(part), -1) for part in rows])
 
 
 def _targets(

@@ -16,6 +16,7 @@ from finetune.autodiff.losses import mean_squared_error, softmax_cross_entropy
 from finetune.autodiff.ops.activations import relu
 from finetune.autodiff.ops.elementwise import cast, equal
 from finetune.autodiff.ops.reductions import argmax, reduce_mean, reduce_sum
+from finetune.autodiff.ops.shape import flatten
 from finetune.autodiff.ops.state import identity
 from finetune.autodiff.ops.training import dropout
 from finetune.autodiff.schedules import Schedule
@@ -24,6 +25,7 @@ from finetune.training.rates import depth_factors, optimizer
 from finetune.training.settings import Settings
 from models.errors import CutError, GraphError
 from models.graph import rename
+from models.layout import layouts_of
 from models.names import EMBEDDING, FEATURES, LOGITS, VALUE
 
 Layers = tuple[tuple[Variable, Variable], ...]
@@ -163,8 +165,12 @@ def _below(graph: Graph, shape: Sequence[int], blocks: Blocks | None) -> tuple[T
             f"{blocks.cut} is {wanted} for an image; the data are {tuple(shape)}. Take them at that cut."
         )
     pooled = part.outputs[blocks.embedding]
-    if pooled.rank == 4:  # (N, C, H, W)
-        pooled = reduce_mean(pooled, (2, 3))
+    layouts = layouts_of(blocks.model)
+    layout = layouts.places.get(blocks.embedding)
+    if layout is not None:  # maps (N, C, H, W) or (N, H, W, C), tokens (N, T, C)
+        pooled = reduce_mean(pooled, layout.places)
+    elif blocks.embedding in layouts.vectors and pooled.rank > 2:
+        pooled = flatten(pooled)
     if pooled.rank != 2:
         raise CutError(
             f"{blocks.embedding} is {pooled.shape}; expected vectors or maps, which a head can read."

@@ -140,18 +140,21 @@ class _Importer:
 
     def _build(self, proto: NodeProto) -> None:
         rule = RULES[proto.op_type]
-        node = Node.of(proto, self.source.batch)
+        shape = self.source.shapes.get(proto.output[0])
+        rows = self.tensors[self.source.cut] if self.source.cut_has_rows else None
+        node = Node.of(proto, self.source.batch, shape, rows)
+        optional = rule.sized and shape is not None
         try:
             with self.graph.name_scope(_scoped(node.name)):
-                inputs = [self._input(name, i in rule.static) for i, name in enumerate(proto.input)]
+                inputs = [self._input(name, i in rule.static, optional) for i, name in enumerate(proto.input)]
                 result = rule.build(node, *inputs)
         except GraphError as exc:
             raise type(exc)(f"importing {node}: {exc}") from exc
         results = [result] if isinstance(result, Tensor) else result
         self.tensors.update(zip(proto.output, results, strict=False))  # further outputs are for training
 
-    def _input(self, name: str, static: bool) -> Tensor | Array | None:
-        if not name:
+    def _input(self, name: str, static: bool, optional: bool) -> Tensor | Array | None:
+        if not name or (static and optional and name not in self.source.constants):
             return None
         if static:
             if name not in self.source.constants:

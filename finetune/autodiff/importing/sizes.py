@@ -13,10 +13,24 @@ from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper, shape_inference
 
 from finetune.autodiff.folding import fold_constants
+from finetune.autodiff.shapes import Shape
 from models.graph import producers, shape_of
+from models.sizes import BATCH, batch_of, sizes_of
 
 Array = NDArray[Any]
 _BATCHES = (7919, 10007)  # primes: no product of other sizes is taken for the batch
+
+
+def output_shapes(model: ModelProto) -> dict[str, Shape]:
+    """Sizes of every tensor as far as they can be known, None where they depend on a batch that is free."""
+    if batch_of(model) != BATCH:
+        return {}
+    one, other = (sizes_of(model, batch).shapes for batch in _BATCHES)
+    return {
+        name: tuple(a if a == b else None for a, b in zip(shape, other[name], strict=True))
+        for name, shape in one.items()
+        if name in other
+    }
 
 
 def settle_sizes(model: ModelProto, source: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 from finetune.autodiff.folding import fold_constants
 from finetune.autodiff.importing.node import Rule
 from finetune.autodiff.importing.rules import RULES
-from finetune.autodiff.importing.sizes import settle_sizes
+from finetune.autodiff.importing.sizes import output_shapes, settle_sizes
 from finetune.autodiff.shapes import Shape
 from models.errors import CutError, GraphError
 from models.graph import infer, input_names, lifted, load, producers, prune, reads, shape_of
@@ -28,7 +28,8 @@ class Source:
 
     `batch`: the size to which the file fixes the batch, None where it is free. `infos`: types and shapes of the
     tensors of the whole network, as far as they can be inferred. `behind_layers`: tensors behind the first layer
-    with weights; what stands before it is preprocessing.
+    with weights; what stands before it is preprocessing. `shapes`: of tensors all of whose sizes are known but for a
+    free batch.
     """
 
     nodes: Sequence[NodeProto]
@@ -38,9 +39,18 @@ class Source:
     outputs: Sequence[str]
     batch: int | None
     behind_layers: frozenset[str]
+    shapes: Mapping[str, Shape]
+
+    @property
+    def cut_has_rows(self) -> bool:
+        """Whether the cut has a row an image, and not one a window of it."""
+        shape = self.shape(self.cut)
+        return shape is None or not shape or self.batch is not None or shape[0] is None
 
     def shape(self, name: str) -> Shape | None:
         """Sizes as far as the file tells, None where not even the rank is known."""
+        if name in self.shapes:
+            return self.shapes[name]
         info = self.infos.get(name)
         if info is None or not info.type.tensor_type.HasField("shape"):
             return None
@@ -71,7 +81,9 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
             raise CutError(no_such_cut(whole, name))
     fold_constants(whole)
     settle_sizes(whole, inputs[0])
+    fold_constants(whole)
     infos = infer(whole)
+    shapes = output_shapes(whole)
     behind = _behind_layers(graph.node, {value.name for value in graph.initializer})
     _detach(whole, cut, wanted)
     nodes = _needed(whole, cut, wanted)
@@ -84,6 +96,7 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
         wanted,
         _fixed_batch(infos[inputs[0]]),
         behind,
+        shapes,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from finetune.autodiff.emitter import Emitter, Order, register_lowering
 from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.rules import INT64, any_order, require_one_dtype, what
-from finetune.autodiff.registry import Permuted, Spec, many, register_op
+from finetune.autodiff.registry import Permuted, Spec, many, not_differentiable, register_op
 from finetune.autodiff.shapes import Shape, broadcast, count, known, merge, normal_axes, normal_axis, show
 from finetune.autodiff.tensor import Tensor, apply
 from models.errors import ShapeError
@@ -66,6 +66,19 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
 def reshape_like(x: Tensor, like: Tensor) -> Tensor:
     """The same elements in the shape of `like`, also where that is known only when the graph runs."""
     return apply("reshape_like", [x, like])
+
+
+register_op(
+    "shape",
+    shape=lambda op: [Spec((op.inputs[0].rank,), INT64)],
+    lower=lambda emit, op, x: emit.node("Shape", [x]),
+    gradient=not_differentiable("sizes are whole numbers"),
+)
+
+
+def shape_of(x: Tensor) -> Tensor:
+    """The sizes of x, int64 (rank,), as they are when the graph runs."""
+    return apply("shape", [x])
 
 
 def flatten(x: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ from finetune.autodiff.ops import slicing as sl
 from finetune.autodiff.ops import softmax as sm
 from finetune.autodiff.ops import state as st
 from finetune.autodiff.ops.convolution import conv2d
-from finetune.autodiff.ops.matmul import matmul
+from finetune.autodiff.ops.matmul import einsum, matmul
+from finetune.autodiff.ops.normalisation import group_norm, layer_norm
 from finetune.autodiff.ops.pooling import avg_pool, max_pool
 from finetune.autodiff.ops.training import dropout, in_training
 from finetune.autodiff.tensor import apply
@@ -215,6 +216,10 @@ SHAPE = [
         lambda x: x.reshape(4),
         label="reshape to known",
     ),
+    Case("shape", sh.shape_of, [normal(2, 3, 4)], lambda x: np.array([2, 3, 4])),
+    Case(
+        "shape", lambda x: sh.shape_of(x.T), [normal(0, 3)], lambda x: np.array([3, 0]), label="shape of x.T"
+    ),
     Case("reshape", sh.flatten, [normal(2, 3, 2, 2)], lambda x: x.reshape(2, 12), label="flatten"),
     Case(
         "reshape_like",
@@ -339,6 +344,44 @@ SHAPE = [
 ]
 
 MATMUL = [
+    Case(
+        "matmul",
+        lambda a, b: einsum("nchw,cd->nhwd", a, b),
+        [normal(2, 3, 1, 2), normal(3, 4)],
+        lambda a, b: np.einsum("nchw,cd->nhwd", a, b),
+        known=(1,),
+        label="einsum of a map and a layer",
+    ),
+    Case(
+        "matmul",
+        lambda a, b: einsum("...qd,...kd", a, b),
+        [normal(2, 2, 3, 4), normal(2, 2, 5, 4)],
+        lambda a, b: np.einsum("...qd,...kd", a, b),
+        known=ALL,
+        label="einsum over an ellipsis",
+    ),
+    Case(
+        "sum",
+        lambda a: einsum("nij->ni", a),
+        [normal(2, 3, 4)],
+        lambda a: np.einsum("nij->ni", a),
+        label="einsum of one",
+    ),
+    Case(
+        "matmul",
+        lambda a, b, c: einsum("ij,jk,ki->", a, b, c),
+        [normal(2, 3), normal(3, 4), normal(4, 2)],
+        lambda a, b, c: np.einsum("ij,jk,ki->", a, b, c),
+        known=ALL,
+        label="einsum of three",
+    ),
+    Case(
+        "matmul",
+        lambda a, b: einsum("ni,nj->nij", a, b),
+        [normal(0, 3), normal(0, 2)],
+        lambda a, b: np.einsum("ni,nj->nij", a, b),
+        label="einsum of an empty batch",
+    ),
     Case("matmul", matmul, [normal(2, 3), normal(3, 4)], np.matmul, known=ALL),
     Case(
         "matmul",
@@ -517,6 +560,68 @@ def _pools():
         yield Case("pool_gather", gather, [x, normal(*image)], fixed=(0,), label=f"pool_gather {label}")
 
 
+def layer_normalised(x, gamma, beta, axes=(-1,)):
+    centred = x - x.mean(axes, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axes, keepdims=True) + 1e-2) * gamma + beta
+
+
+def group_normalised(x, gamma, beta, groups):
+    apart = x.reshape(len(x), groups, -1)
+    plain = layer_normalised(apart, 1.0, 0.0).reshape(x.shape)
+    per_channel = [np.repeat(v, x.shape[1] // len(v)).reshape(-1, *[1] * (x.ndim - 2)) for v in (gamma, beta)]
+    return plain * per_channel[0] + per_channel[1]
+
+
+NORMALISATION = [
+    Case(
+        "mean",
+        lambda x, a, b: layer_norm(x, (2,), a, b, 1e-2),
+        [normal(2, 3, 4), normal(4), normal(4)],
+        layer_normalised,
+        known=(1, 2),
+        label="layer_norm",
+    ),
+    Case(
+        "mean",
+        lambda x, a, b: layer_norm(x, (1, 2), a, b, 1e-2),
+        [normal(2, 3, 4), normal(3, 4), normal(3, 1)],
+        lambda x, a, b: layer_normalised(x, a, b, (1, 2)),
+        known=(1, 2),
+        label="layer_norm over two axes",
+    ),
+    Case(
+        "mean",
+        lambda x: layer_norm(x, (1,), None, None, 1e-2),
+        [normal(0, 3)],
+        lambda x: x,
+        label="layer_norm of an empty batch",
+    ),
+    Case(
+        "mean",
+        lambda x, a, b: group_norm(x, 2, a, b, 1e-2),
+        [normal(2, 4, 1, 3), normal(4), normal(4)],
+        lambda x, a, b: group_normalised(x, a, b, 2),
+        known=(1, 2),
+        label="group_norm",
+    ),
+    Case(
+        "mean",
+        lambda x, a, b: group_norm(x, 2, a, b, 1e-2),
+        [normal(2, 6, 3), normal(2), normal(2)],
+        lambda x, a, b: group_normalised(x, a, b, 2),
+        known=(1, 2),
+        label="group_norm by group",
+    ),
+    Case(
+        "mean",
+        lambda x, a, b: group_norm(x, 3, a, b, 1e-2),
+        [normal(2, 3, 2, 2), normal(3), normal(3)],
+        lambda x, a, b: group_normalised(x, a, b, 3),
+        known=(1, 2),
+        label="instance norm",
+    ),
+]
+
 STATE = [
     Case("constant", lambda x: x * constant([1.0, 2.0, 3.0]), [normal(2, 3)], lambda x: x * [1, 2, 3]),
     Case("placeholder", lambda x: x, [normal(2, 3)], lambda x: x),
@@ -556,6 +661,7 @@ CASES = [
     *ACTIVATIONS,
     *_convolutions(),
     *_pools(),
+    *NORMALISATION,
     *STATE,
     *DROPOUT,
 ]

@@ -26,7 +26,7 @@ from models.preprocessing import ImageSource, Preprocessing
 from models.runtime import RuntimeConfig
 from tests.fixtures import encoded, photo
 from tests.hostile import REFUSED
-from tests.models.nets import residual_net
+from tests.models.nets import nhwc_net, residual_net, token_net
 
 CPU = RuntimeConfig("cpu", threads=1)
 PHOTOS = [
@@ -65,6 +65,49 @@ def test_closed_form_of_a_linear_head(net: Path, label: str) -> None:
     assert by_hand.max() > 0
     np.testing.assert_allclose(found.raw, by_hand, rtol=1e-5, atol=1e-5 * by_hand.max())
     assert found.probability == pytest.approx(model_probability(net, image, label), abs=1e-6)
+
+
+def test_channels_last_are_no_places(tmp_path: Path) -> None:
+    """A map (N, rows, columns, channels): the closed form of a linear head again, over the last axis."""
+    path, image = nhwc_net(tmp_path / "net.onnx"), photo((90, 60))
+    found = grad_cam(path, image, "2")
+    model = Model(Model.open(path, CPU, outputs=["block"]).session, Model.open(path, CPU).card)
+    maps = model.run(model.decode(image)[None], ["block"])[0][0]  # (H, W, C)
+    assert maps.shape == (8, 16, 8)
+    by_hand = np.maximum(maps @ weights(as_graft_model(path)[0], "head")[:, 2] / 128, 0)
+    assert found.cut == "block"
+    assert by_hand.max() > 0
+    np.testing.assert_allclose(found.raw, by_hand, rtol=1e-4, atol=1e-5 * by_hand.max())
+
+
+def test_tokens_are_a_map(tmp_path: Path) -> None:
+    """Of a network that reads the mean of all tokens; the class token is no place."""
+    path = token_net(tmp_path / "net.onnx", reads="mean")
+    found = grad_cam(path, photo((90, 60)), "1")
+    assert found.cut == "last"
+    assert found.raw.shape == (4, 4)
+    assert found.raw.any()
+
+
+def test_a_class_token_is_explained_where_it_has_seen_the_others(tmp_path: Path) -> None:
+    """Behind the last attention no place matters any more: there, every map is empty."""
+    path, image = token_net(tmp_path / "net.onnx"), photo((90, 60))
+    cam = GradCam(path)
+    assert cam.cut == "entered"
+    assert cam.explain(image, top_k=5)[0].raw.shape == (4, 4)
+    assert any(heat.raw.any() for heat in cam.explain(image, top_k=5))
+    assert not any(heat.raw.any() for heat in GradCam(path, "block").explain(image, top_k=5))
+
+
+@pytest.mark.parametrize("cut", ["pool", "t1", "flat"])
+def test_what_is_no_map_of_places(tmp_path: Path, cut: str) -> None:
+    path = nhwc_net(tmp_path / "net.onnx")
+    if cut == "t1":  # (N, C, H, W) is one, under whatever layout its neighbours are
+        with pytest.raises(CutError, match="depends on 'image' too"):
+            GradCam(path, cut)
+    else:
+        with pytest.raises(CutError, match="not a feature map of more than one pixel"):
+            GradCam(path, cut)
 
 
 def model_probability(path: Path, image: Image.Image, label: str) -> float:

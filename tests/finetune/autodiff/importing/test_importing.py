@@ -151,21 +151,30 @@ def test_logits_of_a_file_of_an_older_opset() -> None:
     np.testing.assert_allclose(got.sum(1), 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("reader", "weights"),
-    [
-        (node("Reshape", ["x", "s"], ["y"]), {"k": np.array([2, 1])}),  # twice as many rows
-        (node("Slice", ["x", "k", "s", "k"], ["y"]), {"k": np.array([1])}),  # as many columns as rows
-    ],
-)
-def test_sizes_that_depend_on_the_batch_otherwise_are_refused(reader: Any, weights: dict[str, Any]) -> None:
-    end = {} if reader.op_type == "Reshape" else {"end": 1}
-    nodes = [node("Shape", ["x"], ["all"], **end), node("Mul", ["all", "k"], ["s"]), reader]
-    with (
-        Graph(),
-        pytest.raises(GraphError, match=f"{reader.op_type} node 'y': 's' is known only when the netw"),
-    ):
-        import_onnx(network(nodes, weights, ("N", 6)))
+def test_windows_are_a_multiple_of_the_batch() -> None:
+    """Two windows an image, looked at on their own, and back: what Swin does."""
+    nodes = [
+        node("Shape", ["x"], ["all"]),
+        node("Mul", ["all", "times"], ["more"]),
+        node("Div", ["more", "by"], ["sizes"]),
+        node("Reshape", ["x", "sizes"], ["windows"]),
+        node("Softmax", ["windows"], ["shares"]),
+        node("Reshape", ["shares", "all"], ["y"]),
+    ]
+    model, x = network(nodes, {"times": np.array([2, 1]), "by": np.array([1, 2])}, ("N", 6)), reals(4, 6)
+    part, _, (got,) = imported(model, x)
+    assert part.tensors["windows"].shape == (None, 3)
+    assert largest_difference(got, original(model, {"x": x}, ["y"])[0]) <= 1e-6
+
+
+def test_sizes_that_depend_on_the_batch_otherwise_are_refused() -> None:
+    nodes = [  # as many columns as rows
+        node("Shape", ["x"], ["all"], end=1),
+        node("Mul", ["all", "k"], ["s"]),
+        node("Slice", ["x", "k", "s", "k"], ["y"]),
+    ]
+    with Graph(), pytest.raises(GraphError, match="Slice node 'y': 's' is known only when the netw"):
+        import_onnx(network(nodes, {"k": np.array([1])}, ("N", 6)))
 
 
 def test_weights_that_nodes_compute_are_constants_of_the_file() -> None:
@@ -187,7 +196,7 @@ def test_an_operator_without_a_rule_is_named() -> None:
     with (
         Graph(),
         pytest.raises(
-            GraphError, match=r"node 'norm/lrn' is a LRN, .* rules for Abs, Add, .*Unsqueeze\. Cut beh"
+            GraphError, match=r"node 'norm/lrn' is a LRN, .* rules for Abs, Add, .*Unsqueeze, Where\. Cut beh"
         ),
     ):
         import_onnx(model)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from finetune.autodiff import gradients
 from finetune.autodiff.importing import RULES
@@ -75,6 +75,72 @@ CHUNK = [  # x.chunk(2, 1), as PyTorch writes it
     node("Div", ["odd", "two"], ["half"]),
     node("Slice", ["r", "half", "channels", "one"], ["y"]),
 ]
+
+EXPAND = [  # a class token for each image
+    node("Shape", ["x"], ["sizes"]),
+    node("Gather", ["sizes", "zero"], ["batch"]),
+    node("Unsqueeze", ["batch", "axis"], ["first"]),
+    node("Concat", ["first", "rest"], ["wanted"], axis=0),
+    node("Expand", ["token", "wanted"], ["tokens"]),
+    node("Concat", ["tokens", "x"], ["y"], axis=1),
+]
+BLANK = [  # `x.new_ones(x.size(0), 1, 7)`
+    *EXPAND[:4],
+    node(
+        "ConstantOfShape", ["wanted"], ["ones"], value=helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0])
+    ),
+    node("Concat", ["ones", "x"], ["y"], axis=1),
+]
+# `x.expand(-1, ...)`, as PyTorch writes it: a -1 becomes a 1.
+MINUS_ONE = [
+    node("Shape", ["asked"], ["many"]),
+    node("ConstantOfShape", ["many"], ["ones"], value=helper.make_tensor("v", TensorProto.INT64, [1], [1])),
+    node("Equal", ["asked", "minus"], ["open"]),
+    node("Where", ["open", "ones", "asked"], ["sizes"]),
+    node("Expand", ["x", "sizes"], ["y"]),
+]
+TOKENS = {"zero": np.int64(0), "axis": i64(0), "rest": i64(1, 7)}
+SEQUENCE = reals(2, 5, 7)
+COUNTED = [
+    node("Shape", ["x"], ["n"], end=1),
+    node("Cast", ["n"], ["m"], to=TensorProto.FLOAT),
+    node("Div", ["x", "m"], ["y"]),
+]
+
+
+def chosen(op: str, *compared: str, **weights: Any) -> Case:
+    """x where a comparison holds, three times as much elsewhere."""
+    nodes = [
+        node(op, list(compared), ["holds"]),
+        node("Mul", ["x", "three"], ["other"]),
+        node("Where", ["holds", "x", "other"], ["y"]),
+    ]
+    return several(op, ROW, nodes, three=f32(3.0), **weights)
+
+
+def both(op: str, x: NDArray[Any]) -> Case:
+    """One of two comparisons, or both of them."""
+    nodes = [
+        node("Greater", ["x", "low"], ["a"]),
+        node("Less", ["x", "high"], ["b"]),
+        node(op, ["a"] if op == "Not" else ["a", "b"], ["holds"]),
+        node("Where", ["holds", "x", "low"], ["y"]),
+    ]
+    return several(op, x, nodes, low=f32(-0.5), high=f32(0.5))
+
+
+def quantized(op: str, kind: Any, *, axis: int | None = None) -> Case:
+    """What is rounded to eight bits and made real numbers again."""
+    scale = f32(0.05) if axis is None else np.linspace(0.02, 0.1, 4).astype(np.float32)
+    scale = scale.reshape(()) if axis is None else scale
+    zero = np.full(scale.shape, 3, kind)
+    how = {} if axis is None else {"axis": axis}
+    nodes = [
+        node("QuantizeLinear", ["x", "scale", "zero"], ["q"], **how),
+        node("DequantizeLinear", ["q", "scale", "zero"], ["y"], **how),
+    ]
+    return several(op, MAP, nodes, scale=scale, zero=zero)
+
 
 CASES = [
     one("Abs", ROW),
@@ -168,6 +234,47 @@ CASES = [
     one("Transpose", MAP),
     one("Transpose", MAP, perm=[0, 2, 3, 1]),
     one("Unsqueeze", ROW, i64(0, 2)),
+    both("And", ROW),
+    several("ConstantOfShape", SEQUENCE, BLANK, **TOKENS),
+    quantized("DequantizeLinear", np.uint8),
+    several(
+        "DequantizeLinear",
+        MAP,
+        [node("DequantizeLinear", ["w", "scale"], ["v"], axis=0), node("Conv", ["x", "v"], ["y"])],
+        w=np.arange(-12, 12, dtype=np.int8).reshape(6, 4, 1, 1),
+        scale=np.linspace(0.02, 0.1, 6).astype(np.float32),
+    ),
+    one("Einsum", MAP, reals(4, 3), equation="nchw,cd->nhwd"),
+    several("Einsum", SEQUENCE, [node("Einsum", ["x", "x"], ["y"], equation="nqd, nkd -> nqk")]),
+    chosen("Equal", "c", "x", c=ROW[:1] * f32(1)),
+    several("Expand", SEQUENCE, EXPAND, token=reals(1, 1, 7), **TOKENS),
+    several("Expand", MAP[:, :, :1], MINUS_ONE, asked=i64(-1, 4, 3, 7), minus=i64(-1)),
+    chosen("Greater", "x", "c", c=f32(0.1)),
+    chosen("GreaterOrEqual", "x", "c", c=f32(0.1)),
+    one("GroupNormalization", MAP, reals(4), reals(4, seed=1), num_groups=2, opset=21),
+    one("GroupNormalization", MAP, reals(2), reals(2, seed=1), num_groups=2, epsilon=1e-3),
+    one("InstanceNormalization", MAP, reals(4), reals(4, seed=1), epsilon=1e-3),
+    one("InstanceNormalization", SEQUENCE, reals(5), reals(5, seed=1)),
+    one("LayerNormalization", SEQUENCE, reals(7), reals(7, seed=1)),
+    one("LayerNormalization", MAP, reals(5, 7), axis=2, epsilon=1e-3),
+    chosen("Less", "x", "c", c=f32(0.1)),
+    chosen("LessOrEqual", "x", "c", c=f32(0.1)),
+    one("Mean", ROW, reals(6), f32(0.5)),
+    both("Not", ROW),
+    both("Or", ROW),
+    quantized("QuantizeLinear", np.int8),
+    quantized("QuantizeLinear", np.int8, axis=1),
+    one("ReduceL2", MAP, i64(1), keepdims=0),
+    several(
+        "Shape",
+        ROW,
+        [
+            node("Shape", ["x"], ["n"], end=1),
+            node("Cast", ["n"], ["m"], to=TensorProto.FLOAT),
+            node("Div", ["x", "m"], ["y"]),
+        ],
+    ),
+    several("Where", ROW, [node("Where", ["mask", "x", "c"], ["y"])], mask=ROW[:1] > 0, c=f32(0.5)),
 ]
 
 

@@ -49,6 +49,7 @@ class Service:
         self._watcher: Watcher | None = None
         self._failure: Exception | None = None
         self._changing = threading.Lock()  # models are loaded for a configuration
+        self._asked_to_reload = False  # and it has not begun
 
     def run(self) -> None:
         """Answer until a signal; then finish what has begun. SIGHUP reads the configuration again.
@@ -59,7 +60,7 @@ class Service:
         keep_large_blocks_apart()
         self.server.stop_on_signals()
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda *_: self._in_thread(self.reload, "graft-reload"))
+            signal.signal(signal.SIGHUP, self._hear_hangup)
         self._say(f"loading {', '.join(self.registry.loading)}", event="loading")
         self._in_thread(self._start, "graft-load")
         self.server.run()
@@ -76,6 +77,7 @@ class Service:
         What cannot be read changes nothing; what counts only after a restart is said.
         """
         with self._changing:
+            self._asked_to_reload = False
             if self.registry.draining:
                 return
             try:
@@ -124,6 +126,12 @@ class Service:
                     self._warn(f"{served.name}: {note}")
             self._watch()
             self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify", event="ready")
+
+    def _hear_hangup(self, *_: object) -> None:
+        # One that waits will read what is there then: a second one would find nothing new.
+        if not self._asked_to_reload:
+            self._asked_to_reload = True
+            self._in_thread(self.reload, "graft-reload")
 
     def _in_thread(self, work: Callable[[], None], name: str) -> None:
         threading.Thread(target=work, name=name, daemon=True).start()

@@ -6,7 +6,7 @@ DEVICE ?= auto
 # Extras of pyproject.toml that tests need beside those of `test`: make test EXTRAS="one other".
 EXTRAS ?=
 
-.PHONY: run test check format serve clean
+.PHONY: run test test-clients check format serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -14,6 +14,10 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed $(addprefix $(VENV)/.installed-,$(EXTRAS))
 	$(BIN)/python -m pytest
+
+# Clients of other servers, unmodified, against ours.
+test-clients: $(VENV)/.installed $(VENV)/.installed-clients
+	$(BIN)/python -m pytest -m clients tests/service/protocols
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

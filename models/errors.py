@@ -2,6 +2,7 @@
 
     GraftError
     ├── InputError              what the user gave cannot be used
+    │   ├── FieldError          a field of a request's JSON cannot be used
     │   ├── ImageError          a file is not an image that can be read
     │   └── SourceError         a path, glob, list or archive that gives no images
     ├── ModelError              a model file, name or card that cannot be used
@@ -38,6 +39,14 @@ class GraftError(Exception):
 
 class InputError(GraftError):
     """What the user gave cannot be used."""
+
+
+class FieldError(InputError):
+    """A field of a request's JSON cannot be used; `field` is its name, or its place such as `input[2]`."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ImageError(InputError):

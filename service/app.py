@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
+from werkzeug.routing import UnicodeConverter
 
 from service.config import ServiceConfig
 from service.errors import handle_errors
@@ -13,16 +14,29 @@ from service.headers import address_browsers
 from service.health import health
 from service.observing import observe, open_tracing
 from service.openapi.pages import description
-from service.protocols import admin, v1
+from service.protocols import admin, open_inference, v1
+from service.protocols.protocol import Protocol
 from service.registry import Registry
 from service.safety import ACCESS, Guard, guard_of, protect
+from service.shapes import GRAFT
 
 if TYPE_CHECKING:
     from service.tracing import Tracing
 
-# Each is a module of service/protocols; what it names makes its routes, over the models of a registry. Who may call
-# them stands in service/safety.py.
-PROTOCOLS = (v1.routes, admin.routes)
+# Each is a module of service/protocols: what makes its routes, over the models of a registry, and how it tells of
+# failures. Who may call them stands in service/safety.py.
+PROTOCOLS = (
+    Protocol((v1.routes,)),
+    Protocol((admin.routes,)),
+    Protocol(open_inference.GROUPS, open_inference.SHAPE),
+)
+SHAPES = tuple(protocol.shape for protocol in PROTOCOLS if protocol.shape is not GRAFT)
+
+
+class _Name(UnicodeConverter):
+    """A name in a path. It has no colon: behind one stands what is to be done, in addresses of TensorFlow Serving."""
+
+    regex = "[^/:]+"
 
 
 def create_app(
@@ -50,14 +64,15 @@ def create_app(
     app.url_map.merge_slashes = False
     if tracing is None and registry.config.tracing:
         tracing = open_tracing()
+    app.url_map.converters["default"] = _Name
     groups = [
-        *(protocol(registry) for protocol in PROTOCOLS),
+        *(group(registry) for protocol in PROTOCOLS for group in protocol.groups),
         health(registry),
         observe(app, registry, tracing),
     ]
     for group in (*groups, description(groups, ACCESS)):
         app.register_blueprint(group.blueprint())
     protect(app, guard or guard_of(registry.config))
-    handle_errors(app)
+    handle_errors(app, SHAPES)
     address_browsers(app, lambda: registry.config.cors_origins)
     return app

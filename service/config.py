@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from models.config import DEFAULT_MODEL, RuntimeConfig
 from models.errors import InputError
 from models.settings import Setting, fresh_setting, setting, settings, settings_of
@@ -46,6 +48,12 @@ class ServiceConfig:
         heading="Models",
         metavar="FOLDER",
     )
+    outputs: Literal["answer", "all"] = setting(
+        "answer",
+        "What clients of Triton and TensorFlow Serving see: answer, one output (probabilities, or the value of a "
+        "regression); all, also logits, reject scores and what else the network gives.",
+        heading="Models",
+    )
     runtime: RuntimeConfig = fresh_setting(lambda: RuntimeConfig(warm_up=True), "How models run.")
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all.", heading="Address")
     port: int = setting(
@@ -88,7 +96,7 @@ class ServiceConfig:
     max_request_mb: int = setting(64, "Largest request, in MB.", least=1, heading="Requests")
     max_images: int = setting(64, "Images in one request.", least=1, heading="Requests")
     max_values: int = setting(
-        4_000_000, "Numbers in one answer of /v1/features.", least=1, heading="Requests"
+        4_000_000, "Numbers in one answer, and in the JSON of one request.", least=1, heading="Requests"
     )
     max_pixels: int = setting(50_000_000, "Pixels of one image.", least=1, heading="Requests")
     max_pixels_per_request: int = setting(

@@ -1,27 +1,29 @@
-"""One table and one handler: every error becomes JSON with a status.
+"""One table and one handler: every error becomes JSON with a status, in the form of the protocol (`shapes.py`).
 
-{"error": {"type": "ImageError", "message": "what was given, what was expected, what to do", "request_id": "..."}}
-
-The id is that of the header X-Request-Id, by which the log tells more.
+Graft's own: {"error": {"type": "ImageError", "message": "what was given, what was expected, what to do",
+"request_id": "..."}}. The id is that of the header X-Request-Id, by which the log tells more.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from models import errors
-from models.errors import BusyError, GraftError, TokenError
+from models.errors import BusyError, FieldError, GraftError, TokenError
 from service.front.limits import whole_seconds
 from service.front.wsgi import REQUEST_ID
 from service.records import RECORD
+from service.shapes import Refusal, Shape, fault, shape_of
 
 STATUS: dict[type[GraftError], int] = {
     errors.GraftError: 500,
     errors.InputError: 400,
+    errors.FieldError: 400,
     errors.ImageError: 422,
     errors.SourceError: 400,
     errors.ModelError: 400,
@@ -63,8 +65,13 @@ def status_of(error: GraftError) -> int:
 
 
 def failure(error: GraftError, **fields: Any) -> Response:
-    """The answer for an error; `fields` stand beside it."""
-    response = jsonify(error=_answer(**error_json(error)), **fields)
+    """The answer for an error in Graft's own form; `fields` stand beside it."""
+    response = jsonify(error=fault(_refusal(error)), **fields)
+    return _with_headers(response, error)
+
+
+def _with_headers(response: Response, error: GraftError) -> Response:
+    """An answer with the status of an error, and what headers say of it."""
     response.status_code = status_of(error)
     if isinstance(error, BusyError):
         response.headers["Retry-After"] = whole_seconds(error.retry_after)
@@ -73,13 +80,17 @@ def failure(error: GraftError, **fields: Any) -> Response:
     return response
 
 
-def _answer(type: str, message: str) -> dict[str, str]:  # noqa: A002 (what it is called in JSON)
+def _refusal(error: GraftError) -> Refusal:
+    """What a client is told about an error."""
+    field = error.field if isinstance(error, FieldError) else None
+    return _told(status_of(error), type(error).__name__, str(error), field)
+
+
+def _told(status: int, kind: str, message: str, param: str | None = None) -> Refusal:
     """What a client is told about its whole request; the record of it knows then, too."""
     if RECORD in request.environ:
-        request.environ[RECORD].error = type
-    known = {"type": type, "message": message}
-    request_id = request.environ.get(REQUEST_ID)
-    return known | {"request_id": request_id} if request_id else known
+        request.environ[RECORD].error = kind
+    return Refusal(status, kind, message, request.environ.get(REQUEST_ID, ""), param)
 
 
 def _id() -> dict[str, str]:
@@ -95,30 +106,33 @@ def row_error(error: Exception) -> GraftError:
     return GraftError("a fault in the service; its log has more.")
 
 
-def handle_errors(app: Flask) -> None:
-    """Let `app` answer every error in JSON."""
+def handle_errors(app: Flask, shapes: Sequence[Shape]) -> None:
+    """Let `app` answer every error in JSON, each in the form that its path has among `shapes`, or in Graft's own."""
+
+    def answer(refusal: Refusal) -> str:
+        text: str = app.json.dumps(shape_of(shapes, request.path).body(refusal))
+        return text + "\n"
 
     def graft_error(error: GraftError) -> Response:
         if status_of(error) == 500:
             app.logger.error("%s %s: %s", request.method, request.path, error, exc_info=error, extra=_id())
-        return failure(error)
+        response = Response(answer(_refusal(error)), content_type="application/json")
+        return _with_headers(response, error)
 
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500
         response = Response(headers=[*error.get_headers(request.environ)])  # Allow, Location, ...
         usual = error.description in (None, type(error).description)
         message = (_HINTS.get(status) if usual else None) or error.description or error.name
-        answer = _answer(error.name.replace(" ", ""), message)
-        response.data = app.json.dumps({"error": answer}) + "\n"
+        response.data = answer(_told(status, error.name.replace(" ", ""), message))
         response.content_type = "application/json"
         response.status_code = status
         return response
 
     def unexpected(error: Exception) -> Response:
         app.logger.exception("%s %s", request.method, request.path, exc_info=error, extra=_id())
-        response = jsonify(error=_answer("InternalError", "A fault in the service; its log has more."))
-        response.status_code = 500
-        return response
+        refusal = _told(500, "InternalError", "A fault in the service; its log has more.")
+        return Response(answer(refusal), 500, content_type="application/json")
 
     app.register_error_handler(GraftError, graft_error)
     app.register_error_handler(HTTPException, http_error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -17,6 +17,7 @@ from service.openapi.parameters import NoParameters
 from service.openapi.routes import Routes
 from service.records import RECORD, RequestRecord
 from service.registry import Registry
+from service.statistics import STATISTICS, Statistics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -29,8 +30,14 @@ METRICS = "graft_metrics"  # in the application's extensions: `Metrics`
 class Observed:
     """A WSGI application whose requests are written down."""
 
-    def __init__(self, app: WSGIApplication, metrics: Metrics, tracing: Tracing | None) -> None:
-        self._app, self._metrics, self._tracing = app, metrics, tracing
+    def __init__(
+        self,
+        app: WSGIApplication,
+        hearers: Sequence[Callable[[RequestRecord], None]],
+        tracing: Tracing | None,
+    ) -> None:
+        """`hearers` hear of each request when its answer is made."""
+        self._app, self._hearers, self._tracing = app, hearers, tracing
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, and write down what became of it."""
@@ -54,7 +61,8 @@ class Observed:
             self._finish(record, environ)
             raise
         self._finish(record, environ)
-        self._metrics.request(record)
+        for hear in self._hearers:
+            hear(record)
         return body
 
     def _finish(self, record: RequestRecord, environ: WSGIEnvironment) -> None:
@@ -83,7 +91,8 @@ def open_tracing() -> Tracing:
 def observe(app: Flask, models: Registry, tracing: Tracing | None) -> Routes:
     """Write down what `app` does over the models of a registry; gives the route that shows it, `/metrics`."""
     metrics = Metrics(models)
-    models.watchers.append(metrics.run)
+    statistics = app.extensions[STATISTICS] = Statistics()
+    models.watchers += [metrics.run, statistics.run]
     if tracing is not None:
         models.watchers.append(tracing.run)
 
@@ -94,7 +103,7 @@ def observe(app: Flask, models: Registry, tracing: Tracing | None) -> Routes:
     app.extensions[METRICS] = metrics
     app.before_request(note_route)
     # As Flask's documentation does.
-    app.wsgi_app = Observed(app.wsgi_app, metrics, tracing)  # type: ignore[method-assign]
+    app.wsgi_app = Observed(app.wsgi_app, (metrics.request, statistics.request), tracing)  # type: ignore[method-assign]
     routes = Routes("metrics")
 
     @routes.get("/metrics", answer={"text/plain": str, "application/openmetrics-text": str})

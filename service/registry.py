@@ -66,6 +66,7 @@ class Registry:
         self._families: Mapping[str, Family] = MappingProxyType({})
         self._writing = threading.Lock()
         self._loading = threading.Lock()
+        self._asked = threading.Lock()
 
     # What is served
 
@@ -200,6 +201,20 @@ class Registry:
                 raise
             self.put(served)
         return served
+
+    def open_if_idle(self, source: Source) -> Served:
+        """`open`, for somebody who asks while the service runs; one at a time, the others may come again.
+
+        Raises:
+            GraftError: as `open`.
+            BusyError: another one is being loaded.
+        """
+        if not self._asked.acquire(blocking=False):
+            raise BusyError("another model is being loaded. Try again in a moment.", _LOADING_S)
+        try:
+            return self.open(source)
+        finally:
+            self._asked.release()
 
     def heed(self, config: ServiceConfig) -> None:
         """Hold requests that come from now on to other limits."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.errors import InputError
-from service.sources import FILE
+from service.sources import FILE, Source, in_folder
 
 
 def file_in(repository: Sequence[str], path: str) -> Path:
@@ -38,3 +39,19 @@ def name_and_version(file: Path) -> tuple[str, int | None]:
     if folder.name.isdecimal():
         return folder.parent.name, int(folder.name)
     return folder.name, None
+
+
+def sources_in(repository: Sequence[str]) -> Iterator[Source]:
+    """What the folders hold at this moment, in the order of their names; one that cannot be read holds nothing.
+
+    Whatever links lead out of a folder is passed over, as in `file_in`.
+    """
+    for folder in repository:
+        root = Path(folder).resolve()
+        try:
+            held = list(in_folder(root))
+        except OSError:
+            continue
+        for source in held:
+            if Path(source.spec).resolve().is_relative_to(root):
+                yield dataclasses.replace(source, origin="administrator")

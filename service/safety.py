@@ -20,6 +20,9 @@ ACCESS: dict[str, Scope] = {
     "description": "open",
     "metrics": "infer",
     "v1": "infer",
+    "open_inference_health": "open",
+    "open_inference": "infer",
+    "open_inference_admin": "admin",
     "admin": "admin",
 }
 _REALM = 'Bearer realm="graft"'

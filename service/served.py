@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 _FREED_S = 10.0  # that the last user of a session may need to let go of it
 _FEATURE_MODELS = 8  # that a model keeps; each has a session as large as the network
 Watch = Callable[[str, int, BatchReport], None]  # name and version of the model
-RESULTS = "results"  # the key of what the model is for; features have their feature model for a key
+# The key of what the model is for. Features have their feature model for a key, outputs of the network their names.
+RESULTS = "results"
 
 
 class Served:
@@ -53,6 +54,7 @@ class Served:
     ) -> None:
         """`plan`: how it is run, where that was measured already; `watch` hears of every run."""
         self.name, self.version, self.model, self.source = source.name, source.version, model, source
+        self.loaded_at = int(time.time())
         self._config = config
         self._stamp = _stamp(source.spec)
         crowded = model
@@ -86,6 +88,16 @@ class Served:
             CancelledError: the caller has left.
         """
         return self._wait(images, RESULTS, caller)
+
+    def tensors(
+        self, images: Sequence[NDArray[np.uint8]], outputs: tuple[str, ...], caller: Caller
+    ) -> list[Any]:
+        """Outputs of the network for each image: an array (...) for each, or why there are none.
+
+        Raises:
+            OverloadedError, DeadlineError, CancelledError: as `results`.
+        """
+        return self._wait(images, outputs, caller)
 
     def vectors(
         self, images: Sequence[NDArray[np.uint8]], features: FeatureModel, caller: Caller
@@ -230,14 +242,23 @@ class _Runs:
         batch = np.stack(images)  # (N, H, W, 3)
         if key == RESULTS:
             return image_results(self._crowded if crowded else self._model, batch)
+        if isinstance(key, tuple):
+            values = (self._crowded if crowded else self._model).run(batch, key)
+            return [self._checked(key, row) for row in zip(*values, strict=True)]
         features: Any = key
         (cut,) = features.cuts
         (values,) = features.model.run(batch, [cut])
         return [row if np.isfinite(row).all() else self._not_finite(cut) for row in values]
 
+    def _checked(self, names: Sequence[str], row: tuple[Any, ...]) -> Any:
+        for name, values in zip(names, row, strict=True):
+            if not np.isfinite(values).all():
+                return self._not_finite(name)
+        return row
+
     def _not_finite(self, cut: str) -> NumericsError:
         return NumericsError(
-            f"{self._name}: features at {cut} hold NaN or infinity; its weights are damaged."
+            f"{self._name}: what it gives at {cut} holds NaN or infinity; its weights are damaged."
         )
 
 

@@ -6,9 +6,11 @@ import dataclasses
 import json
 import ssl
 from http.client import responses
+from urllib.parse import unquote
 
 from flask import Flask
 
+from service.app import SHAPES
 from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.requests import Refused
@@ -16,10 +18,12 @@ from service.front.server import Server
 from service.memory import return_freed_memory
 from service.metrics import Metrics
 from service.observing import METRICS, route_of
-from service.protocols import admin
+from service.protocols import admin, open_inference
 from service.registry import Registry
+from service.shapes import Refusal, shape_of
 
 _INSTANT = frozenset({"/livez", "/readyz"})
+_QUICK = (f"{admin.PREFIX}/", f"{open_inference.REPOSITORY}/")  # no images go there
 
 
 def make_server(
@@ -60,15 +64,15 @@ def make_server(
 
 def _works(method: str, path: str) -> bool:
     """Whether a request needs a worker: images do; loading a model takes a while, and must not keep them out."""
-    return method == "POST" and not path.startswith(f"{admin.PREFIX}/")
+    return method == "POST" and not path.startswith(_QUICK)
 
 
 def _refusal(path: str, refused: Refused) -> bytes:
-    """What the front says in place of the application, in the application's form."""
+    """What the front says in place of the application, in the form of the protocol that has the path."""
     kind = (
         "OverloadedError"
         if refused.status == 429
         else responses.get(refused.status, "Error").replace(" ", "")
     )
-    error = {"type": kind, "message": f"{refused.message}.", "request_id": refused.request_id}
-    return json.dumps({"error": error}).encode() + b"\n"
+    refusal = Refusal(refused.status, kind, f"{refused.message}.", refused.request_id)
+    return json.dumps(shape_of(SHAPES, unquote(path)).body(refusal)).encode() + b"\n"

@@ -84,7 +84,7 @@ class ImageBodies:
         kind, most = request.mimetype, self.config.max_images
         if kind not in ("multipart/form-data", "application/json", *_RAW) and not kind.startswith("image/"):
             raise UnsupportedMediaType(f"the content type is {kind[:80]!r}; expected {_TYPES}.")
-        body = self._body(request, share)
+        body = self.body(request, share)
         if kind == "multipart/form-data":
             return images_of_form(body, request.mimetype_params.get("boundary"), most, share)
         if kind == "application/json":
@@ -116,8 +116,15 @@ class ImageBodies:
         except ImageError as exc:
             return Upload(name, exc)
 
-    def _body(self, request: Request, share: Share) -> bytes:
-        """The body as it was before it was packed."""
+    def body(self, request: Request, share: Share) -> bytes:
+        """The body of a request as it was before it was packed.
+
+        Raises:
+            InputError: it is not packed as it says, or is cut off.
+            RequestEntityTooLarge: too many bytes.
+            UnsupportedMediaType: an unknown coding.
+            BusyError: there is no memory for it now.
+        """
         stream, most = request.environ["wsgi.input"], self.config.max_request_bytes
         # The front has read all of it already: this takes no copy, as reading would.
         body = stream.getvalue() if isinstance(stream, io.BytesIO) else request.get_data(cache=False)

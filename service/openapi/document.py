@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Any
 
 from models.settings import Setting
 from service.openapi.parameters import parameters_of
@@ -37,23 +37,6 @@ OTHERS = {404: "Nothing of this name is served."}
 MEANINGS = {**ANYWHERE, **OF_BODIES, **OF_TOKENS, **OTHERS}
 _OPEN = "open"
 _WITH_RETRY_AFTER = (429, 503)
-
-
-class Fault(TypedDict):
-    """Why something was not done."""
-
-    type: Annotated[str, "The kind of error, a name that stays the same."]
-    message: Annotated[str, "What was given, what was expected, what to do next."]
-    request_id: NotRequired[
-        Annotated[str, "Of the whole request, as in X-Request-Id; the log tells more by it."]
-    ]
-
-
-class Failure(TypedDict):
-    """The answer to a request that is refused. Where each image has its own reason, `results` lists them."""
-
-    error: Fault
-    results: NotRequired[list[dict[str, Any]]]
 
 
 def openapi(routes: Iterable[Route], access: Mapping[str, str], version: str) -> dict[str, Any]:
@@ -120,7 +103,7 @@ def _responses(route: Route, scope: str, schemas: dict[str, Schema]) -> dict[str
     responses: dict[str, Any] = {
         "200": {"description": "The answer.", "content": _content(route.answers, schemas)}
     }
-    failure = _content({JSON: Failure}, schemas)
+    failure = _content({JSON: route.failure}, schemas)
     statuses = {*ANYWHERE, *(OF_BODIES if route.body else ()), *(OF_TOKENS if scope != _OPEN else ())}
     for status in sorted(statuses.union(route.statuses)):
         response: dict[str, Any] = {"description": MEANINGS[status], "content": failure}

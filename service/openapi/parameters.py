@@ -36,7 +36,7 @@ def parse_parameters(
     """
     form: Any = kind  # mypy takes no variable type for hashable
     known = parameters_of(form)
-    values = {known[name][0]: text for name, text in path.items()}
+    values = {known[name][0]: _parsed(known[name][1], text) for name, text in path.items()}
     for name, texts in query.lists():
         if name not in known or name in path:
             names = ", ".join(one for one in known if one not in path) or "none"
@@ -44,10 +44,14 @@ def parse_parameters(
         field, one = known[name]
         if len(texts) > 1:
             raise InputError(f"{name} is given {len(texts)} times; expected it once.")
-        if one.kind is int and not _WHOLE.fullmatch(texts[0]):
-            raise InputError(f"{name} is {texts[0][:40]!r}; expected {one.expected}.")
-        values[field] = one.parse(texts[0])
+        values[field] = _parsed(one, texts[0])
     return kind(**values)
+
+
+def _parsed(one: Setting, text: str) -> Any:
+    if one.kind is int and not _WHOLE.fullmatch(text):
+        raise InputError(f"{one.name} is {text[:40]!r}; expected {one.expected}.")
+    return one.parse(text)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from service.openapi.parameters import NoParameters, parse_parameters
+from service.shapes import Failure
 
 View = Callable[[Any], Response]
 JSON = "application/json"
@@ -25,7 +26,7 @@ class Route:
 
     `path` has its parameters in braces. `body` and `answers` say for each media type what is in it: a type, or None
     for bytes; `others` says what statuses other than 200 answer that are no failures. `statuses` are those of errors
-    that not every route has.
+    that not every route has, `failure` is the type of what they answer. `name` is that of the operation.
     """
 
     method: str
@@ -37,11 +38,8 @@ class Route:
     others: Mapping[int, Any]
     statuses: tuple[int, ...]
     tag: str
-
-    @property
-    def name(self) -> str:
-        """What the function is called."""
-        return self.view.__name__
+    name: str
+    failure: type
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
@@ -71,9 +69,11 @@ class Route:
 class Routes:
     """The routes of one protocol, in the order in which they are declared."""
 
-    def __init__(self, name: str, prefix: str = "") -> None:
-        """`name`: of the group, of which `service.safety` says who may call it; `prefix`: what all paths begin with."""
-        self.name, self._prefix = name, prefix
+    def __init__(self, name: str, prefix: str = "", failure: type = Failure) -> None:
+        """`name`: of the group, of which `service.safety` says who may call it; `prefix`: what all paths begin with;
+        `failure`: the type of what a refused request is answered.
+        """
+        self.name, self._prefix, self._failure = name, prefix, failure
         self._routes: list[Route] = []
 
     def __iter__(self) -> Iterator[Route]:
@@ -97,17 +97,29 @@ class Routes:
         body: Mapping[str, Any] = _NONE,
         others: Mapping[int, Any] = _NONE,
         statuses: tuple[int, ...] = (),
+        name: str = "",
     ) -> Callable[[View], View]:
         """Declare a route: the decorated function takes the parameters and makes the answer.
 
-        `answer`: the type of its JSON; or a type, or None for bytes, for each media type. The rest as in `Route`.
+        `answer`: the type of its JSON; or a type, or None for bytes, for each media type. `name`: where the function's
+        own is taken. The rest as in `Route`.
         """
         answers = answer if isinstance(answer, Mapping) else {JSON: answer}
 
         def declare(view: View) -> View:
             self._routes.append(
                 Route(
-                    method, self._prefix + path, view, parameters, body, answers, others, statuses, self.name
+                    method,
+                    self._prefix + path,
+                    view,
+                    parameters,
+                    body,
+                    answers,
+                    others,
+                    statuses,
+                    self.name,
+                    name or view.__name__,
+                    self._failure,
                 )
             )
             return view

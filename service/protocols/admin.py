@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
-import threading
 from collections.abc import Collection
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from flask import Response, jsonify, request
 
-from models.errors import BusyError, InputError
+from models.errors import InputError
 from models.settings import setting, settings
-from service.front.wsgi import REQUEST_ID
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
+from service.protocols.asking import log_change
 from service.registry import Registry, State
 from service.repository import file_in, name_and_version
 from service.sources import Source
 
 PREFIX = "/v1/admin"
-_log = logging.getLogger("graft")
 _LARGEST = 1 << 16  # bytes of a body
-_AGAIN_S = 2.0  # when to ask again while another model is being loaded
 _LABEL = "{name}/labels/{label}"
 
 
@@ -93,7 +89,6 @@ class AllVersions(TypedDict):
 def routes(registry: Registry) -> Routes:
     """The routes below /v1/admin, over the models of a registry."""
     routes = Routes("admin", PREFIX)
-    loading = threading.Lock()
 
     @routes.get("/models", answer=AllVersions)
     def listing(_: NoParameters) -> Response:
@@ -104,14 +99,9 @@ def routes(registry: Registry) -> Routes:
     def load(_: NoParameters) -> Response:
         """Loads and warms a version from the repository; it is served when this answers."""
         source = _source(registry, _body({"path"}, {"name", "version"}))
-        if not loading.acquire(blocking=False):
-            raise BusyError("another model is being loaded. Try again in a moment.", _AGAIN_S)
-        try:
-            served = registry.open(source)
-        finally:
-            loading.release()
+        served = registry.open_if_idle(source)
         text = f"{served.name} version {served.version} is served from {source.spec}"
-        _say(text, "loaded", served.name, served.version)
+        log_change(text, "loaded", served.name, served.version)
         return jsonify(name=served.name, version=served.version, plan=str(served.plan))
 
     @routes.route("DELETE", "/models/{name}", Unload, answer=AllVersions, statuses=(404,))
@@ -119,7 +109,7 @@ def routes(registry: Registry) -> Routes:
         """Serves a version, or all of a model, no longer; requests that have begun come to their end."""
         registry.unload(given.name, given.version)
         what = given.name if given.version is None else f"{given.name} version {given.version}"
-        _say(f"{what} is not served any more", "retired", given.name, given.version)
+        log_change(f"{what} is not served any more", "retired", given.name, given.version)
         return jsonify(models=_models_json(registry), default=registry.default)
 
     @routes.route("PUT", f"/models/{_LABEL}", OfLabel, body={JSON: Move}, answer=AllVersions, statuses=(404,))
@@ -127,25 +117,17 @@ def routes(registry: Registry) -> Routes:
         """Lets a label stand for a version that is warm."""
         version = _version(_body({"version"}, set())["version"])
         registry.move_label(given.name, given.label, version)
-        _say(f"{given.label}={given.name}:{version} stands", "labelled", given.name, version)
+        log_change(f"{given.label}={given.name}:{version} stands", "labelled", given.name, version)
         return jsonify(models=_models_json(registry), default=registry.default)
 
     @routes.route("DELETE", f"/models/{_LABEL}", OfLabel, answer=AllVersions, statuses=(404,))
     def remove(given: OfLabel) -> Response:
         """Takes a label away; no version goes with it."""
         registry.move_label(given.name, given.label, None)
-        _say(f"{given.label} of {given.name} stands no longer", "labelled", given.name)
+        log_change(f"{given.label} of {given.name} stands no longer", "labelled", given.name)
         return jsonify(models=_models_json(registry), default=registry.default)
 
     return routes
-
-
-def _say(text: str, event: str, model: str, version: int | None = None) -> None:
-    """Log what an administrator has done, with the id of the request."""
-    facts = {"event": event, "model": model, "request_id": request.environ.get(REQUEST_ID)}
-    if version is not None:
-        facts["version"] = version
-    _log.info("%s, as an administrator asked", text, extra=facts)
 
 
 def _source(registry: Registry, given: dict[str, Any]) -> Source:

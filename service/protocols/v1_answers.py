@@ -8,9 +8,9 @@ from typing import Annotated, Any, NotRequired, TypedDict, cast
 from models.card import Cut, ModelCard
 from models.errors import UnknownModelError
 from service.encoding import Result
-from service.openapi.document import Fault
 from service.registry import Family, Registry, State
 from service.served import Served
+from service.shapes import Fault
 
 
 class ClassifiedImage(Result, total=False):

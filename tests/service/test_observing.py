@@ -85,6 +85,12 @@ def test_figures_are_read_while_all_workers_are_busy_and_refusals_are_counted(
     assert value(page, "graft_requests_total", route="/v1/classify", method="POST", status="200") is None
 
 
+def test_refusals_of_the_front_have_the_form_of_the_protocol(server: Server) -> None:
+    for path, form in (("/v2/models/tiny/infer", str), ("/v1/classify", dict), ("/v2%2Fmodels", str)):
+        status, _, body = ask(server, "POST", path, None, **{"Content-Length": str(2 << 20)})
+        assert (status, type(json.loads(body)["error"])) == (413, form)
+
+
 def test_what_is_no_request_is_counted_too(server: Server) -> None:
     assert ask(server, "GET", "/livez", **{"X-Long": "x" * 3000})[0] == 431
     assert ask(server, "POST", "/v1/classify", b"x", Expect="a-miracle")[0] == 417

@@ -23,6 +23,12 @@ def parsed(*query: tuple[str, str]) -> Wanted:
     return parse_parameters(Wanted, MultiDict(query), {"name": "x"})
 
 
+def test_values_in_the_path_are_parsed_too() -> None:
+    assert parse_parameters(Wanted, MultiDict(), {"count": "3"}).count == 3
+    with pytest.raises(InputError, match="count is 'x'; expected a whole number"):
+        parse_parameters(Wanted, MultiDict(), {"count": "x"})
+
+
 def test_values_come_from_path_and_query() -> None:
     assert parsed(("class", "cat"), ("count", "3")) == Wanted("x", "cat", 3)
     assert parsed() == Wanted("x", None, 1)

@@ -1,0 +1,110 @@
+"""What protocols do alike with a request: who asks, for which model, with which images."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from flask import request
+from numpy.typing import NDArray
+
+from models.errors import FieldError, InputError
+from models.settings import setting, settings
+from service.bodies.json_images import parse_json
+from service.bodies.memory import Share
+from service.bodies.upload import Upload, too_many_images
+from service.caller import Caller
+from service.front.wsgi import GONE, REQUEST_ID
+from service.records import RECORD
+from service.registry import Registry
+from service.served import Served
+
+_log = logging.getLogger("graft")
+
+
+@settings
+class Named:
+    """A model by its name."""
+
+    name: str = setting("", "Name of a model.")
+
+
+@settings
+class NamedVersion(Named):
+    """A version of a model."""
+
+    version: int = setting(0, "Version of the model.", least=0)
+
+
+def caller_of(registry: Registry, timeout_s: float | None = None) -> Caller:
+    """Who asks, and until when: as long as the service allows, or the shorter time that the request has itself."""
+    seconds = min(registry.config.timeout_s, timeout_s or registry.config.timeout_s)
+    return Caller(time.monotonic() + seconds, request.environ.get(GONE), request.environ[RECORD])
+
+
+def json_of_body(registry: Registry, share: Share, expected: str) -> Any:
+    """The JSON of the request's body, whatever its content type is.
+
+    Raises:
+        InputError: it is none, or holds more values than the service takes.
+        BusyError: there is no memory for it now.
+    """
+    body = registry.bodies.body(request, share)
+    return parse_json(body, share, expected, registry.config.max_values)
+
+
+def decode_all(
+    registry: Registry, served: Served, uploads: Sequence[Upload], caller: Caller, field: str = ""
+) -> list[NDArray[np.uint8]]:
+    """The pixels of images, for protocols that cannot say that one of several is none. `field`: which holds them.
+
+    Raises:
+        ImageError: one of them is no image.
+        InputError: there are too many.
+        DeadlineError, CancelledError: as `Caller.check`.
+    """
+    check_count(registry, len(uploads))
+    decoded = registry.decoder.decode(uploads, served.model.card.preprocessing, caller)
+    for error in decoded.failures.values():
+        raise error
+    return decoded.pixels
+
+
+def check_count(registry: Registry, count: int) -> None:
+    """Refuse a request without images, or with too many.
+
+    Raises:
+        InputError: it is one.
+    """
+    if not count:
+        raise InputError("the request holds no image; expected at least one.")
+    if count > registry.config.max_images:
+        raise too_many_images(count, registry.config.max_images)
+
+
+def checked_fields(values: Any, form: str, needed: set[str], allowed: set[str]) -> dict[str, Any]:
+    """The JSON object of a request. `form`: what it should look like, for errors.
+
+    Raises:
+        FieldError: a field is missing or not known.
+        InputError: it is no object.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"the body is no object; expected {form}.")
+    for name in sorted(needed - values.keys()):
+        raise FieldError(f"{name} is missing; expected {form}.", name)
+    for name in values:
+        if name not in needed | allowed:
+            raise FieldError(f"the field {name[:60]!r} is not known; expected {form}.", name[:60])
+    return values
+
+
+def log_change(text: str, event: str, model: str, version: int | None = None) -> None:
+    """Log what an administrator has done, with the id of the request."""
+    facts = {"event": event, "model": model, "request_id": request.environ.get(REQUEST_ID)}
+    if version is not None:
+        facts["version"] = version
+    _log.info("%s, as an administrator asked", text, extra=facts)

@@ -10,10 +10,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16), addresses for protocols (RFC
 # 6890), where Oracle's cloud has some too, and relays of 6to4 (RFC 7526).
 _NOT_PUBLIC = tuple(map(ipaddress.IPv4Network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")))
-_NAT64 = (
-    ipaddress.IPv6Network("64:ff9b::/96"),
-    ipaddress.IPv6Network("64:ff9b:1::/48"),
-)  # RFC 6052, RFC 8215
+# Public IPv4 addresses, seen from a network of IPv6 alone (RFC 6052).
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_public(address: Address) -> bool:
@@ -24,7 +22,11 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
-        return address.is_global and _is_unicast(address) and all(map(is_public, _embedded(address)))
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        # Tunnels: packets may go to the IPv4 addresses inside.
+        inside = [address.sixtofour, *(address.teredo or ())]
+        return address.is_global and _is_unicast(address) and all(is_public(one) for one in inside if one)
     return (
         address.is_global and _is_unicast(address) and not any(address in network for network in _NOT_PUBLIC)
     )
@@ -33,14 +35,6 @@ def is_public(address: Address) -> bool:
 def _is_unicast(address: Address) -> bool:
     odd = address.is_multicast or address.is_reserved or address.is_unspecified or address.is_link_local
     return not odd and not getattr(address, "is_site_local", False)
-
-
-def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
-    """IPv4 addresses to which packets for an IPv6 address may go."""
-    held = [address.sixtofour, *(address.teredo or ())]
-    if any(address in network for network in _NAT64):
-        held.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in held if one is not None]
 
 
 def allows(hosts: Sequence[str], host: str, port: int, usual_port: int) -> bool:

@@ -21,11 +21,11 @@ def openssl(*arguments: str | Path) -> None:
     subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
 
 
-def new_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, and its key."""
+def new_certificate(folder: Path, names: str = "IP:127.0.0.1") -> tuple[Path, Path]:
+    """A self-signed certificate for some names, and its key."""
     cert, key = folder / "cert.pem", folder / "key.pem"
     openssl(
         "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
-        "-out", cert, "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-out", cert, "-days", "2", "-subj", "/CN=test", "-addext", f"subjectAltName={names}",
     )  # fmt: skip
     return cert, key

@@ -96,6 +96,7 @@ class Batcher:
                 self._running += 1
                 crowded = self._running > 1 or self._waiting() > 0
             self._serve(batch, crowded)
+            del batch  # while it waits, it holds nothing of its callers
 
     def _waiting(self) -> int:
         return sum(ticket.waiting for ticket in self._tickets)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.errors import CancelledError, DeadlineError
-from service.records import RequestRecord
+from models.errors import CancelledError, DeadlineError, GraftError
+from service.batching import Batcher
+from service.records import RequestRecord, Stage, lost
+from service.tickets import Ticket
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,44 @@ class Caller:
             raise CancelledError("the client has left.")
         if time.monotonic() > self.deadline:
             raise too_late()
+
+    def rows(self, batcher: Batcher, items: Sequence[Any], key: Hashable) -> list[Any]:
+        """Wait until a batcher has run all items: a row, or the error in place of one, for each.
+
+        Raises:
+            OverloadedError: too many items wait already.
+            DeadlineError: no answer in the caller's time.
+            CancelledError: the caller has left.
+        """
+        if not items:
+            return []
+        record, count = self.record, len(items)
+        ticket: Ticket | None = None
+        try:
+            ticket = batcher.submit(items, key, self.deadline, owner=record)
+            if self.gone is not None:
+                self.gone.then(ticket.cancel)
+            rows = ticket.result()
+        except GraftError as exc:
+            record.outcomes[lost(exc)] += count
+            raise
+        finally:
+            if ticket is not None:
+                _note_stages(record, ticket, count)
+        failed = sum(isinstance(row, Exception) for row in rows)
+        if failed:
+            record.outcomes["failed"] += failed
+        record.outcomes["answered"] += count - failed
+        record.answered_at = record.stages[-1].ended
+        return rows
+
+
+def _note_stages(record: RequestRecord, ticket: Ticket, images: int) -> None:
+    """Waiting ends when the first of a caller's images is run; what was given up has waited until now."""
+    now, began = time.monotonic(), ticket.began_at
+    record.stages.append(Stage("queue", ticket.queued_at, now if began is None else began, images))
+    if began is not None:
+        record.stages.append(Stage("infer", began, now, images, ticket.largest_batch))
 
 
 def too_late() -> DeadlineError:

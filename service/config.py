@@ -120,6 +120,9 @@ class ServiceConfig:
         metavar="HOST,HOST",
     )
     fetch_s: float = setting(10.0, "Seconds that fetching one image may take.", above=0, heading="Requests")
+    max_explaining: int = setting(
+        16, "Images that wait to be explained, one at a time, for all models.", least=1, heading="Requests"
+    )
     max_queued: int = setting(256, "Images that wait for one model.", least=1, heading="Requests")
     timeout_s: float = setting(
         30.0,

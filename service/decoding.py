@@ -31,6 +31,11 @@ class Decoded(Generic[Made]):
     failures: dict[int, GraftError]  # by position in `names`
 
 
+def loads(preprocessing: Preprocessing) -> Callable[[Upload], NDArray[np.uint8]]:
+    """What makes the (H, W, 3) of an image that a model takes."""
+    return lambda upload: preprocessing.load(upload.content, name=upload.name)
+
+
 class Decoder:
     """The decoding stage of a service. Safe to use from all its threads."""
 
@@ -40,18 +45,6 @@ class Decoder:
         self._pixels = WeightedSemaphore(config.max_pixels_at_once)
 
     def decode(
-        self, uploads: Sequence[Upload], preprocessing: Preprocessing, caller: Caller
-    ) -> Decoded[NDArray[np.uint8]]:
-        """Decode images for a model, each to (H, W, 3); one that cannot be read stands among the failures.
-
-        Raises:
-            InputError, DeadlineError, CancelledError: as `decode_with`.
-        """
-        return self.decode_with(
-            uploads, lambda upload: preprocessing.load(upload.content, name=upload.name), caller
-        )
-
-    def decode_with(
         self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller
     ) -> Decoded[Made]:
         """What `make` makes of each image that is small enough; it may raise ImageError.

@@ -39,7 +39,7 @@ def result_json(result: ImageResult, model: Model, top_k: int) -> Result:
     if result.probabilities is None:
         return {}
     predictions: list[Prediction] = [
-        {"id": one.label.id, "label": one.label.name, "probability": _seven(one.probability)}
+        {"id": one.label.id, "label": one.label.name, "probability": seven(one.probability)}
         for one in model.top(result.probabilities, top_k)
     ]
     if result.rejected is None or result.reject_score is None:
@@ -47,7 +47,7 @@ def result_json(result: ImageResult, model: Model, top_k: int) -> Result:
     return {
         "predictions": predictions,
         "rejected": result.rejected,
-        "reject_score": _seven(result.reject_score),
+        "reject_score": seven(result.reject_score),
     }
 
 
@@ -58,15 +58,16 @@ def interval(value: float, card: ModelCard) -> tuple[float, float] | None:
 
 
 def _value_json(value: float, card: ModelCard) -> Result:
-    result: Result = {"value": _seven(value)}
+    result: Result = {"value": seven(value)}
     if card.target is not None and card.target.unit:
         result["unit"] = card.target.unit
     bounds = interval(value, card)
     if bounds is not None and card.target is not None:
-        result["interval"] = [_seven(bound) for bound in bounds]
+        result["interval"] = [seven(bound) for bound in bounds]
         result["coverage"] = card.target.coverage
     return result
 
 
-def _seven(value: float) -> float:
+def seven(value: float) -> float:
+    """A number with seven significant digits."""
     return float(f"{value:.7g}")

@@ -17,6 +17,7 @@ from models.zoo import find
 from service.bodies.images import ImageBodies
 from service.config import ServiceConfig
 from service.decoding import Decoder
+from service.explaining import Explaining
 from service.planning import Plan
 from service.records import RequestRecord
 from service.served import Served, Watch, all_cores
@@ -56,6 +57,7 @@ class Registry:
         self.labels = labels(config.labels)
         self.default = self.sources[0].name
         self.bodies = ImageBodies(config)
+        self.explaining = Explaining(config.max_explaining)
         self.decoder = Decoder(config)
         self.draining = False  # the service is about to stop
         self.states: dict[tuple[str, int], tuple[State, str]] = {
@@ -289,6 +291,7 @@ class Registry:
         for family in families.values():
             for served in family.versions.values():
                 served.retire()
+        self.explaining.close()
 
     def _change(self, name: str, change: Callable[[Family], Family]) -> None:
         with self._writing:

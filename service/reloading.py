@@ -20,7 +20,6 @@ LIVE = frozenset(
         "models", "labels", "watch_s", "measure_s", "repository", "tokens", "cert", "key", "cors_origins",
         "allow_urls", "fetch_s",
         "max_request_mb", "max_images", "max_values", "max_pixels", "max_pixels_per_request", "max_queued", "timeout_s",
-        "allow_urls", "fetch_s", "cors_origins",
         "header_bytes", "header_fields", "header_s", "idle_s", "body_s", "body_rate", "send_s", "drain_s", "stop_s",
     }
 )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cores import cores
-from models.errors import CutError, GraftError, ModelError, NumericsError
+from models.errors import CutError, ModelError, NumericsError
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE
@@ -25,17 +25,18 @@ from service.caller import Caller
 from service.config import ServiceConfig
 from service.memory import return_freed_memory
 from service.planning import Plan, default_plan, measured_plan
-from service.records import RequestRecord, Stage, lost
 from service.results import image_results
 from service.sources import Source
-from service.tickets import BatchReport, Ticket
+from service.tickets import BatchReport
 
 # What cuts networks imports onnx, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
+    from finetune.explain.gradcam import GradCam
     from models.features import FeatureModel, FeatureOptions, Pool
 
 _FREED_S = 10.0  # that the last user of a session may need to let go of it
 _FEATURE_MODELS = 8  # that a model keeps; each has a session as large as the network
+_GRAD_CAMS = 2  # each has sessions twice as large
 Watch = Callable[[str, int, BatchReport], None]  # name and version of the model
 # The key of what the model is for. Features have their feature model for a key, outputs of the network their names.
 RESULTS = "results"
@@ -75,6 +76,7 @@ class Served:
         )
         # The one that was used last stands last.
         self._feature_models: dict[FeatureOptions, FeatureModel] = {}
+        self._grad_cams: dict[str | None, GradCam] = {}
         self._opening = threading.Lock()
         self._using = threading.Lock()
         self._users, self._retired = 0, False
@@ -87,7 +89,7 @@ class Served:
             DeadlineError: no answer in the caller's time.
             CancelledError: the caller has left.
         """
-        return self._wait(images, RESULTS, caller)
+        return caller.rows(self.batcher, images, RESULTS)
 
     def tensors(
         self, images: Sequence[NDArray[np.uint8]], outputs: tuple[str, ...], caller: Caller
@@ -97,7 +99,7 @@ class Served:
         Raises:
             OverloadedError, DeadlineError, CancelledError: as `results`.
         """
-        return self._wait(images, outputs, caller)
+        return caller.rows(self.batcher, images, outputs)
 
     def vectors(
         self, images: Sequence[NDArray[np.uint8]], features: FeatureModel, caller: Caller
@@ -107,7 +109,7 @@ class Served:
         Raises:
             OverloadedError, DeadlineError, CancelledError: as `results`.
         """
-        return self._wait(images, features, caller)
+        return caller.rows(self.batcher, images, features)
 
     def enter(self) -> bool:
         """Whether another request may use the model; it stays open until that calls `leave`."""
@@ -146,29 +148,6 @@ class Served:
             return_freed_memory()
 
         threading.Thread(target=close, name="graft-retire", daemon=True).start()
-
-    def _wait(self, images: Sequence[NDArray[np.uint8]], key: Hashable, caller: Caller) -> list[Any]:
-        if not images:
-            return []
-        record, count = caller.record, len(images)
-        ticket: Ticket | None = None
-        try:
-            ticket = self.batcher.submit(images, key, caller.deadline, owner=record)
-            if caller.gone is not None:
-                caller.gone.then(ticket.cancel)
-            rows = ticket.result()
-        except GraftError as exc:
-            record.outcomes[lost(exc)] += count
-            raise
-        finally:
-            if ticket is not None:
-                _note_stages(record, ticket, count)
-        failed = sum(isinstance(row, Exception) for row in rows)
-        if failed:
-            record.outcomes["failed"] += failed
-        record.outcomes["answered"] += count - failed
-        record.answered_at = record.stages[-1].ended
-        return rows
 
     @property
     def changed(self) -> bool:
@@ -210,6 +189,25 @@ class Served:
             if len(self._feature_models) > _FEATURE_MODELS:
                 del self._feature_models[next(iter(self._feature_models))]
             return features
+
+    def grad_cam(self, cut: str | None) -> GradCam:
+        """What explains the network at a cut, opened when it is first asked for; the last two are kept.
+
+        Runs on one core, and leaves the others to those that classify. For one thread at a time.
+
+        Raises:
+            ModelError, CutError, GraphError: as `GradCam`.
+        """
+        from finetune.explain.gradcam import GradCam
+
+        explainer = self._grad_cams.pop(cut, None)
+        if explainer is None:
+            self._check_unchanged()
+            explainer = GradCam(self.source.spec, cut, device=self._config.runtime.device, threads=1)
+        self._grad_cams[cut] = explainer
+        if len(self._grad_cams) > _GRAD_CAMS:
+            del self._grad_cams[next(iter(self._grad_cams))]
+        return explainer
 
     def _cut_name(self, asked: str | None) -> str:
         if asked is None:
@@ -260,14 +258,6 @@ class _Runs:
         return NumericsError(
             f"{self._name}: what it gives at {cut} holds NaN or infinity; its weights are damaged."
         )
-
-
-def _note_stages(record: RequestRecord, ticket: Ticket, images: int) -> None:
-    """Waiting ends when the first of a caller's images is run; what was given up has waited until now."""
-    now, began = time.monotonic(), ticket.began_at
-    record.stages.append(Stage("queue", ticket.queued_at, now if began is None else began, images))
-    if began is not None:
-        record.stages.append(Stage("infer", began, now, images, ticket.largest_batch))
 
 
 def _stamp(spec: str) -> tuple[int, int] | None:

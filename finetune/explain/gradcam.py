@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import ModelProto
 from PIL import Image
 
@@ -55,7 +56,7 @@ class GradCam:
     """Grad-CAM of one network, for any number of images.
 
     `spec`: a name of the zoo, an ONNX file, or a model with a card. `cut`: the feature map to look at, by default the
-    last one before the classifier.
+    last one before the classifier. `threads`: of a run, None for one a core.
 
     Raises:
         UnknownModelError: no such name or file.
@@ -65,7 +66,12 @@ class GradCam:
     """
 
     def __init__(
-        self, spec: str | Path | ModelProto, cut: str | None = None, *, device: str = "auto"
+        self,
+        spec: str | Path | ModelProto,
+        cut: str | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
     ) -> None:
         proto, self.notes = (spec, ()) if isinstance(spec, ModelProto) else as_graft_model(locate(spec))
         card = card_of(proto)
@@ -82,12 +88,12 @@ class GradCam:
         candidates = [_require_map(proto, layouts, cut)] if cut is not None else maps(proto, layouts, goal)
         for position, self.cut in enumerate(candidates):
             self._layout = layouts.places[self.cut]
-            self._prepare(proto, goal, answer, device)
+            self._prepare(proto, goal, answer, device, threads)
             # Behind its last mixture of places, a transformer that reads its class token alone sees no other.
             if position == len(candidates) - 1 or not self._layout.beside or self._slopes_anywhere():
                 break
 
-    def _prepare(self, proto: ModelProto, goal: str, answer: str, device: str) -> None:
+    def _prepare(self, proto: ModelProto, goal: str, answer: str, device: str, threads: int | None) -> None:
         """Take the network apart at `self.cut`."""
         with Graph() as graph:
             try:
@@ -102,10 +108,10 @@ class GradCam:
                     f"{exc}"
                 ) from exc
         self._input = top.input
-        self._gradients = GraphSession(graph, device)
+        self._gradients = GraphSession(graph, device, threads=threads)
         whole = cut_model(proto, [self.cut, answer])
         network = replace(self.card, cuts=())
-        self._model = Model(OnnxSession(whole.SerializeToString(), RuntimeConfig(device)), network)
+        self._model = Model(OnnxSession(whole.SerializeToString(), RuntimeConfig(device, threads)), network)
         self._outputs = [self.cut, answer]
 
     def _slopes_anywhere(self) -> bool:
@@ -127,13 +133,34 @@ class GradCam:
             InputError: no such class.
             NumericsError: the network answers with NaN or infinity.
         """
-        preprocessing = self.card.preprocessing
         photo = full_photo(image, name)
         pixels = self._model.decode(photo if isinstance(image, Image.Image) else image, name=name)
+        return self.explain_pixels(pixels, photo.size, photo.size, labels, top_k=top_k)
+
+    def explain_pixels(
+        self,
+        pixels: NDArray[np.uint8],
+        size: tuple[int, int],
+        shown: tuple[int, int],
+        labels: Sequence[str] = (),
+        *,
+        top_k: int = 1,
+    ) -> list[Heatmap]:
+        """As `explain`, of the (H, W, 3) that preprocessing has made of an image.
+
+        `size`: (width, height) of the upright photo; `shown`: of a copy of it, to which `photo` and `box` of the maps
+        belong.
+
+        Raises:
+            InputError, NumericsError: as `explain`.
+        """
+        preprocessing = self.card.preprocessing
         features, answer = self._model.run(pixels[None], self._outputs)
         if not (np.isfinite(features).all() and np.isfinite(answer).all()):
             raise NumericsError(f"{self.card.name}: answers with NaN or infinity on this image.")
-        box = visible_box(preprocessing, photo.size)
+        across, down = shown[0] / size[0], shown[1] / size[1]
+        left, top, right, bottom = visible_box(preprocessing, size)
+        box = (left * across, top * down, right * across, bottom * down)
         heatmaps = []
         for index in self._indices(labels, answer[0], top_k):
             raw = self._weighted_sum(features, index)
@@ -149,7 +176,7 @@ class GradCam:
                     self.cut,
                     raw,
                     network,
-                    on_photo(network, box, photo.size),
+                    on_photo(network, box, shown),
                     box,
                 )
             )

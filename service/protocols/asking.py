@@ -17,6 +17,7 @@ from service.bodies.json_images import parse_json
 from service.bodies.memory import Share
 from service.bodies.upload import Upload, too_many_images
 from service.caller import Caller
+from service.decoding import loads
 from service.front.wsgi import GONE, REQUEST_ID
 from service.records import RECORD
 from service.registry import Registry
@@ -67,7 +68,7 @@ def decode_all(
         DeadlineError, CancelledError: as `Caller.check`.
     """
     check_count(registry, len(uploads))
-    decoded = registry.decoder.decode(uploads, served.model.card.preprocessing, caller)
+    decoded = registry.decoder.decode(uploads, loads(served.model.card.preprocessing), caller)
     for error in decoded.failures.values():
         raise error
     return decoded.pixels

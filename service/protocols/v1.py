@@ -1,4 +1,4 @@
-"""Graft's own protocol: /v1/classify, /v1/features, /v1/models."""
+"""Graft's own protocol: /v1/classify, /v1/features, /v1/explain, /v1/models."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from typing import Any
 from flask import Response, jsonify, request
 
 from models.errors import InputError
-from models.preprocessing import Preprocessing
 from models.runtime import Array
 from service.bodies.images import IMAGES
+from service.bodies.upload import Upload
 from service.caller import Caller
-from service.decoding import Decoded
+from service.decoding import Decoded, Made, loads
 from service.encoding import result_json
 from service.errors import error_json, failure, row_error
+from service.explaining import Question, load_photo
 from service.front.wsgi import GONE
 from service.openapi.parameters import NoParameters
-from service.openapi.routes import Routes
+from service.openapi.routes import JSON, Routes
 from service.protocols.v1_answers import (
     Classification,
+    Explained,
     Features,
     ImageFeatures,
     ModelDetails,
     ModelList,
+    explained,
     model_details,
     model_list,
 )
-from service.protocols.v1_parameters import Choosing, Classify, FeaturesOf, OfModel
+from service.protocols.v1_parameters import Choosing, Classify, Explain, FeaturesOf, OfModel
 from service.records import RECORD
 from service.registry import Registry
 
@@ -51,12 +54,12 @@ def routes(registry: Registry) -> Routes:
         return Caller(time.monotonic() + seconds, request.environ.get(GONE), request.environ[RECORD])
 
     def decoded(
-        preprocessing: Preprocessing, caller: Caller, check: Callable[[int], None] = lambda count: None
-    ) -> Decoded[Array]:
-        """The images of the request as pixels; its bytes are let go of. `check` hears how many there are."""
+        make: Callable[[Upload], Made], caller: Caller, check: Callable[[int], None] = lambda count: None
+    ) -> Decoded[Made]:
+        """What `make` makes of the images of the request, whose bytes are let go of; `check` hears of their number."""
         with registry.bodies.uploads(request, caller) as uploads:
             check(len(uploads))
-            return registry.decoder.decode(uploads, preprocessing, caller)
+            return registry.decoder.decode(uploads, make, caller)
 
     @routes.post("/classify", Classify, body=IMAGES, answer=Classification, statuses=(404,))
     def classify(given: Classify) -> Response:
@@ -69,7 +72,7 @@ def routes(registry: Registry) -> Routes:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
-            images = decoded(model.card.preprocessing, caller)
+            images = decoded(loads(model.card.preprocessing), caller)
             rows = served.results(images.pixels, caller)
             return _response(
                 images, rows, lambda row: result_json(row, model, given.top_k), model=served.name
@@ -91,7 +94,7 @@ def routes(registry: Registry) -> Routes:
             def check(count: int) -> None:
                 _check_size(count, values, cut, registry.config.max_values)
 
-            images = decoded(served.model.card.preprocessing, caller, check)
+            images = decoded(loads(served.model.card.preprocessing), caller, check)
             rows = served.vectors(images.pixels, model, caller)
 
             def vector_json(row: Array) -> ImageFeatures:
@@ -99,6 +102,36 @@ def routes(registry: Registry) -> Routes:
                 return {"shape": list(row.shape), "features": numbers}
 
             return _response(images, rows, vector_json, model=served.name, cut=cut)
+
+    @routes.post(
+        "/explain", Explain, body=IMAGES, answer={JSON: Explained, "image/png": None}, statuses=(404,)
+    )
+    def explain(given: Explain) -> Response:
+        """Shows what in a photo speaks for a class: a heat map (Grad-CAM), as numbers or over the photo.
+
+        Takes one image. It says where evidence for the class lies, not that the class is right.
+        """
+        caller = asking(given)
+        picture = _wants_picture(given)
+        with registry.use(given.model, *given.which, caller.record) as served:
+            if served.model.is_regression and given.class_ is not None:
+                raise InputError(f"{served.name} gives a number, not classes; ask without class.")
+            preprocessing = served.model.card.preprocessing
+            images = decoded(
+                lambda upload: load_photo(upload, preprocessing, given.size), caller, _check_single
+            )
+            for failed in images.failures.values():
+                raise failed
+            (name,), (photo,) = images.names, images.pixels
+            question = Question(photo, given.class_, given.top_k, picture)
+            explanation = registry.explaining.explain(served, given.cut, question, caller)
+            response = (
+                Response(explanation.picture, content_type="image/png")
+                if picture
+                else jsonify(explained(served, name, photo, explanation.maps))
+            )
+            response.headers["Vary"] = "Accept"
+            return response
 
     @routes.get("/models", answer=ModelList)
     def models(_: NoParameters) -> Response:
@@ -129,6 +162,28 @@ def _response(
     if len(errors) == len(results):
         return failure(errors[0], **fields, results=results)
     return jsonify(**fields, results=results)
+
+
+def _wants_picture(given: Explain) -> bool:
+    """Whether the answer is a PNG.
+
+    Raises:
+        InputError: it should show more than one class.
+    """
+    offered = {JSON: "json", "image/png": "png"}
+    preferred = request.accept_mimetypes.best_match(offered, JSON)
+    if (given.format or offered[preferred]) == "json":
+        return False
+    if given.top_k > 1:
+        raise InputError(
+            f"top_k is {given.top_k}, and a picture shows one class; expected 1, or format=json."
+        )
+    return True
+
+
+def _check_single(images: int) -> None:
+    if images > 1:
+        raise InputError(f"the request holds {images} images; one at a time is explained.")
 
 
 def _check_size(images: int, values: int, cut: str, most: int) -> None:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, NotRequired, TypedDict, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict, cast
+
+import numpy as np
 
 from models.card import Cut, ModelCard
 from models.errors import UnknownModelError
-from service.encoding import Result
+from service.encoding import Result, seven
+from service.explaining import Photo
 from service.registry import Family, Registry, State
 from service.served import Served
 from service.shapes import Fault
+
+if TYPE_CHECKING:
+    from finetune.explain.geometry import Box
+    from finetune.explain.gradcam import Heatmap
 
 
 class ClassifiedImage(Result, total=False):
@@ -42,6 +50,35 @@ class Features(TypedDict):
     model: str
     cut: Annotated[str, "Where the network was cut."]
     results: list[ImageFeatures]
+
+
+class ClassMap(TypedDict):
+    """Where on the photo something speaks for a class."""
+
+    id: str
+    label: Annotated[str, "What people call the class, or what a regression gives."]
+    probability: Annotated[float | None, "From 0 to 1; null for a regression."]
+    value: Annotated[float | None, "What a regression gives."]
+    peak: Annotated[
+        list[int] | None, "Where the most speaks for it: x, y on the upright photo. null: nothing does."
+    ]
+    map: Annotated[
+        list[list[float]], "Rows of the part that was seen, from 0 to 1 where the most speaks for it."
+    ]
+    strength: Annotated[float, "What 1 in the map stands for: how strongly the logit grows there."]
+
+
+class Explained(TypedDict):
+    """What in the photo speaks for classes: Grad-CAM (Selvaraju et al. 2017)."""
+
+    model: str
+    image: Annotated[str, "The name of its file, or its place in the request."]
+    size: Annotated[list[int], "Width and height of the upright photo."]
+    seen: Annotated[
+        list[float], "The part that the network sees: left, top, right, bottom in pixels of the photo."
+    ]
+    cut: Annotated[str, "The feature map that was looked at."]
+    classes: Annotated[list[ClassMap], "Most probable first."]
 
 
 class ListedCut(TypedDict):
@@ -88,6 +125,39 @@ class ModelDetails(ModelRow, total=False):
 
     versions: list[VersionState]
     card: ModelCard
+
+
+def explained(served: Served, name: str, photo: Photo, maps: Sequence[Heatmap]) -> Explained:
+    """Maps of a photo as they are answered; `name`: the image's."""
+    across, down = photo.size[0] / photo.small.width, photo.size[1] / photo.small.height
+    left, top, right, bottom = maps[0].box
+    seen = (left * across, top * down, right * across, bottom * down)
+    return {
+        "model": served.name,
+        "image": name,
+        "size": list(photo.size),
+        "seen": [round(edge, 1) for edge in seen],
+        "cut": maps[0].cut,
+        "classes": [_class_map(one, seen) for one in maps],
+    }
+
+
+def _class_map(one: Heatmap, seen: Box) -> ClassMap:
+    largest = float(one.raw.max())
+    row, column = np.unravel_index(int(one.network.argmax()), one.network.shape)
+    left, top, right, bottom = seen
+    # The middle of its place.
+    x = left + (int(column) + 0.5) / one.network.shape[1] * (right - left)
+    y = top + (int(row) + 0.5) / one.network.shape[0] * (bottom - top)
+    return {
+        "id": one.label.id,
+        "label": one.label.name,
+        "probability": None if one.probability is None else seven(one.probability),
+        "value": None if one.value is None else seven(one.value),
+        "peak": [int(x), int(y)] if largest > 0 else None,
+        "map": [[round(value / (largest or 1.0), 4) for value in line] for line in one.raw.tolist()],
+        "strength": seven(largest),
+    }
 
 
 def model_list(registry: Registry) -> ModelList:

@@ -67,6 +67,27 @@ class FeaturesOf(Choosing):
 
 
 @settings
+class Explain(Choosing):
+    """Of /v1/explain."""
+
+    class_: str | None = setting(
+        None, "Id or name of a class to look for.", unset="the most probable ones, as many as top_k says"
+    )
+    top_k: int = setting(1, "How many of the most probable classes are looked for.", least=1, most=20)
+    cut: str | None = setting(None, "Feature map to look at.", unset="the last one before the classifier")
+    format: Literal["json", "png"] | None = setting(
+        None, "Maps as numbers, or a picture with one of them over the photo.", unset="what Accept prefers"
+    )
+    size: int = setting(
+        800, "Longest side of the picture in pixels; it is never larger than the photo.", least=64, most=2048
+    )
+
+    def __post_init__(self) -> None:
+        if self.class_ is not None and self.top_k != 1:
+            raise InputError("class names one class, and top_k asks for several; expected one of them.")
+
+
+@settings
 class OfModel(OfVersion):
     """Of /v1/models/NAME."""
 

@@ -13,7 +13,7 @@ from models.preprocessing import Preprocessing
 from service.bodies.upload import Upload
 from service.caller import Caller
 from service.config import ServiceConfig
-from service.decoding import Decoder
+from service.decoding import Decoder, loads
 from tests.fixtures import plain
 
 NO_HURRY = Caller(math.inf)
@@ -27,14 +27,14 @@ def decoder() -> Decoder:
 
 def test_each_image_is_in_its_place(decoder: Decoder) -> None:
     uploads = [Upload("a", plain("red")), Upload("b", b"no image"), Upload("c", plain("blue"))]
-    decoded = decoder.decode(uploads, SQUARE, NO_HURRY)
+    decoded = decoder.decode(uploads, loads(SQUARE), NO_HURRY)
     assert decoded.names == ["a", "b", "c"]
     assert [tuple(np.unravel_index(pixels.argmax(), pixels.shape))[-1] for pixels in decoded.pixels] == [0, 2]
     assert list(decoded.failures) == [1]
 
 
 def test_too_many_pixels_of_one_are_that_ones_error(decoder: Decoder) -> None:
-    decoded = decoder.decode([Upload("wide", plain("red", size=(100, 60)))], SQUARE, NO_HURRY)
+    decoded = decoder.decode([Upload("wide", plain("red", size=(100, 60)))], loads(SQUARE), NO_HURRY)
     with pytest.raises(ImageError, match="wide: 100 x 60 pixels; this service takes images of at most"):
         raise decoded.failures[0]
 
@@ -42,13 +42,13 @@ def test_too_many_pixels_of_one_are_that_ones_error(decoder: Decoder) -> None:
 def test_too_many_pixels_of_all_are_the_requests(decoder: Decoder) -> None:
     uploads = [Upload(str(number), plain("red", size=(70, 70))) for number in range(2)]
     with pytest.raises(InputError, match="megapixels together; at most"):
-        decoder.decode(uploads, SQUARE, NO_HURRY)
+        decoder.decode(uploads, loads(SQUARE), NO_HURRY)
 
 
 def test_an_error_holds_no_frames_which_would_hold_the_file(decoder: Decoder) -> None:
     """The error stands in a dictionary that its own frames see: a circle, and 60 MB wait for the garbage collector."""
     cut = plain("red")[:-20]
     for error in decoder.decode(
-        [Upload("a", b"x" * 1000), Upload("b", cut)], SQUARE, NO_HURRY
+        [Upload("a", b"x" * 1000), Upload("b", cut)], loads(SQUARE), NO_HURRY
     ).failures.values():
         assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)

@@ -49,6 +49,8 @@ class Normalization:
 
 Scale = Literal["imagenet", "-1..1", "0..1", "0..255", "caffe"]
 Channels = Literal["rgb", "bgr"]
+# Of a classification one class holds; of "multilabel" each label by itself, with a probability of its own.
+Task = Literal["classification", "multilabel", "features", "regression"]
 SCALES: Mapping[Scale, Normalization] = {
     "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "-1..1": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -132,7 +134,7 @@ class ModelCard:
     """Everything that is needed to use a model file rightly."""
 
     name: str
-    task: Literal["classification", "features", "regression"]
+    task: Task
     preprocessing: Preprocessing
     normalization: Normalization = Normalization()
     channels: Channels = "rgb"  # in which order the graph hands the normalised colours to the network
@@ -174,7 +176,8 @@ class ModelCard:
     def brief(self) -> str:
         """The model in one line: name, task, classes and input size."""
         height, width = self.preprocessing.size
-        classes = f", {counted(len(self.labels), 'class')}" if self.labels else ""
+        word = "label" if self.task == "multilabel" else "class"
+        classes = f", {counted(len(self.labels), word)}" if self.labels else ""
         return f"{self.name}: {self.task}{classes}, input {height} x {width}"
 
     def summary(self) -> dict[str, str]:
@@ -203,7 +206,7 @@ class ModelCard:
         values = dataclasses.asdict(self) | {"preprocessing": self.preprocessing.to_json()}
         values["training"] = _finite(values["training"])
         written = 2 if self.task == "regression" else 1
-        if self.preprocessing.resize == "pad" or self.channels != "rgb":
+        if self.preprocessing.resize == "pad" or self.channels != "rgb" or self.task == "multilabel":
             written = 3
         if self.channels == "rgb":
             del values["channels"]

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-from onnx import ModelProto
+from typing import TypeVar
 
 from models.card import Label
 from models.errors import InputError
-from models.graph import producers
 from models.labels import imagenet_labels, labels_beside, labels_in, read_labels
 
 T = TypeVar("T")
-_PASSES_ON = ("Identity", "Flatten", "Reshape", "Squeeze", "Cast", "Dropout")
-_CLASSIFIES = ("Gemm", "MatMul", "Conv", "Add")
 
 
 @dataclass
@@ -42,44 +36,14 @@ class Guesses:
         return tuple(self._notes)
 
 
-@dataclass(frozen=True)
-class Ending:
-    """Where a classifier ends: the output it is read from, the tensor of logits, and what that tensor holds."""
-
-    output: str
-    logits: str
-    from_probabilities: bool = False
-
-
-def find_logits(
-    model: ModelProto, probe: Mapping[str, NDArray[Any]], labels: tuple[Label, ...] | None, guesses: Guesses
-) -> Ending | None:
-    """The end of a classifier, or None for a network that gives features.
-
-    `probe`: each output for one image. A final Softmax is recognised, and its input taken as logits.
-    """
-    flat = {name: v for name, v in probe.items() if v.ndim >= 2 and v.size == len(v) * v.shape[1]}
-    flat = {name: v for name, v in flat.items() if np.issubdtype(v.dtype, np.floating)}
-    if not flat:
-        return None
-    output = next(iter(flat))
-    if len(probe) > 1:
-        guesses.take(None, f"output {output} of {', '.join(probe)} holds the classes")
-    values, chain = flat[output], _backwards(model, output)
-    width = values.shape[1]
-    softmax = next((node for node in chain if node.op_type == "Softmax"), None)
-    if softmax is not None:
-        return Ending(output, softmax.input[0])
-    classifies = bool(chain) and chain[-1].op_type in _CLASSIFIES
-    if labels is None and width not in (1000, 1001) and not classifies:
-        guesses.take(
-            None, f"output {output} ({width} wide) is features, not classes (--labels makes them classes)"
-        )
-        return None
-    if np.all(values >= 0) and np.allclose(values.sum(1), 1, atol=1e-3):
-        guesses.take(None, f"output {output} holds probabilities, since they sum to 1")
-        return Ending(output, output, from_probabilities=True)
-    return Ending(output, output)
+def label_counts(path: Path, metadata: Mapping[str, str]) -> list[int]:
+    """How many labels the metadata of a file, and each file beside it, has."""
+    inside = labels_in(metadata)
+    counts = [] if inside is None else [len(inside[1])]
+    for beside in labels_beside(path):
+        with contextlib.suppress(InputError):
+            counts.append(len(read_labels(beside)))
+    return counts
 
 
 def guess_labels(
@@ -112,14 +76,3 @@ def guess_labels(
         return guesses.take(imagenet_labels(classes), sentence)
     numbers = tuple(Label(str(i), f"class {i}") for i in range(classes))
     return guesses.take(numbers, f"{classes} classes without names (--labels)")
-
-
-def _backwards(model: ModelProto, output: str) -> list[Any]:
-    """The nodes from `output` back to the first that does more than hand values on, that one included."""
-    made, chain = producers(model.graph), []
-    while output in made:
-        chain.append(made[output])
-        if chain[-1].op_type not in _PASSES_ON:
-            break
-        output = chain[-1].input[0]
-    return chain

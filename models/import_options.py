@@ -20,6 +20,13 @@ class ImportOptions:
     labels: tuple[Label, ...] | None = setting(
         None, "Text with one class a line, or JSON.", unset="read or guessed", metavar="FILE"
     )
+    task: Literal["features", "classify", "multilabel", "regression"] | None = setting(
+        None, "What the network gives: features, classes, labels of which several may hold, or a number.",
+        unset="by its last layer",
+    )  # fmt: skip
+    output_name: str | None = setting(
+        None, "The output to read, of several.", unset="by the last layer", metavar="NAME"
+    )
     size: tuple[int, int] | None = setting(
         None, "Input size: 224, or HEIGHTxWIDTH.", least=1, unset="guessed", metavar="SIZE"
     )

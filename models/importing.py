@@ -7,15 +7,15 @@ import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from models.card import KEY, MAX_BATCH, ModelCard, card_of, write_card
+from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Target, card_of, write_card
 from models.conventions import PixelValues, is_ultralytics, pixel_values
 from models.cut_points import named_cuts
+from models.dry_run import dry_run, has_rows
+from models.endings import Ending, Probe, find_ending, moved, put_ending
 from models.errors import GraftError, InputError, ModelError
 from models.files import sha256
 from models.graph import (
@@ -26,18 +26,19 @@ from models.graph import (
     load,
     opset_of,
     producers,
-    prune,
     rename,
     shape_of,
 )
-from models.guessing import Guesses, find_logits, guess_labels
+from models.guessing import Guesses, guess_labels, label_counts
 from models.import_options import ImportOptions as ImportOptions
 from models.import_options import Layout
-from models.names import INPUT, LOGITS, PROBABILITIES
-from models.nodes import Nodes, floats
+from models.names import INPUT, LOGITS, PROBABILITIES, VALUE
+from models.nodes import Nodes
 from models.opset import IR_VERSION, OPSET
+from models.outputs import Outputs, numeric_outputs
 from models.preprocessing import MAX_SIDE, Preprocessing
 from models.runtime import OnnxSession, RuntimeConfig, zeros
+from models.truncation import list_cuts
 
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
 
@@ -74,37 +75,59 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     model = _to_our_opset(loaded)
     guesses = Guesses()
     source, layout, size = _image_input(model, path, metadata, options, guesses)
+    outputs = numeric_outputs(model, path, guesses)
     batch_size = _free_batch(model, source)
     if batch_size is not None and batch_size > MAX_BATCH:
         raise ModelError(
             f"{path}: takes {batch_size:,} images at a time; expected at most {MAX_BATCH}. Export it for fewer."
         )
-    probe = _dry_run(model, source, size, layout, path)
-    ending = find_logits(model, probe, options.labels, guesses)
-    classes = 0 if ending is None else int(np.prod(probe[ending.output].shape[1:]))
-    values = _pixel_values(model, path, source, layout, size, classes, metadata, options, guesses)
-    labels = () if ending is None else options.labels or guess_labels(path, metadata, classes, guesses)
-    if ending is not None and len(labels) != classes:
-        raise ModelError(f"{path}: {len(labels)} labels were given and the network has {classes} outputs.")
-    _prepend_input(model, source, layout, size, values)
-    if ending is not None:
-        _append_outputs(model, ending.logits, ending.from_probabilities)
-    else:
-        _keep_outputs(model, probe)
+    probe = dry_run(model, source, size, layout, path, guesses)
+    counts = [*map(len, outputs.labels.values()), *label_counts(path, metadata)]
+    ending = find_ending(model, outputs, probe, counts, batch_size or 1, path, options, guesses)
+    values = _pixel_values(model, path, source, layout, size, ending.classes, metadata, options, guesses)
+    labels = _labels(ending, outputs, path, metadata, options, guesses)
+    renamed = _prepend_input(model, source, layout, size, values)
+    ending, probe = moved(ending, renamed), {renamed.get(name, name): value for name, value in probe.items()}
+    put_ending(model, ending, probe)
     card = ModelCard(
         name=options.name or path.stem,
-        task="features" if ending is None else "classification",
+        task=ending.task,
         preprocessing=_preprocessing(options, size, metadata, guesses),
         normalization=values.normalization,
         channels=values.channels,
         labels=labels,
-        cuts=named_cuts(model),
+        cuts=_cuts(ending, probe, model),
         source=path.name,
         weights_sha256=sha256(path),
         batch_size=batch_size,
+        target=Target() if ending.task == "regression" else None,
     )
     write_card(model, card)
     return model, guesses.notes
+
+
+def _labels(
+    ending: Ending,
+    outputs: Outputs,
+    path: Path,
+    metadata: Mapping[str, str],
+    options: ImportOptions,
+    guesses: Guesses,
+) -> tuple[Label, ...]:
+    """A label for each class: those given, those in the file or beside it, or numbers."""
+    if not ending.classes:
+        return ()
+    zipped = next((labels for labels in outputs.labels.values() if len(labels) == ending.classes), None)
+    labels = options.labels or zipped or guess_labels(path, metadata, ending.classes, guesses)
+    if len(labels) == 1 and ending.classes == 2:
+        (yes,) = labels
+        guesses.note(f"one label for two classes: the other one is called 'not {yes.name}'")
+        return Label(f"not {yes.id}", f"not {yes.name}"), yes
+    if len(labels) != ending.classes:
+        raise ModelError(
+            f"{path}: {len(labels)} labels were given and the network has {ending.classes} outputs."
+        )
+    return labels
 
 
 def _to_our_opset(model: ModelProto) -> ModelProto:
@@ -211,47 +234,23 @@ def _free_batch(model: ModelProto, source: str) -> int | None:
         results = session.run(zeros(session, 2))
     except GraftError:
         return fixed
-    if any(len(result) != 2 for result in results if _has_rows(result)):
+    if any(len(result) != 2 for result in results if has_rows(result)):
         return fixed
     model.CopyFrom(trial)
     return None
 
 
-def _dry_run(
-    model: ModelProto, source: str, size: tuple[int, int], layout: str, path: Path
-) -> dict[str, NDArray[Any]]:
-    """Outputs for one blank image, those without a row an image left out: they tell what the file may not."""
-    session = OnnxSession(model.SerializeToString(), RuntimeConfig(device="cpu"))
-    blank = zeros(session, 1)[source]
-    shape = (len(blank), 3, *size) if layout == "nchw" else (len(blank), *size, 3)
-    try:
-        results = session.run({source: np.zeros(shape, blank.dtype)})
-    except GraftError as exc:
-        raise ModelError(f"{path}: it cannot run on one image of {size}: {exc}") from exc
-    outputs = {n: v for n, v in zip(session.outputs, results, strict=True) if _has_rows(v)}
-    if not outputs:
-        raise ModelError(
-            f"{path}: its outputs are {', '.join(session.outputs)}, none of them a tensor with a row for each image. "
-            "Is it an image classifier?"
-        )
-    return outputs
-
-
-def _has_rows(result: Any) -> bool:
-    """Whether an output is a tensor of at least one axis; others are numbers, or lists of tensors."""
-    return isinstance(result, np.ndarray) and result.ndim > 0
-
-
 def _prepend_input(
     model: ModelProto, source: str, layout: str, size: tuple[int, int], values: PixelValues
-) -> None:
-    """uint8 (N, H, W, 3) named `image` -> what the network took so far."""
+) -> dict[str, str]:
+    """uint8 (N, H, W, 3) named `image` -> what the network took so far; returns what tensors are called now."""
     graph = model.graph
     kind, batch = element_type(graph.input[0]), shape_of(graph.input[0])[0]
     rename(graph, source, "graft/input")
-    for name in (INPUT, LOGITS, PROBABILITIES):
-        if name in producers(graph):
-            rename(graph, name, f"graft/{name}")
+    made = producers(graph)
+    renamed = {name: f"graft/{name}" for name in (INPUT, LOGITS, PROBABILITIES, VALUE) if name in made}
+    for old, new in renamed.items():
+        rename(graph, old, new)
     nodes, x = Nodes("graft/"), INPUT
     order = [2, 1, 0] if values.channels == "bgr" else [0, 1, 2]
     if values.channels == "bgr":
@@ -272,35 +271,7 @@ def _prepend_input(
     del graph.input[:]
     image = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [batch if batch > 0 else "N", *size, 3])
     graph.input.append(image)
-
-
-def _append_outputs(model: ModelProto, logits: str, from_probabilities: bool) -> None:
-    """Make the network end in float32 `logits` and `probabilities`, (N, classes)."""
-    graph = model.graph
-    if logits in (LOGITS, PROBABILITIES):
-        logits = f"graft/{logits}"  # `_prepend_input` moved it out of the way
-    nodes = Nodes("graft/end/")
-    flat = nodes.add("Flatten", logits, axis=1)
-    if from_probabilities:  # the logarithm of probabilities is a set of logits that gives them
-        wide = nodes.add("Cast", flat, to=TensorProto.FLOAT)
-        positive = nodes.add("Max", wide, nodes.constant("tiny", np.finfo(np.float32).tiny))
-        nodes.add("Log", positive, output=LOGITS)
-    else:
-        nodes.add("Cast", flat, to=TensorProto.FLOAT, output=LOGITS)
-    nodes.add("Softmax", LOGITS, output=PROBABILITIES, axis=1)
-    nodes.append_to(graph)
-    del graph.output[:], graph.value_info[:]
-    graph.output.extend(floats(name, ["N", None]) for name in (LOGITS, PROBABILITIES))
-    prune(graph, (LOGITS, PROBABILITIES))
-
-
-def _keep_outputs(model: ModelProto, probe: dict[str, NDArray[Any]]) -> None:
-    """Leave the outputs as they are, with the shapes that the dry run gave them."""
-    del model.graph.output[:], model.graph.value_info[:]
-    for name, value in probe.items():
-        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        model.graph.output.append(helper.make_tensor_value_info(name, kind, ["N", *value.shape[1:]]))
-    prune(model.graph, probe)
+    return renamed | {source: "graft/input"}
 
 
 def _preprocessing(
@@ -326,3 +297,11 @@ def _preprocessing(
         )
     except ValueError as exc:
         raise InputError(f"the images cannot be prepared so: {exc}. Choose other options.") from exc
+
+
+def _cuts(ending: Ending, probe: Probe, model: ModelProto) -> tuple[Cut, ...]:
+    """Its cut points; features that have a name are the last of them, and no other one is the default."""
+    if not ending.by_name:
+        return named_cuts(model)
+    ends = tuple(Cut(name, probe[name].shape[1:]) for name in ending.tensors)
+    return (*(cut for cut in list_cuts(model) if cut.name not in ending.tensors), *ends)

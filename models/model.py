@@ -261,7 +261,10 @@ class Model:
 
     def require_classifier(self) -> None:
         """Raise a ModelError unless the model gives probabilities of classes."""
-        if self.card.task != "classification" or PROBABILITIES not in self.session.outputs:
+        if (
+            self.card.task not in ("classification", "multilabel")
+            or PROBABILITIES not in self.session.outputs
+        ):
             if self.is_regression:
                 raise ModelError(
                     f"{self.card.name}: gives a number, not classes. Use it with `graft classify` or `graft evaluate` "

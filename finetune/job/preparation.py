@@ -23,6 +23,7 @@ from finetune.dataset.unions import Unions
 from finetune.job.cautions import cautions
 from finetune.job.observing import Stages
 from finetune.job.recipe import Recipe
+from finetune.job.variation import variation_warnings
 from models.errors import InputError
 from models.runtime import Array
 from models.wording import listed
@@ -88,7 +89,7 @@ def prepare(
 
     Raises:
         InputError: no image can be read, or nothing is left to train or to validate on.
-        ModelError: the network itself fails.
+        ModelError: the network itself fails, or gives the same for all images.
     """
     readable = [i for i, fact in enumerate(facts) if fact.error is None]
     failed = [(dataset.examples[i].item.id, str(facts[i].error)) for i in range(len(facts)) if facts[i].error]
@@ -121,8 +122,11 @@ def prepare(
         kept = [i for i, example in enumerate(examples) if example.item.id not in lost]
         examples, known = [examples[i] for i in kept], [known[i] for i in kept]
     features = plain[:, 0]
+    vectors = pooled(features, trunk)
+    different = len({fact.digest for fact in known}) > 1
+    dull = variation_warnings(vectors, different, trunk.card.name, trunk.cut)
     with stages.stage("splits"):
-        groups = duplicate_groups(known, pooled(features, trunk))
+        groups = duplicate_groups(known, vectors)
         kept_set = dataclasses.replace(dataset, examples=tuple(examples))
         splits = assign_splits(kept_set, groups, val=recipe.val, test=recipe.test, seed=recipe.seed)
     rows = {split: np.array([i for i, s in enumerate(splits) if s == split], np.int64) for split in SPLITS}
@@ -135,7 +139,11 @@ def prepare(
     else:
         views = features[rows["train"]][:, None]
     leaks = _leaks(groups, splits)
-    warnings = [*unlearned, *cautions(dataset, examples, groups, rows, targets, classes, leaks, failed)]
+    warnings = [
+        *dull,
+        *unlearned,
+        *cautions(dataset, examples, groups, rows, targets, classes, leaks, failed),
+    ]
     bound = Unions.of(examples, groups)
     together = np.array([bound.root(i) for i in range(len(examples))], np.int64)
     return Prepared(

@@ -12,7 +12,7 @@ from feature_extraction.items import ImageItem, Tally
 from feature_extraction.sources import image_count, images
 from models.errors import GraftError, SourceError
 from models.model import Model
-from service.cli.terminal.messages import print_error, print_passed_over
+from service.cli.terminal.messages import print_error, print_note, print_passed_over
 from service.cli.terminal.options import device_options, model_option, open_model
 from service.cli.terminal.printers import Printer, printer
 from service.cli.terminal.progress import images_progress
@@ -56,6 +56,8 @@ def command(
     opened = open_model(model, device, threads)
     if not opened.is_regression:
         opened.require_classifier()
+    if opened.card.task == "multilabel" and form is None:
+        print_note("Several labels may hold at once: each probability stands by itself.")
     source = _Source(paths)
     # A bar beside answers that scroll by would only disturb.
     watched = sys.stderr.isatty() and not sys.stdout.isatty()

@@ -181,7 +181,7 @@ def test_guesses_that_quote_a_hostile_name_can_be_printed(tmp_path: Path) -> Non
     model.graph.output.append(onnx.helper.make_tensor_value_info("\x1b[31m", TensorProto.FLOAT, None))
     onnx.save(model, path)
     _, notes = import_model(path)
-    assert "guessed: output out of out, ?[31m holds the classes" in notes
+    assert "guessed: output out of out, ?[31m holds the classes (--output-name)" in notes
 
 
 def test_labels_file_beside_the_network(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from finetune.trust.regression import RegressionEvaluation, evaluate_regression
 from models.model import Model
 from models.wording import percent
 from service.cli.evaluate.regression import print_regression
-from service.cli.terminal.messages import print_error, print_passed_over
+from service.cli.terminal.messages import print_error, print_note, print_passed_over
 from service.cli.terminal.options import device_options, model_option, open_model, outside_option
 from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns
@@ -51,6 +51,11 @@ def command(
     opened = open_model(model, device, threads)
     if not opened.is_regression:
         opened.require_classifier()
+    if opened.card.task == "multilabel":
+        print_note(
+            "Several labels may hold at once, and each image here has one: what is counted is how often it is the most "
+            "probable."
+        )
     dataset = open_split(
         source, split, "regression" if opened.is_regression else "classification", outside=outside
     )

@@ -73,6 +73,7 @@ def _scale(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
 )  # fmt: skip
 @setting_options(ImportOptions, "name")
 @setting_options(ImportOptions, "labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@setting_options(ImportOptions, "task", "output_name")
 @setting_options(ImportOptions, "size", type=str, callback=_size)
 @setting_options(ImportOptions, "resize", type=str, callback=_resize)
 @setting_options(ImportOptions, "pad_value", "crop_fraction", "interpolation")
@@ -110,7 +111,8 @@ def command(
     card = card_of(proto, str(out))
     if card is None:
         raise ModelError(f"{file}: was imported without a card.")
-    what = f"{len(card.labels):,} classes" if card.labels else "features only"
+    what = {"regression": "a number", "features": "features only"}.get(card.task)
+    what = what or f"{len(card.labels):,} {'labels' if card.task == 'multilabel' else 'classes'}"
     if check is not None:
         print_check(file, asked, card, check)
     click.echo(f"{clean(str(out))}: {what}, {size(len(data))}")

@@ -50,8 +50,10 @@ class TextPrinter:
         if result.rejected:
             click.echo(f"  {click.style('none of these', fg='yellow', bold=True)}{self._why(result)}")
         best = "yellow" if result.rejected else "green"
+        alone = self._model.card.task == "multilabel"  # each label holds or does not by itself
         for rank, guess in enumerate(self._model.top(result.probabilities, self._top_k)):
-            drawn = click.style(bar(guess.probability, self._bar), fg=best if rank == 0 else "cyan")
+            first = guess.probability > 0.5 if alone else rank == 0
+            drawn = click.style(bar(guess.probability, self._bar), fg=best if first else "cyan")
             name = fit(clean(guess.label.name), self._name)
             click.echo(f"  {name}  {drawn} {percent(guess.probability):>7}")
 

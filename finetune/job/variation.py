@@ -1,0 +1,36 @@
+"""Whether what the frozen network gives differs from image to image: if not, nothing can be learned from it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.errors import ModelError
+from models.runtime import Array
+
+_LEAST = 1e-6  # of the largest value: below it, differences are those of rounding
+_FEW = 0.1  # share of features that vary below which a user is warned
+
+
+def variation_warnings(vectors: Array, different: bool, name: str, cut: str) -> list[str]:
+    """What to say of features (N, D) of a network at a cut, of which few vary; `different`: whether the images do.
+
+    Raises:
+        ModelError: not one of them varies.
+    """
+    if not different or not vectors.size:
+        return []
+    spread = np.ptp(vectors, axis=0)  # (D,)
+    largest = max(float(np.abs(vectors).max()), float(np.finfo(np.float32).tiny))
+    varying = spread > _LEAST * largest
+    if not varying.any():
+        raise ModelError(
+            f"{name}: gives the same {vectors.shape[1]:,} features at {cut} for all {len(vectors):,} images, so "
+            "nothing can be learned from them. Its weights or its export are broken, or its pixels are scaled wrongly: "
+            "import it again with another --scale (`graft models import FILE --check PHOTO`), or take another cut."
+        )
+    if varying.mean() >= _FEW:
+        return []
+    return [
+        f"only {int(varying.sum()):,} of the network's {len(varying):,} features at {cut} differ from image to image: "
+        "is its export sound, and are its pixels scaled rightly?"
+    ]

@@ -1,0 +1,66 @@
+"""A network whose labels do not exclude each other: its probabilities come out as they are, everywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.app import create_app
+from service.config import ServiceConfig
+from tests.fixtures import COLOURS, plain
+from tests.models.nets import node, save
+from tests.service.running import Run
+
+HIGH = 1 / (1 + np.exp(-5))  # sigmoid(10 * share of a colour - 5), of a pure colour
+
+
+@pytest.fixture
+def network(graft: Run, tmp_path: Path) -> Path:
+    """Says of each colour whether it is in the image, imported."""
+    nodes = [
+        node("ReduceMean", ["x", "axes"], ["share"], keepdims=0),
+        node("Mul", ["share", "ten"], ["t"]),
+        node("Sub", ["t", "five"], ["z"]),
+        node("Sigmoid", ["z"], ["out"]),
+    ]
+    weights = {"axes": np.int64([2, 3]), "ten": np.float32(10), "five": np.float32(5)}
+    path = save(tmp_path / "net.onnx", nodes, weights)
+    (tmp_path / "labels.txt").write_text("\n".join(COLOURS), encoding="utf-8")
+    result = graft("models", "import", path, "--scale", "0..1", "--resize", "squash")
+    assert result.exit_code == 0, result.stderr
+    assert "3 labels" in result.stdout
+    return path.with_name("net.graft.onnx")
+
+
+def test_classify_prints_each_probability_by_itself(graft: Run, network: Path, tmp_path: Path) -> None:
+    (tmp_path / "white.png").write_bytes(plain((255, 255, 255)))  # type: ignore[arg-type]
+    result = graft("classify", tmp_path / "white.png", "-m", network)
+    assert result.stdout.count(f"{100 * HIGH:.1f} %") == 3
+    assert "each probability stands by itself" in result.stderr
+    rows = json.loads(graft("classify", tmp_path / "white.png", "-m", network, "--json").stdout)[
+        "predictions"
+    ]
+    assert [row["probability"] for row in rows] == pytest.approx([HIGH] * 3, abs=1e-5)
+
+
+def test_http_gives_the_same(network: Path) -> None:
+    app = create_app(ServiceConfig(models=(f"net={network}",), measure_s=0))
+    with app.test_client() as client:
+        body = client.post("/v1/classify", data=plain((255, 255, 0)), content_type="image/png").get_json()
+        card = client.get("/v1/models/net").get_json()
+    rows = {row["label"]: row["probability"] for row in body["results"][0]["predictions"]}
+    assert rows == pytest.approx({"red": HIGH, "green": HIGH, "blue": 1 - HIGH}, abs=1e-5)
+    assert card["task"] == "multilabel"
+
+
+def test_evaluate_says_what_it_counts(graft: Run, network: Path, tmp_path: Path) -> None:
+    for name in COLOURS:
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "1.png").write_bytes(plain(name))
+    result = graft("evaluate", tmp_path / "set", "-m", network)
+    assert result.exit_code == 0, result.stderr
+    assert "100.00 %" in result.stdout
+    assert "how often it is the most probable" in " ".join(result.stderr.split())

@@ -28,6 +28,8 @@ _PASSES_ON = (
 )  # fmt: skip
 _ACTIVATIONS = ("Softmax", "LogSoftmax", "Sigmoid")
 _CLASSIFIES = ("Gemm", "MatMul", "Conv", "Add", *_ACTIVATIONS)
+# What a sigmoid by hand ends in; a mean behind a Relu may stay within 0 and 1 too, on noise.
+_BOUNDED = ("Div", "Reciprocal", "HardSigmoid", "Clip", "QLinearSigmoid")
 # What frameworks call vectors of features, the one to take first. Source: transformers' vision models.
 _EMBEDDINGS = (
     "image_embeds", "image_embeddings", "image_embedding", "image_features", "pooler_output", "embeddings", "embedding",
@@ -251,11 +253,13 @@ def _meaning(
     rows = values.reshape(-1, width).astype(np.float64)
     within = bool(np.all((rows >= 0) & (rows <= 1)))
     if width == 1:
-        return _two_classes(tensors, chain, within, path, task, labelled, guesses)
+        return _two_classes(tensors, chain, within and end in _BOUNDED, path, task, labelled, guesses)
     if task is None and not labelled and width not in _IMAGENET and end not in _CLASSIFIES:
         guesses.take(None, f"output {name} ({width} wide) is features, not classes (--task, --labels)")
         return Ending("features", tuple(probe))
-    sums_to_1 = within and np.allclose(rows.sum(axis=1), 1, atol=1e-2 if end == "DequantizeLinear" else 1e-3)
+    rounded = any(node.op_type == "DequantizeLinear" for node in chain)  # each by 1/512
+    error = min(0.2, width / 512) if rounded else 1e-3
+    sums_to_1 = within and end != "Sigmoid" and np.allclose(rows.sum(axis=1), 1, atol=error)
     if task == "multilabel" and (end in ("Softmax", "LogSoftmax") or sums_to_1):
         raise ModelError(
             f"{path}: output {name} gives probabilities that sum to 1: its classes exclude each other. Leave --task "
@@ -280,8 +284,9 @@ def _meaning(
     if sums_to_1:
         guesses.take(None, f"output {name} holds probabilities, since they sum to 1")
         return Ending("classification", tensors, "probabilities", width, width)
-    if task == "multilabel" or (within and end not in _CLASSIFIES and task is None):
-        holds: Holds = "probabilities" if within and end not in _CLASSIFIES else "logits"
+    bounded = within and end in _BOUNDED
+    if task == "multilabel" or (bounded and task is None):
+        holds: Holds = "probabilities" if bounded else "logits"
         if task is None:
             guesses.take(
                 None, f"output {name} holds a probability for each label by itself (--task classify)"
@@ -293,7 +298,7 @@ def _meaning(
 def _two_classes(
     tensors: tuple[str, ...],
     chain: Sequence[NodeProto],
-    within: bool,
+    bounded: bool,
     path: Path,
     task: str | None,
     labelled: bool,
@@ -310,10 +315,10 @@ def _two_classes(
     classes = 1 if kind == "multilabel" else 2
     if end == "Sigmoid":
         return Ending(kind, (chain[-1].input[0],), "logits", classes, 1)
-    if task is None and not labelled and not within and end not in _CLASSIFIES:
+    if task is None and not labelled and not bounded and end not in _CLASSIFIES:
         guesses.take(None, "its one number is a feature, not a class (--task, --labels)")
         return Ending("features", tensors)
-    holds: Holds = "probabilities" if within and end not in _CLASSIFIES else "logits"
+    holds: Holds = "probabilities" if bounded else "logits"
     if task is None and not labelled:
         what = "probability" if holds == "probabilities" else "logit"
         guesses.take(

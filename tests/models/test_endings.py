@@ -149,6 +149,21 @@ def test_the_task_decides_over_a_sigmoid(tmp_path: Path) -> None:
         opened(network(tmp_path / "s.onnx", [node("Softmax", ["scores"], ["out"])]), task="multilabel")
 
 
+def test_scores_that_happen_to_be_small_are_no_probabilities(tmp_path: Path) -> None:
+    """As SqueezeNet ends: a mean over positions behind a Relu."""
+    ends = [
+        node("Conv", ["r", "classes"], ["maps"]),
+        node("Relu", ["maps"], ["positive"]),
+        node("GlobalAveragePool", ["positive"], ["means"]),
+        node("Flatten", ["means"], ["out"]),
+    ]
+    weights = {"classes": np.random.default_rng(2).standard_normal((5, 8, 1, 1)).astype(np.float32) / 50}
+    path = network(tmp_path / "net.onnx", ends, weights)
+    model, card, _ = opened(path, labels=labels(*"abcde"))
+    assert card.task == "classification"
+    np.testing.assert_allclose(model.probabilities(PIXELS), softmax(original(path)), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("end", ["sigmoid", "logit", "by hand"])
 def test_one_number_is_two_classes(tmp_path: Path, end: str) -> None:
     ends = {

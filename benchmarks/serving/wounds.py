@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +55,11 @@ class Watch:
             )
 
     def rss(self) -> float:
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1e3
-        return 0.0
+        try:
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        except OSError:  # it has ended
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def cpu(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -197,6 +199,28 @@ def large_uploads(watch: Watch) -> str:
     return ", ".join(f"{status}: {count}" for status, count in sorted(counts.items()))
 
 
+def large_photos(watch: Watch) -> str:
+    """64 clients at once, each with a JPEG of 16 megapixels."""
+    import numpy as np
+    from PIL import Image
+
+    coarse = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize((4900, 3266)).save(stream, "JPEG", quality=90)
+    counts: Counter[int] = Counter()
+
+    def send() -> None:
+        counts[ask(watch.port, "POST", "/v1/classify", stream.getvalue(), "image/jpeg")[0]] += 1
+
+    begin = time.perf_counter()
+    threads = [threading.Thread(target=send) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return f"{dict(counts)} within {time.perf_counter() - begin:.1f} s ({len(stream.getvalue()) / 1e6:.1f} MB each)"
+
+
 def raw(port: int, data: bytes, more: bytes = b"", most: int = 8 << 20) -> str:
     """The status line of an answer to these bytes, then as much of `more` as the server takes."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
@@ -276,6 +300,7 @@ CASES: dict[str, Callable[[Watch], str]] = {
     "5. clients that leave": who_left,
     "6. 24 unfinished uploads of 59 MB": unfinished,
     "7. 64 uploads of 60 MB": large_uploads,
+    "64 clients with photos of 16 megapixels": large_photos,
     "8. no HTTP as it is specified": smuggling,
     "9. SIGTERM with 8 keep-alive clients": stopping,
     "10. shapes of errors": shapes,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from flask import Flask, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from models.errors import AccessError, TokenError
@@ -25,6 +28,7 @@ ACCESS: dict[str, Scope] = {
     "open_inference_admin": "admin",
     "admin": "admin",
 }
+GUARD = "graft.guard"  # key of the app's extensions
 _REALM = 'Bearer realm="graft"'
 
 
@@ -89,6 +93,24 @@ def access_of(rule: Rule) -> Scope:
     return ACCESS[group]
 
 
+def unwelcome_in(app: Flask) -> Callable[[str, str, str | None], bool]:
+    """Tells of a request (method, path as it came, header Authorization) whether the app's guard will refuse it."""
+    guard: Guard = app.extensions[GUARD]
+    routes = app.url_map.bind("")
+
+    def unwelcome(method: str, path: str, authorization: str | None) -> bool:
+        try:
+            rule, _ = routes.match(unquote(path), method, return_rule=True)
+            guard.check(access_of(rule), authorization)
+        except HTTPException:  # nothing is there, which is said of it
+            return False
+        except (TokenError, AccessError):
+            return method != "OPTIONS"
+        return False
+
+    return unwelcome
+
+
 def protect(app: Flask, guard: Guard) -> None:
     """Let `guard` look at every request before its view does. Call it when all routes are there.
 
@@ -103,4 +125,5 @@ def protect(app: Flask, guard: Guard) -> None:
         if request.url_rule is not None and not is_preflight(request):
             guard.check(access_of(request.url_rule), request.headers.get("Authorization"))
 
+    app.extensions[GUARD] = guard
     app.before_request(look)

@@ -20,6 +20,7 @@ from service.metrics import Metrics
 from service.observing import METRICS, route_of
 from service.protocols import admin, open_inference
 from service.registry import Registry
+from service.safety import unwelcome_in
 from service.shapes import Refusal, shape_of
 
 _INSTANT = frozenset({"/livez", "/readyz"})
@@ -58,6 +59,7 @@ def make_server(
         stopping=stopping,
         relieved=return_freed_memory,
         refused=refused,
+        unwelcome=unwelcome_in(app),
     )
     return Server(app, routing, host, port, limits, tls)
 

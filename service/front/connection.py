@@ -97,6 +97,8 @@ class Connection:
         lane = gate.lane(method, path)
         if lane.full:
             raise gate.overloaded(lane)
+        if gate.unwelcome(method, path, request):
+            return await self._turn_away(request, method, lane, started)
         if self._http.they_are_waiting_for_100_continue:
             await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
         call = self._call(request, method, await self._requests.body(request))
@@ -111,6 +113,18 @@ class Connection:
         await self._send(answer, method)
         gate.log_access(call, answer.status, len(answer.body), time.monotonic() - started)
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _turn_away(self, request: h11.Request, method: str, lane: Lane, started: float) -> bool:
+        """Let the application say no, without its body, which is not read: strangers are to hold no memory."""
+        goes_on = not self._gate.draining and self._requests.skippable(request)
+        call = self._call(request, method, b"")
+        answer = await self._work(call, lane)
+        await self._send(answer, method, closes=not goes_on)
+        self._gate.log_access(call, answer.status, len(answer.body), time.monotonic() - started)
+        if goes_on and await self._requests.skip():
+            return True
+        await self._linger()
+        return False
 
     def _call(self, request: h11.Request, method: str, body: bytes) -> Call:
         peer = self._writer.get_extra_info("peername") or ("", 0)
@@ -149,8 +163,8 @@ class Connection:
 
     # Writing
 
-    async def _send(self, answer: Answer, method: str) -> None:
-        headers = self._headers(answer.headers, closes=self._gate.draining)
+    async def _send(self, answer: Answer, method: str, *, closes: bool = False) -> None:
+        headers = self._headers(answer.headers, closes=closes or self._gate.draining)
         try:
             data = self._http.send(_response(answer.status, headers)) or b""
             if answer.body and method != "HEAD":

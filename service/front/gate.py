@@ -52,7 +52,8 @@ class Routing:
     `retry_after`: seconds until a refused one should come again. `refusal`: the JSON that a refused one gets.
     `stopping` is called when the server begins to stop; `refused` hears of each request (method, path, both "" where
     none could be read) that the front answers itself, with the status; `relieved` is called, in a thread, some time
-    after many bytes of bodies were let go.
+    after many bytes of bodies were let go. `unwelcome`: whether a request (method, path, header Authorization) will be
+    turned away for who sends it; the application is then called without the body.
     """
 
     instant: Collection[str]
@@ -62,6 +63,7 @@ class Routing:
     stopping: Callable[[], None] = lambda: None
     refused: Callable[[str, str, int], None] = lambda method, path, status: None
     relieved: Callable[[], None] = lambda: None
+    unwelcome: Callable[[str, str, str | None], bool] = lambda method, path, authorization: False
 
 
 class Gate:
@@ -99,6 +101,12 @@ class Gate:
             if self.budget.peak >= _MUCH > 4 * self.budget.held:
                 self.budget.peak = self.budget.held
                 self._helpers.submit(self._routing.relieved)
+
+    def unwelcome(self, method: str, path: str, request: h11.Request) -> bool:
+        """Whether the application will turn the request away for who sends it, so that its body need not be read."""
+        authorization = next((value for name, value in request.headers if name == b"authorization"), None)
+        text = None if authorization is None else authorization.decode("latin-1")
+        return self._routing.unwelcome(method, path, text)
 
     def close(self) -> None:
         """End the threads when they have nothing more to do."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from flask.testing import FlaskClient
 
 from models.errors import InputError
 from service.app import create_app
+from service.front.limits import Limits
 from service.registry import Registry
-from service.safety import ACCESS, Guard, access_of, protect
+from service.safety import ACCESS, Guard, access_of, protect, unwelcome_in
+from service.server import make_server
 from service.tokens import Token, Tokens, new_token
 from tests.fixtures import plain
 
@@ -172,3 +176,45 @@ def test_tokens_may_be_replaced(registry: Registry) -> None:
     guard.tokens = Tokens([BOTH_LINE])
     assert client.get("/v1/models", headers=bearer(INFER)).status_code == 401
     assert client.get("/v1/models", headers=bearer(BOTH)).status_code == 200
+
+
+class TestBeforeTheBody:
+    """Who is refused by his token is told so before his body is read: strangers hold no memory."""
+
+    @pytest.mark.parametrize(
+        ("method", "path", "token", "expected"),
+        [
+            ("POST", "/v1/classify", None, True),
+            ("POST", "/v1/classify", "Bearer graft_x", True),
+            ("POST", "/v1/classify", f"Bearer {ADMIN}", True),
+            ("POST", "/v1/classify", f"Bearer {INFER}", False),
+            ("POST", "/v1/admin/models", f"Bearer {INFER}", True),
+            ("OPTIONS", "/v1/classify", None, False),
+            ("GET", "/readyz", None, False),
+            ("POST", "/nothing", None, False),
+            ("POST", "/v1/classify/%ff%00", None, False),
+        ],
+    )
+    def test_of_tokens(
+        self, registry: Registry, method: str, path: str, token: str | None, expected: bool
+    ) -> None:
+        app = create_app(registry=registry, guard=Guard(Tokens([INFER_LINE, ADMIN_LINE])))
+        assert unwelcome_in(app)(method, path, token) is expected
+
+    def test_without_tokens_all_may_infer(self, registry: Registry) -> None:
+        assert not unwelcome_in(create_app(registry=registry))("POST", "/v1/classify", None)
+
+    def test_a_stranger_is_answered_while_he_sends(self, registry: Registry) -> None:
+        app = create_app(registry=registry, guard=Guard(Tokens([INFER_LINE])))
+        server = make_server(app, registry, "127.0.0.1", 0, Limits(drain_s=0.0))
+        running = threading.Thread(target=server.run)
+        running.start()
+        head = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 500000\r\n\r\n"
+        with socket.create_connection((server.host, server.port), timeout=120) as client:
+            client.sendall(head + b"x" * 1000)  # and not another byte
+            answer = client.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 401")
+            assert b"TokenError" in answer
+            assert server.gate.budget.held == 0
+        server.stop()
+        running.join()

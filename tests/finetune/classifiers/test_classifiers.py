@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import checker, numpy_helper
+from sklearn.exceptions import ConvergenceWarning
 
 from finetune.classifiers.exporting import export_top
 from finetune.classifiers.families import CLASSIFIER_FAMILIES, CLASSIFIERS
 from finetune.classifiers.fitting import fit_classifier
 from finetune.classifiers.result import Fitted, check
+from finetune.classifiers.search import Search
 from models.errors import InputError, ModelError, NumericsError
 from models.runtime import OnnxSession, RuntimeConfig
 from tests.finetune.classifiers.blobs import blobs
@@ -141,6 +145,23 @@ def test_knn_stores_no_more_than_a_file_holds(monkeypatch: pytest.MonkeyPatch) -
     x, y, classes = blobs()
     with pytest.raises(InputError, match="knn stores all training features"):
         fit_classifier("knn", x, y, classes)
+
+
+def test_expected_warnings_are_left_out_and_others_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search.run
+
+    def warning(self: Search, folds: Any) -> Any:
+        warnings.filters[:] = []  # as the threads of a forest leave them now and then
+        warnings.warn("`sklearn.utils.parallel.delayed` should be used with ...", UserWarning, stacklevel=1)
+        warnings.warn("the fit did not converge", ConvergenceWarning, stacklevel=1)
+        warnings.warn("memory runs out", UserWarning, stacklevel=1)
+        return search(self, folds)
+
+    monkeypatch.setattr(Search, "run", warning)
+    x, y, classes = blobs()
+    with pytest.warns(UserWarning, match="memory runs out") as heard:
+        fit_classifier("nearest-mean", x, y, classes)
+    assert len(heard) == 1
 
 
 def test_wrong_arguments() -> None:

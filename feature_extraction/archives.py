@@ -9,17 +9,26 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from tarfile import EmptyHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
 from typing import Self
 
 from feature_extraction import items
-from feature_extraction.items import ImageItem, Tally, failing_item, is_image, printable, too_large
+from feature_extraction.items import (
+    ImageItem,
+    Tally,
+    failing_item,
+    is_entered,
+    is_image,
+    printable,
+    too_large,
+)
 from models.errors import ImageError, SourceError
 
 Entry = tuple[tuple[str, ...], ImageItem]  # the parts of the path below the source, and the image
 
+_REMEMBERED = 10_000  # folders of an archive
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -50,10 +59,12 @@ def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None 
         raise SourceError(
             f"{path}: not a zip archive that can be read ({exc}). Copy or download it again."
         ) from exc
+    entered = cache(partial(is_entered, tally=tally))
     # The archive stays open as long as an item of it is held; zipfile may be read from several threads.
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         parts = _parts(info.filename)
-        if not parts or parts[0] == "__MACOSX":
+        inside = parts if info.is_dir() else parts[:-1]
+        if not parts or not entered(inside):
             continue
         if info.is_dir():
             if folders is not None:
@@ -79,6 +90,7 @@ def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
         raise SourceError(
             f"{path}: not a tar archive that can be read ({exc}). Copy or download it again."
         ) from exc
+    entered = lru_cache(_REMEMBERED)(partial(is_entered, tally=tally))
     with archive:
         while True:
             try:
@@ -86,7 +98,7 @@ def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
                 if info is None:
                     break
                 parts = _parts(info.name)
-                if info.isfile() and parts and is_image(parts[-1], tally):
+                if info.isfile() and parts and entered(parts[:-1]) and is_image(parts[-1], tally):
                     name = printable(f"{path}/{'/'.join(parts)}")
                     yield parts, _seekable(path, name, info) if plain else _passing(archive, name, info)
             except (OSError, EOFError, tarfile.TarError) as exc:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -15,15 +16,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import GraftError, ImageError
+from models.image_kinds import ENDINGS
+from models.wording import listed
 
-# fmt: off
-SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".ico", ".mpo",
-))
-# fmt: on
 MAX_BYTES = 512 << 20  # of one encoded image: more than the largest that is decoded has without compression
 
+# What systems and programs leave between photos, in lower case: never a class and never an image.
+_JUNK = frozenset((
+    "__macosx", ".ds_store", ".appledouble", ".spotlight-v100", ".trashes", "icon\r",
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", ".picasa.ini",
+    "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "lost+found",
+    ".ipynb_checkpoints", "__pycache__", ".git", ".cache",
+))  # fmt: skip
+_KINDS = 50  # endings that are told apart
 _UNPAIRED = re.compile("[\ud800-\udfff]")  # how Python writes such bytes, or what JSON smuggles in
 
 Content = bytes | Image.Image | NDArray[np.uint8]  # an encoded image, or one that is decoded already
@@ -41,16 +46,60 @@ class ImageItem:
 class Tally:
     """What a source has passed over so far."""
 
-    ignored: int = 0  # files that are no images by their suffix, and hidden ones
+    ignored: int = 0  # files that are no images by their endings, hidden ones, and hidden folders
+    endings: Counter[str] = field(
+        default_factory=Counter
+    )  # of these, by ending; "hidden" and "no ending" among them
+
+    def add(self, ending: str) -> None:
+        """Count one that is passed over."""
+        self.ignored += 1
+        self.endings[ending if ending in self.endings or len(self.endings) < _KINDS else "others"] += 1
+
+    def words(self) -> str:
+        """ "12 other files (10 .txt, 2 hidden)", "" where there are none."""
+        return passed_over(self.ignored, self.endings)
+
+
+def passed_over(files: int, endings: Mapping[str, int]) -> str:
+    """ "12 other files (10 .txt, 2 hidden)", "" where there are none."""
+    if not files:
+        return ""
+    kinds = listed([f"{number:,} {ending}" for ending, number in Counter(endings).most_common()])
+    return f"{files:,} other {'file' if files == 1 else 'files'}" + (f" ({kinds})" if kinds else "")
 
 
 def is_image(name: str, tally: Tally) -> bool:
-    """Whether a file is an image by its suffix; one that is not, or is hidden, is counted."""
+    """Whether a file is an image by its ending; one that is not, or is hidden, is counted, and junk is not even that.
+
+    Images of kinds that nothing here reads are images: they fail where they are read, and say what to do.
+    """
     base = os.path.basename(name)
-    if not base.startswith(".") and os.path.splitext(base)[1].lower() in SUFFIXES:
+    if is_junk(base):
+        return False
+    ending = os.path.splitext(base)[1].lower()
+    if base.startswith("."):
+        tally.add("hidden")
+    elif ending in ENDINGS:
         return True
-    tally.ignored += 1
+    else:
+        tally.add(printable(ending) or "no ending")
     return False
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder is what a system or program leaves everywhere."""
+    return name.startswith("._") or name.casefold() in _JUNK
+
+
+def is_entered(folders: Sequence[str], tally: Tally) -> bool:
+    """Whether images are looked for in a folder, by the names on the way to it; the last, if hidden, counts."""
+    if any(is_junk(name) for name in folders):
+        return False
+    hidden = [name.startswith(".") and name != ".." for name in folders]
+    if hidden and hidden[-1]:
+        tally.add("hidden")
+    return not any(hidden)
 
 
 def printable(path: str) -> str:

@@ -21,7 +21,9 @@ from feature_extraction.items import (
     Tally,
     failing_item,
     file_item,
+    is_entered,
     is_image,
+    is_junk,
     printable,
     read_file,
     read_stream,
@@ -104,7 +106,14 @@ def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
     elif glob.has_magic(spec):  # shells of Windows leave globs to the program
         matches = sorted(glob.glob(spec, recursive=True))
         # With ** the files of a folder are matches themselves.
-        yield from _several((name for name in matches if not (os.path.isdir(name) and "**" in spec)), tally)
+        names = (name for name in matches if not (os.path.isdir(name) and "**" in spec))
+        yield from _several((name for name in names if not _leads_through_junk(name, spec)), tally)
+
+
+def _leads_through_junk(name: str, spec: str) -> bool:
+    """Whether a match lies in what a system left there, unless the pattern itself says so."""
+    named = set(Path(spec).parts)
+    return any(is_junk(part) for part in Path(name).parts if part not in named)
 
 
 def _several(names: Iterable[str | ImageItem], tally: Tally) -> Iterator[ImageItem]:
@@ -152,7 +161,7 @@ def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = No
                 )
                 continue
             if inner:
-                if not entry.name.startswith("."):
+                if is_entered((entry.name,), tally):
                     if folders is not None:
                         folders.append((*parts, entry.name))
                     yield from walk(entry.path, (*parts, entry.name))
@@ -190,7 +199,8 @@ def _unlisted(folder: str, exc: OSError) -> bytes:
 def _nothing(spec: str, tally: Tally) -> str:
     name = printable(spec)
     if os.path.lexists(spec):
-        return f"{name}: no images in it ({tally.ignored} other files); expected files such as .jpg, .png or .webp."
+        others = tally.words() or "nothing else either"
+        return f"{name}: no images in it ({others}); expected files such as .jpg, .png or .webp."
     if has_range(spec):
         return f"{name}: none of these files is there. Check the path and the range."
     if glob.has_magic(spec):

@@ -18,6 +18,7 @@ from PIL import Image, features
 from PIL import __version__ as pillow_version
 
 from models.graph import element_type, reads, shape_of
+from models.image_kinds import HEAD, revision
 from models.preprocessing import Preprocessing
 
 _DECODERS = ("jpg", "libjpeg_turbo", "webp", "avif", "zlib")
@@ -55,9 +56,11 @@ def preprocessing_digest(preprocessing: Preprocessing, *, exact: bool = False) -
 
 
 def image_digest(content: bytes | Image.Image | NDArray[np.uint8]) -> bytes:
-    """A SHA-256 (32 bytes) of an encoded image, or of the pixels of a decoded one."""
+    """A SHA-256 (32 bytes) of a file with what else decides about its pixels, or of the pixels of a decoded image."""
     if isinstance(content, bytes):
-        return hashlib.sha256(content).digest()
+        digest = hashlib.sha256(content)
+        digest.update(revision(content[:HEAD]))
+        return digest.digest()
     if isinstance(content, Image.Image):
         return _hash(content.mode, content.size, content.tobytes(), sorted(content.getexif().items()))
     return _hash(content.dtype.str, content.shape, content.tobytes())

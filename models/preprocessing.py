@@ -17,9 +17,11 @@ from typing import Any, BinaryIO, Literal, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from models.errors import ImageError
+from models.image_kinds import HEAD, HEIF, RAW, READ, ImageKind, heif_reader, kind_of_content, kind_of_name
+from models.rgb import upright_rgb
 from models.semaphore import WeightedSemaphore
 
 ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
@@ -27,7 +29,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 _Made = TypeVar("_Made")
 
 # The decoders that are let near files of strangers. Pillow has more; some of them start other programs. JPEG opens
-# MPO too: the several pictures in one file that some cameras write.
+# MPO too: the several pictures in one file that some cameras write. HEIF comes beside them where its reader is
+# installed (`models.image_kinds`).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "ICO")
 LUMA = (0.299, 0.587, 0.114)  # of R, G and B in grey; source: ITU-R BT.601
 MAX_SIDE = 8192  # of what a model takes
@@ -122,12 +125,12 @@ class Preprocessing:
     def _array(self, image: Image.Image, exact: bool) -> NDArray[np.uint8]:
         self._draft(image, exact)
         with _decoding(image):
-            return np.asarray(self._fit(_upright(image)))  # (H, W, 3)
+            return np.asarray(self._fit(upright_rgb(image)))  # (H, W, 3)
 
     def _reduced_upright(self, image: Image.Image) -> Image.Image:
         self._draft(image, exact=False)
         with _decoding(image):
-            return _upright(image)
+            return upright_rgb(image)
 
     def _draft(self, image: Image.Image, exact: bool) -> None:
         """Let the JPEG decoder reduce the image while it stays at least twice as large as needed."""
@@ -209,7 +212,7 @@ def thumbnail(source: ImageSource, side: int, *, name: str | None = None) -> Ima
         try:
             image.draft(None, (2 * side, 2 * side))  # JPEG only; others take no notice
             with _decoding(image):
-                small = _upright(image)
+                small = upright_rgb(image)
                 small.thumbnail((side, side))
             return small
         except Exception as exc:  # as in `load`
@@ -223,35 +226,9 @@ def is_image_source(source: object) -> TypeGuard[ImageSource]:
     return isinstance(source, (bytes, str, Path, Image.Image)) or hasattr(source, "read")
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: transparency lies on white, 16 bits become 8, CMYK is converted.
-
-    Raises:
-        ValueError: floating-point pixels, whose range nobody declares.
-    """
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):  # I;16 and its byte orders, or I, which may hold 8 or 16 bits
-        pixels = np.asarray(image).astype(np.int64)
-        sixteen = image.mode != "I" or pixels.max(initial=0) > 255
-        eight_bit = np.clip(pixels >> 8 if sixteen else pixels, 0, 255)
-        return Image.fromarray(eight_bit.astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
-
-
 def _decoding(image: Image.Image) -> AbstractContextManager[None]:
     """Wait until there is room for the pixels that the decoder will give."""
     return _DECODING.hold(image.width * image.height)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    return to_rgb(ImageOps.exif_transpose(image))
 
 
 def _read(source: ImageSource, label: str, make: Callable[[Image.Image], _Made]) -> _Made:
@@ -268,17 +245,72 @@ def _open(source: ImageSource, label: str) -> Image.Image:
     if isinstance(source, Image.Image):
         image = source.copy()
     else:
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        stream = _seekable(source)
         try:
-            with _OPENING, warnings.catch_warnings():
-                # Pillow warns at half of the limit at which it refuses; MAX_PIXELS is the one limit here.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image = Image.open(stream, formats=FORMATS)
+            image = _opened(stream, FORMATS)
+        except UnidentifiedImageError as exc:
+            image = _open_rare(stream, label, exc)
         except Exception as exc:
-            raise ImageError(_explain(exc, label, source)) from exc
+            raise ImageError(_explain(exc, label)) from exc
+        if (
+            image.format == "TIFF" and kind_of_name(label) is RAW
+        ):  # what opens is the preview on the camera's screen
+            raise ImageError(_unread(label, RAW))
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(_too_large(label, f"{image.width} x {image.height} pixels"))
     return image
+
+
+def _seekable(source: bytes | str | Path | BinaryIO) -> str | Path | BinaryIO:
+    """What can be read from its beginning more than once."""
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    if isinstance(source, (str, Path)) or not hasattr(source, "seekable") or source.seekable():
+        return source
+    return io.BytesIO(source.read())
+
+
+def _opened(stream: str | Path | BinaryIO, formats: tuple[str, ...]) -> Image.Image:
+    with _OPENING, warnings.catch_warnings():
+        # Pillow warns at half of the limit at which it refuses; MAX_PIXELS is the one limit here.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(stream, formats=formats)
+
+
+def _open_rare(stream: str | Path | BinaryIO, label: str, exc: UnidentifiedImageError) -> Image.Image:
+    """An image that Pillow does not read by itself.
+
+    Raises:
+        ImageError: nothing installed reads it.
+    """
+    head = _head(stream)
+    kind = kind_of_content(head)
+    if not head:
+        raise ImageError(f"{label}: the file is empty (0 bytes). Copy or download it again.") from exc
+    if kind is HEIF and heif_reader():
+        try:
+            return _opened(stream, ("HEIF",))
+        except Exception as damaged:  # as in `load`
+            raise ImageError(f"{label}: {HEIF.name} that is damaged. Copy or download it again.") from damaged
+    kind = kind or kind_of_name(label)
+    if kind is not None and kind is not READ:
+        raise ImageError(_unread(label, kind)) from exc
+    raise ImageError(_explain(exc, label)) from exc
+
+
+def _head(stream: str | Path | BinaryIO) -> bytes:
+    """The first bytes of a file or stream, which stands at its beginning afterwards."""
+    if isinstance(stream, (str, Path)):
+        with Path(stream).open("rb") as file:
+            return file.read(HEAD)
+    stream.seek(0)
+    head = stream.read(HEAD)
+    stream.seek(0)
+    return head
+
+
+def _unread(label: str, kind: ImageKind) -> str:
+    return f"{label}: {kind.name}, which nothing installed here reads. {kind.remedy}."
 
 
 def _from_array(pixels: NDArray[np.uint8], label: str) -> Image.Image:
@@ -300,7 +332,7 @@ def _too_large(label: str, given: str) -> str:
     return f"{label}: {given}; at most {MAX_PIXELS:,} pixels are decoded. Make the image smaller first."
 
 
-def _explain(exc: Exception, label: str, source: ImageSource | None = None) -> str:
+def _explain(exc: Exception, label: str) -> str:
     """Say in the user's terms why a decoder gave up."""
     text = str(exc)
     if isinstance(exc, FileNotFoundError):
@@ -312,8 +344,6 @@ def _explain(exc: Exception, label: str, source: ImageSource | None = None) -> s
     if isinstance(exc, Image.DecompressionBombError):
         return _too_large(label, "more pixels than any photo has")
     if isinstance(exc, UnidentifiedImageError):
-        if source == b"" or (isinstance(source, (str, Path)) and Path(source).stat().st_size == 0):
-            return f"{label}: the file is empty (0 bytes). Copy or download it again."
         return f"{label}: not an image that can be read; expected {', '.join(FORMATS[:6])} or the like."
     if "truncated" in text or isinstance(exc, EOFError):
         return f"{label}: the image is cut off before its end. Copy or download it again."

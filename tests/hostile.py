@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -28,8 +29,26 @@ def _transparent_on_white() -> bytes:
     return encoded(Image.new("RGBA", (20, 20), (0, 0, 255, 0)))
 
 
-def _sixteen_bit() -> bytes:
-    return encoded(Image.fromarray(np.full((20, 20), 0xFFFF, np.uint16)))
+def _whole_numbers(largest: int, kind: str = "PNG", dtype: type = np.uint16) -> bytes:
+    """Half of the pixels are 0, half have the largest value."""
+    pixels = np.zeros((20, 20), dtype)
+    pixels[:10] = largest
+    return encoded(Image.fromarray(pixels), kind)
+
+
+def _sixteen_bit_colours(value: int) -> bytes:
+    """A PNG of one colour with 16 bits a channel, which Pillow does not write."""
+    rows = b"".join(b"\0" + struct.pack(">3H", value, 0, 0) * 20 for _ in range(20))
+    parts = [
+        (b"IHDR", struct.pack(">2I5B", 20, 20, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def _animated(kind: str) -> bytes:
@@ -52,7 +71,13 @@ READABLE: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
     "cmyk.jpg": (_cmyk, RED),
     "palette.png": (_palette_with_transparency, RED),
     "transparent.png": (_transparent_on_white, (255, 255, 255)),
-    "16bit.png": (_sixteen_bit, (255, 255, 255)),
+    "16bit.png": (lambda: _whole_numbers(0xFFFF), (128, 128, 128)),
+    "12_of_16_bits.png": (lambda: _whole_numbers(4095), (128, 128, 128)),
+    "8_of_16_bits.png": (lambda: _whole_numbers(255), (128, 128, 128)),
+    "12_of_32_bits.tiff": (lambda: _whole_numbers(4095, "TIFF", np.int32), (128, 128, 128)),
+    "16_of_32_bits.tiff": (lambda: _whole_numbers(65535, "TIFF", np.int32), (128, 128, 128)),
+    "31_of_32_bits.tiff": (lambda: _whole_numbers(2**31 - 1, "TIFF", np.int32), (128, 128, 128)),
+    "16bit_colours.png": (lambda: _sixteen_bit_colours(0xFFFF), RED),
     "one_bit.png": (lambda: encoded(Image.new("1", (20, 20), 1)), (255, 255, 255)),
     "grey.png": (lambda: encoded(Image.new("L", (20, 20), 100)), (100, 100, 100)),
     "animated.gif": (lambda: _animated("GIF"), RED),
@@ -104,6 +129,11 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "bomb.png": (png_bomb, "30000 x 30000 pixels; at most 178,956,970|more pixels than any photo has"),
     "bomb.gif": (_gif_bomb, "more pixels than any photo has"),
     "float.tiff": (_float_tiff, "floating-point numbers of unknown range"),
+    "negative.tiff": (
+        lambda: _whole_numbers(-1000, "TIFF", np.int32),
+        "numbers from -1,000 to 0, of unknown range",
+    ),
+    "12_bit_colours.png": (lambda: _sixteen_bit_colours(4095), "black or hold 12 bits or fewer"),
     "program.eps": (_eps, "not an image that can be read"),
     "nul.png": (lambda: bytes(1000), "not an image that can be read"),
 }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.items import ImageItem
+from feature_extraction.items import ImageItem, passed_over
 from finetune.dataset.task import Task
 from models.wording import listed
 
@@ -54,7 +54,8 @@ class Dataset:
     task: Task
     examples: tuple[Example, ...]
     classes: tuple[str, ...]  # sorted; empty in regression
-    ignored: int = 0  # files that are no images by their suffix
+    ignored: int = 0  # files that are no images by their endings
+    endings: Mapping[str, int] = field(default_factory=dict)  # of these
     stray: tuple[str, ...] = ()  # images that lie outside the classes' folders
     empty: tuple[str, ...] = ()  # classes' folders without an image
 
@@ -98,6 +99,8 @@ def _warnings(dataset: Dataset) -> Iterator[str]:
             yield f"{listed(untaught)}: no image for training. Put some into train, or leave the class out."
     if dataset.stray:
         yield f"{len(dataset.stray):,} images outside the classes' folders are not used, such as {dataset.stray[0]}."
+    if dataset.ignored:
+        yield f"{passed_over(dataset.ignored, dataset.endings)} passed over: no images by their endings."
 
 
 def _these(names: Sequence[str], one: str, several: str) -> str:

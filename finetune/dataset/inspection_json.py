@@ -29,6 +29,7 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
         "effective_classes": inspection.effective_classes if dataset.classes else None,
         "warnings": list(dataset.warnings()),
         "other_files": dataset.ignored,
+        "other_endings": dict(dataset.endings),
         "outside_classes": list(dataset.stray),
         "empty_classes": list(dataset.empty),
         "width": quartiles(widths),

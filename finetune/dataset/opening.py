@@ -164,7 +164,14 @@ def _from_folders(root: Path, split: str | None) -> tuple[Dataset, str | None]:
     classes = tuple(sorted({example.label for example in examples}))
     source = printable(str(root))
     dataset = Dataset(
-        source, "classification", tuple(examples), classes, tally.ignored, tuple(stray), tuple(empty)
+        source,
+        "classification",
+        tuple(examples),
+        classes,
+        tally.ignored,
+        tally.endings,
+        tuple(stray),
+        tuple(empty),
     )
     return dataset, _EVERY if named else split
 

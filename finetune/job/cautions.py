@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +14,7 @@ from finetune.dataset.examples import Dataset, Example, Split
 from models.wording import counted, listed
 
 _FEWEST = 20  # training images of a class below which a user is warned
+_REASONS = 5  # why images cannot be read, of which each is told
 _UNEVEN = 10.0  # times as many images in the largest class as in the smallest
 
 
@@ -29,8 +30,7 @@ def cautions(
 ) -> Iterator[str]:
     """A sentence for each; the arguments are those of `Prepared`, `groups` those of its duplicates."""
     yield from dataset.warnings()
-    if failed:
-        yield f"left out, because they cannot be read: {counted(len(failed), 'image')}, the first: {failed[0][1]}"
+    yield from _left_out(failed)
     exact = sum(len(group.indices) - 1 for group in groups if group.kind == "exact")
     near = sum(len(group.indices) - 1 for group in groups if group.kind == "near")
     if exact or near:
@@ -65,3 +65,16 @@ def cautions(
     ]
     if untested:
         yield f"no image for testing in {counted(len(untested), 'class')}: {listed(untested)}"
+
+
+def _left_out(failed: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A sentence for each reason why images could not be read, the most frequent first."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for image, error in failed:
+        reasons[error.removeprefix(f"{image}: ")].append(image)
+    ordered = sorted(reasons.items(), key=lambda reason: -len(reason[1]))
+    for reason, images in ordered[:_REASONS]:
+        yield f"left out, because it cannot be read: {counted(len(images), 'image')}, {listed(images, 3)}: {reason}"
+    rest = sum(len(images) for _, images in ordered[_REASONS:])
+    if rest:
+        yield f"left out, because they cannot be read for other reasons: {counted(rest, 'image')}"

@@ -64,7 +64,7 @@ def command(
     counts = [image_count(path) for path in paths] if watched else [0]
     with images_progress(None if None in counts else sum(filter(None, counts))) as progress:
         answered = _classify(opened, source, printer(form, opened, top_k), progress)
-    print_passed_over(source.tally.ignored)
+    print_passed_over(source.tally.words())
     if source.failed:
         ctx.exit(1 if answered or source.images else 2)
 

@@ -26,6 +26,7 @@ from service.version import __version__
 _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "prometheus-client", "safetensors")
 # package: what for, and the extra of pyproject.toml that brings it
 OPTIONAL = {
+    "pillow-heif": ("reads HEIC and HEIF photos", "heif"),
     "h5py": ("reads Keras weights", "keras"),
     "pyarrow": ("writes Parquet files", "parquet"),
     "opentelemetry-sdk": ("makes traces of requests", "tracing"),

@@ -107,7 +107,7 @@ def command(
         click.echo(json.dumps(_as_json(report, features, source, out, form), indent=2))
     else:
         _print(report, features, out)
-    print_passed_over(tally.ignored)
+    print_passed_over(tally.words())
     if report.failed + report.failed_before:
         ctx.exit(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 import threading
 import zipfile
@@ -44,6 +45,33 @@ def test_folder_is_walked_in_the_order_of_names_and_counts_what_it_leaves_out(tm
         f"{tmp_path}/{name}" for name in ("a.webp", "b/1.JPG", "b/2.png", "c/d/e/x.gif")
     ]
     assert tally.ignored == 2  # the note and the hidden file; hidden folders are not entered
+
+
+JUNK = (
+    "@eaDir/1.png/SYNOPHOTO_THUMB_XL.jpg", "__MACOSX/1.png", ".ipynb_checkpoints/1-checkpoint.png", "Thumbs.db",
+    ".DS_Store", "desktop.ini", "#recycle/old.jpg", "$RECYCLE.BIN/1.png", "System Volume Information/x.png", "._1.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "glob"])
+def test_what_systems_leave_is_no_image_and_not_worth_a_word(tmp_path: Path, kind: str, junk: str) -> None:
+    root = tree(tmp_path / "photos", "cat/1.png", f"cat/{junk}", junk)
+    plain_specs = {"folder": str(root), "glob": f"{root}/**/*"}
+    tally = Tally()
+    assert [Path(name).name for name in ids(plain_specs.get(kind) or _packed(root, kind), tally)] == ["1.png"]
+    assert tally.words() == ""
+
+
+def _packed(root: Path, kind: str) -> str:
+    return shutil.make_archive(str(root), kind, root)
+
+
+def test_image_that_nothing_reads_is_an_image(tmp_path: Path) -> None:
+    tree(tmp_path, "1.HEIC", "2.jxl", "3.nef", "4.jpg", "5.mov")
+    tally = Tally()
+    assert [Path(name).name for name in ids(tmp_path, tally)] == ["1.HEIC", "2.jxl", "3.nef", "4.jpg"]
+    assert tally.words() == "1 other file (1 .mov)"
 
 
 def test_links_in_circles_end(tmp_path: Path) -> None:
@@ -121,11 +149,11 @@ def test_name_with_brackets_is_a_file_before_it_is_a_glob(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("empty", r"no images in it \(1 other files\)"),
+        ("empty", r"no images in it \(1 other file \(1 \.md\)\)"),
         ("missing.png", "no such file or folder"),
         ("*.png", "no image matches"),
         ("broken.zip", "not a zip archive that can be read"),
-        ("texts.zip", r"no images in it \(1 other files\)"),
+        ("texts.zip", r"no images in it \(1 other file \(1 \.txt\)\)"),
     ],
 )
 def test_source_without_images_says_so(tmp_path: Path, spec: str, reason: str) -> None:
@@ -173,6 +201,12 @@ class TestArchive:
     def test_what_a_mac_adds_is_left_out(self, tmp_path: Path) -> None:
         path = archive(tmp_path / "mac.zip", "__MACOSX/._1.png", "1.png", "._2.png")
         assert ids(path) == [f"{path}/1.png"]
+
+    def test_hidden_folders_are_left_out_and_counted_as_in_a_folder(self, tmp_path: Path) -> None:
+        path = archive(tmp_path / "a.zip", ".hidden/1.png", ".hidden/2.png", "shown/3.png")
+        tally = Tally()
+        assert ids(path, tally) == [f"{path}/shown/3.png"]
+        assert tally.words() == "1 other file (1 hidden)"
 
     def test_absurd_declared_size_is_refused_before_unpacking(self, tmp_path: Path) -> None:
         path = archive(tmp_path / "big.zip", "1.png")

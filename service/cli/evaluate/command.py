@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from feature_extraction.items import passed_over
 from finetune.dataset.opening import open_split
 from finetune.trust.evaluation import Evaluation, evaluate
 from finetune.trust.regression import RegressionEvaluation, evaluate_regression
 from models.model import Model
-from models.wording import percent
+from models.wording import counted, percent
 from service.cli.evaluate.regression import print_regression
 from service.cli.terminal.messages import print_error, print_note, print_passed_over
 from service.cli.terminal.options import device_options, model_option, open_model, outside_option
@@ -81,7 +82,9 @@ def command(
             _print(result, opened)
     for _, reason in result.failed:
         print_error(reason)
-    print_passed_over(dataset.ignored + len(dataset.stray))
+    print_passed_over(passed_over(dataset.ignored, dataset.endings))
+    if dataset.stray:
+        print_passed_over(f"{counted(len(dataset.stray), 'image')} outside the classes' folders")
     if result.failed:
         ctx.exit(1)
 

@@ -31,10 +31,10 @@ def print_guesses(spec: str, notes: Iterable[str]) -> None:
         print_note(f"{spec}: {note}")
 
 
-def print_passed_over(files: int) -> None:
-    """How many files of a source were no images, where there are any."""
-    if files:
-        click.secho(f"{files:,} other files passed over", err=True, dim=True)
+def print_passed_over(words: str) -> None:
+    """What of a source was passed over, where there is any."""
+    if words:
+        click.secho(f"{clean(words)} passed over", err=True, dim=True)
 
 
 def _print(text: str, colour: str) -> None:

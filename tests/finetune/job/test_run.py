@@ -178,7 +178,8 @@ def test_what_cannot_be_read_is_reported(tiny_path: Path, tmp_path: Path) -> Non
     found = run(folder, tmp_path / "out", tiny_path).findings
     assert found is not None
     assert {Path(name).name for name, _ in found.failed} == {"broken.jpg", "empty.jpg"}
-    assert any("left out, because they cannot be read: 2 images, the first: " in t for t in found.warnings)
+    left_out = [text for text in found.warnings if "left out, because it cannot be read: 1 image" in text]
+    assert ["empty (0 bytes)" in text for text in left_out] == [False, True]
     assert any("fewer than 20 images to train on in 3 classes: " in t for t in found.warnings)
 
 

@@ -117,13 +117,13 @@ def test_folder_without_images_is_code_2(graft: Run, tiny_path: Path, tmp_path: 
     (tmp_path / "notes.txt").write_text("nothing to see")
     result = graft("classify", "-m", tiny_path, tmp_path)
     assert result.exit_code == 2
-    assert "no images in it (1 other files)" in result.stderr
+    assert "no images in it (1 other file (1 .txt))" in result.stderr
 
 
 def test_what_is_passed_over_is_counted(graft: Run, tiny_path: Path, photos: Path) -> None:
     (photos / "notes.txt").write_text("nothing to see")
     result = graft("classify", "-m", tiny_path, photos)
-    assert (result.exit_code, result.stderr) == (0, "1 other files passed over\n")
+    assert (result.exit_code, result.stderr) == (0, "1 other file (1 .txt) passed over\n")
 
 
 def test_control_characters_of_a_name_do_not_reach_the_terminal(

@@ -44,7 +44,7 @@ def test_features_of_a_folder(graft: Run, tiny_path: Path, photos: Path, tmp_pat
     assert result.exit_code == 0
     assert f"{tmp_path}/out: 3 images in" in result.stdout
     assert "tiny at pool" in result.stdout
-    assert "1 other files passed over" in result.stderr
+    assert "1 other file (1 .txt) passed over" in result.stderr
     ids = json.loads((tmp_path / "out" / "part-00000.ids.json").read_bytes())
     assert [Path(name).stem for name in ids] == ["blue", "green", "red"]
     assert np.allclose(np.load(tmp_path / "out" / "part-00000.pool.npy"), np.eye(3)[::-1])

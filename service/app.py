@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
-from werkzeug.routing import UnicodeConverter
+from werkzeug.routing import BaseConverter
 
 from service.config import ServiceConfig
 from service.errors import handle_errors
@@ -14,7 +14,7 @@ from service.headers import address_browsers
 from service.health import health
 from service.observing import observe, open_tracing
 from service.openapi.pages import description
-from service.protocols import admin, open_inference, v1
+from service.protocols import admin, hugging_face, open_inference, openai, tensorflow_serving, v1
 from service.protocols.protocol import Protocol
 from service.registry import Registry
 from service.safety import ACCESS, Guard, guard_of, protect
@@ -29,11 +29,14 @@ PROTOCOLS = (
     Protocol((v1.routes,)),
     Protocol((admin.routes,)),
     Protocol(open_inference.GROUPS, open_inference.SHAPE),
+    Protocol((tensorflow_serving.routes,), tensorflow_serving.SHAPE),
+    Protocol((hugging_face.routes,), hugging_face.SHAPE),
+    Protocol((openai.routes,), openai.SHAPE),
 )
 SHAPES = tuple(protocol.shape for protocol in PROTOCOLS if protocol.shape is not GRAFT)
 
 
-class _Name(UnicodeConverter):
+class _Name(BaseConverter):
     """A name in a path. It has no colon: behind one stands what is to be done, in addresses of TensorFlow Serving."""
 
     regex = "[^/:]+"

@@ -26,6 +26,9 @@ ACCESS: dict[str, Scope] = {
     "open_inference_health": "open",
     "open_inference": "infer",
     "open_inference_admin": "admin",
+    "tensorflow_serving": "infer",
+    "hugging_face": "infer",
+    "openai": "infer",
     "admin": "admin",
 }
 GUARD = "graft.guard"  # key of the app's extensions

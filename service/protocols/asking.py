@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from flask import request
@@ -22,6 +23,9 @@ from service.front.wsgi import GONE, REQUEST_ID
 from service.records import RECORD
 from service.registry import Registry
 from service.served import Served
+
+if TYPE_CHECKING:
+    from models.features import FeatureModel
 
 _log = logging.getLogger("graft")
 
@@ -84,6 +88,22 @@ def check_count(registry: Registry, count: int) -> None:
         raise InputError("the request holds no image; expected at least one.")
     if count > registry.config.max_images:
         raise too_many_images(count, registry.config.max_images)
+
+
+def check_vectors(registry: Registry, features: FeatureModel, images: int) -> int:
+    """The numbers of a feature vector, where those of all images go together.
+
+    Raises:
+        InputError: they would be too many for one answer.
+    """
+    (cut,) = features.cuts
+    width, most = math.prod(features.blank[cut].shape[1:]), registry.config.max_values
+    if images * width > most:
+        raise InputError(
+            f"{images} images give {images * width:,} numbers at {cut}; at most {most:,} go together. Send fewer "
+            "images."
+        )
+    return width
 
 
 def checked_fields(values: Any, form: str, needed: set[str], allowed: set[str]) -> dict[str, Any]:

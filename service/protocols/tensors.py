@@ -312,7 +312,7 @@ def _of_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Any
                 f"the data of {name!r} is {_shown(data)}; expected {_shown_size(count)} texts, each base64 of an image."
             )
         return texts
-    array = numbers(data, name, whole=not datatype.startswith("FP"))
+    array, _ = numbers(data, name, whole=not datatype.startswith("FP"))
     if array.shape != shape and array.shape != (count,):
         raise InputError(
             f"the data of {name!r} has the shape {list(array.shape)}; expected {list(shape)}, or all in one list."
@@ -320,14 +320,14 @@ def _of_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Any
     return array.reshape(shape)
 
 
-def numbers(data: Any, name: str, *, whole: bool = False) -> Array:
-    """Nested lists of numbers as an array of float64.
+def numbers(data: Any, name: str, *, whole: bool = False) -> tuple[Array, bool]:
+    """Nested lists of numbers as an array of float64, and whether none of them is written with a fraction.
 
     Raises:
         InputError: something else is in them, they are of different lengths, or they have fractions and are `whole`.
     """
     allowed = {int} if whole else {int, float}
-    parts = [data]
+    parts, fractions = [data], False
     while parts:
         part = parts.pop()
         kinds = set(map(type, part)) if isinstance(part, list) else {type(part)}
@@ -336,8 +336,10 @@ def numbers(data: Any, name: str, *, whole: bool = False) -> Array:
         elif not isinstance(part, list) or not kinds <= allowed:
             words = "whole numbers" if whole else "numbers"
             raise InputError(f"the data of {name!r} holds {_shown(part)}; expected lists of {words}.")
+        else:
+            fractions = fractions or float in kinds
     try:
-        return np.array(data, np.float64)
+        return np.array(data, np.float64), not fractions
     except (
         ValueError,
         OverflowError,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from service.explaining import Question, load_photo
 from service.front.wsgi import GONE
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
+from service.protocols.asking import check_vectors
 from service.protocols.v1_answers import (
     Classification,
     Explained,
@@ -89,10 +89,9 @@ def routes(registry: Registry) -> Routes:
         with registry.use(given.model, *given.which, caller.record) as served:
             model = served.feature_model(given.cut, given.pool, given.norm)
             (cut,) = model.cuts
-            values = math.prod(model.blank[cut].shape[1:])
 
             def check(count: int) -> None:
-                _check_size(count, values, cut, registry.config.max_values)
+                check_vectors(registry, model, count)
 
             images = decoded(loads(served.model.card.preprocessing), caller, check)
             rows = served.vectors(images.pixels, model, caller)
@@ -184,15 +183,6 @@ def _wants_picture(given: Explain) -> bool:
 def _check_single(images: int) -> None:
     if images > 1:
         raise InputError(f"the request holds {images} images; one at a time is explained.")
-
-
-def _check_size(images: int, values: int, cut: str, most: int) -> None:
-    """Refuse an answer that would be too large, before anything is computed."""
-    if images * values > most:
-        raise InputError(
-            f"{images} images give {images * values:,} numbers at {cut}; at most {most:,} go together. Send fewer "
-            "images, or take a later cut point."
-        )
 
 
 def _base64_float32(values: Array) -> str:

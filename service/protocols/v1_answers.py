@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 
@@ -12,6 +12,13 @@ from models.card import Cut, ModelCard
 from models.errors import UnknownModelError
 from service.encoding import Result, seven
 from service.explaining import Photo
+from service.protocols.listed_models import (
+    OpenAIModel,
+    VersionStatus,
+    openai_model,
+    openai_models,
+    version_status,
+)
 from service.registry import Family, Registry, State
 from service.served import Served
 from service.shapes import Fault
@@ -110,6 +117,8 @@ class ModelList(TypedDict):
 
     models: list[ModelRow]
     default: Annotated[str, "The one that answers where a request names none."]
+    object: Annotated[Literal["list"], "For clients of OpenAI, like the next."]
+    data: list[OpenAIModel]
 
 
 class VersionState(TypedDict):
@@ -121,10 +130,18 @@ class VersionState(TypedDict):
 
 
 class ModelDetails(ModelRow, total=False):
-    """A model: the version that answers, where there is one, and what else there is."""
+    """A model: the version that answers, where there is one, and what else there is.
+
+    What is not Graft's own is for clients of OpenAI, and the last for those of TensorFlow Serving.
+    """
 
     versions: list[VersionState]
     card: ModelCard
+    id: str
+    object: Literal["model"]
+    created: Annotated[int, "When it was loaded, in seconds since 1970; 0 while it is not."]
+    owned_by: Literal["graft"]
+    model_version_status: list[VersionStatus]
 
 
 def explained(served: Served, name: str, photo: Photo, maps: Sequence[Heatmap]) -> Explained:
@@ -168,7 +185,7 @@ def model_list(registry: Registry) -> ModelList:
     for (name, version), (state, reason) in sorted(registry.states.items()):
         if state != "ready":
             rows.append(_unready(name, version, state, reason))
-    return {"models": rows, "default": registry.default}
+    return {"models": rows, "default": registry.default, "object": "list", "data": openai_models(registry)}
 
 
 def model_details(registry: Registry, name: str, version: int | None, label: str | None) -> ModelDetails:
@@ -184,12 +201,18 @@ def model_details(registry: Registry, name: str, version: int | None, label: str
         number = max(states) if version is None else version
         if number not in states or label is not None:
             raise UnknownModelError(f"model {name} has no such version or label; no version of it is ready.")
-        unready: ModelDetails = {**_unready(name, number, *states[number]), "versions": versions}  # type: ignore[typeddict-item]
-        return unready
+        unready = _unready(name, number, *states[number])
+        return cast(ModelDetails, {**unready, "versions": versions, **_of_others(registry, name)})
     with registry.use(name, version, label) as served:
         card = dataclasses.asdict(served.model.card)  # its type in JSON
         row = _row(served, registry.families.get(name, Family()))
-        return cast(ModelDetails, {**row, "versions": versions, "card": card})
+        others = _of_others(registry, name)
+        return cast(ModelDetails, {**row, "versions": versions, "card": card, **others})
+
+
+def _of_others(registry: Registry, name: str) -> dict[str, Any]:
+    """What clients of other servers look for."""
+    return {**openai_model(registry, name), "model_version_status": version_status(registry, name)}
 
 
 def _version(number: int, state: State, reason: str) -> VersionState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from service.caller import Caller
 from service.errors import row_error
 from service.results import ImageResult
 from service.served import Served
+
+if TYPE_CHECKING:
+    from models.features import FeatureModel
 
 Shown = Literal["answer", "all"]
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -94,6 +97,18 @@ def answer(
     if model.card.reject is not None and model.rejects:
         rejected = (columns[REJECT_SCORE][:, 0] > model.card.reject.threshold).tolist()
     return Answer({name: columns[name] for name in names}, rejected)
+
+
+def vectors(
+    served: Served, images: Sequence[NDArray[np.uint8]], features: FeatureModel, caller: Caller
+) -> list[Array]:
+    """What a feature model of a model gives for decoded images: an array each.
+
+    Raises:
+        GraftError: one of the images has none.
+        OverloadedError, DeadlineError, CancelledError: as `Served.results`.
+    """
+    return [_checked(row) for row in served.vectors(images, features, caller)]
 
 
 def _checked(row: Any) -> Any:

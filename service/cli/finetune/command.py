@@ -17,6 +17,7 @@ from finetune.training.settings import Settings
 from models.errors import InputError
 from models.settings import settings_of, updated
 from models.wording import percent, size
+from service.cli.terminal.messages import print_note
 from service.cli.terminal.options import (
     GroupedCommand,
     HeadedOption,
@@ -80,6 +81,8 @@ def command(
 
     recipe = _recipe(ctx, options)
     dataset = open_dataset(source, recipe.task, outside=outside)
+    if not resume and (advice := _better_backbone(recipe.model, source)) is not None:
+        print_note(advice)
     base = Path(f"{Path(source).resolve().stem or 'my'}-model")
     folder = out or (base if resume else free_folder(base))
     try:
@@ -114,6 +117,21 @@ def command(
 
 def _resumed(folder: Path) -> str:
     return f"Go on with the same command and: --out {shlex.quote(str(folder))} --resume"
+
+
+def _better_backbone(model: str, source: str) -> str | None:
+    """What a pulled network would likely bring in place of the built-in one, and the command for it."""
+    from models.zoo import BUILTIN, RECOMMENDED, find  # help needs no numpy
+
+    row, better = find(model), find(RECOMMENDED)
+    if row is None or row.name != BUILTIN or better is None:
+        return None
+    cost = "is on this machine" if better.file.is_file() else f"is one download of {size(better.octets or 0)}"
+    return (
+        f"The built-in network is small and has only seen 64 pixels a side. MobileNetV2 {cost} and is likely to be "
+        "right more often (on 372 photos of clothes 81.5 % against 62.6 %, learned from 1,000): "
+        f"graft finetune {shlex.quote(source)} --model {RECOMMENDED}"
+    )
 
 
 def _recipe(ctx: click.Context, options: dict[str, Any]) -> Recipe:

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
-from models.wording import percent
+from models.card import Accuracy
+from models.wording import percent, size
 from models.zoo import BUILTIN, ZOO, ZooRow
 from service.cli.terminal.cards import model_and_card
-from service.cli.terminal.text import columns
+from service.cli.terminal.text import terminal_width
 
 
 @click.command()
 def command() -> None:
-    """List the models that are known by name.
+    """List the models that are known by name, and what each is good for.
 
-    A path to any ONNX file works in place of a name.
+    A path to any ONNX file works in place of a name. Accuracies on different data sets do not compare.
     """
-    rows = [("MODEL", "STATE", "TOP-1", "WHAT IT IS")]
-    rows += [(row.name, _state(row), _top1(row), _description(row)) for row in ZOO]
-    click.echo(columns(rows, right=(2,)))
+    for row in ZOO:
+        also = f" (also: {', '.join(row.aliases)})" if row.aliases else ""
+        click.echo(f"{click.style(row.name, bold=True)}{also}: {_state(row)}")
+        text = f"{_accuracy(row)}{row.description}"
+        indent = "    "
+        click.echo(textwrap.fill(text, terminal_width(), initial_indent=indent, subsequent_indent=indent))
 
 
 def _state(row: ZooRow) -> str:
     if row.name == BUILTIN:
-        return "built in" if row.file.is_file() else "missing"
+        return f"built in, {size(row.file.stat().st_size)}" if row.file.is_file() else "missing"
     if row.file.is_file():
-        return "ready"
-    return ("to pull" if row.sha256 else "unpinned") if row.url else "to build"
+        return f"ready, {size(row.file.stat().st_size)}"
+    if not row.url:
+        return "to build"
+    download = f", {size(row.octets)}" if row.octets else ""
+    return f"to pull{download}" if row.sha256 else f"to pull, unpinned{download}"
 
 
-def _top1(row: ZooRow) -> str:
-    accuracy = row.accuracy
+def _accuracy(row: ZooRow) -> str:
+    figures = row.accuracy
     if row.name == BUILTIN and row.file.is_file():
-        accuracy = model_and_card(row.name)[1].accuracy
-    return percent(accuracy[0].top1) if accuracy else "-"
+        figures = model_and_card(row.name)[1].accuracy
+    return f"{_figure(figures[0])} " if figures else ""
 
 
-def _description(row: ZooRow) -> str:
-    also = f" (also: {', '.join(row.aliases)})" if row.aliases else ""
-    return row.description + also
+def _figure(figure: Accuracy) -> str:
+    return f"{percent(figure.top1)} top-1 on {figure.data} {figure.split}."

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from finetune.job.folder import free_folder
+from models.errors import InputError
 from service.cli.finetune.command import command
 from tests.finetune.job.test_run import Blank, Proof
 from tests.finetune.shades import SHADES, folder_of, shade
@@ -42,6 +43,20 @@ def test_teach_then_classify_and_evaluate(graft: Run, photos: Path, tiny_path: P
     assert json.loads(answer.stdout)["predictions"][0]["label"] == "grass"
     measured = graft("evaluate", "-m", out / "model.onnx", photos, "--json")
     assert json.loads(measured.stdout)["top1"] > 0.9
+
+
+def test_the_built_in_network_says_what_another_would_bring(
+    graft: Run, photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise InputError("that is far enough")
+
+    monkeypatch.setattr("finetune.job.run.finetune", stop)
+    said = " ".join(graft("finetune", photos, "--out", tmp_path / "a").stderr.split())
+    assert f"graft finetune {photos} --model mobilenet_v2" in said
+    assert said.count("one download of 14.0 MB") == 1
+    assert "MobileNetV2" not in graft("finetune", photos, "-m", tiny_path, "--out", tmp_path / "b").stderr
+    assert "MobileNetV2" not in graft("finetune", photos, "--out", tmp_path / "c", "--resume").stderr
 
 
 def test_json_is_the_report(graft: Run, photos: Path, tiny_path: Path, tmp_path: Path) -> None:

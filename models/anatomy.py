@@ -17,6 +17,12 @@ _PASSES_ON = ("Identity", "Cast", "Dropout", "Flatten", "Reshape", "Squeeze", "U
 # Behind a layer that reads the same as the layers beside it: a scale and a shift of each channel.
 _RESCALES = ("BatchNormalization", "Mul", "Add", "Sub", "Div")
 _MIXES = ("Add", "Sum", "Mean")
+# What may stand between the layer that makes scores and the logits.
+_AFTER_LAYERS = (
+    *_PASSES_ON, *_RESCALES, *_MIXES, "Relu", "Clip", "Max", "Min", "Sigmoid", "Softmax", "LogSoftmax", "Log", "Neg",
+    "Slice", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "ReduceMean", "ReduceMax",
+    "QuantizeLinear", "DequantizeLinear",
+)  # fmt: skip
 
 
 def crossings(model: ModelProto, outputs: Sequence[str]) -> list[str]:
@@ -79,7 +85,7 @@ def last_layers(model: ModelProto, goal: str = LOGITS) -> list[NodeProto]:
             layers.append(node)
             continue
         inputs = list(dict.fromkeys(name for name in node.input if name in depends))
-        if len(inputs) != 1 and node.op_type not in _MIXES:
+        if node.op_type not in _AFTER_LAYERS or (len(inputs) != 1 and node.op_type not in _MIXES):
             return []
         waiting.extend(reversed(inputs))
     return layers

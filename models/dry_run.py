@@ -24,7 +24,7 @@ def dry_run(
     Raises:
         ModelError: the network does not run, or has no output with a row an image.
     """
-    session = OnnxSession(model.SerializeToString(), RuntimeConfig(device="cpu"))
+    session = OnnxSession(model.SerializeToString(), RuntimeConfig(device="cpu"), quiet=True)
     blank = zeros(session, 1)[source]
     shape = (len(blank), 3, *size) if layout == "nchw" else (len(blank), *size, 3)
     noise = np.random.default_rng(0).random(shape, np.float32)

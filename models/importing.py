@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
+from models.batch import free_batch
 from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Target, card_of, write_card
 from models.conventions import PixelValues, is_ultralytics, pixel_values
 from models.cut_points import named_cuts
-from models.dry_run import dry_run, has_rows
+from models.dry_run import dry_run
 from models.endings import Ending, Probe, find_ending, moved, put_ending
-from models.errors import GraftError, InputError, ModelError
+from models.errors import InputError, ModelError
 from models.files import sha256
 from models.graph import (
     FLOATS,
@@ -37,7 +37,6 @@ from models.nodes import Nodes
 from models.opset import IR_VERSION, OPSET
 from models.outputs import Outputs, numeric_outputs
 from models.preprocessing import MAX_SIDE, Preprocessing
-from models.runtime import OnnxSession, RuntimeConfig, zeros
 from models.truncation import list_cuts
 
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
@@ -76,7 +75,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     guesses = Guesses()
     source, layout, size = _image_input(model, path, metadata, options, guesses)
     outputs = numeric_outputs(model, path, guesses)
-    batch_size = _free_batch(model, source)
+    batch_size = free_batch(model, (3, *size) if layout == "nchw" else (*size, 3))
     if batch_size is not None and batch_size > MAX_BATCH:
         raise ModelError(
             f"{path}: takes {batch_size:,} images at a time; expected at most {MAX_BATCH}. Export it for fewer."
@@ -216,28 +215,6 @@ def _layout(shape: tuple[int, ...], guesses: Guesses) -> Layout:
     if 3 in (shape[1], shape[3]):
         return "nchw" if shape[1] == 3 else "nhwc"
     return guesses.take("nchw", "layout nchw, since the file does not say (--layout)")
-
-
-def _free_batch(model: ModelProto, source: str) -> int | None:
-    """Let the batch vary. Where the network does not bear it, its fixed batch size is returned."""
-    fixed = shape_of(model.graph.input[0])[0]
-    if fixed <= 0:
-        model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
-        return None
-    trial = copy.deepcopy(model)
-    for value in (*trial.graph.input, *trial.graph.output):
-        if value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_param = "N"
-    del trial.graph.value_info[:]
-    try:
-        session = OnnxSession(trial.SerializeToString(), RuntimeConfig(device="cpu"))
-        results = session.run(zeros(session, 2))
-    except GraftError:
-        return fixed
-    if any(len(result) != 2 for result in results if has_rows(result)):
-        return fixed
-    model.CopyFrom(trial)
-    return None
 
 
 def _prepend_input(

@@ -26,8 +26,16 @@ class OnnxSession:
     `run` may be called from several threads at once; onnxruntime allows it.
     """
 
-    def __init__(self, model: str | Path | bytes, config: RuntimeConfig | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path | bytes,
+        config: RuntimeConfig | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
         """Load a model file, or the bytes of one.
+
+        `quiet`: what fails is only tried, and onnxruntime says nothing about it.
 
         Raises:
             DeviceError: the device was asked for by name and cannot be had.
@@ -35,7 +43,7 @@ class OnnxSession:
         """
         self.config = config or RuntimeConfig()
         self.device: Device = choose_device(self.config.device)
-        self.raw = _create(model, self.config, self.device)
+        self.raw = _create(model, self.config, self.device, quiet)
         self.inputs = {value.name: value for value in self.raw.get_inputs()}
         self.outputs = [value.name for value in self.raw.get_outputs()]
         self.metadata: dict[str, str] = self.raw.get_modelmeta().custom_metadata_map
@@ -60,9 +68,12 @@ class OnnxSession:
             ) from exc
 
 
-def _create(model: str | Path | bytes, config: RuntimeConfig, device: Device) -> onnxruntime.InferenceSession:
+def _create(
+    model: str | Path | bytes, config: RuntimeConfig, device: Device, quiet: bool
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only; warnings about unused initializers help nobody here
+    # Errors only; warnings about unused initializers help nobody here.
+    options.log_severity_level = 4 if quiet else 3
     options.enable_mem_pattern = config.memory_pattern
     if config.threads is not None:
         options.intra_op_num_threads = config.threads

@@ -19,7 +19,8 @@ from onnx.reference import ReferenceEvaluator
 from models.graph import input_names, reads, shape_of, without_weights
 
 BATCH = 7919  # a prime: no product of other sizes is taken for the batch
-_SMALL = 1024  # values of a tensor that may be sizes
+_SMALL = 1024  # values of a weight that may be sizes
+_COMPUTED = 2**20  # values of a tensor that is computed of sizes, such as a mask
 Shapes = dict[str, tuple[int, ...]]
 Values = dict[str, NDArray[Any]]
 
@@ -91,9 +92,9 @@ def _compute(nodes: Iterable[NodeProto], sizes: Shapes, values: Values) -> Value
 
 
 def _evaluated(node: NodeProto, values: Values) -> Values:
-    """Outputs of a node of constants, as far as they are small and can be computed."""
+    """Outputs of a node of constants, as far as they can be computed and are not large."""
     results: list[Any] = []
     with contextlib.suppress(Exception):  # the evaluator raises whatever its operators raise
         results = list(ReferenceEvaluator(node).run(None, {name: values[name] for name in reads(node)}))
     arrays = {name: np.asarray(v) for name, v in zip(node.output, results, strict=False) if v is not None}
-    return {name: array for name, array in arrays.items() if array.size <= _SMALL}
+    return {name: array for name, array in arrays.items() if array.size <= _COMPUTED}

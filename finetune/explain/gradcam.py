@@ -20,9 +20,10 @@ from PIL import Image
 from finetune.autodiff import Graph, gradients, import_onnx, placeholder
 from finetune.autodiff import Session as GraphSession
 from finetune.explain.geometry import Box, Floats, full_photo, on_photo, resized, visible_box
-from models.anatomy import behind_layers, crossings
+from models.anatomy import behind_layers, classifier_inputs, crossings
 from models.card import Label, ModelCard, card_of
 from models.errors import CutError, GraphError, InputError, ModelError, NumericsError
+from models.graph import needed
 from models.importing import as_graft_model
 from models.layout import Layouts, layouts_of
 from models.locating import locate
@@ -216,6 +217,10 @@ def maps(model: ModelProto, layouts: Layouts, goal: str) -> list[str]:
         CutError: there is none.
     """
     behind = behind_layers(model)
+    read = classifier_inputs(model, layouts, goal)
+    ahead = needed(model.graph, read or [goal])  # maps of scores, one a class, are the classifier's own
+    made = {name for i in ahead for name in model.graph.node[i].output}
+    behind &= made
     crossed = [name for name in crossings(model, [goal]) if name in behind and _is_map(layouts, name)]
     if not crossed:
         raise CutError(

@@ -110,15 +110,17 @@ def test_fixed_batch_is_freed_where_the_network_bears_it(tmp_path: Path, pixels:
 def test_fixed_batch_stays_where_the_network_needs_it(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     nodes = [
         node("GlobalAveragePool", ["x"], ["gap"]),
-        node("Reshape", ["gap", "shape"], ["flat"]),  # says 3 rows, whatever comes
-        node("Softmax", ["flat"], ["out"], axis=1),
+        node("Flatten", ["gap"], ["flat"]),
+        node("Mul", ["flat", "rows"], ["scaled"]),  # each row by something else
+        node("Softmax", ["scaled"], ["out"], axis=1),
     ]
-    path = save(tmp_path / "net.onnx", nodes, {"shape": np.int64([3, 3])}, shape=(3, 3, 32, 32))
+    rows = np.arange(9, dtype=np.float32).reshape(3, 3)
+    path = save(tmp_path / "net.onnx", nodes, {"rows": rows}, shape=(3, 3, 32, 32))
     model, _ = opened(path, ImportOptions(scale="0..1"))
     assert model.card.batch_size == 3
     probabilities = model.probabilities(pixels)  # 4 images: one run of 3, one of 1 padded to 3
-    means = pixels.mean((1, 2)) / 255
-    expected = np.exp(means) / np.exp(means).sum(1, keepdims=True)
+    scaled = pixels.mean((1, 2)) / 255 * rows[[0, 1, 2, 0]]
+    expected = np.exp(scaled) / np.exp(scaled).sum(1, keepdims=True)
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
 
 

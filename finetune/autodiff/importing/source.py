@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 from finetune.autodiff.folding import fold_constants
 from finetune.autodiff.importing.node import Rule
 from finetune.autodiff.importing.rules import RULES
-from finetune.autodiff.importing.sizes import output_shapes, settle_sizes
+from finetune.autodiff.importing.sizes import settle_sizes
 from finetune.autodiff.shapes import Shape
 from models.errors import CutError, GraphError
 from models.graph import infer, input_names, lifted, load, producers, prune, reads, shape_of
@@ -80,10 +80,9 @@ def read_source(model: ModelProto | str | Path, cut: str | None, outputs: Sequen
         if name not in made and name not in inputs:
             raise CutError(no_such_cut(whole, name))
     fold_constants(whole)
-    settle_sizes(whole, inputs[0])
+    shapes = settle_sizes(whole)
     fold_constants(whole)
     infos = infer(whole)
-    shapes = output_shapes(whole)
     behind = _behind_layers(graph.node, {value.name for value in graph.initializer})
     _detach(whole, cut, wanted)
     nodes = _needed(whole, cut, wanted)

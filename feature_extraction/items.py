@@ -49,7 +49,7 @@ class Tally:
     ignored: int = 0  # files that are no images by their endings, hidden ones, and hidden folders
     endings: Counter[str] = field(
         default_factory=Counter
-    )  # of these, by ending; "hidden" and "no ending" among them
+    )  # of these, by ending; "hidden" and "without ending" among them
 
     def add(self, ending: str) -> None:
         """Count one that is passed over."""
@@ -83,7 +83,7 @@ def is_image(name: str, tally: Tally) -> bool:
     elif ending in ENDINGS:
         return True
     else:
-        tally.add(printable(ending) or "no ending")
+        tally.add(printable(ending) or "without ending")
     return False
 
 

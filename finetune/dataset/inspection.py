@@ -14,6 +14,7 @@ import numpy as np
 from finetune.dataset.duplicates import Group, duplicate_groups
 from finetune.dataset.embedding import embed
 from finetune.dataset.examples import SPLITS, Dataset
+from finetune.dataset.quality import Flaw, flaws
 from finetune.dataset.scanning import Facts, scan
 from finetune.dataset.suspicion import Outlier, Suspect, label_errors, out_of_fold, outliers
 from models.config import DEFAULT_MODEL
@@ -34,6 +35,7 @@ class Inspection:
     accuracy: float | None = None  # of the models that looked for wrong labels, on images they had not seen
     suspects: Sequence[Suspect] = ()
     outliers: Sequence[Outlier] = ()
+    flaws: Sequence[Flaw] = ()
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -70,6 +72,11 @@ class Inspection:
         return [i for i, one in enumerate(self.facts) if one.error is not None]
 
     @cached_property
+    def defects(self) -> Counter[str]:
+        """How many images have each kind of flaw."""
+        return Counter(flaw.defect for flaw in self.flaws)
+
+    @cached_property
     def across(self) -> list[Group]:
         """Copies that stand in more than one split: what is measured there is too good."""
         return [
@@ -92,7 +99,7 @@ def inspect(
     threads: int | None = None,
     progress: Callable[[str], Stage] | None = None,
 ) -> Inspection:
-    """Read all images, look for copies, and with a `model`'s embeddings for wrong labels and outliers.
+    """Read all images, look for copies and flaws, and with a `model`'s embeddings for wrong labels and outliers.
 
     With `model=None` no network runs: copies are proposed by their hashes alone, and labels are not judged. `progress`
     is told the name of each stage and gives what hears of its images.
@@ -108,17 +115,19 @@ def inspect(
         raise InputError(
             f"{dataset.source}: not one of {len(facts):,} images can be read. The first: {facts[0].error}"
         )
+    flawed = flaws(dataset.examples, facts, threads=threads, progress=stage("sharpness"))
     if model is None:
-        return Inspection(dataset, facts, duplicate_groups(facts))
+        return Inspection(dataset, facts, duplicate_groups(facts), flaws=flawed)
     vectors = embed([dataset.examples[i] for i in readable], model, config, progress=stage("embed"))
     embeddings = np.full((len(facts), vectors.shape[1]), np.nan, np.float32)
     embeddings[readable] = vectors
     groups = duplicate_groups(facts, embeddings)
     if dataset.task == "regression":
-        return Inspection(dataset, facts, groups, str(model))
+        return Inspection(dataset, facts, groups, str(model), flaws=flawed)
     likely = out_of_fold(dataset, embeddings, groups)
     if likely is None:
-        return Inspection(dataset, facts, groups, str(model), outliers=outliers(dataset, embeddings, groups))
+        strangers = outliers(dataset, embeddings, groups)
+        return Inspection(dataset, facts, groups, str(model), outliers=strangers, flaws=flawed)
     judged = np.isfinite(likely).all(axis=1)
     right = likely[judged].argmax(axis=1) == dataset.labels[judged]
     return Inspection(
@@ -129,4 +138,5 @@ def inspect(
         float(right.mean()) if judged.any() else None,
         label_errors(dataset, likely),
         outliers(dataset, embeddings, groups),
+        flawed,
     )

@@ -41,6 +41,10 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
         "duplicates": [{"kind": group.kind, "images": members(group.indices)} for group in inspection.groups],
         "across_splits": [[names[i] for i in group.indices] for group in inspection.across],
         "different_labels": [[names[i] for i in group.indices] for group in inspection.conflicts],
+        "flaws": [
+            {"image": names[flaw.index], "flaw": flaw.defect, "detail": flaw.detail}
+            for flaw in inspection.flaws
+        ],
         "model": inspection.model,
         "out_of_fold_accuracy": inspection.accuracy,
         "suspected_labels": [

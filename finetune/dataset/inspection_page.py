@@ -20,7 +20,7 @@ from models.preprocessing import thumbnail
 
 CLASSES, OF_A_CLASS = 40, 3
 GROUPS, OF_A_GROUP = 40, 6
-SUSPECTS, OUTLIERS = 48, 24
+SUSPECTS, OUTLIERS, FLAWS = 48, 24, 48
 ROWS = 200  # of any table; the JSON has them all
 SIDE = 132  # pixels
 
@@ -80,6 +80,7 @@ def page(inspection: Inspection) -> str:
             extra=sum(len(group.indices) - 1 for group in inspection.groups),
             suspects=[(one, pictures.of(one.index)) for one in inspection.suspects[:SUSPECTS]],
             outliers=[(one, pictures.of(one.index)) for one in inspection.outliers[:OUTLIERS]],
+            flaws=[(one, pictures.of(one.index)) for one in inspection.flaws[:FLAWS]],
             unreadable=[
                 (inspection.dataset.examples[i].key, inspection.facts[i].error)
                 for i in inspection.unreadable[:ROWS]

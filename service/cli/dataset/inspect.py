@@ -102,6 +102,7 @@ def _print(inspection: Inspection) -> None:
     _print_groups(
         inspection, "", inspection.groups if not (inspection.across or inspection.conflicts) else ()
     )
+    _print_flaws(inspection)
     if inspection.model and dataset.classes:
         _print_suspicions(inspection)
 
@@ -132,6 +133,21 @@ def _print_groups(inspection: Inspection, title: str, groups: Sequence[Group]) -
         click.echo(f"    {' = '.join(names[:3])}{rest}")
     if len(groups) > _SHOWN:
         click.secho(f"    and {len(groups) - _SHOWN:,} more", dim=True)
+
+
+def _print_flaws(inspection: Inspection) -> None:
+    kinds = ", ".join(f"{number:,} {defect}" for defect, number in inspection.defects.most_common())
+    click.secho(
+        f"\n  flaws     {kinds or 'none: not blurred, dark, of one colour or an odd size'}", bold=True
+    )
+    rows = [
+        (f"    {flaw.defect}", clean(inspection.dataset.examples[flaw.index].key), flaw.detail)
+        for flaw in inspection.flaws[:_SHOWN]
+    ]
+    if rows:
+        click.echo(columns(rows))
+    if len(inspection.flaws) > _SHOWN:
+        click.secho(f"    and {len(inspection.flaws) - _SHOWN:,} more", dim=True)
 
 
 def _print_suspicions(inspection: Inspection) -> None:

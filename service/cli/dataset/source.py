@@ -51,10 +51,10 @@ def inspected(
         with download_progress() as download:
             locate(model, progress=download)
     total = len(dataset.examples)
-    with images_progress(total if no_model else 2 * total, then="comparing them") as bar:
+    with images_progress((2 if no_model else 3) * total, then="comparing them") as bar:
 
         def stage(name: str) -> Stage:
-            offset = total if name == "embed" else 0
+            offset = total * ("read", "sharpness", "embed").index(name)
             return lambda done, _: bar(offset + done)
 
         return inspect(dataset, None if no_model else model, RuntimeConfig(device, threads), progress=stage)

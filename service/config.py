@@ -95,9 +95,7 @@ class ServiceConfig:
     )
     max_request_mb: int = setting(64, "Largest request, in MB.", least=1, heading="Requests")
     max_images: int = setting(64, "Images in one request.", least=1, heading="Requests")
-    max_values: int = setting(
-        4_000_000, "Numbers in one answer, and in the JSON of one request.", least=1, heading="Requests"
-    )
+    max_values: int = setting(4_000_000, "Numbers in one answer.", least=1, heading="Requests")
     max_pixels: int = setting(50_000_000, "Pixels of one image.", least=1, heading="Requests")
     max_pixels_per_request: int = setting(
         200_000_000, "Pixels of all images of one request.", least=1, heading="Requests"

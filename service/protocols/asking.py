@@ -27,6 +27,9 @@ from service.served import Served
 if TYPE_CHECKING:
     from models.features import FeatureModel
 
+# Values in the JSON of a request: three images of 299 x 299 pixels as numbers. Reading more of them would keep all
+# other threads waiting for a second, those too that answer whether the service is alive.
+JSON_VALUES = 1_000_000
 _log = logging.getLogger("graft")
 
 
@@ -58,7 +61,7 @@ def json_of_body(registry: Registry, share: Share, expected: str) -> Any:
         BusyError: there is no memory for it now.
     """
     body = registry.bodies.body(request, share)
-    return parse_json(body, share, expected, registry.config.max_values)
+    return parse_json(body, share, expected, JSON_VALUES)
 
 
 def decode_all(

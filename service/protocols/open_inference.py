@@ -22,7 +22,15 @@ from service.bodies.upload import Upload
 from service.caller import Caller
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
-from service.protocols.asking import Named, NamedVersion, caller_of, check_count, decode_all, log_change
+from service.protocols.asking import (
+    JSON_VALUES,
+    Named,
+    NamedVersion,
+    caller_of,
+    check_count,
+    decode_all,
+    log_change,
+)
 from service.protocols.open_inference_models import configuration, index, loadable, metadata, statistics
 from service.protocols.tensors import (
     BYTES,
@@ -232,7 +240,7 @@ def _infer(registry: Registry, name: str, version: int | None) -> Response:
 
 def _parsed(registry: Registry, share: Share) -> InferRequest:
     header, data = split(registry.bodies.body(request, share), request.headers.get(_HEADER_LENGTH))
-    return parse_infer(parse_json(header, share, _FORM, registry.config.max_values), data)
+    return parse_infer(parse_json(header, share, _FORM, JSON_VALUES), data)
 
 
 def _check_output(wanted: Wanted, known: dict[str, Any], model: str) -> None:

@@ -23,6 +23,7 @@ from service.registry import Registry
 from service.safety import Guard
 from service.tokens import Tokens, new_token
 from tests.fixtures import plain
+from tests.models.nets import residual_net
 from tests.tuned import tuned_classifier, tuned_regression
 
 INFER = "/v2/models/tiny/infer"
@@ -220,6 +221,17 @@ class TestViews:
         (logits,) = ask(client, "/v2/models/tuned/infer", outputs=[{"name": "logits"}]).get_json()["outputs"]
         assert logits == given["logits"]
 
+    def test_network_without_classes(self, tmp_path: Path, config: ServiceConfig) -> None:
+        path = residual_net(tmp_path / "net.onnx", end="features")
+        client = create_app(dataclasses.replace(config, models=(str(path),))).test_client()
+        (described,) = client.get("/v2/models/net").get_json()["outputs"]
+        png = base64.b64encode(plain("red")).decode()
+        inputs = [tensor(datatype="BYTES", shape=[2], data=[png, png])]
+        (output,) = client.post("/v2/models/net/infer", json={"inputs": inputs}).get_json()["outputs"]
+        assert (output["name"], output["shape"]) == (described["name"], [2, *described["shape"][1:]])
+        first, second = np.reshape(output["data"], (2, -1))
+        np.testing.assert_array_equal(first, second)
+
     def test_value_of_a_regression(self, served: ServiceConfig) -> None:
         client = create_app(served).test_client()
         assert client.get("/v2/models/redness/config").get_json()["output"] == [
@@ -265,10 +277,17 @@ def test_bad_requests(client: FlaskClient, body: Any, status: int, reason: str) 
 
 
 def test_numbers_in_json_are_bounded(config: ServiceConfig) -> None:
-    client = create_app(dataclasses.replace(config, max_values=1000)).test_client()
-    assert ask(client).status_code == 200
-    status, message = error(client.post(INFER, json={"inputs": [tensor(data=RED * 2)]}))
-    assert (status, "values; at most 1,000 are taken" in message) == (400, True)
+    client = create_app(dataclasses.replace(config, max_request_mb=8)).test_client()
+    many = b'{"inputs": [{"data": [' + b"1," * 1_000_000 + b"1]}]}"
+    status, message = error(client.post(INFER, data=many))
+    assert (status, "values; at most 1,000,000 are taken" in message) == (400, True)
+
+
+def test_numbers_of_an_answer_in_json_are_bounded(config: ServiceConfig) -> None:
+    client = create_app(dataclasses.replace(config, max_values=2)).test_client()
+    status, message = error(ask(client))
+    assert (status, "the answer has 3 numbers; in JSON at most 2" in message) == (400, True)
+    assert ask(client, parameters={"binary_data_output": True}).status_code == 200
 
 
 def test_time_of_a_request_is_its_own(client: FlaskClient) -> None:

@@ -210,5 +210,6 @@ def test_bad_requests(client: FlaskClient, url: str, body: Any, status: int, rea
 
 def test_other_methods_are_refused_in_the_form_of_the_protocol(client: FlaskClient) -> None:
     answer = client.get(PREDICT)
-    assert (error(answer)[0], answer.headers["Allow"]) == (405, "POST, OPTIONS")
+    assert error(answer)[0] == 405
+    assert set(answer.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
     assert error(client.post("/v1/models/tiny/metadata"))[0] == 405

@@ -17,7 +17,7 @@ test: $(VENV)/.installed $(addprefix $(VENV)/.installed-,$(EXTRAS))
 
 # Clients of other servers, unmodified, against ours.
 test-clients: $(VENV)/.installed $(VENV)/.installed-clients
-	$(BIN)/python -m pytest -m clients tests/service/protocols
+	$(BIN)/python -m pytest -m clients tests/service
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

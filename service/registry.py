@@ -244,23 +244,24 @@ class Registry:
             UnknownModelError: it is not served.
             InputError: a label stands for it.
         """
+        name = self.known_name(name)
         self.get(name, version)
-        family = self._families[name]
-        gone = [version] if version is not None else list(family.versions)
-        labels = [label for label, number in family.labels.items() if number in gone]
-        if labels and version is not None:
-            raise InputError(f"version {version} of {name} is {', '.join(labels)}. Move the label first.")
+        retired: list[Served] = []
 
         def without(family: Family) -> Family:
+            gone = [version] if version is not None else list(family.versions)
+            labels = [label for label, number in family.labels.items() if number in gone]
+            if labels and version is not None:
+                raise InputError(f"version {version} of {name} is {', '.join(labels)}. Move the label first.")
+            # Somebody else may just have unloaded it.
+            retired.extend(family.versions[number] for number in gone if number in family.versions)
             versions = {number: one for number, one in family.versions.items() if number not in gone}
             kept = {label: number for label, number in family.labels.items() if number not in gone}
             return Family(MappingProxyType(versions), MappingProxyType(kept))
 
-        retired = [family.versions[number] for number in gone]
         self._change(name, without)
-        for number in gone:
-            self.states.pop((name, number), None)
         for served in retired:
+            self.states.pop((name, served.version), None)
             served.retire()
 
     def move_label(self, name: str, label: str, version: int | None) -> None:
@@ -272,6 +273,7 @@ class Registry:
         """
         if not label or label.isdecimal():
             raise InputError(f"the label is {label!r}; expected a word such as {STABLE} or canary.")
+        name = self.known_name(name)
         self.get(name, version, label if version is None else None)
 
         def labelled(family: Family) -> Family:

@@ -87,7 +87,7 @@ def routes(registry: Registry) -> Routes:
     def ready(name: str, version: int | None) -> Response:
         """Tells whether a model is served."""
         with registry.use(name, version):
-            return Response()
+            return Response(content_type="text/plain")
 
     def describe(name: str, version: int | None) -> Response:
         """Tells the inputs and outputs of a model."""
@@ -148,7 +148,7 @@ def health_routes(registry: Registry) -> Routes:
     @routes.get("/live", answer=_EMPTY)
     def server_live(_: NoParameters) -> Response:
         """Answers while the process does."""
-        return Response()
+        return Response(content_type="text/plain")
 
     @routes.get("/ready", answer=_EMPTY)
     def server_ready(_: NoParameters) -> Response:
@@ -156,7 +156,7 @@ def health_routes(registry: Registry) -> Routes:
         if registry.draining or registry.loading:
             why = "it stops" if registry.draining else f"{', '.join(registry.loading)} is being loaded"
             raise BusyError(f"the server is not ready: {why}.", 1.0)
-        return Response()
+        return Response(content_type="text/plain")
 
     return routes
 
@@ -180,7 +180,7 @@ def repository_routes(registry: Registry) -> Routes:
         served = registry.open_if_idle(max(sources, key=lambda one: one.version))
         text = f"{served.name} version {served.version} is served from {served.source.spec}"
         log_change(text, "loaded", served.name, served.version)
-        return Response()
+        return Response(content_type="text/plain")
 
     @routes.post("/models/{name}/unload", Named, answer=_EMPTY, statuses=(404,))
     def repository_unload(given: Named) -> Response:
@@ -192,7 +192,7 @@ def repository_routes(registry: Registry) -> Routes:
             )
         registry.unload(given.name)
         log_change(f"{given.name} is not served any more", "retired", given.name)
-        return Response()
+        return Response(content_type="text/plain")
 
     return routes
 

@@ -220,6 +220,15 @@ class TestVersions:
         with pytest.raises(UnknownModelError, match="'tiny' is not served here"):
             versions.get("tiny")
 
+    def test_an_alias_of_the_zoo_stands_for_the_model(self, config: ServiceConfig) -> None:
+        registry = Registry(dataclasses.replace(config, models=("builtin", config.models[0])))
+        registry.load()
+        registry.move_label("builtin", "stable", 1)
+        assert registry.families["graft-mini"].labels == {"stable": 1}
+        registry.unload("builtin")
+        assert list(registry.families) == ["tiny"]
+        registry.close()
+
     def test_one_that_does_not_load_changes_nothing(self, versions: Registry, tmp_path: Path) -> None:
         (tmp_path / "bad.onnx").write_text("no model")
         with pytest.raises(ModelError, match=r"bad\.onnx"):

@@ -6,9 +6,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
+from markupsafe import escape
 
 from service.openapi.document import openapi
+from service.openapi.page import BASE, render
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
 from service.version import __version__
@@ -26,5 +28,17 @@ def description(groups: Sequence[Routes], access: Mapping[str, str]) -> Routes:
     def openapi_json(_: NoParameters) -> Response:
         """Gives the OpenAPI 3.1 document about all routes."""
         return jsonify(document())
+
+    @functools.cache
+    def page() -> tuple[str, str]:
+        return render(document())
+
+    @routes.get("/docs", answer={"text/html": str})
+    def docs(_: NoParameters) -> Response:
+        """Shows all routes to people, with a form to try one."""
+        text, policy = page()
+        response = Response(text.replace(BASE, str(escape(request.root_url.rstrip("/")))))
+        response.headers["Content-Security-Policy"] = policy
+        return response
 
     return routes

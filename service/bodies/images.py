@@ -126,8 +126,12 @@ class ImageBodies:
             BusyError: there is no memory for it now.
         """
         stream, most = request.environ["wsgi.input"], self.config.max_request_bytes
-        # The front has read all of it already: this takes no copy, as reading would.
-        body = stream.getvalue() if isinstance(stream, io.BytesIO) else request.get_data(cache=False)
+        if isinstance(stream, io.BytesIO):
+            # The front has read all of it already: this takes no copy, as reading would, and leaves none behind.
+            body = stream.getvalue()
+            request.environ["wsgi.input"] = io.BytesIO()
+        else:
+            body = request.get_data(cache=False)
         if len(body) > most:
             raise RequestEntityTooLarge
         return unpacked(body, request.headers.get("Content-Encoding", ""), most, share)

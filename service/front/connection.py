@@ -207,6 +207,8 @@ class Connection:
         headers: Headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
         ]
         if refused.retry_after is not None:
             headers.append((b"retry-after", whole_seconds(refused.retry_after).encode()))

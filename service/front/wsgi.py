@@ -47,9 +47,9 @@ class ClientGone:
         call()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Call:
-    """A whole request, as it came."""
+    """A whole request, as it came. Its body is the application's once that is called, to let go of."""
 
     method: str
     target: str  # path and query, ASCII, still quoted
@@ -149,7 +149,9 @@ def call_application(app: WSGIApplication, call: Call) -> Answer:
         started[:] = [(status, headers)]
         return early.append
 
-    result: Iterable[bytes] = app(call.environ(), start_response)
+    environ = call.environ()
+    call.body = b""
+    result: Iterable[bytes] = app(environ, start_response)
     chunks = iter(result)
     stream = Stream(chunks, getattr(result, "close", lambda: None))
     try:

@@ -33,7 +33,7 @@ class Observed:
     def __init__(
         self,
         app: WSGIApplication,
-        hearers: Sequence[Callable[[RequestRecord], None]],
+        hearers: Sequence[Metrics | Statistics],
         tracing: Tracing | None,
     ) -> None:
         """`hearers` hear of each request when its answer is made."""
@@ -61,8 +61,8 @@ class Observed:
             self._finish(record, environ)
             raise
         self._finish(record, environ)
-        for hear in self._hearers:
-            hear(record)
+        for hearer in self._hearers:
+            hearer.request(record)
         return body
 
     def _finish(self, record: RequestRecord, environ: WSGIEnvironment) -> None:
@@ -103,7 +103,7 @@ def observe(app: Flask, models: Registry, tracing: Tracing | None) -> Routes:
     app.extensions[METRICS] = metrics
     app.before_request(note_route)
     # As Flask's documentation does.
-    app.wsgi_app = Observed(app.wsgi_app, (metrics.request, statistics.request), tracing)  # type: ignore[method-assign]
+    app.wsgi_app = Observed(app.wsgi_app, (metrics, statistics), tracing)  # type: ignore[method-assign]
     routes = Routes("metrics")
 
     @routes.get("/metrics", answer={"text/plain": str, "application/openmetrics-text": str})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,17 +29,21 @@ def running(
     """A server that answers at `health`; ended with the block."""
     log = Path(f"/tmp/serving-{os.getpid()}-{time.monotonic_ns()}.log")
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **(env or {})})
+        # Some servers leave their workers behind when they are ended: the whole group is.
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **(env or {})}, start_new_session=True
+        )
     try:
         _wait(process, health, log)
         yield process
     finally:
-        process.terminate()
-        try:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         log.unlink()
 
 

@@ -189,14 +189,14 @@ def test_no_views_are_refused(tiny_trunk: Trunk) -> None:
 
 def test_large_photo_is_decoded_once_and_reduced(tiny_trunk: Trunk, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    original = preprocessing._upright
+    original = preprocessing.upright_rgb
 
     def watched(image: Image.Image) -> Image.Image:
         made = original(image)
         sizes.append(made.size)
         return made
 
-    monkeypatch.setattr(preprocessing, "_upright", watched)
+    monkeypatch.setattr(preprocessing, "upright_rgb", watched)
     features_of(
         tiny_trunk, [item("x", encoded(photo((1600, 1200)), "JPEG"))], 4, seed=0, store=None, threads=1
     )

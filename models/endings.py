@@ -176,7 +176,7 @@ def _chosen(
 ) -> tuple[str, ...]:
     """The output to read: of the last layer; or two heads that the network is published with."""
     names = ", ".join(outputs.tensors)
-    if asked or len(outputs.tensors) == 1:
+    if asked or len(set(outputs.tensors.values())) == 1:
         return tuple(flat)[:1]
     depths = _depths(model.graph)
     made = producers(model.graph)
@@ -254,12 +254,15 @@ def _meaning(
     within = bool(np.all((rows >= 0) & (rows <= 1)))
     if width == 1:
         return _two_classes(tensors, chain, within and end in _BOUNDED, path, task, labelled, guesses)
-    if task is None and not labelled and width not in _IMAGENET and end not in _CLASSIFIES:
-        guesses.take(None, f"output {name} ({width} wide) is features, not classes (--task, --labels)")
-        return Ending("features", tuple(probe))
     rounded = any(node.op_type == "DequantizeLinear" for node in chain)  # each by 1/512
     error = min(0.2, width / 512) if rounded else 1e-3
-    sums_to_1 = within and end != "Sigmoid" and np.allclose(rows.sum(axis=1), 1, atol=error)
+    totals = rows.sum(axis=1)
+    # Of 1, in percent, or in 255 parts; rounded ones were traced back.
+    whole = end != "Sigmoid" and bool(np.all(rows >= 0))
+    sums_to_1 = whole and any(np.allclose(totals, total, rtol=error) for total in (1, 100, 255))
+    if task is None and not labelled and not sums_to_1 and width not in _IMAGENET and end not in _CLASSIFIES:
+        guesses.take(None, f"output {name} ({width} wide) is features, not classes (--task, --labels)")
+        return Ending("features", tuple(probe))
     if task == "multilabel" and (end in ("Softmax", "LogSoftmax") or sums_to_1):
         raise ModelError(
             f"{path}: output {name} gives probabilities that sum to 1: its classes exclude each other. Leave --task "
@@ -282,7 +285,7 @@ def _meaning(
         )
         return Ending("multilabel", source, "logits", width, width)
     if sums_to_1:
-        guesses.take(None, f"output {name} holds probabilities, since they sum to 1")
+        guesses.take(None, f"output {name} holds probabilities, since they sum to {totals.mean():.3g}")
         return Ending("classification", tensors, "probabilities", width, width)
     bounded = within and end in _BOUNDED
     if task == "multilabel" or (bounded and task is None):

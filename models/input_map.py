@@ -13,23 +13,13 @@ from models.errors import GraftError
 from models.graph import element_type, needed, reads, shape_of, weight_names
 from models.runtime import OnnxSession, RuntimeConfig
 
-# Operators that give, of an image of one colour, values that are affine in that colour.
-_AFFINE = (
-    *(
-        "Identity",
-        "Cast",
-        "Dropout",
-        "Transpose",
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Concat",
-        "Split",
-    ),
-    *("Slice", "Gather", "Pad", "Expand", "Resize", "Upsample"),
-    *("Add", "Sub", "Mul", "Div", "Neg", "BatchNormalization"),
+# What no arithmetic on single pixels ends in. All else is followed, and whether it was affine is measured.
+_LAYERS = (
+    *("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "FusedConv", "NhwcConv"),
+    *("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul", "FusedGemm", "Einsum"),
+    *("QuantizeLinear", "DynamicQuantizeLinear", "LRN"),
 )
+_MIXES = ("Pool", "Reduce", "InstanceNorm", "LayerNorm", "GroupNorm", "LpNorm")  # in the names of others
 _SIZES = ("Shape", "Size")
 _MIX = (0.3, 0.7, 0.5)  # a colour that no other probe is made of
 _TOLERANCE = 1e-2  # of half precision, after one or two sums
@@ -93,7 +83,7 @@ def _first_value(tensor: Any) -> float:
 
 
 def _first_read(graph: GraphProto, source: str) -> str | None:
-    """The tensor that the first node reads which is more than an affine map."""
+    """The tensor that the first layer reads."""
     carried, constants = {source}, weight_names(graph)
     for node in graph.node:
         names = set(reads(node))
@@ -102,10 +92,10 @@ def _first_read(graph: GraphProto, source: str) -> str | None:
                 constants.update(node.output)
         elif node.op_type in _SIZES:
             constants.update(node.output)
-        elif node.op_type in _AFFINE and names <= carried | constants:
-            carried.update(node.output)
+        elif node.op_type in _LAYERS or any(word in node.op_type for word in _MIXES):
+            return next((str(name) for name in node.input if name in carried), None)
         else:
-            return str(next(name for name in node.input if name in carried))
+            carried.update(node.output)
     return None
 
 

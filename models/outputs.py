@@ -60,7 +60,7 @@ def numeric_outputs(model: ModelProto, path: Path, guesses: Guesses) -> Outputs:
         zipped = made.get(value.name)
         if zipped is not None and zipped.op_type == "ZipMap":
             labels[value.name] = _zipmap_labels(zipped)
-        if what:
+        if what and tensor not in tensors.values():
             guesses.note(f"output {value.name} is {what}: the numbers that it is made from are taken")
         tensors[value.name] = tensor
     if not tensors:

@@ -62,6 +62,18 @@ def reversed_inside() -> Spelling:
     return [node("Gather", ["x", "order"], ["r"], axis=1), node("Sub", ["r", "mean"], ["first"])], weights
 
 
+def reversed_by_indices() -> Spelling:
+    """As the exporter of PyTorch 2.13 spells x[:, [2, 1, 0]]."""
+    weights = {"places": np.int64([[2], [1], [0]]), "mean": CAFFE_BGR}
+    nodes = [
+        node("Transpose", ["x"], ["front"], perm=[1, 0, 2, 3]),
+        node("GatherND", ["front", "places"], ["g"], batch_dims=0),
+        node("Transpose", ["g"], ["r"], perm=[1, 0, 2, 3]),
+        node("Sub", ["r", "mean"], ["first"]),
+    ]
+    return nodes, weights
+
+
 def with_sizes() -> Spelling:
     """A shape that is computed on the way, and a constant that a node makes."""
     nodes = [
@@ -107,6 +119,19 @@ CASES: dict[str, tuple[Spelling, str, str]] = {
         "bgr",
     ),
     "reversed inside": (reversed_inside(), "0..255", "rgb"),
+    "reversed by indices": (reversed_by_indices(), "0..255", "rgb"),
+    "clipped": (
+        (
+            [
+                node("Clip", ["x", "low", "high"], ["k"]),
+                node("Sub", ["k", "m"], ["t"]),
+                node("Div", ["t", "s"], ["first"]),
+            ],
+            {"low": np.float32(0), "high": np.float32(1), "m": MEAN, "s": STD},
+        ),
+        "0..1",
+        "rgb",
+    ),
     "sizes on the way": (with_sizes(), "0..1", "rgb"),
 }
 

@@ -149,6 +149,26 @@ def test_the_task_decides_over_a_sigmoid(tmp_path: Path) -> None:
         opened(network(tmp_path / "s.onnx", [node("Softmax", ["scores"], ["out"])]), task="multilabel")
 
 
+@pytest.mark.parametrize("parts", [1, 100, 255])
+def test_probabilities_in_parts_of_a_whole_are_recognised(tmp_path: Path, parts: int) -> None:
+    ends = [
+        node("Softmax", ["scores"], ["p"], axis=1),
+        node("Mul", ["p", "parts"], ["m"]),
+        node("Cast", ["m"], ["out"], to=TensorProto.UINT8),
+    ]
+    path = network(tmp_path / "net.onnx", ends[: 3 if parts == 255 else 2], {"parts": np.float32(parts)},
+                   outputs=("out" if parts == 255 else "m",))  # fmt: skip
+    if parts == 255:
+        model = onnx.load(path)
+        model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
+        onnx.save(model, path)
+    bare = network(tmp_path / "bare.onnx", [node("Softmax", ["scores"], ["out"], axis=1)])
+    model_, card, notes = opened(path)
+    assert len(card.labels) == 5
+    assert f"since they sum to {parts}" in notes
+    np.testing.assert_allclose(model_.probabilities(PIXELS), original(bare), rtol=1e-4, atol=1e-6)
+
+
 def test_scores_that_happen_to_be_small_are_no_probabilities(tmp_path: Path) -> None:
     """As SqueezeNet ends: a mean over positions behind a Relu."""
     ends = [
@@ -236,7 +256,7 @@ def test_map_of_classes_gives_probabilities_and_labels(tmp_path: Path) -> None:
     model, card, notes = opened(path)
     assert [label.name for label in card.labels] == ["v", "w", "x", "y", "z"]
     np.testing.assert_allclose(model.probabilities(PIXELS), original(bare), rtol=1e-4, atol=1e-6)
-    assert "output loss is a map of classes: the numbers that it is made from are taken" in notes
+    assert "output classLabel is the best class: the numbers that it is made from are taken" in notes
     assert [label.name for label in opened(path, labels=labels(*"abcde"))[1].labels] == list("abcde")
 
 

@@ -36,6 +36,7 @@ OF_TOKENS = {
 OTHERS = {404: "Nothing of this name is served."}
 MEANINGS = {**ANYWHERE, **OF_BODIES, **OF_TOKENS, **OTHERS}
 _OPEN = "open"
+_IN_PATH = "^[^/:]+$"  # behind a colon stands what is to be done, in addresses of TensorFlow Serving
 _WITH_RETRY_AFTER = (429, 503)
 
 
@@ -90,12 +91,15 @@ def _operation(route: Route, scope: str, schemas: dict[str, Schema]) -> dict[str
 
 def _parameter(one: Setting, place: str) -> dict[str, Any]:
     unset = f" Without it: {one.unset}." if one.unset else ""
+    schema = schema_of_setting(one)
+    if place == "path" and one.kind is str:
+        schema["pattern"] = _IN_PATH
     return {
         "name": one.name,
         "in": place,
         "required": place == "path",
         "description": one.help + unset,
-        "schema": schema_of_setting(one),
+        "schema": schema,
     }
 
 

@@ -60,6 +60,7 @@ def test_parameters_are_those_that_are_parsed(document: dict[str, Any]) -> None:
     assert by_name["timeout_ms"]["schema"] == {"type": "integer", "minimum": 1}
     (*rest, name) = document["paths"]["/v1/models/{name}"]["get"]["parameters"]
     assert (name["name"], name["in"], name["required"]) == ("name", "path", True)
+    assert name["schema"] == {"type": "string", "pattern": "^[^/:]+$"}
     assert {one["in"] for one in rest} == {"query"}
 
 

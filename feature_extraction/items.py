@@ -50,6 +50,9 @@ class Tally:
     endings: Counter[str] = field(
         default_factory=Counter
     )  # of these, by ending; "hidden" and "without ending" among them
+    links: list[str] = field(
+        default_factory=list
+    )  # to folders that are read under their own names; a sentence each
 
     def add(self, ending: str) -> None:
         """Count one that is passed over."""

@@ -7,7 +7,8 @@ import csv
 import json
 import os
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,9 +20,11 @@ _SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")
 # Which one names the image.
 COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
 _ID = "id"
+_DELIMITERS = (",", ";", "\t", "|")
 _HOPELESS = 20  # broken lines at the beginning: then it is no list
 
 Fields = dict[str, Any]  # of a line: names of columns, lower case
+_Reader = Callable[[Path, TextIO], Iterator[tuple[int, Fields | str | SourceError]]]
 
 
 def is_list(path: Path) -> bool:
@@ -63,22 +66,35 @@ def listed_images(path: Path) -> Iterator[ImageItem]:
         raise broken[0][1]
 
 
+def slashed(file: str) -> str:
+    """A path with the slashes of this system: Windows writes the others."""
+    return file.replace("\\", "/") if os.sep == "/" else file
+
+
 def records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The lines of a table or of JSON lines, each with its number in the file: names of columns, lower case, and texts.
 
+    What is empty or null is ""; lists and objects are JSON.
+
     Raises:
-        SourceError: the list cannot be read, has no column of paths, or a broken line.
+        SourceError: the list cannot be read, or a broken line.
     """
     if path.suffix.lower() in (".txt", ".lst"):
         raise SourceError(
             f"{path}: a plain list has paths alone; expected columns such as path and label. Save it as .csv."
         )
-    for number, entry in _entries(path):
+    for number, entry in _entries(path, any_columns=True):
         if isinstance(entry, SourceError):
             raise entry
         if isinstance(entry, str):
             raise SourceError(f"{path}, line {number}: a string; expected an object with fields.")
-        yield number, {name: str(value).strip() for name, value in entry.items() if value not in (None, "")}
+        yield number, {name: _cell(value) for name, value in entry.items()}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value).strip()
 
 
 def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
@@ -96,7 +112,20 @@ def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
             yield printable(where), exc
         else:
             if file:
-                yield where, file_item(str(path.parent / file), name)
+                yield where, file_item(_beside(path.parent, file), name)
+
+
+def _beside(folder: Path, file: str) -> str:
+    """The path of what a list in the folder names; one with backslashes where nothing is called so."""
+    path = str(folder / file)
+    return str(folder / slashed(file)) if "\\" in file and not _exists(path) else path
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.lexists(path)
+    except ValueError:  # no file can be called so, which is said where it is read
+        return False
 
 
 def _file(entry: Fields | str | SourceError, where: str) -> tuple[str, str | None]:
@@ -111,13 +140,17 @@ def _file(entry: Fields | str | SourceError, where: str) -> tuple[str, str | Non
     return file, None if name in (None, "") else str(name)
 
 
-def _entries(path: Path) -> Iterator[tuple[int, Fields | str | SourceError]]:
+def _entries(path: Path, *, any_columns: bool = False) -> Iterator[tuple[int, Fields | str | SourceError]]:
     """What the lines of a list hold, each with its number: fields, a path alone, or why it cannot be read.
+
+    A table has a column of paths, unless `any_columns` leaves that to the caller.
 
     Raises:
         SourceError: the list cannot be read at all, or no further.
     """
-    read = {".csv": _table, ".tsv": _table, ".jsonl": _json, ".ndjson": _json}.get(path.suffix.lower(), _text)
+    table: _Reader = partial(_table, any_columns=any_columns)
+    readers: dict[str, _Reader] = {".csv": table, ".tsv": table, ".jsonl": _json, ".ndjson": _json}
+    read = readers.get(path.suffix.lower(), _text)
     try:
         with path.open("rb") as begin:
             if begin.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -151,13 +184,14 @@ def _value(path: Path, number: int, line: str) -> Fields | str | SourceError:
     return SourceError(f"{path}, line {number}: {line:.50}; expected an object or a string.")
 
 
-def _table(path: Path, stream: TextIO) -> Iterator[tuple[int, Fields | SourceError]]:
+def _table(path: Path, stream: TextIO, *, any_columns: bool) -> Iterator[tuple[int, Fields | SourceError]]:
     rows = _rows(path, stream)
     _, header = next(rows, (1, list[str]()))
     if isinstance(header, SourceError):
         raise header
     names = [name.lower() for name in header]
-    _column(names, f"{path}: its columns are")
+    if not any_columns:
+        _column(names, f"{path}: its columns are")
     blank = dict.fromkeys(names, "")
     for number, row in rows:
         yield number, row if isinstance(row, SourceError) else blank | dict(zip(names, row, strict=False))
@@ -165,8 +199,9 @@ def _table(path: Path, stream: TextIO) -> Iterator[tuple[int, Fields | SourceErr
 
 def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str] | SourceError]]:
     """The rows of a table, each with the number of its first line. After a broken one the next line begins another."""
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    ahead: deque[str] = deque()  # lines that a broken row took with it
+    first = stream.readline()
+    ahead = deque([first] if first else [])  # lines that a broken row took with it
+    delimiter = _delimiter(first, "\t" if path.suffix.lower() == ".tsv" else ",")
     number = 1
     while True:
         taken: list[str] = []
@@ -184,6 +219,13 @@ def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str] | SourceE
         if row:
             yield number, row if isinstance(row, SourceError) else [cell.strip() for cell in row]
         number += len(taken)
+
+
+def _delimiter(header: str, usual: str) -> str:
+    """What stands between the cells of a table: the usual sign, or that which the header has in its place."""
+    if usual in header:
+        return usual
+    return max(_DELIMITERS, key=header.count) if any(sign in header for sign in _DELIMITERS) else usual
 
 
 def _taking(ahead: deque[str], stream: TextIO, taken: list[str]) -> Iterator[str]:

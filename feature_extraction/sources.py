@@ -136,8 +136,10 @@ def _several(names: Iterable[str | ImageItem], tally: Tally) -> Iterator[ImageIt
 def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = None) -> Iterator[Entry]:
     """Images below `root`, in the order of their names; the folders below it go to `folders`.
 
-    Each folder is entered once, whatever links lead to it: links that go round in circles end there.
+    Each folder is entered once, whatever links lead to it: links that go round in circles end there, and those to
+    folders below `root` are told in `tally`, for these are read under their own names.
     """
+    whole = os.path.realpath(root)
     entered: set[tuple[int, int]] = set()
 
     def walk(folder: str, parts: tuple[str, ...]) -> Iterator[Entry]:
@@ -161,7 +163,11 @@ def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = No
                 )
                 continue
             if inner:
-                if is_entered((entry.name,), tally):
+                if entry.is_symlink() and (own := _own_name(entry.path, whole)):
+                    tally.links.append(
+                        f"{printable(entry.path)} is a link to {printable(own)}: read there alone."
+                    )
+                elif is_entered((entry.name,), tally):
                     if folders is not None:
                         folders.append((*parts, entry.name))
                     yield from walk(entry.path, (*parts, entry.name))
@@ -169,6 +175,16 @@ def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = No
                 yield (*parts, entry.name), file_item(entry.path)
 
     return walk(str(root), ())
+
+
+def _own_name(link: str, root: str) -> str | None:
+    """Where the folder that a link leads to lies below `root`, and is come by without it; None where it is not."""
+    own = os.path.relpath(os.path.realpath(link), root)
+    parts = Path(own).parts
+    passed = (
+        not parts or parts[0] == os.pardir or any(part.startswith(".") or is_junk(part) for part in parts)
+    )
+    return None if passed else own
 
 
 def _standard_input() -> ImageItem:

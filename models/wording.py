@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 def counted(count: int, word: str) -> str:
     """ "1 image", "2,000 images", "2 classes"."""
     return f"{count:,} {word}{'' if count == 1 else 'es' if word.endswith('s') else 's'}"
+
+
+def composed(text: str) -> str:
+    """A text in Unicode's composed form (NFC): macOS writes an umlaut as two signs, others as one."""
+    return unicodedata.normalize("NFC", text)
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,15 +19,25 @@ from models.wording import listed
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # How folders and lists call them, in lower case.
-SPLIT_WORDS: dict[str, Split] = {
+_SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
     "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
+    "development": "val",
     "test": "test",
     "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
+_OF_A_SPLIT = re.compile(r"[\s_-]*(set|data|images|photos)$")
+
+
+def split_of(name: str) -> Split | None:
+    """The split that a folder or a cell names: `train`, `Validation`, `test_set`, `train images` ..."""
+    return _SPLIT_WORDS.get(_OF_A_SPLIT.sub("", name.strip().casefold()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Dataset:
     endings: Mapping[str, int] = field(default_factory=dict)  # of these
     stray: tuple[str, ...] = ()  # images that lie outside the classes' folders
     empty: tuple[str, ...] = ()  # classes' folders without an image
+    notes: tuple[str, ...] = ()  # what was guessed of its layout, a sentence each
 
     @property
     def has_splits(self) -> bool:
@@ -86,6 +98,7 @@ class Dataset:
 
 
 def _warnings(dataset: Dataset) -> Iterator[str]:
+    yield from dataset.notes
     counts = Counter(example.label for example in dataset.examples)
     if dataset.empty:
         yield f"{listed(dataset.empty)}: no image in {_these(dataset.empty, 'this folder', 'these folders')}."

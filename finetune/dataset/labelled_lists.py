@@ -1,121 +1,154 @@
 """Lists that name images with what is to be learned of them: CSV, TSV or JSON lines.
 
-Columns: the image's path (as `feature_extraction.lists`), `label` or `class`, for regression a number in `target`,
-`value`, `y` or `label`, and perhaps `split`, `group` and `id`. Others are passed over.
+Columns: the image's path, or its id without the ending; a class, a column of 0 and 1 for each class, or for regression
+a number (`finetune.dataset.columns`); and perhaps `split`, `group` and `id`. Others are passed over.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from feature_extraction.archives import zip_members
-from feature_extraction.items import ImageItem, Tally, file_item, printable
-from feature_extraction.lists import COLUMNS, records
-from finetune.dataset import idx
-from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example, Split
+from feature_extraction.items import is_junk, printable
+from feature_extraction.lists import records
+from finetune.dataset.columns import columns_of
+from finetune.dataset.examples import Dataset, Example, Split, split_of
+from finetune.dataset.list_options import ListOptions
+from finetune.dataset.listed_files import Locator
 from finetune.dataset.task import Task
 from models.errors import SourceError
+from models.wording import composed, counted
 
-_ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)
-LABEL = ("label", "class")
-TARGET = ("target", "value", "y", "label")
+_LOOKED_AT = 20  # lines that tell in which folder the images lie
 
 
-def from_list(path: Path, task: Task, *, outside: bool = False) -> Dataset:
-    """The examples that a list names; relative paths begin at the list's folder.
+class _Row(NamedTuple):
+    """What a line says of its image."""
 
-    A path may lead into a zip archive (`photos.zip/cat/1.jpg`) or to one image of an idx file
-    (`t10k-images[7]`).
+    where: str
+    file: str
+    name: str
+    label: str
+    target: float
+    split: Split | None
+    group: str | None
+
+
+def from_list(
+    path: Path,
+    task: Task,
+    *,
+    outside: bool = False,
+    lists: ListOptions | None = None,
+    within: str = "",
+    split: Split | None = None,
+) -> Dataset:
+    """The examples that a list names; relative paths begin at the list's folder, or in the folder that `lists` names.
+
+    A path may lead into a zip archive (`photos.zip/cat/1.jpg`) or to one image of an idx file (`t10k-images[7]`).
+    `within` stands before the images' names, `split` is that of all of them.
 
     Raises:
-        SourceError: the list cannot be read, has not the columns, or names a file outside its folder.
+        SourceError: the list cannot be read, has not the columns, names files outside its folder, or none at all.
     """
-    locate = Locator(path.parent, outside=outside)
-    examples: list[Example] = []
+    lines = list(records(path))
+    source = printable(str(path))
+    if not lines:
+        return Dataset(source, task, (), ())
+    columns = columns_of(source, [record for _, record in lines], task, lists or ListOptions())
+    rows: list[_Row] = []
     names: set[str] = set()
-    for number, record in records(path):
+    for number, record in lines:
         where = f"{path}, line {number}"
-        file = _one(record, COLUMNS, where)
-        name = printable(record.get("id") or file)
+        file = columns.image(record, where)
+        name = composed(printable(within + (record.get("id") or file)))
         if name in names:
             raise SourceError(f"{where}: {name} stands there a second time. Name each image once.")
         names.add(name)
-        label, target = "", math.nan
-        if task == "regression":
-            target = _number(_one(record, TARGET, where), where)
-        else:
-            label = printable(_one(record, LABEL, where))
-        item = locate.item(file, where)
-        group = record.get("group") or None
-        split = _split(record.get("split"), where)
-        examples.append(Example(item, label, target, split, group, name))
-    if examples and len({example.split is None for example in examples}) == 2:
-        missing = next(example for example in examples if example.split is None)
+        taught = columns.taught(record, where)
+        target = _number(taught, where) if task == "regression" else math.nan
+        label = "" if task == "regression" else composed(printable(taught))
+        side = split or _split(record.get("split"), where)
+        rows.append(_Row(where, file, name, label, target, side, record.get("group") or None))
+    if len({row.split is None for row in rows}) == 2:
+        missing = next(row for row in rows if row.split is None)
         raise SourceError(
             f"{path}: {missing.name} has no split, while others have one. Fill the column, or leave it out."
         )
-    classes = tuple(sorted({example.label for example in examples})) if task == "classification" else ()
-    return Dataset(printable(str(path)), task, tuple(examples), classes)
-
-
-class Locator:
-    """Finds what a list's paths lead to."""
-
-    def __init__(self, folder: Path, *, outside: bool) -> None:
-        self._folder = os.path.abspath(folder)
-        self._outside = outside
-        self._idx: dict[Path, NDArray[np.uint8]] = {}
-        self._archives: dict[str, dict[str, ImageItem]] = {}
-
-    def item(self, file: str, where: str) -> ImageItem:
-        """The image at a path.
-
-        Raises:
-            SourceError: the path leads out of the list's folder, or into an archive that has no such image.
-        """
-        # Without this, `link/../x` would lead elsewhere than it says, once more past the check.
-        path = os.path.normpath(os.path.join(self._folder, file))
-        if not self._outside and not path.startswith(self._folder.rstrip(os.sep) + os.sep):
-            raise SourceError(
-                f"{where}: {printable(file)} lies outside the list's folder, {self._folder}. A list from elsewhere "
-                "could name any file of yours; if this one is your own, allow it with --outside (outside=True)."
-            )
-        if os.path.lexists(path):
-            return file_item(path, printable(path))
-        return self._inside(path) or idx.image_at(path, self._idx) or file_item(path, printable(path))
-
-    def _inside(self, path: str) -> ImageItem | None:
-        """The image in a zip archive on the way of the path."""
-        match = _ZIP.fullmatch(path)
-        if not match:
-            return None
-        file, member = match.groups()
-        if file not in self._archives:
-            if not os.path.isfile(file):
-                return None
-            entries = zip_members(Path(file), Tally())
-            self._archives[file] = {"/".join(parts): item for parts, item in entries}
-        return self._archives[file].get(member.replace(os.sep, "/"))
-
-
-def _one(record: Mapping[str, str], names: tuple[str, ...], where: str) -> str:
-    for name in names:
-        if record.get(name):
-            return record[name]
-    has = [name for name in names if name in record]
-    if has:
-        raise SourceError(f"{where}: the column {has[0]} is empty. Fill it, or take the line out.")
-    raise SourceError(
-        f"{where}: no column for it; expected one of {', '.join(names)}, found {', '.join(record) or 'none'}. "
-        "Rename the column."
+    locate, notes = _located(path, [row.file for row in rows], lists or ListOptions(), outside)
+    examples = tuple(
+        Example(locate.item(row.file, row.where), row.label, row.target, row.split, row.group, row.name)
+        for row in rows
     )
+    classes = tuple(sorted({row.label for row in rows})) if task == "classification" else ()
+    return Dataset(source, task, examples, classes, notes=(*columns.notes, *notes, *_ways(source, locate)))
+
+
+def _located(
+    path: Path, files: Sequence[str], lists: ListOptions, outside: bool
+) -> tuple[Locator, list[str]]:
+    """Where the images of a list lie: beside it, in the folder that is named, or in one folder beside it.
+
+    Raises:
+        SourceError: nowhere there, or in several folders.
+    """
+    if lists.images is not None:
+        folder = Path(lists.images)
+        if not folder.is_dir():
+            raise SourceError(f"{printable(lists.images)}: no such folder (--images). Check the path.")
+        return Locator(folder, outside=outside, by_name=True), []
+    beside = Locator(path.parent, outside=outside)
+    some = files[:_LOOKED_AT]
+    if len(files) < 2 or any(_leads_somewhere(beside, file) for file in some):
+        return beside, []
+    folders = [
+        folder
+        for folder in _folders(path.parent)
+        if any(_leads_somewhere(_at(folder), file) for file in some)
+    ]
+    if len(folders) == 1:
+        return Locator(folders[0], outside=outside), [
+            f"{printable(str(path))}: its images lie in {folders[0].name}/."
+        ]
+    if folders:
+        places = " and in ".join(f"{folder.name}/" for folder in folders)
+        raise SourceError(f"{path}: its images may lie in {places}. Say where with --images FOLDER.")
+    raise SourceError(
+        f"{path}: none of the images that it names first is there, such as {printable(some[0])}. Say where they lie "
+        "with --images FOLDER."
+    )
+
+
+def _at(folder: Path) -> Locator:
+    return Locator(folder, outside=False)
+
+
+def _leads_somewhere(locate: Locator, file: str) -> bool:
+    try:
+        return locate.has(file)
+    except ValueError:  # no file can be called so
+        return False
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    try:
+        inner = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
+    except OSError:  # the list could be read, its folder need not be
+        return
+    yield from (parent / name for name in inner if not name.startswith(".") and not is_junk(name))
+
+
+def _ways(source: str, locate: Locator) -> Iterator[str]:
+    """What was found by less than its whole path."""
+    if locate.without_ending:
+        yield f"{source}: {counted(locate.without_ending, 'image')} named without an ending."
+    if locate.by_last_part:
+        yield f"{source}: {counted(locate.by_last_part, 'path')} of another place found by the last part alone."
 
 
 def _number(text: str, where: str) -> float:
@@ -133,7 +166,7 @@ def _number(text: str, where: str) -> float:
 def _split(text: str | None, where: str) -> Split | None:
     if not text:
         return None
-    split = SPLIT_WORDS.get(text.strip().casefold())
+    split = split_of(text)
     if split is None:
         raise SourceError(f"{where}: split is {text!r}; expected train, val or test. Correct the line.")
     return split

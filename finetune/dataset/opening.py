@@ -12,29 +12,46 @@ from feature_extraction.items import Tally, printable
 from feature_extraction.lists import is_list
 from feature_extraction.sources import entries
 from finetune.dataset import idx, labelled_lists
-from finetune.dataset.examples import SPLIT_WORDS, Dataset, Example
+from finetune.dataset.examples import Dataset, Example, split_of
+from finetune.dataset.layout import (
+    check_level,
+    has_splits,
+    nested,
+    refuse_splits_without_classes,
+    splits_without_classes,
+    tops_of,
+)
+from finetune.dataset.list_options import ListOptions
+from finetune.dataset.metadata import from_metadata, lists_beside, refuse_options, unused
 from finetune.dataset.task import Task
 from models.errors import SourceError
-from models.wording import listed
+from models.wording import composed, listed
 
 _EVERY = "\0"  # all splits together; nothing can be called so, while "" comes from unset variables
+_NO_NUMBERS = (
+    "{}: regression needs a number for each image. Give a CSV or JSON-lines list with path and target."
+)
 _Folder = tuple[str, ...]  # the parts of its path below the source
 
 
 def open_dataset(
-    spec: str | os.PathLike[str], task: Task = "classification", *, outside: bool = False
+    spec: str | os.PathLike[str],
+    task: Task = "classification",
+    *,
+    outside: bool = False,
+    lists: ListOptions | None = None,
 ) -> Dataset:
     """The labelled images of a source, to learn from; none of them is read yet.
 
     `spec` is a folder or zip archive with a folder for each class, perhaps below train, val and test; a CSV, TSV or
-    JSON-lines list (`finetune.dataset.labelled_lists`); or a folder with MNIST's idx files. `outside` allows a list to
-    name files outside its own folder.
+    JSON-lines list (`finetune.dataset.labelled_lists`), or a folder of photos with one beside them; or a folder with
+    MNIST's idx files. `outside` allows a list to name files outside its own folder, `lists` says how it is read.
 
     Raises:
-        SourceError: nothing is there, it has no labelled images, or only one class.
+        SourceError: nothing is there, it has no labelled images, only one class, or folders that are no classes.
         ImageError: the folder itself cannot be listed.
     """
-    dataset = _opened(os.fspath(spec), task, outside, _EVERY)
+    dataset = _opened(os.fspath(spec), task, outside, lists or ListOptions(), _EVERY)
     if task == "classification" and len(dataset.classes) < 2:
         empty = f" ({listed(dataset.empty)}: no image in it)" if dataset.empty else ""
         raise SourceError(
@@ -50,20 +67,21 @@ def open_split(
     task: Task = "classification",
     *,
     outside: bool = False,
+    lists: ListOptions | None = None,
 ) -> Dataset:
     """The labelled images of one split of a source, to measure on; of all of it where there are no splits.
 
-    `spec` and `outside` are those of `open_dataset`. `split` is any word for train, val or test, or the name of any
-    folder above the classes.
+    `spec`, `outside` and `lists` are as for `open_dataset`. `split` is any word for train, val or test, or the name of
+    any folder above the classes.
 
     Raises:
         SourceError: nothing is there, it has no labelled images, no such split, or splits of which none is chosen.
         ImageError: the folder itself cannot be listed.
     """
-    return _opened(os.fspath(spec), task, outside, split)
+    return _opened(os.fspath(spec), task, outside, lists or ListOptions(), split)
 
 
-def _opened(source: str, task: Task, outside: bool, split: str | None) -> Dataset:
+def _opened(source: str, task: Task, outside: bool, lists: ListOptions, split: str | None) -> Dataset:
     """All examples of a split in the order of their names."""
     path = Path(source)
     if not source:
@@ -71,16 +89,14 @@ def _opened(source: str, task: Task, outside: bool, split: str | None) -> Datase
             "the path is empty; expected a folder, a zip archive or a list. Check how it was written."
         )
     if is_list(path):
-        dataset = labelled_lists.from_list(path, task, outside=outside)
-    elif task == "regression":
-        raise SourceError(
-            f"{source}: regression needs a number for each image. Give a CSV or JSON-lines list with the columns path "
-            "and target."
-        )
-    elif idx.holds_idx(path):
+        dataset = labelled_lists.from_list(path, task, outside=outside, lists=lists)
+    elif idx.holds_idx(path) and task == "classification":
+        refuse_options(source, lists)
         dataset = idx.from_idx(path)
     elif path.is_dir() or is_archive(path):
-        dataset, split = _from_folders(path, split)
+        dataset, split = _from_folder(path, task, outside, lists, split)
+    elif task == "regression":
+        raise SourceError(_NO_NUMBERS.format(source))
     else:
         kind = "a file of another kind" if path.exists() else "no such file or folder"
         raise SourceError(
@@ -114,7 +130,7 @@ def _chosen(dataset: Dataset, split: str | None) -> Dataset:
         if splits:
             raise SourceError(f"{dataset.source}: has the splits {splits}. Choose one of them with --split.")
         return dataset
-    word = SPLIT_WORDS.get(split.casefold())
+    word = split_of(split)
     examples = tuple(one for one in dataset.examples if one.split is not None and one.split == word)
     if not examples:
         raise SourceError(
@@ -126,59 +142,86 @@ def _chosen(dataset: Dataset, split: str | None) -> Dataset:
     )
 
 
-def _from_folders(root: Path, split: str | None) -> tuple[Dataset, str | None]:
+def _from_folder(
+    root: Path, task: Task, outside: bool, lists: ListOptions, split: str | None
+) -> tuple[Dataset, str | None]:
+    """What a folder or archive holds, and which split of it is still to be chosen.
+
+    A list beside the photos says their labels where folders do not.
+    """
+    tally, folders = Tally(), list[_Folder]()
+    images = list(entries(root, tally, folders))
+    beside = lists_beside(root) if root.is_dir() else []
+    if beside and (task == "regression" or not _folders_are_classes(images)):
+        dataset = from_metadata(root, beside, images, task, outside=outside, lists=lists)
+        return replace(dataset, ignored=tally.ignored, endings=tally.endings), split
+    if task == "regression":
+        raise SourceError(_NO_NUMBERS.format(printable(str(root))))
+    refuse_options(printable(str(root)), lists)
+    dataset, split = _from_folders(root, images, folders, tally, split)
+    notes = (*dataset.notes, *([unused(beside)] if beside else ()), *tally.links)
+    return replace(dataset, notes=notes), split
+
+
+def _folders_are_classes(images: Sequence[Entry]) -> bool:
+    """Whether two folders or more may be classes, splits left aside."""
+    images, _ = _unwrapped(list(images), [])
+    depth = int(has_splits(images))
+    labels = {parts[depth] for parts, _ in images if len(parts) > depth + 1}
+    return len(labels) > 1 and not splits_without_classes(images)
+
+
+def _from_folders(
+    root: Path, images: list[Entry], folders: list[_Folder], tally: Tally, split: str | None
+) -> tuple[Dataset, str | None]:
     """What folders of classes hold, and which split of it is still to be chosen.
 
     A folder called `split` lies above the classes, whatever lies beside it.
     """
-    tally, folders = Tally(), list[_Folder]()
-    images = list(entries(root, tally, folders))
-    if split not in _tops(images):
+    source = printable(str(root))
+    if split not in tops_of(images):
         images, folders = _unwrapped(images, folders)
-    splits = _has_splits(images)
-    named = split in _tops(images) and not (splits and str(split).casefold() in SPLIT_WORDS)
+    splits = has_splits(images)
+    named = split in tops_of(images) and not (splits and split_of(str(split)))
     if named:
         images, folders = _below(str(split), images, folders)
+    elif flat := splits_without_classes(images):
+        refuse_splits_without_classes(source, flat)
+    elif not splits:
+        check_level(source, images)
     depth = int(splits and not named)
     examples: list[Example] = []
     stray: list[str] = []
     for parts, item in images:
         if not parts:  # the folder itself cannot be listed: reading says why
             item.read()
-        word = SPLIT_WORDS.get(parts[0].casefold()) if depth else None
+        word = split_of(parts[0]) if depth else None
         if len(parts) < depth + 2 or (depth and word is None):
             stray.append(item.id)
         else:
-            examples.append(
-                Example(item, printable(parts[depth]), split=word, name=printable("/".join(parts)))
-            )
+            name = composed(printable("/".join(parts)))
+            examples.append(Example(item, composed(printable(parts[depth])), split=word, name=name))
     full = {example.name.rpartition("/")[0] for example in examples}
     full |= {str(parent) for folder in full for parent in PurePosixPath(folder).parents}
     empty = [
         name
         for parts in sorted(folders)
         if len(parts) == depth + 1
-        and (not depth or parts[0].casefold() in SPLIT_WORDS)
-        and (name := printable("/".join(parts))) not in full
+        and (not depth or split_of(parts[0]))
+        and (name := composed(printable("/".join(parts)))) not in full
     ]
-    classes = tuple(sorted({example.label for example in examples}))
-    source = printable(str(root))
     dataset = Dataset(
         source,
         "classification",
         tuple(examples),
-        classes,
+        tuple(sorted({example.label for example in examples})),
         tally.ignored,
         tally.endings,
         tuple(stray),
         tuple(empty),
+        tuple(nested(images, depth)),
     )
     return dataset, _EVERY if named else split
-
-
-def _tops(images: Sequence[Entry]) -> set[str]:
-    """The folders at the top in which, or below which, images lie."""
-    return {parts[0] for parts, _ in images if len(parts) > 1}
 
 
 def _below(top: str, images: list[Entry], folders: list[_Folder]) -> tuple[list[Entry], list[_Folder]]:
@@ -191,18 +234,10 @@ def _below(top: str, images: list[Entry], folders: list[_Folder]) -> tuple[list[
 
 def _unwrapped(images: list[Entry], folders: list[_Folder]) -> tuple[list[Entry], list[_Folder]]:
     """Without the one folder that holds everything, where classes or splits lie in it."""
-    tops = _tops(images)
+    tops = tops_of(images)
     if len(tops) != 1 or not all(len(parts) > 2 for parts, _ in images):
         return images, folders
     (top,) = tops
     inner = _below(top, images, folders)
-    one_split = top.casefold() in SPLIT_WORDS and not _has_splits(inner[0])
+    one_split = split_of(top) is not None and not has_splits(inner[0])
     return (images, folders) if one_split else inner
-
-
-def _has_splits(images: Sequence[Entry]) -> bool:
-    """Whether the folders at the top are splits: train and at least one other, or nothing but splits."""
-    tops = {parts[0].casefold() for parts, _ in images if len(parts) > 2}
-    known = {SPLIT_WORDS[top] for top in tops if top in SPLIT_WORDS}
-    others = {top.casefold() for top in _tops(images)} - set(SPLIT_WORDS)
-    return ("train" in known and len(known) > 1) or (bool(known) and not others)

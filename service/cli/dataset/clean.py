@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from finetune.dataset.list_options import ListOptions
 from service.cli.dataset.source import inspected, source_options
 from service.cli.terminal.messages import print_warning
 from service.cli.terminal.text import clean, columns
@@ -35,6 +36,7 @@ def command(
     no_model: bool,
     task: str,
     outside: bool,
+    lists: ListOptions,
     device: str,
     threads: int | None,
     out: Path,
@@ -50,7 +52,7 @@ def command(
     from finetune.dataset.cleaning import exclusions, reason_counts, write_list
 
     _check(out, drop, no_model, force)
-    inspection = inspected(source, model, no_model, task, outside, device, threads)
+    inspection = inspected(source, model, no_model, task, outside, lists, device, threads)
     excluded = exclusions(inspection, cast("tuple[Choice, ...]", drop))
     beside = write_list(out, inspection, excluded)
     click.secho(clean(str(out)), bold=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from finetune.dataset.list_options import ListOptions
 from models.wording import percent
 from service.cli.dataset.source import inspected, name_of, source_options
 from service.cli.terminal.messages import print_error, print_warning
@@ -39,6 +40,7 @@ def command(
     no_model: bool,
     task: str,
     outside: bool,
+    lists: ListOptions,
     device: str,
     threads: int | None,
     report: Path | None,
@@ -52,7 +54,7 @@ def command(
 
     Exit code 1: some images cannot be read.
     """
-    inspection = inspected(source, model, no_model, task, outside, device, threads)
+    inspection = inspected(source, model, no_model, task, outside, lists, device, threads)
     if as_json:
         from finetune.dataset.inspection_json import as_json as plain
 

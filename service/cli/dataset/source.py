@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from finetune.dataset.list_options import ListOptions
 from finetune.job.recipe import Recipe
 from models.config import DEFAULT_MODEL
-from service.cli.terminal.options import Command, device_options, outside_option, setting_options
+from service.cli.terminal.options import Command, device_options, list_options, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
 
 if TYPE_CHECKING:
@@ -25,20 +26,27 @@ _OPTIONS = (
     ),
     click.option("--no-model", is_flag=True, help="Run no network: labels are not judged then."),
     setting_options(Recipe, "task"),
-    outside_option,
+    list_options,
     device_options,
 )  # fmt: skip
 
 
 def source_options(command: Command) -> Command:
-    """Add SOURCE, --model, --no-model, --task, --outside, --device and --threads."""
+    """Add SOURCE, --model, --no-model, --task, --device, --threads, and what says how a list is read."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def inspected(
-    source: str, model: str, no_model: bool, task: str, outside: bool, device: str, threads: int | None
+    source: str,
+    model: str,
+    no_model: bool,
+    task: str,
+    outside: bool,
+    lists: ListOptions,
+    device: str,
+    threads: int | None,
 ) -> Inspection:
     """What is found in a source, with a bar of progress while it is looked at."""
     from finetune.dataset.inspection import inspect
@@ -46,7 +54,7 @@ def inspected(
     from models.locating import locate
     from models.runtime import RuntimeConfig
 
-    dataset = open_dataset(source, cast("Task", task), outside=outside)
+    dataset = open_dataset(source, cast("Task", task), outside=outside, lists=lists)
     if not no_model:
         with download_progress() as download:
             locate(model, progress=download)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from feature_extraction.items import passed_over
+from finetune.dataset.list_options import ListOptions
 from finetune.dataset.opening import open_split
 from finetune.trust.evaluation import Evaluation, evaluate
 from finetune.trust.regression import RegressionEvaluation, evaluate_regression
@@ -16,7 +17,7 @@ from models.model import Model
 from models.wording import counted, percent
 from service.cli.evaluate.regression import print_regression
 from service.cli.terminal.messages import print_error, print_note, print_passed_over
-from service.cli.terminal.options import device_options, model_option, open_model, outside_option
+from service.cli.terminal.options import device_options, list_options, model_option, open_model
 from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns
 
@@ -29,7 +30,7 @@ _WEAKEST = 5
 @click.option(
     "--split", metavar="NAME", help="Which part to take: train, val, test, or a folder above the classes."
 )
-@outside_option
+@list_options
 @click.option("--json", "as_json", is_flag=True, help="All results as one JSON object, each class included.")
 @device_options
 @click.pass_context
@@ -39,6 +40,7 @@ def command(
     model: str,
     split: str | None,
     outside: bool,
+    lists: ListOptions,
     as_json: bool,
     device: str,
     threads: int | None,
@@ -58,7 +60,11 @@ def command(
             "probable."
         )
     dataset = open_split(
-        source, split, "regression" if opened.is_regression else "classification", outside=outside
+        source,
+        split,
+        "regression" if opened.is_regression else "classification",
+        outside=outside,
+        lists=lists,
     )
     result: Evaluation | RegressionEvaluation
     with images_progress(len(dataset.examples)) as bar:
@@ -82,6 +88,8 @@ def command(
             _print(result, opened)
     for _, reason in result.failed:
         print_error(reason)
+    for note in dataset.notes:
+        print_note(note)
     print_passed_over(passed_over(dataset.ignored, dataset.endings))
     if dataset.stray:
         print_passed_over(f"{counted(len(dataset.stray), 'image')} outside the classes' folders")

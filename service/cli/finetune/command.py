@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from finetune.dataset.list_options import ListOptions
 from finetune.job.recipe import Recipe
 from finetune.training.settings import Settings
 from models.errors import InputError
@@ -23,7 +24,7 @@ from service.cli.terminal.options import (
     HeadedOption,
     cache_option,
     device_options,
-    outside_option,
+    list_options,
     setting_options,
 )
 from service.cli.terminal.text import clean, columns, terminal_width
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 @click.command(cls=GroupedCommand)
 @click.argument("source")
 @setting_options(Recipe, flags={"model": ["-m"]})
-@outside_option
+@list_options
 @click.option(
     "--unknown", metavar="SOURCE", help="Images that are no class, to measure the threshold.",
     cls=HeadedOption, heading="Trust",
@@ -64,6 +65,7 @@ def command(
     device: str,
     threads: int | None,
     outside: bool,
+    lists: ListOptions,
     unknown: str | None,
     previous: str | None,
     **options: Any,
@@ -80,7 +82,7 @@ def command(
     from service.cli.finetune.progress import terminal_observer
 
     recipe = _recipe(ctx, options)
-    dataset = open_dataset(source, recipe.task, outside=outside)
+    dataset = open_dataset(source, recipe.task, outside=outside, lists=lists)
     if not resume and (advice := _better_backbone(recipe.model, source)) is not None:
         print_note(advice)
     base = Path(f"{Path(source).resolve().stem or 'my'}-model")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from finetune.dataset.list_options import ListOptions
 from models.config import DEFAULT_MODEL, MODEL_HELP, RuntimeConfig
 from models.errors import InputError
 from models.settings import Setting, settings_of
@@ -108,6 +111,27 @@ outside_option = click.option(
     cls=HeadedOption,
     heading="Images",
 )
+_LIST_HELP = {one.name: one.metadata["help"] for one in dataclasses.fields(ListOptions)}
+
+
+def list_options(command: Command) -> Command:
+    """Add --outside, --images, --path-column and --label-column: `outside`, and the others as `lists`."""
+
+    @functools.wraps(command)
+    def with_lists(
+        *arguments: Any, images: str | None, path_column: str | None, label_column: str | None, **options: Any
+    ) -> Any:
+        return command(*arguments, lists=ListOptions(images, path_column, label_column), **options)
+
+    decorated: Any = with_lists
+    for name, metavar in (("label_column", "NAME"), ("path_column", "NAME"), ("images", "FOLDER")):
+        flag = f"--{name.replace('_', '-')}"
+        decorated = click.option(
+            flag, name, metavar=metavar, help=_LIST_HELP[name], cls=HeadedOption, heading="Images"
+        )(decorated)
+    return outside_option(decorated)  # type: ignore[no-any-return]
+
+
 cache_option = click.option(
     "--cache/--no-cache", default=True, show_default=True, help="Remember features by the image's content."
 )

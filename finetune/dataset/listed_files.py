@@ -1,0 +1,115 @@
+"""What a list's paths lead to: files beside it, in another folder, in zip archives and idx files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_extraction.archives import zip_members
+from feature_extraction.items import ImageItem, Tally, file_item, printable
+from feature_extraction.lists import slashed
+from finetune.dataset import idx
+from models.errors import SourceError
+from models.image_kinds import kind_of_name
+
+_ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)
+
+
+class Locator:
+    """Finds what a list's paths lead to, from a folder on."""
+
+    def __init__(self, folder: Path, *, outside: bool, by_name: bool = False) -> None:
+        """`outside` lets paths leave the folder; `by_name` finds a path of another machine by its last part alone."""
+        self._folder = os.path.abspath(folder)
+        self._outside, self._by_name = outside, by_name
+        self._idx: dict[Path, NDArray[np.uint8]] = {}
+        self._archives: dict[str, dict[str, ImageItem]] = {}
+        self._stems: dict[str, dict[str, list[str]]] = {}
+        self.without_ending = self.by_last_part = 0  # images that were found so
+
+    def has(self, file: str) -> bool:
+        """Whether a path leads to something, by whatever way."""
+        path = self._path(file)
+        return os.path.lexists(path) or self._indirect(path) is not None or bool(self._wholes(path))
+
+    def item(self, file: str, where: str) -> ImageItem:
+        """The image at a path, or at the file that only its ending is missing of.
+
+        Raises:
+            SourceError: the path leads out of the folder, or to several files.
+        """
+        path = self._path(file)
+        if self._by_name and not os.path.lexists(path):
+            last = self._path(os.path.basename(slashed(file)))
+            if os.path.lexists(last) or self._wholes(last):
+                self.by_last_part += 1
+                path = last
+        if not self._outside and not path.startswith(self._folder.rstrip(os.sep) + os.sep):
+            raise SourceError(
+                f"{where}: {printable(file)} lies outside the list's folder, {self._folder}. A list from elsewhere "
+                "could name any file of yours; if this one is your own, allow it with --outside (outside=True)."
+            )
+        if os.path.lexists(path):
+            return file_item(path, printable(path))
+        if item := self._indirect(path):
+            return item
+        if whole := self._whole(path, where):
+            self.without_ending += 1
+            return file_item(whole, printable(whole))
+        return file_item(path, printable(path))
+
+    def _path(self, file: str) -> str:
+        """Where a path leads from the folder; one with backslashes where nothing is called so."""
+        # Without normpath, `link/../x` would lead elsewhere than it says, once more past the check.
+        path = os.path.normpath(os.path.join(self._folder, file))
+        if "\\" in file and not os.path.lexists(path):
+            return os.path.normpath(os.path.join(self._folder, slashed(file)))
+        return path
+
+    def _indirect(self, path: str) -> ImageItem | None:
+        return self._inside(path) or idx.image_at(path, self._idx)
+
+    def _whole(self, path: str, where: str) -> str | None:
+        """The file that a path without its ending means.
+
+        Raises:
+            SourceError: there are several.
+        """
+        names = self._wholes(path)
+        if len(names) > 1:
+            raise SourceError(
+                f"{where}: {os.path.basename(path)} may be {' or '.join(names)}. Write the ending."
+            )
+        return os.path.join(os.path.dirname(path), names[0]) if names else None
+
+    def _wholes(self, path: str) -> list[str]:
+        """The files that a path without its ending may mean."""
+        folder, name = os.path.split(path)
+        if folder not in self._stems:
+            stems: dict[str, list[str]] = defaultdict(list)
+            try:
+                for entry in os.listdir(folder):
+                    if kind_of_name(entry):
+                        stems[os.path.splitext(entry)[0]].append(entry)
+            except OSError:  # said where the image is read
+                pass
+            self._stems[folder] = dict(stems)
+        return sorted(self._stems[folder].get(name, ()))
+
+    def _inside(self, path: str) -> ImageItem | None:
+        """The image in a zip archive on the way of the path."""
+        match = _ZIP.fullmatch(path)
+        if not match:
+            return None
+        file, member = match.groups()
+        if file not in self._archives:
+            if not os.path.isfile(file):
+                return None
+            entries = zip_members(Path(file), Tally())
+            self._archives[file] = {"/".join(parts): item for parts, item in entries}
+        return self._archives[file].get(member.replace(os.sep, "/"))

@@ -12,7 +12,6 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from models.errors import ModelError
 from models.opset import OPSET
-from models.wording import first_line
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:
@@ -128,25 +127,6 @@ def without_weights(model: ModelProto) -> ModelProto:
     return ModelProto(
         ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=bare
     )
-
-
-def load(path: str) -> ModelProto:
-    """Read an ONNX file, with its external data.
-
-    Whether the network is sound is left to onnxruntime: onnx's own checker refuses files that run.
-
-    Raises:
-        ModelError: not an ONNX file, or a damaged one.
-    """
-    try:
-        model = onnx.load(path)
-        if not model.graph.node:
-            raise ValueError("it has no nodes")
-    except Exception as exc:  # protobuf, onnx and the file system each have their own
-        raise ModelError(
-            f"{path}: not a valid ONNX model ({first_line(exc)}). Export or download it again."
-        ) from exc
-    return model
 
 
 def opset_of(model: ModelProto) -> int:

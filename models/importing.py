@@ -17,25 +17,16 @@ from models.cut_points import named_cuts
 from models.dry_run import dry_run
 from models.endings import Ending, Probe, find_ending, moved, put_ending
 from models.errors import InputError, ModelError
-from models.files import sha256
-from models.graph import (
-    FLOATS,
-    element_type,
-    input_names,
-    lifted,
-    load,
-    opset_of,
-    producers,
-    rename,
-    shape_of,
-)
+from models.graph import FLOATS, element_type, input_names, lifted, opset_of, producers, rename, shape_of
 from models.guessing import Guesses, guess_labels, label_counts
 from models.import_options import ImportOptions as ImportOptions
 from models.import_options import Layout
+from models.loading import digest, load
 from models.names import INPUT, LOGITS, PROBABILITIES, VALUE
 from models.nodes import Nodes
 from models.opset import IR_VERSION, OPSET
 from models.outputs import Outputs, numeric_outputs
+from models.plain import OLDEST, to_plain_operators
 from models.preprocessing import MAX_SIDE, Preprocessing
 from models.truncation import list_cuts
 
@@ -97,7 +88,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
         labels=labels,
         cuts=_cuts(ending, probe, model),
         source=path.name,
-        weights_sha256=sha256(path),
+        weights_sha256=digest(path),
         batch_size=batch_size,
         target=Target() if ending.task == "regression" else None,
     )
@@ -136,6 +127,8 @@ def _to_our_opset(model: ModelProto) -> ModelProto:
         # The converter lacks some operators; what is put around the network fits any opset.
         with contextlib.suppress(ModelError):
             model = lifted(model)
+    if opset_of(model) >= OLDEST:
+        to_plain_operators(model)
     if version <= OPSET:
         model.ir_version = IR_VERSION
     fed = input_names(model.graph)

@@ -280,15 +280,21 @@ class _Tracer:
         return (*given[:where], *along, *given[where + 1 :])
 
     def _einsum(self, node: NodeProto, shape: tuple[int, ...]) -> Axes | None:
-        terms, _, result = _attribute(node, "equation").decode().replace(" ", "").partition("->")
+        terms, arrow, result = _attribute(node, "equation").decode().replace(" ", "").partition("->")
+        wide = "123456"  # an ellipsis stands for the same axes everywhere, counted from the last
         letters: dict[str, Axis] = {}
         for term, name in zip(terms.split(","), node.input, strict=True):
-            for letter, each in zip(term, self.axes.get(name, ()), strict=False):
-                letters.setdefault(letter, each)
-        if "." in terms or len(result) != len(shape):
+            axes = self.axes.get(name, ())
+            term = _spread(term, wide, len(axes))
+            for letter, each in zip(term, axes, strict=False):
+                if each.size != 1 or letter not in letters:
+                    letters[letter] = max((each, letters.get(letter, Axis())), key=_knowledge)
+        result = _spread(result, wide, len(shape))
+        if not arrow or len(result) != len(shape):
             return None
         return tuple(
-            letters.get(letter, axis(CHANNELS, size)) for letter, size in zip(result, shape, strict=True)
+            Axis() if size == 1 else letters.get(letter, axis(CHANNELS, size))
+            for letter, size in zip(result, shape, strict=True)
         )
 
     def _attention(self, node: NodeProto, shape: tuple[int, ...]) -> Axes | None:
@@ -334,6 +340,12 @@ def _sliced(old: Axis, size: int, start: int, end: int) -> Axis:
     if (old.before or old.after) and start == old.before and size == old.size - old.before - old.after:
         return Axis(old.atoms)
     return axis(old.letter or UNKNOWN, size)
+
+
+def _spread(term: str, wide: str, rank: int) -> str:
+    """A term of an Einsum with letters in place of its ellipsis."""
+    missing = rank - len(term.replace("...", ""))
+    return term.replace("...", wide[len(wide) - missing :] if missing > 0 else "")
 
 
 def _attribute(node: NodeProto, name: str) -> Any:

@@ -24,7 +24,7 @@ from models.errors import ModelError
 from models.folding import fold_into_layers
 from models.graph import needed, producers, prune, reader_counts, weight_names
 from models.layout import layouts_of
-from models.names import EMBEDDING
+from models.names import EMBEDDING, PRE_LOGITS
 from models.wording import first_line
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "Concat", "Add", "MaxPool", "AveragePool")
@@ -77,12 +77,16 @@ def prepare(model: ModelProto) -> ModelProto:
     make fewer channels, and each node has a name.
     """
     prepared = copy.deepcopy(model)
+    # No output depends on it, and it is where features are taken.
+    kept = [onnx.ValueInfoProto(name=name) for name in {PRE_LOGITS} & producers(prepared.graph).keys()]
+    prepared.graph.output.extend(kept)
     _widen(prepared)
     fold_into_layers(prepared.graph, ("BatchNormalization",))
     _pool_late(prepared)
     for number, node in enumerate(prepared.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     prune(prepared.graph, [value.name for value in prepared.graph.output])
+    del prepared.graph.output[len(prepared.graph.output) - len(kept) :]
     return prepared
 
 

@@ -10,7 +10,8 @@ import pytest
 from onnx import ModelProto, NodeProto
 
 from models.batch import free_batch
-from models.graph import load, shape_of
+from models.graph import shape_of
+from models.loading import load
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from tests.models.nets import draw, node, save
 

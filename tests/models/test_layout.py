@@ -10,8 +10,8 @@ import pytest
 from onnx import NodeProto
 
 from models.axes import Atom, Axis, axis, regrouped
-from models.graph import load
 from models.layout import Layout, Layouts, layouts_of
+from models.loading import load
 from tests.models.nets import draw, nhwc_net, node, residual_net, save, token_net
 
 NCHW = Layout(1, (2, 3), (8, 16))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from models.graph import load
+from models.loading import load
 from models.sizes import BATCH, batch_of, sizes_of
 from tests.models.nets import draw, node, save, token_net
 

@@ -173,17 +173,14 @@ def _einsum(node: Node, *xs: Tensor) -> Tensor:
 
 
 def _quantize(node: Node, x: Tensor, scale: Reals, zero: NDArray[Any] | None = None) -> Tensor:
-    """Whole numbers, kept as real ones; gradients pass straight through, within the bounds (Bengio et al., 2013)."""
+    """Whole numbers, kept as real ones; gradients pass straight through (Bengio et al., 2013).
+
+    Beyond the bounds as well: the logit of a sure answer often stands at its bound, and is to be explained.
+    """
     kind = np.iinfo(np.uint8 if zero is None else zero.dtype)
-    offset = 0 if zero is None else zero
-    scaled = x / _along(node, x, scale) + _along(node, x, offset)
-    rounded = scaled + stop_gradient(el.nearest(scaled) - scaled)
-    return _bounded(rounded, kind.min, kind.max)
-
-
-def _bounded(x: Tensor, low: int, high: int) -> Tensor:
-    """x within bounds that it may stand at: there, too, the gradient passes."""
-    return el.minimum(el.maximum(x, float(low)), float(high))
+    scaled = x / _along(node, x, scale) + _along(node, x, 0 if zero is None else zero)
+    whole = act.clip(el.nearest(scaled), float(kind.min), float(kind.max))
+    return scaled + stop_gradient(whole - scaled)
 
 
 def _dequantize(node: Node, x: Tensor, scale: Reals, zero: NDArray[Any] | None = None) -> Tensor:

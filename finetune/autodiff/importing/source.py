@@ -16,7 +16,8 @@ from finetune.autodiff.importing.rules import RULES
 from finetune.autodiff.importing.sizes import settle_sizes
 from finetune.autodiff.shapes import Shape
 from models.errors import CutError, GraphError
-from models.graph import infer, input_names, lifted, load, producers, prune, reads, shape_of
+from models.graph import infer, input_names, lifted, producers, prune, reads, shape_of
+from models.loading import load
 from models.truncation import list_cuts, no_such_cut
 
 Array = NDArray[Any]

@@ -1,0 +1,110 @@
+"""Reads ONNX files as others leave them: with weights beside them, newer than onnxruntime, or in disorder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+import onnx
+from onnx import GraphProto, ModelProto
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from models.errors import ModelError
+from models.graph import reads
+from models.opset import IR_VERSION
+from models.wording import first_line
+
+_CHUNK = 2**22  # bytes
+
+
+def load(path: str | Path) -> ModelProto:
+    """Read an ONNX file, with its external data; nodes come in an order in which they can run.
+
+    A newer IR version becomes ours: onnxruntime refuses some, and networks do not use what they are for. Whether the
+    network is sound is left to onnxruntime: onnx's own checker refuses files that run.
+
+    Raises:
+        ModelError: not an ONNX file, a damaged one, or one whose weights are missing.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+        if not model.graph.node:
+            raise ValueError("it has no nodes")
+    except Exception as exc:  # protobuf, onnx and the file system each have their own
+        raise _invalid(path, exc) from exc
+    _require(model, path)
+    try:
+        if data_files(model, path):
+            onnx.load_external_data_for_model(model, str(Path(path).parent))
+    except Exception as exc:  # a file that is too short, or a path that leads elsewhere
+        raise _invalid(path, exc) from exc
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    sort(model.graph)
+    return model
+
+
+def require_weights(path: Path) -> None:
+    """Look whether the files are there in which the weights of a network lie.
+
+    Raises:
+        ModelError: one is missing.
+    """
+    model = ModelProto()
+    with contextlib.suppress(Exception):  # a file that is none has been refused already
+        model = onnx.load(path, load_external_data=False)
+    _require(model, path)
+
+
+def _require(model: ModelProto, path: str | Path) -> None:
+    for file in data_files(model, path):
+        if not file.is_file():
+            raise ModelError(
+                f"{path}: its weights lie in {file.name}, which is not beside it. Copy that file too, under this name."
+            )
+
+
+def _invalid(path: str | Path, exc: Exception) -> ModelError:
+    return ModelError(f"{path}: not a valid ONNX model ({first_line(exc)}). Export or download it again.")
+
+
+def data_files(model: ModelProto, path: str | Path) -> list[Path]:
+    """The files beside a network in which its weights lie, as far as these have not been read yet."""
+    weights = [weight for weight in model.graph.initializer if uses_external_data(weight)]
+    names = dict.fromkeys(ExternalDataInfo(weight).location for weight in weights)
+    return [Path(path).parent / name for name in names]
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a network's file and, behind it, of those in which its weights lie."""
+    files = [path, *data_files(onnx.load(path, load_external_data=False), path)]
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                total.update(chunk)
+    return total.hexdigest()
+
+
+def sort(graph: GraphProto) -> None:
+    """Put nodes behind those whose results they read, as ONNX demands and converters to half precision forget.
+
+    Those that are in order keep it.
+    """
+    made = {name for node in graph.node for name in node.output if name}
+    done: set[str] = set()
+    waiting, ordered = list(graph.node), []
+    while waiting:
+        left = []
+        for node in waiting:
+            if set(reads(node)) & made <= done:
+                ordered.append(node)
+                done.update(node.output)
+            else:
+                left.append(node)
+        if len(left) == len(waiting):  # a circle: onnxruntime says so
+            ordered.extend(left)
+            break
+        waiting = left
+    del graph.node[:]
+    graph.node.extend(ordered)

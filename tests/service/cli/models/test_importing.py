@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from models.card import KEY
 from tests.fixtures import plain
-from tests.models.nets import residual_net
+from tests.models.nets import node, residual_net, save
 from tests.service.running import Run
 
 
@@ -135,6 +136,43 @@ def test_check_prints_the_classes_under_each_convention(graft: Run, tmp_path: Pa
     ]
     assert " ".join(taken[2:]) == best["label"]
     assert float(taken[0]) == pytest.approx(100 * best["probability"], abs=0.06)
+
+
+def test_check_of_a_network_that_takes_bytes_compares_the_order_of_colours(
+    graft: Run, bare: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "names.txt").write_text("r\ng\nb\n", encoding="utf-8")
+    (tmp_path / "red.png").write_bytes(plain("red"))
+    options = ("--labels", tmp_path / "names.txt", "--check", tmp_path / "red.png")
+    result = graft("models", "import", bare, *options)
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    places = [i for i, line in enumerate(lines) if line[:1] == ["--scale"]]
+    assert [lines[i][:4] for i in places] == [
+        ["--scale", "0..255", "--channels", "rgb"],
+        ["--scale", "0..255", "--channels", "bgr"],
+    ]
+    assert [lines[i + 1][-1] for i in places] == ["r", "b"]
+
+
+def test_check_where_numbers_overflow_goes_on(graft: Run, tmp_path: Path) -> None:
+    nodes = [
+        node("Mul", ["x", "large"], ["t"]),
+        node("ReduceMean", ["t", "axes"], ["m"], keepdims=0),
+        node("Exp", ["m"], ["e"]),
+        node("Sub", ["e", "e"], ["zero"]),
+        node("Add", ["zero", "m"], ["out"]),
+    ]
+    weights = {"large": np.float32(4), "axes": np.int64([2, 3])}
+    path = save(tmp_path / "net.onnx", nodes, weights)
+    (tmp_path / "names.txt").write_text("r\ng\nb\n", encoding="utf-8")
+    (tmp_path / "red.png").write_bytes(plain("red"))
+    result = graft(
+        "models", "import", path, "--labels", tmp_path / "names.txt", "--check", tmp_path / "red.png"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "NaN or infinity: it does not take pixels so" in result.stdout
+    assert result.stdout.count("--channels") >= 6
 
 
 def test_check_of_features_is_refused(graft: Run, tmp_path: Path) -> None:

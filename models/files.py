@@ -43,6 +43,23 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, advice: str =
         raise OutputError(f"{path}: {disk_error(exc, path, advice)}") from exc
 
 
+def check_writable(path: Path) -> None:
+    """See before the work that a file can be written after it; nothing is made.
+
+    Raises:
+        OutputError: a folder is called so, or the folders above it cannot be made or written to.
+    """
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if path.is_dir():
+        raise OutputError(f"{path}: a folder; expected the name of a file to write. Choose another name.")
+    if not above.is_dir():
+        raise OutputError(
+            f"{path}: {above} is a file, and no folder can be made in it. Choose another place."
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: cannot be written ({above} is not writable). {_ADVICE}")
+
+
 def half_written(path: Path) -> list[Path]:
     """What processes left that were killed while they wrote `path`."""
     return list(path.parent.glob(f".{glob.escape(path.name)}.????????"))

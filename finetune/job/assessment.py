@@ -19,8 +19,10 @@ from finetune.report.learning_curve import learning_curve
 from finetune.trust.calibration import fit_temperature
 from finetune.trust.measures import r2, softmax
 from finetune.trust.rejection import Rejector, fit_rejector
+from models.errors import ModelError
 from models.model import Model
 from models.runtime import Array
+from models.wording import listed
 
 COVERAGE = 0.9  # of the interval around a regression's values
 
@@ -80,6 +82,27 @@ def conformal(errors: Array, coverage: float = COVERAGE) -> float | None:
     """
     rank = math.ceil((len(errors) + 1) * coverage)
     return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else None
+
+
+def check_previous(previous: Model, classes: Sequence[str]) -> None:
+    """See that an older model can be compared with one of these classes, or of a number where there are none.
+
+    Raises:
+        ModelError: it gives something else, or knows not one of the classes.
+    """
+    name = previous.card.name
+    if not classes:
+        if not previous.is_regression:
+            raise ModelError(
+                f"{name}: gives no number; expected an older regression (previous). Choose another model."
+            )
+        return
+    previous.require_classifier()
+    if not any(label.id in classes or label.name in classes for label in previous.card.labels):
+        raise ModelError(
+            f"{name}: knows not one of the classes {listed(list(classes))}; expected an older model of them "
+            "(previous). Choose another model."
+        )
 
 
 def predictions_of(previous: Model, examples: Sequence[Example], classes: Sequence[str]) -> Previous:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from finetune.backbone.trunk import Trunk
 from finetune.dataset.examples import SPLITS, Dataset
+from finetune.dataset.naming import source_name
 from finetune.job.assessment import COVERAGE, Assessment
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
@@ -19,7 +18,7 @@ from models.card import Accuracy, Label, ModelCard, Regression, Splits, Target
 
 def title(dataset: Dataset) -> str:
     """What a model of these images is called: the name of the folder, archive or list."""
-    return Path(dataset.source).resolve().stem or "model"
+    return source_name(dataset.source)
 
 
 def model_card(

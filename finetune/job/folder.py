@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from models.files import half_written, write_atomically
 from models.wording import differences
 
 FORMAT = 1
+_IMAGES = "images"  # of a plan: the digest of its data
 MODEL, PLAN, WORK, EVENTS = "model.onnx", "run.json", "work", "tensorboard"
 _FILES = (MODEL, PLAN, "report.html", "report.json")
 
@@ -65,6 +67,8 @@ class RunFolder:
     def begin(self, plan: Mapping[str, Any]) -> None:
         """Write down what this run is, or see that it is the one that was begun here.
 
+        A run that has finished is left as it is.
+
         Raises:
             OutputError: the run that was begun here had other settings or other images.
         """
@@ -72,11 +76,13 @@ class RunFolder:
         known = self._known()
         if known is None:
             write_atomically(self.path / PLAN, json.dumps(values, indent=2, ensure_ascii=False).encode())
-        elif different := list(differences(known, values)):
+        elif different := list(_changes(known, values)):
             raise OutputError(
-                f"{self.path}: was begun with other settings ({'; '.join(different[:5])}). Resume it with those, or "
-                "choose another folder."
+                f"{self.path}: was {'finished' if self.finished else 'begun'} with something else "
+                f"({'; '.join(different[:5])}). Resume it with that, or choose another folder with --out."
             )
+        if self.finished:
+            return
         for left in self._half_written():
             left.unlink()
         self.work.mkdir(exist_ok=True)
@@ -119,6 +125,25 @@ class RunFolder:
                 f"{path}: is no record of a run that this version reads ({exc}). Choose another folder."
             ) from exc
         return values  # type: ignore[no-any-return]
+
+
+def _changes(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """What is not as it was, in words."""
+    if known.get(_IMAGES) != values.get(_IMAGES):
+        yield "the images or their labels have changed"
+    yield from differences({**known, _IMAGES: None}, {**values, _IMAGES: None})
+
+
+def why_another(base: Path, folder: Path) -> str:
+    """Why a run is written to `folder` and not to `base`, and what else could be done."""
+    if (base / PLAN).is_file() and ((base / WORK).exists() or not (base / MODEL).is_file()):
+        resumed = f"--out {shlex.quote(str(base))} --resume"
+        state = f"holds a run that has not finished; the same command with {resumed} goes on with it"
+    elif (base / MODEL).is_file():
+        state = "holds a run that has finished"
+    else:
+        state = "is there already"
+    return f"{base} {state}. This run is written to {folder}."
 
 
 def free_folder(base: Path) -> Path:

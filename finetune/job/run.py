@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import numpy as np
 import onnxruntime
 
 from feature_extraction.cache import VectorStore, open_store
-from feature_extraction.items import read_item
+from feature_extraction.items import ImageItem, read_item
 from feature_extraction.sources import images
 from finetune.backbone.depth import uppermost_blocks
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
@@ -32,7 +33,7 @@ from finetune.dataset.examples import Dataset
 from finetune.dataset.scanning import scan
 from finetune.heads.assembly import assemble
 from finetune.heads.running import run_top
-from finetune.job.assessment import Assessment, assess, predictions_of
+from finetune.job.assessment import Assessment, assess, check_previous, predictions_of
 from finetune.job.card import model_card
 from finetune.job.folder import EVENTS, MODEL, RunFolder
 from finetune.job.methods import learn
@@ -89,14 +90,29 @@ def finetune(
         NumericsError: the loss diverged.
     """
     watched = observer or Observer()
+    strangers = _strangers(unknown, recipe)
     older = Model.open(previous, RuntimeConfig(device, threads)) if previous else None
-    with RunFolder.open(out, resume=resume) as folder:
-        if folder.finished:
-            return Outcome(folder.path / MODEL, folder.path / "report.html", None)
-        with contextlib.ExitStack() as context:
-            store = context.enter_context(contextlib.closing(open_store())) if cache else None
-            job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, unknown, older)
-            return job.run()
+    if older is not None:
+        check_previous(older, dataset.classes)
+    with RunFolder.open(out, resume=resume) as folder, contextlib.ExitStack() as context:
+        store = context.enter_context(contextlib.closing(open_store())) if cache else None
+        job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, strangers, older)
+        return job.run()
+
+
+def _strangers(unknown: str | None, recipe: Recipe) -> Sequence[ImageItem]:
+    """The images of a source that are none of the classes; none of them is read yet.
+
+    Raises:
+        InputError: there is none, or a number is learned, which has no classes.
+    """
+    if unknown is None:
+        return ()
+    if recipe.task == "regression":
+        raise InputError(
+            f"unknown {unknown!r} is for classes: a number has no threshold for what is none of them. Take it away."
+        )
+    return list(images(unknown))
 
 
 @dataclass
@@ -108,7 +124,7 @@ class _Job:
     device: str
     threads: int | None
     store: VectorStore | None
-    unknown: str | None
+    unknown: Sequence[ImageItem]
     older: Model | None
 
     def run(self) -> Outcome:
@@ -129,6 +145,8 @@ class _Job:
                 "device": trunk.features.model.session.device.kind,
             }
         )
+        if self.folder.finished:
+            return Outcome(self.folder.path / MODEL, self.folder.path / "report.html", None)
         prepared = prepare(
             self.dataset,
             facts,
@@ -208,17 +226,16 @@ class _Job:
 
     def _strangers(self, trunk: Trunk) -> Array:
         """Trunk features of the images that are none of the classes."""
-        items = list(images(self.unknown or ""))
-        with self.stages.stage("unknown", len(items)):
+        with self.stages.stage("unknown", len(self.unknown)):
             features, failures = features_of(
-                trunk, items, 1, seed=self.recipe.seed, store=self.store, threads=self.threads,
+                trunk, self.unknown, 1, seed=self.recipe.seed, store=self.store, threads=self.threads,
                 progress=self.stages.observer.advance,
             )  # fmt: skip
         for _, error in failures:
             self.stages.observer.say(f"left out: {error}")
         if not len(features):
             raise InputError(
-                f"{self.unknown}: no image could be read. Give images that are none of the classes."
+                f"--unknown: not one of {len(failures)} images could be read. Give images that are none of the classes."
             )
         return features[:, 0]
 

@@ -13,7 +13,7 @@ from finetune.explain.geometry import full_photo
 from finetune.explain.gradcam import GradCam, Heatmap
 from finetune.explain.overlay import overlay, png
 from models.errors import InputError
-from models.files import write_atomically
+from models.files import check_writable, write_atomically
 from models.wording import percent
 from service.cli.terminal.messages import print_guesses, print_note
 from service.cli.terminal.options import device_option, model_option
@@ -67,6 +67,7 @@ def command(
         )
     if out.resolve() == image.resolve():
         raise InputError(f"{out}: is the photo itself, and would be lost. Choose another --out.")
+    check_writable(out)
     explainer = GradCam(model, cut, device=device)
     print_guesses(model, explainer.notes)
     photo = full_photo(image)

@@ -15,11 +15,13 @@ from feature_extraction.cache import open_store
 from feature_extraction.extraction import ExtractionReport, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem, Tally
+from feature_extraction.manifest import NAME
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import image_count, images, is_stream
 from models.errors import OutputError
 from models.features import FeatureModel, FeatureOptions, open_features
+from models.files import check_writable
 from models.runtime import RuntimeConfig
 from models.wording import percent
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
@@ -70,6 +72,7 @@ def command(
     numbered shards such as 'shards/{000..127}.tar', or - for standard input. Images that cannot be read are reported
     and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
+    check_writable(out / NAME)
     if quantize:
         model = _quantized(model, source)
     features = _open(model, FeatureOptions(sum(cuts, ()), **options), device, threads)

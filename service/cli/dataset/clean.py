@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from finetune.dataset.list_options import ListOptions
+from models.files import check_writable
 from service.cli.dataset.source import inspected, source_options
 from service.cli.terminal.messages import print_warning
 from service.cli.terminal.text import clean, columns
@@ -71,6 +72,7 @@ def _check(out: Path, drop: tuple[str, ...], no_model: bool, force: bool) -> Non
         raise click.UsageError(f"--out is {out}; expected a name that ends in .csv.")
     if out.exists() and not force:
         raise click.UsageError(f"{out} is there already. Choose another name, or add --force.")
+    check_writable(out)
     if no_model and ({"labels", "outliers"} & set(drop)):
         raise click.UsageError(
             "--no-model judges no labels; take away --drop labels and --drop outliers, or --no-model."

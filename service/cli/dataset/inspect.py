@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from finetune.dataset.list_options import ListOptions
+from models.files import check_writable
 from models.wording import percent
-from service.cli.dataset.source import inspected, name_of, source_options
+from service.cli.dataset.source import inspected, source_options
 from service.cli.terminal.messages import print_error, print_warning
 from service.cli.terminal.text import bar, clean, columns
 
@@ -54,6 +55,15 @@ def command(
 
     Exit code 1: some images cannot be read.
     """
+    from finetune.dataset.naming import source_name
+
+    page = (
+        None
+        if no_report or (as_json and report is None)
+        else report or Path(f"{source_name(source)}-inspection.html")
+    )
+    if page is not None:
+        check_writable(page)
     inspection = inspected(source, model, no_model, task, outside, lists, device, threads)
     if as_json:
         from finetune.dataset.inspection_json import as_json as plain
@@ -61,10 +71,10 @@ def command(
         click.echo(json.dumps(plain(inspection), indent=2))
     else:
         _print(inspection)
-    if not no_report and (report or not as_json):
+    if page is not None:
         from finetune.dataset.inspection_page import write_page
 
-        written = write_page(report or Path(f"{name_of(source)}-inspection.html"), inspection)
+        written = write_page(page, inspection)
         click.echo(f"\n  report    {clean(str(written))}", err=as_json)
     for warning in inspection.dataset.warnings():
         print_warning(warning)

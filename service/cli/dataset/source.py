@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -66,9 +64,3 @@ def inspected(
             return lambda done, _: bar(offset + done)
 
         return inspect(dataset, None if no_model else model, RuntimeConfig(device, threads), progress=stage)
-
-
-def name_of(source: str) -> str:
-    """What files about a source are called after: its last name, without a suffix of a list or an archive."""
-    path = Path(os.path.abspath(source))
-    return path.name if path.is_dir() else path.stem

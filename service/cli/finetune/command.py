@@ -76,8 +76,9 @@ def command(
     columns path and label; folders train, val and test above the classes are respected. The folder that is written
     holds model.onnx, which `graft classify`, `serve` and `evaluate` take as it is, and report.html.
     """
+    from finetune.dataset.naming import source_name
     from finetune.dataset.opening import open_dataset
-    from finetune.job.folder import PLAN, free_folder
+    from finetune.job.folder import PLAN, free_folder, why_another
     from finetune.job.run import finetune
     from service.cli.finetune.progress import terminal_observer
 
@@ -85,8 +86,10 @@ def command(
     dataset = open_dataset(source, recipe.task, outside=outside, lists=lists)
     if not resume and (advice := _better_backbone(recipe.model, source)) is not None:
         print_note(advice)
-    base = Path(f"{Path(source).resolve().stem or 'my'}-model")
+    base = Path(f"{source_name(source)}-model")
     folder = out or (base if resume else free_folder(base))
+    if out is None and folder != base:
+        print_note(why_another(base, folder))
     try:
         with terminal_observer() as observer:
             outcome = finetune(
@@ -110,6 +113,10 @@ def command(
         click.echo(json.dumps({"path": str(outcome.model), "page": str(outcome.report), **report}, indent=2))
     else:
         _print(outcome)
+    if outcome.findings is None and (unknown is not None or previous is not None):
+        print_note(
+            "--unknown and --previous change nothing in a run that had finished. Give another --out to use them."
+        )
     if outcome.interrupted:
         click.secho(
             f"Interrupted: the model is the best until then. {_resumed(folder)}", err=True, fg="yellow"

@@ -15,7 +15,7 @@ from models.agreement import VersionComparison, compare
 from models.card import ModelCard
 from models.errors import ModelError
 from models.features import default_cuts
-from models.files import write_atomically
+from models.files import check_writable, write_atomically
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
@@ -74,6 +74,8 @@ def command(
     Weights and activations become integers of eight bits; the ends of the network stay in float32. How much faster
     that is depends on the processor: measure it here.
     """
+    if out is not None:
+        check_writable(out)
     with download_progress() as progress:
         path = locate(model, progress=progress)
     proto, notes = as_graft_model(path)

@@ -18,7 +18,7 @@ from finetune.job.recipe import METHODS, Recipe
 from finetune.job.run import Outcome, finetune
 from finetune.training.settings import Settings
 from finetune.trust.proof import Proof
-from models.errors import GraftError, InputError, ModelError, NumericsError, OutputError
+from models.errors import GraftError, InputError, ModelError, NumericsError, OutputError, SourceError
 from models.model import Model
 from models.runtime import RuntimeConfig
 from tests.finetune.shades import SHADES, folder_of, list_of_numbers, shade
@@ -243,6 +243,40 @@ def test_a_finished_run_is_kept(photos: Path, tiny_path: Path, tmp_path: Path) -
     assert again.model.read_bytes() == before
 
 
+def test_a_finished_run_with_other_settings_or_images_is_not_called_done(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "photos", 10)
+    before = run(folder, tmp_path / "out", tiny_path).model.read_bytes()
+    with pytest.raises(OutputError, match=r"was finished with something else \(recipe.seed was 0, is 5\)"):
+        run(folder, tmp_path / "out", tiny_path, resume=True, seed=5)
+    shade((1, 2, 3), 0).save(folder / "sky" / "new.jpg")
+    with pytest.raises(OutputError, match=r"was finished with something else \(the images or their labels"):
+        run(folder, tmp_path / "out", tiny_path, resume=True)
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == before
+    assert not (tmp_path / "out" / "work").exists()
+
+
+def test_what_else_is_given_is_looked_at_before_anything_starts(
+    photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it started")
+
+    monkeypatch.setattr("finetune.job.run.scan", never)
+    out = tmp_path / "out"
+    with pytest.raises(SourceError, match="no such file or folder"):
+        run(photos, out, tiny_path, unknown=str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="is for classes"):
+        run(list_of_numbers(tmp_path / "numbers"), out, tiny_path, task="regression", unknown=str(photos))
+    with pytest.raises(ModelError, match="knows not one of the classes brick, grass, sky"):
+        run(photos, out, tiny_path, previous=str(tiny_path))
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(photos, tmp_path / "file" / "out", tiny_path)
+    assert not out.exists()
+
+
 def test_other_settings_or_images_are_not_mixed(tiny_path: Path, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "photos", 10)
     out = tmp_path / "out"
@@ -253,7 +287,7 @@ def test_other_settings_or_images_are_not_mixed(tiny_path: Path, tmp_path: Path)
     with pytest.raises(OutputError, match=r"recipe.seed was 0, is 5"):
         run(folder, out, tiny_path, resume=True, seed=5)
     shade((1, 2, 3), 0).save(folder / "sky" / "new.jpg")
-    with pytest.raises(OutputError, match="images was"):
+    with pytest.raises(OutputError, match="the images or their labels have changed"):
         run(folder, out, tiny_path, resume=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import pytest
 
 from finetune.job.folder import free_folder
 from models.errors import InputError
+from models.model import Model
 from service.cli.finetune.command import command
 from tests.finetune.job.test_run import Blank, Proof
 from tests.finetune.shades import SHADES, folder_of, shade
@@ -72,10 +74,37 @@ def test_the_folder_is_named_after_the_source(
     graft: Run, photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for expected in ("shades-model", "shades-model-2"):
-        assert graft("finetune", photos, "-m", tiny_path, *QUICK).exit_code == 0
+    for expected, note in (
+        ("shades-model", ""),
+        ("shades-model-2", "shades-model holds a run that has finished. "),
+    ):
+        result = graft("finetune", photos, "-m", tiny_path, *QUICK)
+        assert result.exit_code == 0
         assert (tmp_path / expected / "model.onnx").is_file()
+        assert f"{note}This run is written to {expected}." in result.stderr or not note
     assert free_folder(tmp_path / "shades-model") == tmp_path / "shades-model-3"
+
+
+def test_a_name_with_dots_stays_whole(
+    graft: Run, photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photos, tmp_path / "photos.v1.2")
+    result = graft("finetune", "photos.v1.2", "-m", tiny_path, *QUICK, "--json")
+    assert json.loads(result.stdout)["path"] == "photos.v1.2-model/model.onnx"
+    assert Model.open("photos.v1.2-model/model.onnx").card.name == "photos.v1.2"
+
+
+def test_unfinished_run_is_named_where_another_begins(
+    graft: Run, photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shades-model" / "work").mkdir(parents=True)
+    (tmp_path / "shades-model" / "run.json").write_text("{}")
+    result = graft("finetune", photos, "-m", tiny_path, *QUICK)
+    assert (
+        "shades-model holds a run that has not finished; the same command with --out shades" in result.stderr
+    )
 
 
 def test_a_clean_list_kept_elsewhere(graft: Run, photos: Path, tiny_path: Path, tmp_path: Path) -> None:

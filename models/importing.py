@@ -15,7 +15,8 @@ from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Target, card_of, 
 from models.conventions import PixelValues, is_ultralytics, pixel_values
 from models.cut_points import named_cuts
 from models.dry_run import dry_run
-from models.endings import Ending, Probe, find_ending, moved, put_ending
+from models.end_nodes import moved, put_ending
+from models.endings import Ending, Probe, find_ending
 from models.errors import InputError, ModelError
 from models.graph import FLOATS, element_type, input_names, lifted, opset_of, producers, rename, shape_of
 from models.guessing import Guesses, guess_labels, label_counts

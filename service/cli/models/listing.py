@@ -19,12 +19,18 @@ def command() -> None:
 
     A path to any ONNX file works in place of a name. Accuracies on different data sets do not compare.
     """
-    for row in ZOO:
-        also = f" (also: {', '.join(row.aliases)})" if row.aliases else ""
-        click.echo(f"{click.style(row.name, bold=True)}{also}: {_state(row)}")
-        text = f"{_accuracy(row)}{row.description}"
-        indent = "    "
-        click.echo(textwrap.fill(text, terminal_width(), initial_indent=indent, subsequent_indent=indent))
+    width = terminal_width()
+    click.echo("\n".join(_entry(row, width) for row in ZOO))
+
+
+def _entry(row: ZooRow, width: int) -> str:
+    """Name and state in a line, and what the model is good for below it."""
+    also = f" (also: {', '.join(row.aliases)})" if row.aliases else ""
+    indent = "    "
+    text = textwrap.fill(
+        f"{_accuracy(row)}{row.description}", width, initial_indent=indent, subsequent_indent=indent
+    )
+    return f"{click.style(row.name, bold=True)}{also}: {_state(row)}\n{text}"
 
 
 def _state(row: ZooRow) -> str:

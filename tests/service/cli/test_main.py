@@ -164,18 +164,19 @@ def test_ctrl_c_is_quiet(graft: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli.models.listing.columns", interrupt)
+    monkeypatch.setattr("service.cli.models.listing.terminal_width", interrupt)
     result = graft("models", "list")
     assert (result.exit_code, result.output) == (130, "")
 
 
 def test_library_warnings_stay_inside(graft: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def warn(rows: object, right: object) -> str:
+    def warn() -> int:
         warnings.warn("an old way of calling", DeprecationWarning, stacklevel=1)
-        return "table"
+        return 80
 
-    monkeypatch.setattr("service.cli.models.listing.columns", warn)
-    assert graft("models", "list").output == "table\n"
+    expected = graft("models", "list").output
+    monkeypatch.setattr("service.cli.models.listing.terminal_width", warn)
+    assert graft("models", "list").output == expected
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGPIPE on Windows")

@@ -31,7 +31,7 @@ def running(
     with log.open("wb") as output:
         # Some servers leave their workers behind when they are ended: the whole group is.
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={**os.environ, **(env or {})}, start_new_session=True
+            command, stdout=output, stderr=output, env={**os.environ, **(env or {})}, process_group=0
         )
     try:
         _wait(process, health, log)

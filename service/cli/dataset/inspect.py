@@ -57,11 +57,11 @@ def command(
     """
     from finetune.dataset.naming import source_name
 
-    page = (
-        None
-        if no_report or (as_json and report is None)
-        else report or Path(f"{source_name(source)}-inspection.html")
-    )
+    page = report
+    if report is None and not as_json:
+        page = Path(f"{source_name(source)}-inspection.html")
+    if no_report:
+        page = None
     if page is not None:
         check_writable(page)
     inspection = inspected(source, model, no_model, task, outside, lists, device, threads)

@@ -44,9 +44,10 @@ def refuse_splits_without_classes(source: str, folders: Sequence[str]) -> None:
         SourceError: always.
     """
     names = " and ".join(folders) if len(folders) < 3 else listed(folders)
+    first = next((folder for folder in folders if split_of(folder) == "train"), folders[0])
     raise SourceError(
         f"{source}: {names} {'is' if len(folders) == 1 else 'are'} called as splits are, with images and no folders of "
-        f"classes; a model would learn to tell {names}. Expected {folders[0]}/CLASS/photo.jpg; or a list with the "
+        f"classes; a model would learn to tell {names}. Expected {first}/CLASS/photo.jpg; or a list with the "
         "labels: metadata.csv, train.csv or labels.csv beside the photos, or as SOURCE. Rename a class that is meant."
     )
 

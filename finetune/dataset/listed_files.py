@@ -46,7 +46,7 @@ class Locator:
         path = self._path(file)
         if self._by_name and not os.path.lexists(path):
             last = self._path(os.path.basename(slashed(file)))
-            if os.path.lexists(last) or self._wholes(last):
+            if last != path and (os.path.lexists(last) or self._wholes(last)):
                 self.by_last_part += 1
                 path = last
         if not self._outside and not path.startswith(self._folder.rstrip(os.sep) + os.sep):

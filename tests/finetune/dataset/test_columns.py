@@ -56,7 +56,10 @@ def test_table_is_read(root: Path, text: str, name: str) -> None:
 @pytest.mark.parametrize("path", ["1", "1.jpg", "/home/anna/photos/1.jpg", "C:\\photos\\1.jpg"])
 def test_images_may_lie_elsewhere(root: Path, path: str) -> None:
     text = f"id,breed\n{path},a\n2.png,b\n"
-    assert sorted(labels(opened(root, text, images=str(root / "x")))) == ["a", "b"]
+    dataset = opened(root, text, images=str(root / "x"))
+    assert sorted(labels(dataset)) == ["a", "b"]
+    by_name = "1 path of another place found by the last part alone"
+    assert (by_name in "".join(dataset.notes)) == (len(path) > len("1.jpg"))
 
 
 @pytest.mark.parametrize("path", ["../../secret.jpg", "../secret"])

@@ -32,14 +32,13 @@ from service.protocols.asking import (
     log_change,
 )
 from service.protocols.open_inference_models import configuration, index, loadable, metadata, statistics
+from service.protocols.tensor_answers import classes_of, write_answer
 from service.protocols.tensors import (
     BYTES,
     InferRequest,
     Wanted,
-    classes_of,
     parse_infer,
     split,
-    write_answer,
 )
 from service.protocols.views import answer, outputs_of, to_pixels
 from service.records import RECORD

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.names import INPUT
-from service.protocols.tensors import datatype_of
+from service.protocols.tensor_answers import datatype_of
 from service.protocols.views import Output, outputs_of
 from service.records import StageName
 from service.registry import Registry

@@ -9,7 +9,6 @@ Whatever the bytes are, an InputError is all that is raised. Sources: the defini
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +38,7 @@ DATATYPES: Mapping[str, np.dtype[Any]] = {
 }
 _RANK = 32  # NumPy's own limit is 64
 _TENSORS = 16  # of a request
-_LENGTH = struct.Struct("<I")  # before each element of BYTES
+LENGTH = struct.Struct("<I")  # before each element of BYTES
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end", "priority")
 
 
@@ -280,19 +279,19 @@ def _of_bytes(data: memoryview, datatype: str, shape: tuple[int, ...], name: str
 def _elements(data: memoryview, count: int, name: str) -> Iterator[bytes]:
     """Elements of BYTES, each behind its length."""
     # Each takes its length at least: a bound before anything is built.
-    if count * _LENGTH.size > len(data):
+    if count * LENGTH.size > len(data):
         raise InputError(
             f"{name!r} has {_shown_size(count)} elements, which take 4 bytes each at least; its binary_data_size is "
             f"{len(data):,}."
         )
     offset = 0
     for place in range(count):
-        if len(data) - offset < _LENGTH.size:
+        if len(data) - offset < LENGTH.size:
             raise InputError(
                 f"element {place} of {name!r} is cut off: 4 bytes with its length were expected."
             )
-        (length,) = _LENGTH.unpack_from(data, offset)
-        offset += _LENGTH.size
+        (length,) = LENGTH.unpack_from(data, offset)
+        offset += LENGTH.size
         if length > len(data) - offset:
             raise InputError(
                 f"element {place} of {name!r} says that it has {length:,} bytes, and {len(data) - offset:,} are left."
@@ -349,55 +348,3 @@ def numbers(data: Any, name: str, *, whole: bool = False) -> tuple[Array, bool]:
 
 def _shown_size(count: int) -> str:
     return f"{count:,}" if count < 1 << 64 else "more than 2^64"
-
-
-# Answers
-
-
-def classes_of(values: Array, wanted: int, labels: Sequence[str]) -> list[list[bytes]]:
-    """The classification extension: for each row of (N, C) the best ones as "value:index:label", the best first."""
-    order = np.argsort(-values, axis=1, kind="stable")[:, :wanted]  # (N, wanted)
-    named = len(labels) == values.shape[1]
-    return [
-        [f"{row[i]:.6f}:{i}{f':{labels[i]}' if named else ''}".encode() for i in indices]
-        for row, indices in zip(values, order, strict=True)
-    ]
-
-
-def write_answer(
-    head: dict[str, Any], outputs: Sequence[tuple[Wanted, Array | list[list[bytes]]]]
-) -> tuple[bytes, int | None]:
-    """The body of an answer, and the length of its JSON where binary tensors stand behind that.
-
-    `head` is what stands beside the outputs; an output is an array, or rows of BYTES.
-    """
-    entries, parts = [], list[bytes]()
-    for wanted, values in outputs:
-        array = values if isinstance(values, np.ndarray) else None
-        shape = array.shape if array is not None else (len(values), len(values[0]) if len(values) else 0)
-        datatype = datatype_of(array.dtype) if array is not None else BYTES
-        entry: dict[str, Any] = {"name": wanted.name, "datatype": datatype, "shape": list(shape)}
-        if wanted.binary:
-            data = _packed(values) if array is None else array.astype(DATATYPES[datatype]).tobytes()
-            entry["parameters"] = {"binary_data_size": len(data)}
-            parts.append(data)
-        elif array is not None:
-            entry["data"] = array.ravel().tolist()
-        else:
-            entry["data"] = [element.decode() for row in values for element in row]
-        entries.append(entry)
-    # ASCII, so that any id can be told back.
-    header = json.dumps({**head, "outputs": entries}, separators=(",", ":")).encode("ascii")
-    return b"".join([header, *parts]), len(header) if any(wanted.binary for wanted, _ in outputs) else None
-
-
-def _packed(rows: Any) -> bytes:
-    return b"".join(_LENGTH.pack(len(element)) + element for row in rows for element in row)
-
-
-def datatype_of(kind: np.dtype[Any]) -> str:
-    """What the protocol calls a dtype of NumPy."""
-    if kind == np.bool_:
-        return "BOOL"
-    little = kind.newbyteorder("<")
-    return next(name for name, known in DATATYPES.items() if known == little and name != "BOOL")

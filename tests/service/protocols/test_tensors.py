@@ -13,16 +13,14 @@ import pytest
 
 from benchmarks import tensor_fuzzing
 from models.errors import GraftError, InputError
+from service.protocols.tensor_answers import classes_of, datatype_of, write_answer
 from service.protocols.tensors import (
     DATATYPES,
     Tensor,
     Wanted,
-    classes_of,
-    datatype_of,
     numbers,
     parse_infer,
     split,
-    write_answer,
 )
 
 SHAPE = [1, 2, 2, 3]

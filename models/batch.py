@@ -8,7 +8,6 @@ together what the file gives each of them.
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Sequence
 
@@ -17,9 +16,10 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from models.card import MAX_BATCH
 from models.errors import GraftError
-from models.graph import element_type, opset_of, prune, shape_of, varying
+from models.graph import copied, element_type, opset_of, prune, shape_of, varying
 from models.nodes import Nodes
-from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.runtime import Array, RuntimeConfig
+from models.serialized import session_of
 from models.sizes import Shapes, sizes_of
 
 _CPU = RuntimeConfig(device="cpu")
@@ -37,12 +37,12 @@ def free_batch(model: ModelProto, image: tuple[int, ...]) -> int | None:
     fixed = max(declared, 1)
     if fixed > MAX_BATCH:
         return fixed
-    original = copy.deepcopy(model) if declared > 0 else _with_batch(model, fixed)
+    original = copied(model) if declared > 0 else _with_batch(model, fixed)
     for dim, size in zip(original.graph.input[0].type.tensor_type.shape.dim, (fixed, *image), strict=True):
         dim.dim_value = size
     images = _images(model, (fixed + 1, *image))
     try:
-        session = OnnxSession(original.SerializeToString(), _CPU, quiet=True)
+        session = session_of(original, _CPU, quiet=True)
         name = next(iter(session.inputs))
         ends = (session.run({name: part}) for part in (images[:fixed], images[1:]))
         expected = [
@@ -65,7 +65,7 @@ def free_batch(model: ModelProto, image: tuple[int, ...]) -> int | None:
 
 def _with_batch(model: ModelProto, batch: int | str) -> ModelProto:
     """A copy that declares another batch."""
-    trial = copy.deepcopy(model)
+    trial = copied(model)
     for value in (*trial.graph.input, *trial.graph.output):
         if value.type.tensor_type.shape.dim:
             first = value.type.tensor_type.shape.dim[0]
@@ -91,7 +91,7 @@ def _gives(model: ModelProto, images: Array, expected: Sequence[Array | None]) -
     half = any(w.data_type == TensorProto.FLOAT16 for w in model.graph.initializer)
     results: list[Array] = []
     with contextlib.suppress(GraftError):
-        session = OnnxSession(model.SerializeToString(), _CPU, quiet=True)
+        session = session_of(model, _CPU, quiet=True)
         results = session.run({next(iter(session.inputs)): images})
     if len(results) != len(expected):
         return False
@@ -109,7 +109,7 @@ def _gives(model: ModelProto, images: Array, expected: Sequence[Array | None]) -
 
 def _opened(free: ModelProto, original: ModelProto, fixed: int) -> ModelProto:
     """`free` with the batch open in the sizes that its nodes read; shapes are those of `original`."""
-    opened = copy.deepcopy(free)
+    opened = copied(free)
     _Opener(opened, sizes_of(original).shapes, fixed).open()
     prune(opened.graph, [value.name for value in opened.graph.output])
     return opened

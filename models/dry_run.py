@@ -11,7 +11,8 @@ from onnx import ModelProto
 
 from models.errors import GraftError, ModelError
 from models.guessing import Guesses
-from models.runtime import OnnxSession, RuntimeConfig, zeros
+from models.runtime import RuntimeConfig, zeros
+from models.serialized import session_of
 
 
 def dry_run(
@@ -24,7 +25,7 @@ def dry_run(
     Raises:
         ModelError: the network does not run, or has no output with a row an image.
     """
-    session = OnnxSession(model.SerializeToString(), RuntimeConfig(device="cpu"), quiet=True)
+    session = session_of(model, RuntimeConfig(device="cpu"), quiet=True)
     blank = zeros(session, 1)[source]
     shape = (len(blank), 3, *size) if layout == "nchw" else (len(blank), *size, 3)
     noise = np.random.default_rng(0).random(shape, np.float32)

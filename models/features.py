@@ -25,7 +25,8 @@ from models.locating import locate
 from models.model import Model
 from models.names import EMBEDDING, LOGITS, POOL, PRE_LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.nodes import Nodes
-from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.runtime import Array, RuntimeConfig
+from models.serialized import packed, session_of
 from models.settings import setting, settings
 from models.store import DownloadProgress
 from models.truncation import cut_model
@@ -96,11 +97,11 @@ def open_features(
     cuts = options.cuts or default_cuts(proto)
     proto = feature_graph(proto, cuts, options)
     digests = graph_digests(proto, cuts)
-    data = proto.SerializeToString()
+    data = packed(proto)
     del proto  # it is as large as the network
 
     def opened(config: RuntimeConfig | None) -> FeatureModel:
-        session = OnnxSession(data, config)
+        session = session_of(data, config)
         card = read_card(session.metadata, str(spec))
         if card is None:
             raise ModelError(f"{spec}: no model card. Import it with `graft models import`.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -63,10 +62,11 @@ def prune(graph: GraphProto, outputs: Iterable[str]) -> None:
     keep = needed(graph, wanted)
     nodes = [node for i, node in enumerate(graph.node) if i in keep]
     used = {name for node in nodes for name in reads(node)} | wanted
-    weights = [value for value in graph.initializer if value.name in used]
-    del graph.node[:], graph.initializer[:]
+    for i in reversed(range(len(graph.initializer))):  # in place: the weights are not copied
+        if graph.initializer[i].name not in used:
+            del graph.initializer[i]
+    del graph.node[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(weights)
 
 
 def rename(graph: GraphProto, old: str, new: str) -> None:
@@ -134,6 +134,13 @@ def opset_of(model: ModelProto) -> int:
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
 
 
+def copied(model: ModelProto) -> ModelProto:
+    """A copy; of large networks `copy.deepcopy` makes one in minutes."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
 def lifted(model: ModelProto, opset: int = OPSET) -> ModelProto:
     """A copy of `model`, lifted to `opset`; one of that opset or a newer one stays as it is.
 
@@ -141,7 +148,7 @@ def lifted(model: ModelProto, opset: int = OPSET) -> ModelProto:
         ModelError: the converter lacks an operator.
     """
     if opset_of(model) >= opset:
-        return copy.deepcopy(model)
+        return copied(model)
     try:
         return version_converter.convert_version(model, opset)
     except Exception as exc:  # the converter raises RuntimeError and its own

@@ -101,12 +101,13 @@ class Model:
                 return cls(session, card)
         # onnx costs 0.2 s to import: only where the graph has to be changed
         from models.importing import as_graft_model
+        from models.serialized import session_of
         from models.truncation import cut_model
 
         proto, notes = as_graft_model(path)
         if outputs is not None:
             proto = cut_model(proto, outputs)
-        session = OnnxSession(proto.SerializeToString(), config)
+        session = session_of(proto, config)
         card = read_card(session.metadata, str(spec))
         if card is None:
             raise ModelError(

@@ -7,7 +7,6 @@ feature vector and the classifier stay in float32: they cost next to nothing, an
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from models.anatomy import classifier_inputs
 from models.card import card_of, write_card
 from models.errors import ModelError
 from models.folding import fold_into_layers
-from models.graph import needed, producers, prune, reader_counts, weight_names
+from models.graph import copied, needed, producers, prune, reader_counts, weight_names
 from models.layout import layouts_of
 from models.names import EMBEDDING, PRE_LOGITS
 from models.wording import first_line
@@ -76,7 +75,7 @@ def prepare(model: ModelProto) -> ModelProto:
     Weights are plain float32, batch norm is inside the convolutions, average pools stand behind 1x1 convolutions that
     make fewer channels, and each node has a name.
     """
-    prepared = copy.deepcopy(model)
+    prepared = copied(model)
     # No output depends on it, and it is where features are taken.
     kept = [onnx.ValueInfoProto(name=name) for name in {PRE_LOGITS} & producers(prepared.graph).keys()]
     prepared.graph.output.extend(kept)

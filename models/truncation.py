@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import difflib
 import math
@@ -13,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper
 from models.anatomy import JOINS, behind_layers, classifier_inputs, crossings, is_pooled, layer_inputs
 from models.card import Cut, card_of, write_card
 from models.errors import CutError
-from models.graph import infer, producers, prune, rename, shape_of, varying
+from models.graph import copied, infer, producers, prune, rename, shape_of, varying
 from models.layout import Layouts, layouts_of
 from models.names import PROBABILITIES
 from models.sizes import batch_of, sizes_of
@@ -28,7 +27,7 @@ def cut_model(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
     Raises:
         CutError: no such cut point or tensor.
     """
-    cut = copy.deepcopy(model)
+    cut = copied(model)
     known, sizes, batch = infer(cut), sizes_of(cut).shapes, batch_of(cut)
     made = producers(cut.graph)
     for name in outputs:

@@ -30,7 +30,8 @@ from models.locating import locate
 from models.model import Model
 from models.names import LOGITS, PROBABILITIES, VALUE
 from models.preprocessing import ImageSource
-from models.runtime import OnnxSession, RuntimeConfig
+from models.runtime import RuntimeConfig
+from models.serialized import session_of
 from models.truncation import cut_model
 
 
@@ -112,7 +113,7 @@ class GradCam:
         self._gradients = GraphSession(graph, device, threads=threads)
         whole = cut_model(proto, [self.cut, answer])
         network = replace(self.card, cuts=())
-        self._model = Model(OnnxSession(whole.SerializeToString(), RuntimeConfig(device, threads)), network)
+        self._model = Model(session_of(whole, RuntimeConfig(device, threads)), network)
         self._outputs = [self.cut, answer]
 
     def _slopes_anywhere(self) -> bool:

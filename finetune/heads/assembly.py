@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -14,12 +13,13 @@ from finetune.heads.top import Top
 from finetune.trust.rejection import Rejector
 from models.card import Cut, ModelCard, Reject, card_of, read_card
 from models.errors import GraphError, ModelError, NumericsError
-from models.graph import infer, opset_of, producers, rename, shape_of
+from models.graph import copied, infer, opset_of, producers, rename, shape_of
 from models.model import Model
 from models.names import EMBEDDING, FEATURES, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.nodes import Nodes, floats
 from models.opset import OPSET
-from models.runtime import Array, OnnxSession, RuntimeConfig
+from models.runtime import Array, RuntimeConfig
+from models.serialized import session_of
 from models.wording import first_line
 
 _TRIED = 2  # images that the finished network is run on
@@ -52,7 +52,7 @@ def assemble(
     below = card_of(trunk)
     if below is None:
         raise ModelError("the trunk has no model card. Import it with `graft models import` first.")
-    base = copy.deepcopy(trunk)
+    base = copied(trunk)
     if EMBEDDING in producers(base.graph):  # of an earlier fine-tuning; the new one gets the name
         earlier = free_name(f"trunk/{EMBEDDING}", tensor_names(base.graph))
         rename(base.graph, EMBEDDING, earlier)
@@ -85,7 +85,7 @@ def assemble(
 
 def _head(top: Top, card: ModelCard, temperature: float | None, rejector: Rejector | None) -> ModelProto:
     """The top with everything behind its logits, and the outputs that a finished model has."""
-    head = copy.deepcopy(top.model)
+    head = copied(top.model)
     graph = head.graph
     made = producers(graph)
     regression = card.task == "regression"
@@ -134,7 +134,7 @@ def _check(model: ModelProto, trunk: ModelProto) -> None:
 
 def _try(proto: ModelProto, card: ModelCard) -> None:
     """Run noise through the model: each output has its shape, and an image's row does not depend on its neighbours."""
-    session = OnnxSession(proto.SerializeToString(), RuntimeConfig(device="cpu"))
+    session = session_of(proto, RuntimeConfig(device="cpu"))
     written = read_card(session.metadata)
     if written is None:
         raise ModelError("the finished model lost its card. Report it with the command.")

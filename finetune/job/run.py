@@ -45,12 +45,12 @@ from finetune.report.findings import Findings
 from finetune.report.page import write_report
 from finetune.trust.proof import IMAGES, Proof, prove
 from models.errors import InputError
-from models.files import write_atomically
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE, VALUE
 from models.runtime import Array, RuntimeConfig
+from models.serialized import write_model
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class _Job:
                 temperature=assessment.temperature,
                 rejector=assessment.rejector,
             )
-            write_atomically(path, proto.SerializeToString(deterministic=True))
+            write_model(path, proto)
         with stages.stage("proof"):
             proof = self._prove(path, prepared, assessment)
         previous = None

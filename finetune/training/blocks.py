@@ -25,6 +25,7 @@ from finetune.training.state import INTERVAL, values_of
 from models.errors import InputError
 from models.features import default_cuts
 from models.files import write_atomically
+from models.serialized import content_digest
 
 Learned = tuple[Network, Session]
 
@@ -74,7 +75,7 @@ def train_blocks(
         "settings": settings.to_json(),
         "cut": cut,
         "embedding": blocks.embedding,
-        "model": hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest(),
+        "model": content_digest(model),
         "data": data.digest(),
     }
     about = {"method": PHASE, "cut": cut, "embedding": blocks.embedding}

@@ -16,7 +16,8 @@ from models.import_options import ImportOptions
 from models.importing import import_model
 from models.loading import load
 from models.model import Model
-from models.runtime import OnnxSession, RuntimeConfig
+from models.runtime import RuntimeConfig
+from models.serialized import session_of
 from models.wording import percent
 from service.cli.terminal.text import clean
 
@@ -40,7 +41,7 @@ def print_check(file: Path, asked: ImportOptions, card: ModelCard, photo: Path) 
     click.echo(f"{clean(str(photo))} under each way to scale pixels:")
     for place, (scale, channels) in enumerate(dict.fromkeys(ways)):
         proto, _ = import_model(file, dataclasses.replace(asked, scale=scale, channels=channels))
-        model = Model(OnnxSession(proto.SerializeToString(), RuntimeConfig(device="cpu")), card)
+        model = Model(session_of(proto, RuntimeConfig(device="cpu")), card)
         name = scale if isinstance(scale, str) else "as given"
         mark = "  (taken)" if place == 0 else ""
         click.secho(f"  --scale {name} --channels {channels}{mark}", bold=True)

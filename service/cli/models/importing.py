@@ -11,9 +11,9 @@ import click
 
 from models.card import SCALES, Normalization, card_of
 from models.errors import ModelError
-from models.files import write_atomically
 from models.importing import ImportOptions, import_model
 from models.labels import read_labels
+from models.serialized import write_model
 from models.wording import size
 from service.cli.models.checking import print_check
 from service.cli.terminal.options import setting_options
@@ -106,8 +106,7 @@ def command(
     proto, notes = import_model(file, asked)
     for note in notes:
         click.secho(clean(note), fg="yellow")
-    data = proto.SerializeToString()
-    write_atomically(out, data)
+    written = write_model(out, proto)
     card = card_of(proto, str(out))
     if card is None:
         raise ModelError(f"{file}: was imported without a card.")
@@ -115,4 +114,4 @@ def command(
     what = what or f"{len(card.labels):,} {'labels' if card.task == 'multilabel' else 'classes'}"
     if check is not None:
         print_check(file, asked, card, check)
-    click.echo(f"{clean(str(out))}: {what}, {size(len(data))}")
+    click.echo(f"{clean(str(out))}: {what}, {size(written)}")

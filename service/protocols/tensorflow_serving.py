@@ -41,7 +41,7 @@ from service.served import Served
 from service.shapes import FailureText, Shape, text_body
 
 # Behind the name there is a verb, a version or a label, or `metadata`; the name alone is Graft's own path.
-SHAPE = Shape(re.compile(r"/v1/models/[^/:]+(:[a-z]|/versions/|/labels/|/metadata$)"), text_body, FailureText)
+SHAPE = Shape(re.compile(r"/v1/models/[^/]+(:[a-z]|/versions/|/labels/|/metadata$)"), text_body, FailureText)
 SIGNATURES = ("serving_default", "serving_pixels")
 _KINDS = {
     "float16": "DT_HALF",

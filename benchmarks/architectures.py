@@ -91,7 +91,11 @@ def features(model: ModelProto, known: dict[str, np.ndarray]) -> float:
 
 
 def slopes(model: ModelProto, known: dict[str, np.ndarray], best: int) -> float:
-    """Those of the best logit over what the network took before it was imported, (3, H, W)."""
+    """Those of the best logit over what the network took before it was imported, (3, H, W).
+
+    Where a unit stands at the kink of its Relu, PyTorch's own change by per cents with the last bit of the pixels: the
+    closest of those counts.
+    """
     card = card_of(model)
     assert card is not None
     with Graph() as graph:
@@ -99,7 +103,8 @@ def slopes(model: ModelProto, known: dict[str, np.ndarray], best: int) -> float:
         wanted = gradients(part.outputs[LOGITS][:, best], [part.input])
     mean, std = (np.array(v, np.float32) for v in (card.normalization.mean, card.normalization.std))
     x = ((known["images"][:1] / np.float32(255) - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
-    return difference(Session(graph, "cpu").run(wanted[0], {part.input: x})[0], known["slopes"])
+    ours = Session(graph, "cpu").run(wanted[0], {part.input: x})[0]
+    return min(difference(ours, theirs) for theirs in known["slopes"])
 
 
 def grad_cam(model: ModelProto, known: dict[str, np.ndarray], best: int, maps: Maps) -> float:
@@ -142,14 +147,15 @@ def blocks(path: Path, photos: Path, folder: Path) -> float:
 
 
 def colours(folder: Path, side: int) -> Path:
-    """48 images of noise, half of them reddish, half bluish."""
+    """48 images of soft patches, half of them reddish, half bluish."""
     rng = np.random.default_rng(0)
     for channel, name in ((0, "red"), (2, "blue")):
         (folder / name).mkdir(parents=True)
         for number in range(24):
-            pixels = rng.integers(0, 90, (side, side, 3))
-            pixels[..., channel] += rng.integers(60, 150)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
+            patches = rng.integers(0, 180, (8, 8, 3))
+            patches[..., channel] += 70
+            image = Image.fromarray(patches.astype(np.uint8))
+            image.resize((side, side), Image.Resampling.BICUBIC).save(folder / name / f"{number}.png")
     return folder
 
 

@@ -78,7 +78,9 @@ def test_answer_that_would_be_too_large_is_refused(config: ServiceConfig) -> Non
 
 def served(*specs: Path | str) -> FlaskClient:
     """A service with these models, nothing warmed up."""
-    config = ServiceConfig(tuple(map(str, specs)), runtime=RuntimeConfig(device="cpu", threads=1))
+    config = ServiceConfig(
+        tuple(map(str, specs)), runtime=RuntimeConfig(device="cpu", threads=1), measure_s=0.0
+    )
     return create_app(config).test_client()
 
 

@@ -19,7 +19,9 @@ from tests.tuned import tuned_classifier, tuned_regression
 @pytest.fixture
 def served(tmp_path: Path) -> FlaskClient:
     paths = (tuned_classifier(tmp_path), tuned_regression(tmp_path))
-    registry = Registry(ServiceConfig(tuple(map(str, paths)), runtime=RuntimeConfig(device="cpu", threads=1)))
+    registry = Registry(
+        ServiceConfig(tuple(map(str, paths)), runtime=RuntimeConfig(device="cpu", threads=1), measure_s=0.0)
+    )
     registry.load()
     return create_app(registry=registry).test_client()
 

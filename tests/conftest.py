@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ import models
 # of the machine, and what it reports to its makers, and a test needs no network.
 _caches = Path(tempfile.mkdtemp(prefix="graft-tests-"))
 _numbers = itertools.count()
+_KEPT = {"GRAFT_CACHE", "GRAFT_DATA", "GRAFT_MODELS"}
 _surroundings = pytest.MonkeyPatch()
 _surroundings.setenv("XDG_CACHE_HOME", str(_caches))
 _surroundings.setenv("MPLCONFIGDIR", str(_caches / "matplotlib"))
@@ -28,7 +30,8 @@ _surroundings.setenv("OPENBLAS_NUM_THREADS", "1")
 @pytest.hookimpl(trylast=True)  # pytest itself may be told to use colours
 def pytest_configure() -> None:
     """Keep the user's settings out of the tests."""
-    for name in ("GRAFT_CACHE_GB", "GRAFT_DEBUG", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):
+    ours = [name for name in os.environ if name.startswith("GRAFT_") and name not in _KEPT]
+    for name in [*ours, "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"]:
         _surroundings.delenv(name, raising=False)
 
 

@@ -29,7 +29,20 @@ def service(tiny_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`graft serve` on a free port; it has said its address, and its models are being loaded."""
     command = [sys.executable, "-W", "error", "-m", "graft", "serve", str(tiny_path), "--port", "0"]
     with subprocess.Popen(
-        [*command, "--device", "cpu", "--max-request-mb", "1"],
+        # What is unfinished is waited for as long as a busy machine may need.
+        [
+            *command,
+            "--device",
+            "cpu",
+            "--max-request-mb",
+            "1",
+            "--measure-s",
+            "0",
+            "--drain-s",
+            "0",
+            "--stop-s",
+            "120",
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

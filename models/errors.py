@@ -14,6 +14,7 @@
     │   └── OfflineError        the network or the host cannot be reached
     ├── OutputError             a file that cannot be written, or a folder of results that cannot be continued
     ├── DeviceError             the device that was asked for cannot be had
+    ├── LibraryError            a library is not installed, as in the small image
     ├── GraphError              a computation graph that cannot be built or differentiated
     │   ├── ShapeError          shapes that do not fit an operation
     │   └── GradientError       an operation without a gradient, or a variable that cannot have one
@@ -91,6 +92,10 @@ class OutputError(GraftError):
 
 class DeviceError(GraftError):
     """The device that was asked for cannot be had."""
+
+
+class LibraryError(GraftError):
+    """A library is not installed, as in the small image."""
 
 
 class GraphError(GraftError):

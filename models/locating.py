@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from models.errors import UnknownModelError
+from models.extras import full_installation
 from models.store import DownloadProgress, cache_folder, fetch
 from models.zoo import NAMES, ZooRow, find
 
@@ -44,7 +45,8 @@ def pull(
         OutputError: the model that was built from them cannot be written.
         WeightsError: the weights do not fit.
     """
-    from models.conversion import convert_weights
+    with full_installation(f"making the model {row.name} from its weights"):
+        from models.conversion import convert_weights
 
     if weights is None and row.url:
         target = cache_folder() / "weights" / row.name / row.url.rpartition("/")[2]

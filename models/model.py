@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.card import Label, ModelCard, html_table, read_card
 from models.errors import ModelError, NumericsError
+from models.extras import full_installation
 from models.locating import locate
 from models.names import INPUT, PROBABILITIES, REJECT_SCORE, VALUE
 from models.preprocessing import ImageSource, is_image_source
@@ -92,17 +93,22 @@ class Model:
             try:
                 session = OnnxSession(path, config)
             except ModelError:
-                from models.loading import require_weights
+                with full_installation(f"{spec}: saying why onnxruntime cannot load it"):
+                    from models.loading import require_weights
 
-                require_weights(path)
+                    require_weights(path)
                 raise
             card = read_card(session.metadata, str(spec))
             if card is not None:
                 return cls(session, card)
         # onnx costs 0.2 s to import: only where the graph has to be changed
-        from models.importing import as_graft_model
-        from models.serialized import session_of
-        from models.truncation import cut_model
+        change = (
+            f"{spec}: cutting a network" if outputs is not None else f"{spec}: a network without a model card"
+        )
+        with full_installation(change, "There, `graft models import` writes a file that runs here."):
+            from models.importing import as_graft_model
+            from models.serialized import session_of
+            from models.truncation import cut_model
 
         proto, notes = as_graft_model(path)
         if outputs is not None:

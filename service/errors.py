@@ -35,6 +35,7 @@ STATUS: dict[type[GraftError], int] = {
     errors.OfflineError: 502,
     errors.OutputError: 500,
     errors.DeviceError: 500,
+    errors.LibraryError: 501,
     errors.GraphError: 400,
     errors.ShapeError: 400,
     errors.GradientError: 400,

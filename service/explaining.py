@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.extras import full_installation
 from models.preprocessing import Preprocessing, header, thumbnail
 from service.batching import Batcher
 from service.bodies.upload import Upload
@@ -111,6 +112,7 @@ def _explain(key: Any, questions: Sequence[Question], crowded: bool) -> list[Exp
     )
     if not question.picture:
         return [Explanation(maps)]
-    from finetune.explain.overlay import overlay, png
+    with full_installation("drawing a heat map"):
+        from finetune.explain.overlay import overlay, png
 
-    return [Explanation(maps, png(overlay(photo.small, maps[0])))]
+        return [Explanation(maps, png(overlay(photo.small, maps[0])))]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.cores import cores
 from models.errors import CutError, ModelError, NumericsError
+from models.extras import full_installation
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE
@@ -176,8 +177,10 @@ class Served:
 
         Raises:
             CutError: no such cut point, one that cannot be pooled, or none named where there is no default.
+            LibraryError: what cuts networks is not installed.
         """
-        from models.features import FeatureOptions, open_features
+        with full_installation("giving features"):
+            from models.features import FeatureOptions, open_features
 
         with self._opening:
             options = FeatureOptions((self._cut_name(cut),), pool, normalize)
@@ -197,8 +200,10 @@ class Served:
 
         Raises:
             ModelError, CutError, GraphError: as `GradCam`.
+            LibraryError: what explains is not installed.
         """
-        from finetune.explain.gradcam import GradCam
+        with full_installation("explaining an image"):
+            from finetune.explain.gradcam import GradCam
 
         explainer = self._grad_cams.pop(cut, None)
         if explainer is None:
@@ -223,8 +228,9 @@ class Served:
 
     @functools.cached_property
     def _default_cuts(self) -> tuple[str, ...]:
-        from models.features import default_cuts
-        from models.importing import as_graft_model
+        with full_installation("giving features"):
+            from models.features import default_cuts
+            from models.importing import as_graft_model
 
         return default_cuts(as_graft_model(locate(self.source.spec))[0])
 

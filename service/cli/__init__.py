@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from models.errors import GraftError
+from models.extras import lacking
 from service.cli.terminal.lazy import LazyGroup
 from service.cli.terminal.messages import print_error
 
@@ -45,6 +46,12 @@ class _Main(LazyGroup):
             if debug:
                 raise
             print_error(exc)
+            ctx.exit(2)
+        except ModuleNotFoundError as exc:
+            missing = lacking(exc, "this command")
+            if debug or missing is None:
+                raise
+            print_error(missing)
             ctx.exit(2)
         except OSError as exc:
             if debug or exc.errno != errno.ENOSPC:

@@ -14,7 +14,7 @@ import onnxruntime
 
 from models.devices import PROVIDERS, choose_device, missing_for_cuda
 from models.errors import GraftError
-from models.extras import how_to_install
+from models.extras import LEFT_OUT, how_to_install
 from models.model import Model
 from models.runtime import RuntimeConfig
 from models.store import cache_folder
@@ -64,7 +64,8 @@ def _software() -> Iterator[tuple[str, str]]:
     note = "; two packages write to one folder: uninstall both, install one" if len(installed) > 1 else ""
     yield "onnxruntime", f"{onnxruntime.__version__} ({', '.join(installed) or 'built by hand'}){note}"
     for name in _PACKAGES:
-        yield name, _version(name) or "missing; install Graft again"
+        left_out = "not installed; the image `serve` is made without it, `cpu` has it"
+        yield name, _version(name) or (left_out if name in LEFT_OUT else "missing; install Graft again")
     for name, (use, extra) in OPTIONAL.items():
         yield name, _version(name) or f"not installed; {use}: {how_to_install(extra)}"
 

@@ -70,11 +70,7 @@ def command(ctx: click.Context, /, file: Path | None, only_check: bool, **option
     """
     from service.configuration import read_configuration
 
-    given = {
-        name: sum(value, ()) if name in _MANY else value
-        for name, value in options.items()
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
+    given = given_settings(ctx, options)
 
     def read() -> Configuration:
         return read_configuration(given, os.environ, file)
@@ -85,6 +81,15 @@ def command(ctx: click.Context, /, file: Path | None, only_check: bool, **option
 
         ctx.exit(0 if check(configuration) else 2)
     _serve(configuration, read)
+
+
+def given_settings(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """The settings, by name, that stand on the command line."""
+    return {
+        name: sum(value, ()) if name in _MANY else value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
 
 
 def _serve(configuration: Configuration, read: Callable[[], Configuration]) -> None:

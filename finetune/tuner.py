@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     """
 
     model: str | Path = Recipe.model
+    candidates: Sequence[str | Path] = Recipe.candidates
     method: Method = Recipe.method
     task: Task = Recipe.task
     classifier: str = Recipe.classifier
@@ -78,7 +79,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             GraftError: as `finetune.job.run.finetune`.
         """
         own = {name: value for name, value in self.get_params().items() if name in settings_of(Recipe)}
-        recipe = updated(Recipe(test=0.0), own | {"model": str(self.model)})
+        recipe = updated(Recipe(test=0.0), own | self._networks())
         recipe = replace(recipe, training=updated(recipe.training, self.training or {}))
         dataset, names = self._dataset(X, y)
         with ExitStack() as context:
@@ -131,6 +132,14 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         """
         check_is_fitted(self, "file_")
         write_atomically(Path(path), self.file_)
+
+    def _networks(self) -> dict[str, Any]:
+        """`model` and `candidates` as the recipe takes them; a text in place of a list is refused there."""
+        several = self.candidates
+        return {
+            "model": str(self.model),
+            "candidates": several if isinstance(several, str) else tuple(map(str, several)),
+        }
 
     def _dataset(self, source: Source, y: Any) -> tuple[Dataset, dict[str, Any]]:
         """The images with their labels, and the caller's own label behind each name."""

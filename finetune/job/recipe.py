@@ -26,6 +26,9 @@ class Recipe:
     """
 
     model: str = setting(DEFAULT_MODEL, MODEL_HELP, heading=_LEARNS, metavar="MODEL")
+    candidates: tuple[str, ...] = setting(
+        (), "Networks to compare first; the best is fine-tuned.", heading=_LEARNS, metavar="MODEL,MODEL"
+    )
     method: Method = setting(
         "head", "A scikit-learn classifier, a head, or a head and the network's top blocks.", heading=_LEARNS
     )
@@ -68,6 +71,8 @@ class Recipe:
         Raises:
             InputError: a setting out of its range, or one that the method has no use for.
         """
+        if self.candidates:
+            self._check_candidates()
         if self.unfreeze is not None and self.method != "blocks":
             raise InputError(
                 f"unfreeze {self.unfreeze!r} is for --method blocks; the method is {self.method}."
@@ -86,6 +91,23 @@ class Recipe:
                 f"val is {self.val:g} and test {self.test:g}; expected parts with something left to train on."
             )
 
+    def _check_candidates(self) -> None:
+        if len(set(self.candidates)) < max(2, len(self.candidates)):
+            raise InputError(
+                f"candidates (--try) are {', '.join(self.candidates)}; expected two networks or more, each once, with "
+                "commas between them."
+            )
+        if self.model != DEFAULT_MODEL:
+            raise InputError(
+                f"model {self.model!r} and candidates (--try) both say which network to take. Leave one of them out."
+            )
+        for name, place in (("cut", self.cut), ("unfreeze", self.unfreeze)):
+            if place is not None:
+                raise InputError(
+                    f"{name} {place!r} is a place in one network, and candidates (--try) names several. Leave one of "
+                    "them out."
+                )
+
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The scikit-learn methods for the task; the first is the default."""
@@ -98,4 +120,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """All settings as plain values."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if not self.candidates:  # as runs were written down before there were any
+            del values["candidates"]
+        return values

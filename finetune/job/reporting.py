@@ -19,7 +19,7 @@ from finetune.job.card import backbone, title
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
-from finetune.report.findings import Findings, Interval, Previous, ProofResult, Rejection
+from finetune.report.findings import Candidates, Findings, Interval, Previous, ProofResult, Rejection
 from finetune.trust.proof import Proof
 from models.errors import GraftError
 from models.preprocessing import Preprocessing
@@ -40,6 +40,7 @@ def collect_findings(
     timings: Mapping[str, float],
     previous: Previous | None = None,
     strangers: TopOutputs | None = None,
+    candidates: Candidates | None = None,
 ) -> Findings:
     """Everything that the report shows. `strangers`: outputs for images that are none of the classes."""
     rows = prepared.rows[assessment.measured]
@@ -62,6 +63,8 @@ def collect_findings(
     place = {int(row): i for i, row in enumerate(rows)}
     quoted = shlex.quote(str(path))
     settings = recipe.to_json()
+    if candidates is not None:
+        settings["model"] = candidates.rows[candidates.taken].name
     training = settings.pop("training")
     if recipe.method != "sklearn":
         settings |= training
@@ -98,6 +101,7 @@ def collect_findings(
         failed=prepared.failed,
         warnings=(*prepared.warnings, *learned.notes),
         proof=ProofResult(proof.images, proof.difference, proof.tolerance),
+        candidates=candidates,
         commands=(
             f"graft classify --model {quoted} photo.jpg",
             f"graft serve {quoted}",

@@ -1,17 +1,18 @@
 """The whole job: labelled images in, one trusted model file and a report out.
 
  1. scan      read every image once: can it be read, is it a duplicate
- 2. model     open the frozen part of the network, in int8 where that is asked for
- 3. features  run it over the images, or take what the cache knows
- 4. splits    train, validation, test; duplicates on one side
- 5. views     the frozen part over altered versions of the training images
- 6. train     a classifier, a head, or a head and blocks
- 7. unknown   features of images that are none of the classes, where there are some
- 8. assess    temperature, threshold, accuracy, learning curve
- 9. export    one ONNX file
-10. proof     a fresh process must give the training's probabilities with it
-11. previous  what an older model gives for the measured images, where there is one
-12. report    report.html and report.json
+ 2. candidates  where several networks are named: a light head on each, one is chosen
+ 3. model     open the frozen part of the network, in int8 where that is asked for
+ 4. features  run it over the images, or take what the cache knows
+ 5. splits    train, validation, test; duplicates on one side
+ 6. views     the frozen part over altered versions of the training images
+ 7. train     a classifier, a head, or a head and blocks
+ 8. unknown   features of images that are none of the classes, where there are some
+ 9. assess    temperature, threshold, accuracy, learning curve
+10. export    one ONNX file
+11. proof     a fresh process must give the training's probabilities with it
+12. previous  what an older model gives for the measured images, where there is one
+13. report    report.html and report.json
 """
 
 from __future__ import annotations
@@ -30,27 +31,31 @@ from feature_extraction.sources import images
 from finetune.backbone.depth import uppermost_blocks
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset
-from finetune.dataset.scanning import scan
+from finetune.dataset.scanning import Facts, scan
 from finetune.heads.assembly import assemble
 from finetune.heads.running import run_top
 from finetune.job.assessment import Assessment, assess, check_previous, predictions_of
+from finetune.job.candidates import compare_candidates, require_here
 from finetune.job.card import model_card
+from finetune.job.choosing import table_of
 from finetune.job.folder import EVENTS, MODEL, RunFolder
 from finetune.job.methods import learn
 from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.recipe import Recipe
 from finetune.job.reporting import collect_findings, thumbnails, write_projector
-from finetune.report.findings import Findings
+from finetune.report.findings import Candidates, Findings
 from finetune.report.page import write_report
 from finetune.trust.proof import IMAGES, Proof, prove
 from models.errors import InputError
+from models.features import Pool
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE, VALUE
 from models.runtime import Array, RuntimeConfig
 from models.serialized import write_model
+from models.wording import counted
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def finetune(
         NumericsError: the loss diverged.
     """
     watched = observer or Observer()
+    require_here(recipe.candidates)
     strangers = _strangers(unknown, recipe)
     older = Model.open(previous, RuntimeConfig(device, threads)) if previous else None
     if older is not None:
@@ -133,20 +139,25 @@ class _Job:
         with stages.stage("scan", len(examples)):
             facts = scan(examples, progress=lambda done, _: stages.observer.advance(done), store=self.store)
         with stages.stage("model"):
-            trunk = self._trunk()
+            trunks = self._trunks()
         digest = data_digest(self.dataset, facts)
         self.folder.begin(
             {
                 # By its card's name: the same file may be called by several paths.
-                "recipe": {**recipe.to_json(), "model": trunk.card.name},
+                "recipe": {**recipe.to_json(), "model": ", ".join(trunk.card.name for trunk in trunks)},
                 "images": digest,
-                "trunk": trunk.features.digests[0],
+                "trunk": ", ".join(trunk.features.digests[0] for trunk in trunks),
                 "onnxruntime": onnxruntime.__version__,
-                "device": trunk.features.model.session.device.kind,
+                "device": trunks[0].features.model.session.device.kind,
             }
         )
         if self.folder.finished:
             return Outcome(self.folder.path / MODEL, self.folder.path / "report.html", None)
+        trunk, candidates = trunks[0], None
+        if recipe.candidates:
+            candidates = self._compare(facts, trunks)
+            trunk = self._trunk(recipe.candidates[candidates.taken])
+        del trunks
         prepared = prepare(
             self.dataset,
             facts,
@@ -203,6 +214,7 @@ class _Job:
                 timings=dict(stages.seconds),
                 previous=previous,
                 strangers=strangers,
+                candidates=candidates,
             )
             report = write_report(self.folder.path, findings, thumbnails(prepared, assessment))
             write_projector(self.folder.path / EVENTS, prepared, assessment)
@@ -210,19 +222,44 @@ class _Job:
             self.folder.finish()
         return Outcome(path, report, findings, learned.interrupted)
 
-    def _trunk(self) -> Trunk:
-        """The frozen part of the network, ready to run."""
+    def _trunks(self) -> list[Trunk]:
+        """The frozen part of the network, ready to run; of all candidates where there are some, pooled."""
         recipe = self.recipe
-        blocks = recipe.method == "blocks"
+        if not recipe.candidates:
+            return [self._trunk(recipe.model)]
+        return [self._open(name, None, "avg") for name in recipe.candidates]
+
+    def _trunk(self, model: str) -> Trunk:
+        recipe = self.recipe
+        if recipe.method != "blocks":
+            return self._open(model, recipe.cut, "avg")
+        return self._open(
+            model, recipe.unfreeze or uppermost_blocks(as_graft_model(locate(model))[0]), "none"
+        )
+
+    def _open(self, model: str, cut: str | None, pool: Pool) -> Trunk:
         return open_trunk(
-            recipe.model,
-            (recipe.unfreeze or uppermost_blocks(as_graft_model(locate(recipe.model))[0]))
-            if blocks
-            else recipe.cut,
-            "none" if blocks else "avg",
-            quantize_on=[example.item for example in self.dataset.examples] if recipe.quantize else None,
+            model,
+            cut,
+            pool,
+            quantize_on=[example.item for example in self.dataset.examples] if self.recipe.quantize else None,
             config=RuntimeConfig(self.device, self.threads),
         )
+
+    def _compare(self, facts: Sequence[Facts], trunks: Sequence[Trunk]) -> Candidates:
+        """Try several networks, and tell how they did."""
+        candidates = compare_candidates(
+            self.dataset, facts, self.recipe, trunks, self.stages, self.folder.work,
+            store=self.store, threads=self.threads,
+        )  # fmt: skip
+        images = (
+            f"Tried on {counted(candidates.images, 'image')}, none of them for the test, by a light head that had not "
+            "learned from them:"
+        )
+        table = table_of(candidates, self.dataset.task == "classification")
+        for line in (images, *(f"  {line}" for line in table), candidates.words):
+            self.stages.observer.say(line)
+        return candidates
 
     def _strangers(self, trunk: Trunk) -> Array:
         """Trunk features of the images that are none of the classes."""

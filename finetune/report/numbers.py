@@ -29,6 +29,7 @@ def numbers(findings: Findings, summary: Summary, verdict: Verdict) -> dict[str,
         "method": findings.method,
         "file": {"name": findings.file, "bytes": findings.file_bytes},
         "settings": findings.settings,
+        "candidates": findings.candidates,
         "verdict": verdict,
         "data": {
             "classes": findings.classes,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=GroupedCommand)
 @click.argument("source")
-@setting_options(Recipe, flags={"model": ["-m"]})
+@setting_options(Recipe, flags={"model": ["-m"], "candidates": ["--try"]})
 @list_options
 @click.option(
     "--unknown", metavar="SOURCE", help="Images that are no class, to measure the threshold.",
@@ -84,7 +84,7 @@ def command(
 
     recipe = _recipe(ctx, options)
     dataset = open_dataset(source, recipe.task, outside=outside, lists=lists)
-    if not resume and (advice := _better_backbone(recipe.model, source)) is not None:
+    if not (resume or recipe.candidates) and (advice := _better_backbone(recipe.model, source)) is not None:
         print_note(advice)
     base = Path(f"{source_name(source)}-model")
     folder = out or (base if resume else free_folder(base))

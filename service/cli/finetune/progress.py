@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NAMES = {
     "scan": "looking at the images",
+    "candidates": "trying networks",
     "features": "features",
     "views": "altered versions",
     "train": "training",

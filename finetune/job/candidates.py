@@ -1,0 +1,188 @@
+"""Several backbones tried on the same images, before one of them is fine-tuned: a light head on the features of each.
+
+Each image that is not for the test is answered by a head that has not learned from it (cross-fitting), so that the
+answers of all backbones are of the same images. The test images choose nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_extraction.cache import VectorStore
+from finetune.backbone.trunk import Trunk, features_of
+from finetune.dataset.duplicates import duplicate_groups
+from finetune.dataset.examples import Dataset, Example
+from finetune.dataset.scanning import Facts
+from finetune.dataset.splitting import assign_splits
+from finetune.dataset.unions import Unions
+from finetune.job.choosing import Tried, choose
+from finetune.job.observing import Stages
+from finetune.job.preparation import pooled
+from finetune.job.recipe import Recipe
+from finetune.job.variation import variation_warnings
+from finetune.report.findings import Candidate, Candidates
+from models.errors import UnknownModelError
+from models.files import write_atomically
+from models.locating import locate
+from models.model import Model
+from models.zoo import find
+
+FILE = "candidates.json"  # in the folder for what only an unfinished run needs
+MOST = 5_000  # images that heads are fitted to and measured on
+EQUALLY_FAST = (
+    1.25  # times as long within which two backbones count as equally fast: clocks differ from run to run
+)
+_STRENGTHS = tuple(10.0**power for power in range(6))  # of the ridge; the images that are learned from choose
+_RUNS = 5  # of which the fastest counts
+
+
+def require_here(names: Sequence[str]) -> None:
+    """See that each backbone is on this machine, so that nothing is downloaded in the middle of a run.
+
+    Raises:
+        UnknownModelError: one is not, or is not known at all.
+    """
+    missing, unpinned = [], False
+    for name in names:
+        row = find(name)
+        if row is None or not row.url or row.file.is_file():
+            if row is None:
+                locate(name)
+            continue
+        missing.append(name)
+        unpinned |= not row.sha256
+    if missing:
+        allow = " --allow-unpinned" if unpinned else ""
+        verb = "is" if len(missing) == 1 else "are"
+        raise UnknownModelError(
+            f"{', '.join(missing)} {verb} not on this machine yet. Run `graft models pull {' '.join(missing)}{allow}` "
+            "first, or leave them out of --try."
+        )
+
+
+def compare_candidates(
+    dataset: Dataset,
+    facts: Sequence[Facts],
+    recipe: Recipe,
+    trunks: Sequence[Trunk],
+    stages: Stages,
+    work: Path,
+    *,
+    store: VectorStore | None = None,
+    threads: int | None = None,
+) -> Candidates:
+    """Try the recipe's candidates, whose frozen parts are `trunks`, and choose one; an earlier choice in `work` stays.
+
+    Raises:
+        InputError: too few images to compare on.
+        ModelError: a network fails, or gives the same for all images.
+    """
+    if (chosen := _read(work / FILE)) is not None:
+        return chosen
+    readable = [i for i, fact in enumerate(facts) if fact.error is None]
+    examples = [dataset.examples[i] for i in readable]
+    known = [facts[i] for i in readable]
+    tried, lost = [], set[str]()
+    with stages.stage("candidates", len(examples) * len(trunks)):
+        for place, (name, trunk) in enumerate(zip(recipe.candidates, trunks, strict=True)):
+            before = place * len(examples)
+            one, failed = _try(name, trunk, examples, recipe, stages, before, store, threads, work)
+            tried.append((one, failed))
+            lost |= failed
+        kept = [i for i, example in enumerate(examples) if example.item.id not in lost]
+        examples, known = [examples[i] for i in kept], [known[i] for i in kept]
+        every = [_without(one, failed, lost, readable, dataset) for one, failed in tried]
+        for one, trunk in zip(every, trunks, strict=True):
+            different = len({fact.digest for fact in known}) > 1
+            for text in variation_warnings(one.vectors, different, one.name, trunk.cut):
+                stages.observer.say(f"{one.name}: {text}")
+        rows, groups = _not_for_the_test(dataset, examples, known, every, recipe)
+        comparison = choose(examples, rows, groups, every, recipe)
+    write_atomically(work / FILE, json.dumps(dataclasses.asdict(comparison)).encode())
+    return comparison
+
+
+def _try(
+    name: str,
+    trunk: Trunk,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    stages: Stages,
+    before: int,
+    store: VectorStore | None,
+    threads: int | None,
+    work: Path,
+) -> tuple[Tried, set[str]]:
+    """A backbone's features of all images it has an answer for, and the ids of the others."""
+    features, failures = features_of(
+        trunk, examples, 1, seed=recipe.seed, flip=recipe.flip, store=store, threads=threads, out=work,
+        progress=lambda done: stages.observer.advance(before + done),
+    )  # fmt: skip
+    octets = sum(path.stat().st_size for path in (trunk.file, Path(f"{trunk.file}.data")) if path.is_file())
+    tried = Tried(name, pooled(features[:, 0], trunk), milliseconds(trunk.features.model), octets)
+    return tried, {image for image, _ in failures}
+
+
+def milliseconds(model: Model, clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long a network takes for an image here, in a batch of its usual size; the fastest of some runs."""
+    height, width = model.card.preprocessing.size
+    count = model.batch_size
+    pixels = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
+    model.run(pixels)
+    seconds = []
+    for _ in range(_RUNS):
+        began = clock()
+        model.run(pixels)
+        seconds.append(clock() - began)
+    return 1000 * min(seconds) / count
+
+
+def _without(
+    one: Tried, failed: set[str], lost: set[str], readable: Sequence[int], dataset: Dataset
+) -> Tried:
+    """A backbone's vectors without those of images that another one has no answer for."""
+    ids = [dataset.examples[i].item.id for i in readable]
+    kept = [image not in lost for image in ids if image not in failed]
+    return dataclasses.replace(one, vectors=one.vectors[np.array(kept, bool)])
+
+
+def _not_for_the_test(
+    dataset: Dataset,
+    examples: Sequence[Example],
+    facts: Sequence[Facts],
+    tried: Sequence[Tried],
+    recipe: Recipe,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the images that are for the test with none of the backbones, and the groups of all images.
+
+    Which images are copies, and so on which side they stand, is proposed by features too.
+    """
+    kept_set = dataclasses.replace(dataset, examples=tuple(examples))
+    tested, all_groups = np.zeros(len(examples), bool), []
+    for one in tried:
+        groups = duplicate_groups(facts, one.vectors)
+        splits = assign_splits(kept_set, groups, val=recipe.val, test=recipe.test, seed=recipe.seed)
+        tested |= np.array([split == "test" for split in splits], bool)
+        all_groups += groups
+    bound = Unions.of(examples, all_groups)
+    together = np.array([bound.root(i) for i in range(len(examples))], np.int64)
+    return np.flatnonzero(~tested), together
+
+
+def _read(path: Path) -> Candidates | None:
+    """The comparison that an earlier run made, or None."""
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(Candidate(**{**row, "interval": tuple(row["interval"])}) for row in values["rows"])
+        return Candidates(rows, values["taken"], values["images"], values["words"])
+    except (ValueError, KeyError, TypeError):  # half of one: it is made again
+        return None

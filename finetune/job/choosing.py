@@ -1,0 +1,167 @@
+"""Which of several backbones to take: a light head on the features of each, cross-fitted on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.classifiers.folds import make_folds, make_plain_folds
+from finetune.dataset.examples import Example
+from finetune.job.recipe import Recipe
+from finetune.report.comparing import SIGNIFICANT, mcnemar
+from finetune.report.findings import Candidate, Candidates
+from finetune.report.learning_curve import nested_order
+from finetune.trust.measures import Share, mean_interval
+from models.errors import InputError
+from models.runtime import Array
+from models.wording import counted, percent, size
+
+MOST = 5_000  # images that heads are fitted to and measured on
+EQUALLY_FAST = (
+    1.25  # times as long within which two backbones count as equally fast: clocks differ from run to run
+)
+_STRENGTHS = tuple(10.0**power for power in range(6))  # of the ridge; the images that are learned from choose
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A backbone that has been run: vectors (N, D) of all images, milliseconds an image, bytes of its file."""
+
+    name: str
+    vectors: Array
+    milliseconds: float
+    octets: int
+
+
+def choose(
+    examples: Sequence[Example],
+    rows: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    tried: Sequence[Tried],
+    recipe: Recipe,
+) -> Candidates:
+    """Measure a head on each backbone's features at `rows`, on images that it did not learn from, and choose one.
+
+    The one that is right most often is chosen; of those that are not provably worse the fastest, because so many
+    images tell no more; of those about equally fast the better one.
+
+    Raises:
+        InputError: too few images to compare on.
+    """
+    classifies = recipe.task == "classification"
+    if classifies:
+        names = sorted({examples[row].label for row in rows})
+        y: NDArray[Any] = np.array([names.index(examples[row].label) for row in rows], np.int64)
+        order = nested_order(y, recipe.seed) if len(rows) > MOST else np.arange(len(rows))
+    else:
+        y = np.array([examples[row].target for row in rows], np.float64)
+        order = np.random.default_rng(recipe.seed).permutation(len(rows))
+    chosen = np.sort(order[:MOST])
+    rows, y = rows[chosen], y[chosen]
+    folds = (
+        make_folds(y, groups[rows], recipe.seed)
+        if classifies
+        else make_plain_folds(len(y), groups[rows], recipe.seed)
+    )
+    if not folds or (classifies and len(np.unique(y)) < 2):
+        raise InputError(
+            f"{counted(len(rows), 'image')} to learn from are too few to compare networks on; expected two classes "
+            "with two images each. Add images, or name one network with --model."
+        )
+    held = np.sort(np.concatenate([out for _, out in folds]))
+    misses = [_misses(one.vectors[rows], y, folds, classifies)[held] for one in tried]
+    return _choice(tried, misses, classifies)
+
+
+def _misses(
+    x: Array, y: NDArray[Any], folds: Sequence[tuple[Any, Any]], classifies: bool
+) -> NDArray[np.float64]:
+    """How far off each answer (N,) is, of images that were held out: 0 or 1 of a class; the rest is NaN."""
+    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    head = (RidgeClassifierCV if classifies else RidgeCV)(_STRENGTHS)
+    misses = np.full(len(y), np.nan)
+    with threadpool_limits(1):
+        for learned, held in folds:
+            answers = make_pipeline(StandardScaler(), head).fit(x[learned], y[learned]).predict(x[held])
+            misses[held] = answers != y[held] if classifies else np.abs(answers - y[held])
+    return misses
+
+
+def _choice(tried: Sequence[Tried], misses: Sequence[NDArray[np.float64]], classifies: bool) -> Candidates:
+    """The best; of those that are not provably worse the fastest; of equally fast ones the best again."""
+    means = [float(one.mean()) for one in misses]
+    best = int(np.argmin(means))
+    level = [i for i in range(len(tried)) if not _worse(misses[i], misses[best], classifies)]
+    shortest = min(tried[i].milliseconds for i in level)
+    quick = [i for i in level if tried[i].milliseconds <= EQUALLY_FAST * shortest]
+    taken = min(quick, key=lambda i: (means[i], i))
+    rows = tuple(
+        Candidate(one.name, *_score(missed, classifies), one.milliseconds, one.octets)
+        for one, missed in zip(tried, misses, strict=True)
+    )
+    return Candidates(rows, taken, len(misses[0]), _words(rows, taken, best, len(level) > 1, classifies))
+
+
+def _worse(missed: NDArray[np.float64], least: NDArray[np.float64], classifies: bool) -> bool:
+    """Whether chance hardly explains how much more one backbone misses than the best on the same images."""
+    if classifies:
+        only_one, only_best = int((missed < least).sum()), int((missed > least).sum())
+        return only_best > only_one and mcnemar(only_one, only_best) < SIGNIFICANT
+    low, _ = mean_interval(missed - least)
+    return bool(low > 0)
+
+
+def _score(missed: NDArray[np.float64], classifies: bool) -> tuple[float, tuple[float, float]]:
+    """Accuracy, or mean absolute error, with its 95 % interval."""
+    if classifies:
+        right = Share(int((missed == 0).sum()), len(missed))
+        return right.value, right.interval
+    low, high = mean_interval(missed)
+    return float(missed.mean()), (max(0.0, low), high)
+
+
+def _words(rows: Sequence[Candidate], taken: int, best: int, tied: bool, classifies: bool) -> str:
+    name, fast = rows[best].name, rows[taken]
+    first = f"{name} {'is right most often' if classifies else 'comes closest'}"
+    if taken == best:
+        if len(rows) > 1 and not tied:
+            return f"{first}, by more than chance explains. Going on with it."
+        return f"{first}; others are not provably worse, and not clearly faster. Going on with it."
+    times = rows[best].milliseconds / fast.milliseconds
+    return (
+        f"{first}, but by no more than chance explains on so few images: {fast.name} is not provably worse and "
+        f"{times:.1f} times as fast. Going on with {fast.name}; --model {name} takes the other."
+    )
+
+
+def table_of(comparison: Candidates, classifies: bool) -> list[str]:
+    """The comparison as lines of a table."""
+    shown: Callable[[float], str] = percent if classifies else "{:.3g}".format
+    cells = [("network", "right" if classifies else "off by", "95 % confidence", "ms an image", "size")]
+    for row in comparison.rows:
+        low, high = row.interval
+        cells.append(
+            (
+                row.name,
+                shown(row.score),
+                f"{shown(low)} to {shown(high)}",
+                f"{row.milliseconds:.1f}",
+                size(row.octets),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]

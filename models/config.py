@@ -29,6 +29,7 @@ class RuntimeConfig:
     memory_pattern: bool = setting(
         True, "Plan the memory of a run as one block, beside what the first run took."
     )
+    optimized: bool = setting(True, "Let onnxruntime fuse and replace nodes, which changes the last bits.")
     provider_options: Mapping[str, str] = fresh_setting(
         dict, "Options of the execution provider, as they are."
     )

@@ -23,6 +23,7 @@ from models.errors import ModelError
 from models.folding import fold_into_layers
 from models.graph import copied, needed, producers, prune, reader_counts, weight_names
 from models.layout import layouts_of
+from models.metadata import drop_entries
 from models.names import EMBEDDING, PRE_LOGITS
 from models.wording import first_line
 
@@ -76,6 +77,7 @@ def prepare(model: ModelProto) -> ModelProto:
     make fewer channels, and each node has a name.
     """
     prepared = copied(model)
+    drop_entries(prepared)
     # No output depends on it, and it is where features are taken.
     kept = [onnx.ValueInfoProto(name=name) for name in {PRE_LOGITS} & producers(prepared.graph).keys()]
     prepared.graph.output.extend(kept)

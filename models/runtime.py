@@ -75,6 +75,8 @@ def _create(
     # Errors only; warnings about unused initializers help nobody here.
     options.log_severity_level = 4 if quiet else 3
     options.enable_mem_pattern = config.memory_pattern
+    if not config.optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if config.threads is not None:
         options.intra_op_num_threads = config.threads
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(config.spinning)))

@@ -14,6 +14,7 @@ from models.card import Cut, card_of, write_card
 from models.errors import CutError
 from models.graph import copied, infer, producers, prune, rename, shape_of, varying
 from models.layout import Layouts, layouts_of
+from models.metadata import drop_entries
 from models.names import PROBABILITIES
 from models.sizes import batch_of, sizes_of
 
@@ -28,6 +29,7 @@ def cut_model(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
         CutError: no such cut point or tensor.
     """
     cut = copied(model)
+    drop_entries(cut)
     known, sizes, batch = infer(cut), sizes_of(cut).shapes, batch_of(cut)
     made = producers(cut.graph)
     for name in outputs:

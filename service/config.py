@@ -41,6 +41,11 @@ class ServiceConfig:
         least=0,
         heading="Models",
     )
+    no_proof: bool = setting(
+        False,
+        "Serve files too that compute differently here from where they were written; each is said in the log.",
+        heading="Models",
+    )
     repository: tuple[str, ...] = setting(
         (),
         "Folder from which a running service may be told to load models; what lies outside is refused.",

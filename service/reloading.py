@@ -17,7 +17,7 @@ from service.sources import Label, Source, same_place
 # Settings that count at once, for what comes from then on. The others are built into threads, sockets and sessions.
 LIVE = frozenset(
     {
-        "models", "labels", "watch_s", "measure_s", "repository", "tokens", "cert", "key", "cors_origins",
+        "models", "labels", "watch_s", "measure_s", "no_proof", "repository", "tokens", "cert", "key", "cors_origins",
         "allow_urls", "fetch_s",
         "max_request_mb", "max_images", "max_values", "max_pixels", "max_pixels_per_request", "max_queued", "timeout_s",
         "header_bytes", "header_fields", "header_s", "idle_s", "body_s", "body_rate", "send_s", "drain_s", "stop_s",

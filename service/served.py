@@ -26,6 +26,7 @@ from service.caller import Caller
 from service.config import ServiceConfig
 from service.memory import return_freed_memory
 from service.planning import Plan, default_plan, measured_plan
+from service.proving import proven
 from service.results import image_results
 from service.sources import Source
 from service.tickets import BatchReport
@@ -54,8 +55,13 @@ class Served:
         plan: Plan | None = None,
         watch: Watch = lambda name, version, report: None,
     ) -> None:
-        """`plan`: how it is run, where that was measured already; `watch` hears of every run."""
+        """`plan`: how it is run, where that was measured already; `watch` hears of every run.
+
+        Raises:
+            ModelError: the file computes differently on this machine.
+        """
         self.name, self.version, self.model, self.source = source.name, source.version, model, source
+        self.proof = proven(model, source.spec, anyway=config.no_proof)
         self.loaded_at = int(time.time())
         self._config = config
         self._stamp = _stamp(source.spec)

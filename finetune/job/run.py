@@ -53,6 +53,7 @@ from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
 from models.names import PROBABILITIES, REJECT_SCORE, VALUE
+from models.proof_making import try_to_write_proof
 from models.runtime import Array, RuntimeConfig
 from models.serialized import write_model
 from models.wording import counted
@@ -194,6 +195,8 @@ class _Job:
                 temperature=assessment.temperature,
                 rejector=assessment.rejector,
             )
+            if missing := try_to_write_proof(proto):
+                stages.observer.say(missing)
             write_model(path, proto)
         with stages.stage("proof"):
             proof = self._prove(path, prepared, assessment)

@@ -21,6 +21,7 @@ from models.store import cache_folder
 from models.wording import percent, size
 from models.zoo import BUILTIN, find
 from service.cli.terminal.text import clean, columns
+from service.proving import proven
 from service.version import __version__
 
 _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "prometheus-client", "safetensors")
@@ -35,14 +36,17 @@ OPTIONAL = {
 
 
 @click.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--device", default="auto", show_default=True, help="Device to look at: auto, cpu, cuda, ...")
 @click.pass_context
-def command(ctx: click.Context, device: str) -> None:
+def command(ctx: click.Context, models: tuple[str, ...], device: str) -> None:
     """Tell versions, devices and what is missing.
 
-    The exit code is 1 where the built-in model does not run on the chosen device.
+    MODEL is a name or a file: does it compute here what it computed where it was written? The exit code is 1 where one
+    does not, or the built-in model does not run on the chosen device.
     """
     works, model = _builtin(device)
+    named = [(spec, *_named(spec, device)) for spec in models]
     rows = [
         *_software(),
         ("", ""),
@@ -50,9 +54,10 @@ def command(ctx: click.Context, device: str) -> None:
         ("", ""),
         ("cache", _cache()),
         ("built-in model", model),
+        *((clean(spec), clean(what)) for spec, _, what in named),
     ]
     click.echo(columns(rows))
-    if not works:
+    if not works or not all(holds for _, holds, _ in named):
         ctx.exit(1)
 
 
@@ -100,6 +105,16 @@ def _builtin(device: str) -> tuple[bool, str]:
         True,
         f"runs on {model.session.device}; {len(model.card.labels)} classes{measured}, {size(path.stat().st_size)}",
     )
+
+
+def _named(spec: str, device: str) -> tuple[bool, str]:
+    """Whether a model runs and gives its stored answers, and what is said of it."""
+    try:
+        model = Model.open(spec, RuntimeConfig(device))
+        proof = proven(model, spec)
+    except GraftError as exc:
+        return False, str(exc)
+    return True, f"runs on {model.session.device}; proof: {proof.state}; {proof.note}"
 
 
 def _version(package: str) -> str | None:

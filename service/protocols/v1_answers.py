@@ -110,6 +110,11 @@ class ModelRow(TypedDict, total=False):
     cuts: list[ListedCut]
     device: str
     plan: Annotated[str, "How it is run."]
+    proof: Annotated[
+        Literal["none", "holds", "failed"],
+        "Whether it gives the answers here that its file carries; none: the file carries none.",
+    ]
+    proof_note: Annotated[str, "How exactly it does, or what differs."]
 
 
 class ModelList(TypedDict):
@@ -243,6 +248,8 @@ def _row(served: Served, family: Family) -> ModelRow:
         "cuts": [_cut(cut) for cut in card.cuts],
         "device": str(model.session.device),
         "plan": str(served.plan),
+        "proof": served.proof.state,
+        "proof_note": served.proof.note,
     }
 
 

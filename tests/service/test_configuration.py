@@ -56,7 +56,15 @@ def test_the_environment_may_name_the_file(file: Path) -> None:
 
 def test_all_settings_can_be_set_anywhere_but_those_that_follow_from_others() -> None:
     both = settings_of(ServiceConfig).keys() | settings_of(Limits).keys()
-    hidden = {"profile", "warm_up", "memory_pattern", "provider_options", "session_options", "body_bytes"}
+    hidden = {
+        "profile",
+        "warm_up",
+        "memory_pattern",
+        "optimized",
+        "provider_options",
+        "session_options",
+        "body_bytes",
+    }
     assert service_settings().keys() == both - hidden
     assert read_configuration({}, {}).values == {
         name: known.default for name, known in service_settings().items()

@@ -13,9 +13,11 @@ from models.card import SCALES, Normalization, card_of
 from models.errors import ModelError
 from models.importing import ImportOptions, import_model
 from models.labels import read_labels
+from models.proof_making import try_to_write_proof
 from models.serialized import write_model
 from models.wording import size
 from service.cli.models.checking import print_check
+from service.cli.terminal.messages import print_warning
 from service.cli.terminal.options import setting_options
 from service.cli.terminal.text import clean
 
@@ -106,6 +108,8 @@ def command(
     proto, notes = import_model(file, asked)
     for note in notes:
         click.secho(clean(note), fg="yellow")
+    if missing := try_to_write_proof(proto):
+        print_warning(missing)
     written = write_model(out, proto)
     card = card_of(proto, str(out))
     if card is None:

@@ -20,10 +20,11 @@ from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
 from models.names import LOGITS
+from models.proof_making import try_to_write_proof
 from models.quantization import SUFFIX, quantize
 from models.runtime import RuntimeConfig
 from models.wording import percent, size
-from service.cli.terminal.messages import print_error, print_guesses, print_note
+from service.cli.terminal.messages import print_error, print_guesses, print_note, print_warning
 from service.cli.terminal.options import device_options
 from service.cli.terminal.progress import download_progress
 from service.cli.terminal.text import columns
@@ -86,7 +87,10 @@ def command(
     before = Model.open(path, config, outputs=outputs)
     chosen = sample(images(calibrate), count + _HELD_OUT)
     split = min(count, (len(chosen) + 1) // 2)
-    quantized = quantize(proto, decoded(before, chosen[:split], print_error)).SerializeToString()
+    int8 = quantize(proto, decoded(before, chosen[:split], print_error))
+    if missing := try_to_write_proof(int8):
+        print_warning(missing)
+    quantized = int8.SerializeToString()
     out = out or Path(f"{before.card.name}{SUFFIX}.onnx")
     trial = out.with_name(f".{out.name}.trial")
     write_atomically(trial, quantized)

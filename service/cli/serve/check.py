@@ -17,6 +17,7 @@ from service.config import ServiceConfig, service_settings
 from service.configuration import Configuration
 from service.observing import open_tracing
 from service.permissions import too_open
+from service.proving import proven
 from service.served import all_cores
 from service.sources import Source, labels, sources
 from service.tls import tls_of
@@ -87,7 +88,10 @@ def _described(source: Source, configuration: Configuration) -> str:
     print_guesses(source.name, model.notes)
     device, labels = model.session.device, model.card.labels
     classes = f", {len(labels):,} classes" if labels else ""
-    return f"{model.card.task}{classes}, on {device} ({device.reason})"
+    proof = proven(model, source.spec, anyway=configuration.config.no_proof)
+    if proof.state == "failed":
+        print_warning(f"served all the same: {proof.note}")
+    return f"{model.card.task}{classes}, on {device} ({device.reason}), proof: {proof.state}"
 
 
 def _certificate(config: ServiceConfig, failures: list[GraftError]) -> list[tuple[str, ...]]:

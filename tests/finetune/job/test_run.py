@@ -20,6 +20,7 @@ from finetune.training.settings import Settings
 from finetune.trust.proof import Proof
 from models.errors import GraftError, InputError, ModelError, NumericsError, OutputError, SourceError
 from models.model import Model
+from models.proof import largest_gap, read_proof
 from models.runtime import RuntimeConfig
 from tests.finetune.shades import SHADES, folder_of, list_of_numbers, shade
 from tests.fixtures import tiny_classifier
@@ -73,6 +74,9 @@ def test_learns_and_leaves_one_file(method: str, photos: Path, tiny_path: Path, 
     assert (outcome.findings.after.argmax(1) == outcome.findings.truth).mean() > 0.9
     model = Model.open(outcome.model, RuntimeConfig("cpu", 1))
     assert [label.id for label in model.card.labels] == list(SHADES)
+    proof = read_proof(model.session.metadata)
+    assert proof is not None
+    assert largest_gap(model, proof).holds
     (best, *_) = model.classify([shade(SHADES["sky"], 999)])[0]
     assert best.label.id == "sky"
     assert model.card.splits is not None

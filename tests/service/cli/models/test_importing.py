@@ -10,6 +10,8 @@ import onnx
 import pytest
 
 from models.card import KEY
+from models.model import Model
+from models.proof import read_proof
 from tests.fixtures import plain
 from tests.models.nets import node, residual_net, save
 from tests.service.running import Run
@@ -49,6 +51,7 @@ def test_import_writes_a_file_that_classifies(graft: Run, bare: Path, tmp_path: 
     answer = graft("classify", "-m", written, tmp_path / "green.png", "--json", "-k", "1")
     assert json.loads(answer.stdout)["predictions"][0]["label"] == "grün"
     assert "farben, version 1" in graft("models", "info", written).stdout
+    assert read_proof(Model.open(written).session.metadata) is not None
 
 
 def test_import_says_each_guess(graft: Run, bare: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from models.agreement import VersionComparison
 from models.importing import import_model
 from models.model import Model
+from models.proof import largest_gap, read_proof
 from tests.fixtures import encoded, photo
 from tests.models.nets import residual_net
 from tests.service.running import Run
@@ -36,7 +37,12 @@ def test_report_and_file(graft: Run, setting: Path) -> None:
     assert "times smaller" in result.stdout
     assert "have the same best class" in result.stdout
     assert "broken.png" in result.stderr
-    assert Model.open(setting / "net.int8.onnx").card.name == "net.int8"
+    made = Model.open(setting / "net.int8.onnx")
+    assert made.card.name == "net.int8"
+    proof = read_proof(made.session.metadata)
+    assert proof is not None
+    assert proof.precision == "int8"
+    assert largest_gap(made, proof).holds
     assert graft("features", "photos/00.png", "-m", "net.int8.onnx", "-o", "out").exit_code == 0
 
 

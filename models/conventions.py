@@ -15,6 +15,7 @@ from models.graph import element_type
 from models.guessing import Guesses
 from models.import_options import ImportOptions
 from models.input_map import InputMap, input_map, input_range
+from models.stated import Stated
 
 # What networks make of pixels before their first layer, (x / 255 - mean) / std of R, G, B.
 _INSIDE: Mapping[str, Normalization] = {
@@ -72,10 +73,12 @@ def pixel_values(
     size: tuple[int, int],
     classes: int,
     metadata: Mapping[str, str],
+    beside: Stated | None,
     options: ImportOptions,
     guesses: Guesses,
 ) -> PixelValues:
-    """What is done to the pixels before the network: as asked for, as the file says, as computed, or guessed.
+    """What is done to the pixels before the network: as asked for, as the file says or one beside it, as computed,
+    or guessed.
 
     Raises:
         InputError: a scale was asked for and the network takes bytes.
@@ -83,7 +86,13 @@ def pixel_values(
     computed = _computed(input_map(model, source, layout, size))
     stated_scale, stated_channels = _stated(metadata)
     asked, channels = options.scale, options.channels
+    if beside is not None and beside.normalization is None:
+        beside = None
     if element_type(model.graph.input[0]) == TensorProto.UINT8:
+        if beside is not None and beside.normalization != SCALES["0..255"]:
+            guesses.note(
+                f"{beside.source} beside it says mean and deviation, which are not applied: the network takes bytes"
+            )
         if asked not in (None, "0..255"):
             raise InputError("it takes bytes, which are not scaled; leave --scale out.")
         order = channels or stated_channels or (computed.channels if computed else "rgb")
@@ -100,6 +109,17 @@ def pixel_values(
         order = channels or stated_channels or "rgb"
         guesses.note(f"read from its metadata: {_IN_WORDS[stated_scale]}, {order}")
         return PixelValues(SCALES[stated_scale], order)
+    if beside is not None and beside.normalization is not None:
+        words = _in_words(beside.normalization)
+        if computed is None or not computed.known or _alike(SCALES[computed.scale], beside.normalization):
+            order = channels or stated_channels or beside.channels or "rgb"
+            first = ", blue first" if order == "bgr" else ""
+            guesses.note(f"read from {beside.source}: {words}{first} (--scale, --channels)")
+            return PixelValues(beside.normalization, order)
+        guesses.note(
+            f"{beside.source} beside it says {words}, and the network's own arithmetic says otherwise, which is "
+            "believed: an export may hold the scaling already (--scale decides)"
+        )
     if computed is not None and computed.known:
         order = channels or stated_channels or computed.channels
         reversed_ = ", blue first" if order == "bgr" else ""
@@ -120,6 +140,16 @@ def pixel_values(
         "first (--channels bgr): `graft models import FILE --check PHOTO` shows what each gives",
     )
     return PixelValues(SCALES[scale], order)
+
+
+def _in_words(normalization: Normalization) -> str:
+    for name, words in _IN_WORDS.items():
+        if _alike(normalization, SCALES[name]):
+            return words
+    mean, std = (
+        ", ".join(f"{value:.4g}" for value in three) for three in (normalization.mean, normalization.std)
+    )
+    return f"pixels 0..1 with mean {mean} and deviation {std}"
 
 
 @dataclass(frozen=True)

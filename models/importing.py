@@ -29,6 +29,7 @@ from models.opset import IR_VERSION, OPSET
 from models.outputs import Outputs, numeric_outputs
 from models.plain import OLDEST, to_plain_operators
 from models.preprocessing import MAX_SIDE, Preprocessing
+from models.stated import Resize, Stated, stated_beside
 from models.truncation import list_cuts
 
 CROP = 0.875  # of the shorter side: what the ImageNet networks of TensorFlow, timm and torchvision are measured at
@@ -65,7 +66,8 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
     model = _to_our_opset(loaded)
     guesses = Guesses()
-    source, layout, size = _image_input(model, path, metadata, options, guesses)
+    beside = stated_beside(path, guesses)
+    source, layout, size = _image_input(model, path, metadata, beside, options, guesses)
     outputs = numeric_outputs(model, path, guesses)
     batch_size = free_batch(model, (3, *size) if layout == "nchw" else (*size, 3))
     if batch_size is not None and batch_size > MAX_BATCH:
@@ -75,7 +77,9 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     probe = dry_run(model, source, size, layout, path, guesses)
     counts = [*map(len, outputs.labels.values()), *label_counts(path, metadata)]
     ending = find_ending(model, outputs, probe, counts, batch_size or 1, path, options, guesses)
-    values = _pixel_values(model, path, source, layout, size, ending.classes, metadata, options, guesses)
+    values = _pixel_values(
+        model, path, source, layout, size, ending.classes, metadata, beside, options, guesses
+    )
     labels = _labels(ending, outputs, path, metadata, options, guesses)
     renamed = _prepend_input(model, source, layout, size, values)
     ending, probe = moved(ending, renamed), {renamed.get(name, name): value for name, value in probe.items()}
@@ -83,7 +87,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     card = ModelCard(
         name=options.name or path.stem,
         task=ending.task,
-        preprocessing=_preprocessing(options, size, metadata, guesses),
+        preprocessing=_preprocessing(options, size, metadata, beside, guesses),
         normalization=values.normalization,
         channels=values.channels,
         labels=labels,
@@ -140,7 +144,12 @@ def _to_our_opset(model: ModelProto) -> ModelProto:
 
 
 def _image_input(
-    model: ModelProto, path: Path, metadata: Mapping[str, str], options: ImportOptions, guesses: Guesses
+    model: ModelProto,
+    path: Path,
+    metadata: Mapping[str, str],
+    beside: Stated | None,
+    options: ImportOptions,
+    guesses: Guesses,
 ) -> tuple[str, Layout, tuple[int, int]]:
     """Name, layout and (height, width) of the one image input."""
     if len(model.graph.input) != 1:
@@ -161,11 +170,13 @@ def _image_input(
         side not in (-1, asked) for side, asked in zip(sides, options.size, strict=True)
     ):
         raise ModelError(f"{path}: size {options.size} was asked for and the network takes {sides} only.")
-    return value.name, layout, _bounded(path, options.size or _size(sides, metadata, guesses))
+    return value.name, layout, _bounded(path, options.size or _size(sides, metadata, beside, guesses))
 
 
-def _size(sides: tuple[int, ...], metadata: Mapping[str, str], guesses: Guesses) -> tuple[int, int]:
-    """(height, width), as far as the input or the metadata of the file says."""
+def _size(
+    sides: tuple[int, ...], metadata: Mapping[str, str], beside: Stated | None, guesses: Guesses
+) -> tuple[int, int]:
+    """(height, width), as far as the input, the metadata of the file or a file beside it says."""
     if min(sides) > 0:
         return sides[0], sides[1]
     # Ultralytics writes "imgsz": "[224, 224]", height and width.
@@ -173,6 +184,8 @@ def _size(sides: tuple[int, ...], metadata: Mapping[str, str], guesses: Guesses)
     if stated and min(int(stated[1]), int(stated[2])) > 0:
         usual = int(stated[1]), int(stated[2])
         where = "from its metadata, 'imgsz'"
+    elif beside is not None and beside.size is not None:
+        usual, where = beside.size, f"from {beside.source}"
     else:
         usual, where = (max(*sides, 0) or 224,) * 2, "since the file does not say"
     height, width = (side if side > 0 else other for side, other in zip(sides, usual, strict=True))
@@ -196,11 +209,12 @@ def _pixel_values(
     size: tuple[int, int],
     classes: int,
     metadata: Mapping[str, str],
+    beside: Stated | None,
     options: ImportOptions,
     guesses: Guesses,
 ) -> PixelValues:
     try:
-        return pixel_values(model, source, layout, size, classes, metadata, options, guesses)
+        return pixel_values(model, source, layout, size, classes, metadata, beside, options, guesses)
     except InputError as exc:
         raise InputError(f"{path}: {exc}") from exc
 
@@ -246,26 +260,33 @@ def _prepend_input(
 
 
 def _preprocessing(
-    options: ImportOptions, size: tuple[int, int], metadata: Mapping[str, str], guesses: Guesses
+    options: ImportOptions,
+    size: tuple[int, int],
+    metadata: Mapping[str, str],
+    beside: Stated | None,
+    guesses: Guesses,
 ) -> Preprocessing:
-    resize, resize_to = options.resize, options.resize_to
-    if resize is None and resize_to is None and options.crop_fraction == 1.0:
+    how = Resize(options.resize or "shorter", options.resize_to, options.crop_fraction, options.pad_value)
+    interpolation = options.interpolation or (beside and beside.interpolation) or "bilinear"
+    if options.resize is None and options.resize_to is None and options.crop_fraction == 1.0:
         if is_ultralytics(metadata):  # Resize(size), CenterCrop(size)
             guesses.note("read from its metadata: prepared as Ultralytics' classifiers are (--resize)")
+        elif beside is not None and (stated := beside.resize_for(size)) is not None:
+            how = stated
+            guesses.note(
+                f"read from {beside.source}: {how.words(size)}, {interpolation} (--resize, --interpolation)"
+            )
+            if beside.size != size:
+                guesses.note(
+                    f"{beside.source} beside it says {beside.in_words}, and images of {size[0]} x {size[1]} are given"
+                )
         else:
-            resize_to = round(max(size) / CROP)
+            how = Resize("shorter", round(max(size) / CROP))
             guesses.take(
-                None, f"shorter side to {resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)"
+                None, f"shorter side to {how.resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)"
             )
     try:
-        return Preprocessing(
-            size,
-            resize or "shorter",
-            resize_to,
-            options.crop_fraction,
-            options.interpolation or "bilinear",
-            options.pad_value,
-        )
+        return Preprocessing(size, how.resize, how.resize_to, how.crop_fraction, interpolation, how.pad_value)
     except ValueError as exc:
         raise InputError(f"the images cannot be prepared so: {exc}. Choose other options.") from exc
 

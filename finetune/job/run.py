@@ -284,12 +284,13 @@ class _Job:
         rows, outputs = prepared.rows[assessment.measured], assessment.outputs
         places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(np.int64))
         chosen = [prepared.examples[rows[place]].item for place in places]
+        rounding = {}
         if prepared.classes:
             expected = {PROBABILITIES: assessment.probabilities(calibrated=True)[places]}
             if assessment.rejector is not None:
-                expected[REJECT_SCORE] = assessment.rejector.score(
-                    outputs.embedding[places], outputs.logits[places]
-                )
+                known = outputs.embedding[places], outputs.logits[places]
+                expected[REJECT_SCORE] = assessment.rejector.score(*known)
+                rounding[REJECT_SCORE] = assessment.rejector.rounding(*known)
         else:
             expected = {VALUE: outputs.logits[places]}
-        return prove(path, [(item.id, read_item(item)) for item in chosen], expected)
+        return prove(path, [(item.id, read_item(item)) for item in chosen], expected, rounding=rounding)

@@ -28,6 +28,9 @@ _TINY = 1e-12
 _DIRECT = 2048  # |a - b|^2 keeps its digits; of more pairs only |a|^2 - 2 ab + |b|^2 fits into memory
 # Of the mean variance, added to each: float32 has to carry the distances, and small sets have none.
 _FLOOR = 0.01
+# The deviation that is added at least, of embeddings of length 1: networks in float32 agree on them to a millionth, and
+# distances in units of less would be made of rounding.
+_ROUNDING = 3e-5
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -57,7 +60,7 @@ class Space:
         means /= counts[:, None]
         within = shrunk_covariance(z - means[place])
         one = np.eye(z.shape[1])
-        whitening = _whitening(within + max(_FLOOR * float((z**2).mean()), _TINY) * one)
+        whitening = _whitening(within + max(_FLOOR * float((z**2).mean()), _ROUNDING**2) * one)
         centres, shares = means @ whitening, counts / counts.sum()
         kept = np.sort(np.random.default_rng(seed).permutation(len(z))[:REMEMBERED])
         return cls(

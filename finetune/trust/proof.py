@@ -52,12 +52,15 @@ def prove(
     expected: Mapping[str, Array],
     tolerance: float = TOLERANCE,
     device: str = "auto",
+    rounding: Mapping[str, float] | None = None,
 ) -> Proof:
     """Load a finished model in a fresh process, run images through it, and compare its answers with `expected`.
 
     `images`: a name and the encoded bytes, the path or the decoded pixels of each. `expected`: name of an output ->
     its N rows, as training had them. A difference is |answer - expected|, divided by the largest expected magnitude
-    where that is above 1 (scores and values have scales of their own). The process starts from nothing but the file
+    where that is above 1 (scores and values have scales of their own). `rounding`: by how much some outputs change when
+    float32 rounds otherwise, as another number of threads makes it; where that is more, it is the scale of `tolerance`.
+    The process starts from nothing but the file
     and the images: isolated from Python's environment, it imports `models` alone and never sees what is expected.
 
     Raises:
@@ -72,7 +75,10 @@ def prove(
         )
     with tempfile.TemporaryDirectory(prefix="graft-proof-") as folder:
         answers = _ask(path, images, list(expected), Path(folder), device)
-    differences = {name: _difference(answers[name], rows) for name, rows in expected.items()}
+    least = {name: change / tolerance for name, change in (rounding or {}).items()}
+    differences = {
+        name: _difference(answers[name], rows, least.get(name, 1.0)) for name, rows in expected.items()
+    }
     worst = max(differences, key=lambda name: differences[name])
     if differences[worst] > tolerance:
         raise ModelError(
@@ -128,10 +134,11 @@ def _laid(content: Content | Path, folder: Path, number: int) -> Path:
     return path
 
 
-def _difference(answers: Array, expected: Array) -> float:
+def _difference(answers: Array, expected: Array, least: float) -> float:
+    """The largest, in parts of the largest magnitude, of `least` or of 1."""
     if answers.shape != expected.shape or not np.isfinite(answers).all():
         return float("inf")
-    scale = max(1.0, float(np.abs(expected).max()))
+    scale = max(1.0, least, float(np.abs(expected).max()))
     return float(np.abs(answers.astype(np.float64) - expected).max()) / scale
 
 

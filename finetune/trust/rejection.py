@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROUNDS = 10
 _FITTED = 20_000  # training images that are looked at in the end, at most
 _MEASURED = 2_000  # and in each round
+_DRAWS, _MILLIONTH = 4, 1e-6  # of rounding
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,18 @@ class Rejector:
     def score(self, embedding: Array, logits: Array) -> NDArray[np.float64]:
         """How little images are like anything known, (N,), from (N, D) and logits (N, classes) without temperature."""
         return score(self.kind, self.arrays, embedding, logits)
+
+    def rounding(self, embedding: Array, logits: Array) -> float:
+        """By how much the scores change, at most, when embeddings and logits change by a millionth.
+
+        Networks in float32 are no more exact than that; of embeddings that hardly differ it is much of the score.
+        """
+        dice, before = np.random.default_rng(0), self.score(embedding, logits)
+        changes = []
+        for _ in range(_DRAWS):
+            near = (x * (1 + _MILLIONTH * dice.standard_normal(np.shape(x))) for x in (embedding, logits))
+            changes.append(float(np.abs(self.score(*near) - before).max()))
+        return max(changes)
 
     def nodes(self, embedding: str, logits: str, output: str) -> Nodes:
         """The same as ONNX nodes of opset 18; they make `output`, float32 (N,)."""

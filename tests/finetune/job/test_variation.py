@@ -29,6 +29,11 @@ def test_features_of_which_few_vary_are_told() -> None:
     assert text.startswith("only 3 of the network's 50 features at pool differ from image to image")
 
 
+def test_features_that_all_vary_by_little_are_told() -> None:
+    (text,) = variation_warnings(np.float32(10) + VECTORS * np.float32(1e-4), True, "net", "pool")
+    assert text.startswith("the network's features at pool differ from image to image by 1e-05 of their size")
+
+
 @pytest.mark.parametrize("value", [0.0, 3.25])
 def test_features_that_are_constant_but_for_rounding_are_refused(value: float) -> None:
     vectors = np.full((20, 50), value, np.float32) + VECTORS * np.float32(1e-8 * value)

@@ -73,6 +73,16 @@ def test_changed_weight_is_refused_and_the_file_kept_aside(tmp_path: Path, image
     assert (tmp_path / "tuned.refused.onnx").is_file()
 
 
+def test_what_rounding_changes_is_no_difference(tmp_path: Path, images: Images) -> None:
+    path = tuned_classifier(tmp_path)
+    scores = expected(path, images, "reject_score")["reject_score"]
+    off = {"reject_score": scores + np.float32(0.002)}
+    rounded = prove(path, images, off, device="cpu", rounding={"reject_score": 0.004})
+    assert rounded.difference == pytest.approx(5e-5, rel=0.1)
+    with pytest.raises(ModelError, match="reject_score that differ"):
+        prove(path, images, off, device="cpu", rounding={"reject_score": 0.001})
+
+
 def test_what_cannot_be_loaded_is_refused(tmp_path: Path, images: Images) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"broken")

@@ -59,6 +59,14 @@ class TestScores:
         found = score("mahalanobis", space.arrays("mahalanobis"), x, x)
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
+    @pytest.mark.parametrize("kind", ["relative", "mahalanobis"])
+    def test_embeddings_that_hardly_vary_are_not_measured_in_units_of_rounding(self, kind: Kind) -> None:
+        x, y = blobs(60, width=64)
+        x = 10 + 1e-5 * x.astype(np.float64)
+        arrays = Space.fit(x, y).arrays(kind)
+        rounded = x * (1 + 1e-7 * np.random.default_rng(3).standard_normal(x.shape))
+        np.testing.assert_allclose(score(kind, arrays, rounded, x), score(kind, arrays, x, x), atol=1e-4)
+
     def test_neighbour_is_the_distance_to_the_nearest(self) -> None:
         x, y = blobs(100)
         other, _ = blobs(7, seed=5)
@@ -213,3 +221,12 @@ def test_shrunk_covariance_is_scikit_learns(images: int, width: int) -> None:
     x = rng.normal(size=(images, width)) * rng.uniform(0.1, 3, width)
     wanted, _ = ledoit_wolf(x, assume_centered=True)
     np.testing.assert_allclose(shrunk_covariance(x), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+
+
+def test_rounding_is_what_a_millionth_makes_of_the_score() -> None:
+    val, _ = blobs(60, seed=1)
+    assert fitted().rounding(val, logits_of(val)) < 1e-4
+    close, y = blobs(200)
+    close = np.float32(10) + np.float32(1e-2) * close
+    rejector = fit_rejector(close, y, close, logits_of(close), y)
+    assert 1e-4 < rejector.rounding(close, logits_of(close)) < 1

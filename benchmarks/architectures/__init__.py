@@ -1,0 +1,1 @@
+"""What Graft reads out of exported networks, beside what the networks themselves say."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -24,33 +24,59 @@ if TYPE_CHECKING:
 
     from service.tracing import Tracing
 
-METRICS = "graft_metrics"  # in the application's extensions: `Metrics`
+# In the application's extensions.
+METRICS = "graft_metrics"  # `Metrics`
+OBSERVER = "graft_observer"  # `Observer`
+
+
+class Observer:
+    """Writes down what becomes of requests, whichever way they came. Safe to use from all threads."""
+
+    def __init__(self, hearers: Sequence[Metrics | Statistics], tracing: Tracing | None) -> None:
+        """`hearers` hear of each request when its answer is made."""
+        self._hearers, self._tracing = hearers, tracing
+
+    def begin(self, method: str, environ: Mapping[str, Any]) -> RequestRecord:
+        """The record of a request that has come; `environ` is as WSGI has it."""
+        record = RequestRecord(method)
+        if self._tracing is not None:
+            self._tracing.began(record, environ)
+        return record
+
+    def traceparent(self, record: RequestRecord) -> str | None:
+        """The header that tells the client which span is its request's; None where no traces are made."""
+        return None if self._tracing is None else self._tracing.traceparent(record)
+
+    def finish(self, record: RequestRecord) -> Mapping[str, Any]:
+        """The answer is made; gives what the access log tells of the request."""
+        record.finish()
+        if self._tracing is not None:
+            self._tracing.ended(record)
+        return record.notes()
+
+    def count(self, record: RequestRecord) -> None:
+        """Let all who hear of requests hear of this one."""
+        for hearer in self._hearers:
+            hearer.request(record)
 
 
 class Observed:
     """A WSGI application whose requests are written down."""
 
-    def __init__(
-        self,
-        app: WSGIApplication,
-        hearers: Sequence[Metrics | Statistics],
-        tracing: Tracing | None,
-    ) -> None:
-        """`hearers` hear of each request when its answer is made."""
-        self._app, self._hearers, self._tracing = app, hearers, tracing
+    def __init__(self, app: WSGIApplication, observer: Observer) -> None:
+        self._app, self._observer = app, observer
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request, and write down what became of it."""
-        record = environ[RECORD] = RequestRecord(environ["REQUEST_METHOD"])
-        if self._tracing is not None:
-            self._tracing.began(record, environ)
+        record = environ[RECORD] = self._observer.begin(environ["REQUEST_METHOD"], environ)
 
         def start(
             status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
         ) -> Callable[[bytes], object]:
             record.status = int(status[:3])
-            if self._tracing is not None:
-                headers = [*headers, ("traceparent", self._tracing.traceparent(record))]
+            traceparent = self._observer.traceparent(record)
+            if traceparent is not None:
+                headers = [*headers, ("traceparent", traceparent)]
             return start_response(status, headers, exc_info)
 
         try:
@@ -61,15 +87,11 @@ class Observed:
             self._finish(record, environ)
             raise
         self._finish(record, environ)
-        for hearer in self._hearers:
-            hearer.request(record)
+        self._observer.count(record)
         return body
 
     def _finish(self, record: RequestRecord, environ: WSGIEnvironment) -> None:
-        record.finish()
-        if self._tracing is not None:
-            self._tracing.ended(record)
-        environ.get(NOTES, {}).update(record.notes())
+        environ.get(NOTES, {}).update(self._observer.finish(record))
 
 
 def open_tracing() -> Tracing:
@@ -103,7 +125,8 @@ def observe(app: Flask, models: Registry, tracing: Tracing | None) -> Routes:
     app.extensions[METRICS] = metrics
     app.before_request(note_route)
     # As Flask's documentation does.
-    app.wsgi_app = Observed(app.wsgi_app, (metrics, statistics), tracing)  # type: ignore[method-assign]
+    observer = app.extensions[OBSERVER] = Observer((metrics, statistics), tracing)
+    app.wsgi_app = Observed(app.wsgi_app, observer)  # type: ignore[method-assign]
     routes = Routes("metrics")
 
     @routes.get("/metrics", answer={"text/plain": str, "application/openmetrics-text": str})

@@ -14,6 +14,7 @@ Attributes follow OpenTelemetry's semantic conventions for HTTP; those of ours b
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from opentelemetry.context import Context
@@ -49,7 +50,7 @@ class Tracing:
         """Send what waits, and make no more."""
         self.provider.shutdown()
 
-    def began(self, record: RequestRecord, environ: dict[str, Any]) -> None:
+    def began(self, record: RequestRecord, environ: Mapping[str, Any]) -> None:
         """A request has come, perhaps as a part of a trace of its client."""
         carrier = {name: environ.get(f"HTTP_{name.upper()}", "") for name in ("traceparent", "tracestate")}
         offset = _offset()

@@ -138,7 +138,7 @@ class Gate:
 
     def log_access(self, call: Call, status: int, size: int, seconds: float) -> None:
         """One line for each answered request."""
-        _log_request(
+        log_request(
             call.method,
             call.target.partition("?")[0],
             status,
@@ -156,7 +156,7 @@ class Gate:
         method = request.method.decode("ascii") if request is not None else ""
         path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else ""
         self._routing.refused(method, path, refused.status)
-        _log_request(
+        log_request(
             method or "-",
             path or "-",
             refused.status,
@@ -168,7 +168,7 @@ class Gate:
         )
 
 
-def _log_request(method: str, path: str, status: int, **known: object) -> None:
+def log_request(method: str, path: str, status: int, **known: object) -> None:
     """A line of the access log: the path without its query, in which secrets may stand, and not all of a long one."""
     path = path if len(path) <= _PATH else f"{path[:_PATH]}..."
     asked = {"method": method, "path": path, "status": status}

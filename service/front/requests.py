@@ -196,7 +196,11 @@ def declared_length(request: h11.Request) -> int | None:
 def request_id(request: h11.Request | None) -> str:
     """The client's own id where it is one, else a new one."""
     headers = request.headers if request is not None else ()
-    given = next((value.decode("latin-1") for name, value in headers if name == b"x-request-id"), "")
+    return own_id(next((value.decode("latin-1") for name, value in headers if name == b"x-request-id"), ""))
+
+
+def own_id(given: str) -> str:
+    """The id that a client gives its request, where it is one, else a new one."""
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 

@@ -12,7 +12,7 @@ from models.errors import InputError
 from models.settings import setting, settings
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
-from service.protocols.asking import log_change
+from service.protocols.asking import log_change, own_request_id
 from service.registry import Registry, State
 from service.repository import file_in, name_and_version
 from service.sources import Source
@@ -101,7 +101,7 @@ def routes(registry: Registry) -> Routes:
         source = _source(registry, _body({"path"}, {"name", "version"}))
         served = registry.open_if_idle(source)
         text = f"{served.name} version {served.version} is served from {source.spec}"
-        log_change(text, "loaded", served.name, served.version)
+        log_change(text, "loaded", served.name, own_request_id(), served.version)
         return jsonify(name=served.name, version=served.version, plan=str(served.plan))
 
     @routes.route("DELETE", "/models/{name}", Unload, answer=AllVersions, statuses=(404,))
@@ -109,7 +109,7 @@ def routes(registry: Registry) -> Routes:
         """Serves a version, or all of a model, no longer; requests that have begun come to their end."""
         registry.unload(given.name, given.version)
         what = given.name if given.version is None else f"{given.name} version {given.version}"
-        log_change(f"{what} is not served any more", "retired", given.name, given.version)
+        log_change(f"{what} is not served any more", "retired", given.name, own_request_id(), given.version)
         return jsonify(models=_models_json(registry), default=registry.default)
 
     @routes.route("PUT", f"/models/{_LABEL}", OfLabel, body={JSON: Move}, answer=AllVersions, statuses=(404,))
@@ -117,14 +117,16 @@ def routes(registry: Registry) -> Routes:
         """Lets a label stand for a version that is warm."""
         version = _version(_body({"version"}, set())["version"])
         registry.move_label(given.name, given.label, version)
-        log_change(f"{given.label}={given.name}:{version} stands", "labelled", given.name, version)
+        text = f"{given.label}={given.name}:{version} stands"
+        log_change(text, "labelled", given.name, own_request_id(), version)
         return jsonify(models=_models_json(registry), default=registry.default)
 
     @routes.route("DELETE", f"/models/{_LABEL}", OfLabel, answer=AllVersions, statuses=(404,))
     def remove(given: OfLabel) -> Response:
         """Takes a label away; no version goes with it."""
         registry.move_label(given.name, given.label, None)
-        log_change(f"{given.label} of {given.name} stands no longer", "labelled", given.name)
+        text = f"{given.label} of {given.name} stands no longer"
+        log_change(text, "labelled", given.name, own_request_id())
         return jsonify(models=_models_json(registry), default=registry.default)
 
     return routes

@@ -49,8 +49,19 @@ class NamedVersion(Named):
 
 def caller_of(registry: Registry, timeout_s: float | None = None) -> Caller:
     """Who asks, and until when: as long as the service allows, or the shorter time that the request has itself."""
-    seconds = min(registry.config.timeout_s, timeout_s or registry.config.timeout_s)
-    return Caller(time.monotonic() + seconds, request.environ.get(GONE), request.environ[RECORD])
+    return Caller(deadline(registry, timeout_s), request.environ.get(GONE), request.environ[RECORD])
+
+
+def own_request_id() -> str:
+    """The id of the request that is answered over HTTP at this moment."""
+    known: str = request.environ.get(REQUEST_ID, "")
+    return known
+
+
+def deadline(registry: Registry, timeout_s: float | None) -> float:
+    """Until when a request may take, by the monotonic clock: what the service allows, or its own shorter time."""
+    allowed = registry.config.timeout_s
+    return time.monotonic() + min(allowed, allowed if timeout_s is None else timeout_s)
 
 
 def json_of_body(registry: Registry, share: Share, expected: str) -> Any:
@@ -126,9 +137,9 @@ def checked_fields(values: Any, form: str, needed: set[str], allowed: set[str]) 
     return values
 
 
-def log_change(text: str, event: str, model: str, version: int | None = None) -> None:
+def log_change(text: str, event: str, model: str, request_id: str, version: int | None = None) -> None:
     """Log what an administrator has done, with the id of the request."""
-    facts = {"event": event, "model": model, "request_id": request.environ.get(REQUEST_ID)}
+    facts: dict[str, object] = {"event": event, "model": model, "request_id": request_id}
     if version is not None:
         facts["version"] = version
     _log.info("%s, as an administrator asked", text, extra=facts)

@@ -9,41 +9,28 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
 from flask import Response, current_app, jsonify, request
-from numpy.typing import NDArray
 
-from models.errors import BusyError, InputError, UnknownModelError
-from models.names import INPUT
-from models.runtime import Array
-from service.bodies.json_images import image_of_base64, parse_json
+from models.errors import BusyError, InputError
+from service.bodies.json_images import parse_json
 from service.bodies.memory import Share
-from service.bodies.upload import Upload
-from service.caller import Caller
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
-from service.protocols.asking import (
-    JSON_VALUES,
-    Named,
-    NamedVersion,
-    caller_of,
-    check_count,
-    decode_all,
-    log_change,
+from service.protocols.asking import JSON_VALUES, Named, NamedVersion, caller_of, own_request_id
+from service.protocols.inferring import Inferred, check_size, infer
+from service.protocols.open_inference_models import (
+    configuration,
+    index,
+    load_newest,
+    metadata,
+    not_ready,
+    statistics,
+    unload_all,
 )
-from service.protocols.open_inference_models import configuration, index, loadable, metadata, statistics
-from service.protocols.tensor_answers import classes_of, write_answer
-from service.protocols.tensors import (
-    BYTES,
-    InferRequest,
-    Wanted,
-    parse_infer,
-    split,
-)
-from service.protocols.views import answer, outputs_of, to_pixels
+from service.protocols.tensor_answers import write_answer
+from service.protocols.tensors import InferRequest, parse_infer, split
 from service.records import RECORD
 from service.registry import Registry
-from service.served import Served
 from service.shapes import FailureText, Shape, text_body
 from service.statistics import STATISTICS, Statistics
 from service.version import __version__
@@ -100,11 +87,7 @@ def routes(registry: Registry) -> Routes:
 
     def count(name: str, version: int | None) -> Response:
         """Tells how often and how long a model has worked."""
-        family = registry.families[registry.get(name, version).name]
-        chosen = family.versions.values() if version is None else [family.versions[version]]
-        return jsonify(
-            model_stats=[statistics(one, _statistics().of(one.name, one.version)) for one in chosen]
-        )
+        return jsonify(model_stats=statistics(registry, _statistics(), name, version))
 
     of_model("/ready", "model_ready", _EMPTY, ready)
     of_model("", "model_metadata", dict[str, Any], describe)
@@ -114,9 +97,7 @@ def routes(registry: Registry) -> Routes:
     @routes.get("/models/stats", answer=dict[str, Any])
     def all_statistics(_: NoParameters) -> Response:
         """Tells how often and how long each model has worked."""
-        _statistics().keep([(one.name, one.version) for one in registry.served])
-        rows = [statistics(one, _statistics().of(one.name, one.version)) for one in registry.served]
-        return jsonify(model_stats=rows)
+        return jsonify(model_stats=statistics(registry, _statistics()))
 
     body = {JSON: dict[str, Any], _TENSORS: None}
 
@@ -152,8 +133,7 @@ def health_routes(registry: Registry) -> Routes:
     @routes.get("/ready", answer=_EMPTY)
     def server_ready(_: NoParameters) -> Response:
         """Tells whether all models are loaded and warm."""
-        if registry.draining or registry.loading:
-            why = "it stops" if registry.draining else f"{', '.join(registry.loading)} is being loaded"
+        if why := not_ready(registry):
             raise BusyError(f"the server is not ready: {why}.", 1.0)
         return Response(content_type="text/plain")
 
@@ -171,14 +151,7 @@ def repository_routes(registry: Registry) -> Routes:
             raise InputError(
                 "the request brings a configuration or files; a model is loaded as it lies in its folder."
             )
-        sources = [one for one in loadable(registry) if one.name == given.name]
-        if not sources:
-            raise UnknownModelError(
-                f"no model {given.name!r} lies in the repository. See POST {REPOSITORY}/index for what does."
-            )
-        served = registry.open_if_idle(max(sources, key=lambda one: one.version))
-        text = f"{served.name} version {served.version} is served from {served.source.spec}"
-        log_change(text, "loaded", served.name, served.version)
+        load_newest(registry, given.name, own_request_id())
         return Response(content_type="text/plain")
 
     @routes.post("/models/{name}/unload", Named, answer=_EMPTY, statuses=(404,))
@@ -189,8 +162,7 @@ def repository_routes(registry: Registry) -> Routes:
             raise InputError(
                 "parameters are known by one name here: unload_dependents; no model depends on another."
             )
-        registry.unload(given.name)
-        log_change(f"{given.name} is not served any more", "retired", given.name)
+        unload_all(registry, given.name, own_request_id())
         return Response(content_type="text/plain")
 
     return routes
@@ -218,20 +190,16 @@ def _statistics() -> Statistics:
 
 
 def _infer(registry: Registry, name: str, version: int | None) -> Response:
-    with registry.use(name, version, record=request.environ[RECORD]) as served:
-        with registry.bodies.memory.share() as share:
-            asked = _parsed(registry, share)
-            known = {output.name: output for output in outputs_of(served.model, registry.config.outputs)}
-            wanted = asked.outputs or tuple(Wanted(output, asked.binary) for output in known)
-            for output in wanted:
-                _check_output(output, known, served.name)
-            caller = caller_of(registry, asked.timeout_s)
-            images = _images(registry, served, asked, caller)
-        result = answer(served, images, [output.name for output in wanted], caller)
-        outputs = [(output, _values(output, result.tensors[output.name], served)) for output in wanted]
-        head = _head(asked, served, result.rejected)
-    _check_size(outputs, registry.config.max_values)
-    body, header_length = write_answer(head, outputs)
+    inferred = infer(
+        registry,
+        name,
+        version,
+        request.environ[RECORD],
+        lambda share: _parsed(registry, share),
+        lambda timeout_s: caller_of(registry, timeout_s),
+    )
+    check_size(inferred, registry.config.max_values)
+    body, header_length = write_answer(_head(inferred), inferred.outputs)
     if header_length is None:
         return Response(body, content_type=JSON)
     return Response(body, content_type=_TENSORS, headers={_HEADER_LENGTH: str(header_length)})
@@ -242,65 +210,14 @@ def _parsed(registry: Registry, share: Share) -> InferRequest:
     return parse_infer(parse_json(header, share, _FORM, JSON_VALUES), data)
 
 
-def _check_output(wanted: Wanted, known: dict[str, Any], model: str) -> None:
-    if wanted.name not in known:
-        raise InputError(f"the output {wanted.name[:60]!r} is none of {model}; expected {', '.join(known)}.")
-    if wanted.classes and len(known[wanted.name].shape) != 1:
-        raise InputError(f"the output {wanted.name!r} holds no scores of classes; leave classification out.")
-
-
-def _images(
-    registry: Registry, served: Served, asked: InferRequest, caller: Caller
-) -> list[NDArray[np.uint8]]:
-    """The images of a request as pixels."""
-    if [tensor.name for tensor in asked.inputs] != [INPUT]:
-        names = ", ".join(repr(tensor.name[:60]) for tensor in asked.inputs)
-        raise InputError(f"the inputs are {names}; expected one, {INPUT!r}.")
-    (tensor,) = asked.inputs
-    if tensor.datatype == BYTES:
-        if len(tensor.shape) > 2 or tensor.shape[1:] not in ((), (1,)):
-            raise InputError(
-                f"{INPUT!r} is BYTES {list(tensor.shape)}; expected [N] or [N, 1], an image file each."
-            )
-        uploads = [_upload(f"{INPUT}[{i}]", element) for i, element in enumerate(tensor.values)]
-        return decode_all(registry, served, uploads, caller)
-    if tensor.datatype == "BOOL":
-        raise InputError(f"{INPUT!r} is BOOL; expected UINT8 or other numbers from 0 to 255, or BYTES.")
-    check_count(registry, tensor.shape[0])
-    with caller.record.stage("decode", tensor.shape[0]):
-        size = served.model.card.preprocessing.size
-        return to_pixels(tensor.values, size, INPUT, whole=tensor.is_whole)
-
-
-def _upload(name: str, element: bytes | str) -> Upload:
-    return Upload(name, element if isinstance(element, bytes) else image_of_base64(element, name))
-
-
-def _values(wanted: Wanted, values: Array, served: Served) -> Array | list[list[bytes]]:
-    if not wanted.classes:
-        return values
-    return classes_of(values, wanted.classes, [label.name for label in served.model.card.labels])
-
-
-def _head(asked: InferRequest, served: Served, rejected: list[bool] | None) -> dict[str, Any]:
+def _head(inferred: Inferred) -> dict[str, Any]:
     """What stands beside the outputs; whether images are none of the classes, which no output of others tells."""
-    head: dict[str, Any] = {"model_name": served.name, "model_version": str(served.version)}
-    if asked.id is not None:
-        head = {"id": asked.id, **head}
-    if rejected is not None:
-        head["parameters"] = {"rejected": rejected}
+    head: dict[str, Any] = {"model_name": inferred.model, "model_version": str(inferred.version)}
+    if inferred.id is not None:
+        head = {"id": inferred.id, **head}
+    if inferred.rejected is not None:
+        head["parameters"] = {"rejected": inferred.rejected}
     return head
-
-
-def _check_size(outputs: list[tuple[Wanted, Any]], most: int) -> None:
-    """Refuse an answer that would be too large as JSON."""
-    count = sum(
-        values.size for wanted, values in outputs if isinstance(values, np.ndarray) and not wanted.binary
-    )
-    if count > most:
-        raise InputError(
-            f"the answer has {count:,} numbers; in JSON at most {most:,} are told. Ask for binary outputs."
-        )
 
 
 GROUPS = (health_routes, routes, repository_routes)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from models.errors import UnknownModelError
 from models.names import INPUT
+from service.protocols.asking import log_change
 from service.protocols.tensor_answers import datatype_of
 from service.protocols.views import Output, outputs_of
 from service.records import StageName
@@ -14,10 +16,17 @@ from service.registry import Registry
 from service.repository import sources_in
 from service.served import Served
 from service.sources import Source
-from service.statistics import Sum, Totals
+from service.statistics import Statistics, Sum, Totals
 
 _PLATFORM = "onnxruntime_onnx"  # what Triton calls ONNX files, too
 _STATES = {"ready": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
+
+
+def not_ready(registry: Registry) -> str:
+    """Why the service should have no requests, in words; "" where it may have them."""
+    if registry.draining:
+        return "it stops"
+    return f"{', '.join(registry.loading)} is being loaded" if registry.loading else ""
 
 
 def metadata(registry: Registry, served: Served) -> dict[str, Any]:
@@ -68,8 +77,26 @@ def _output(output: Output, labels: int) -> dict[str, Any]:
     return {**entry, "label_filename": "labels.txt"} if labels and output.shape == (labels,) else entry
 
 
-def statistics(served: Served, totals: Totals) -> dict[str, Any]:
-    """Triton's statistics of a model: counts, and nanoseconds. Of answers from a cache there are none."""
+def statistics(
+    registry: Registry, known: Statistics, name: str | None = None, version: int | None = None
+) -> list[dict[str, Any]]:
+    """Triton's statistics of all models, of the versions of one, or of one version.
+
+    Raises:
+        UnknownModelError, BusyError: as `Registry.get`.
+    """
+    if name is None:
+        chosen = registry.served
+        known.keep([(one.name, one.version) for one in chosen])
+    elif version is None:
+        chosen = list(registry.families[registry.get(name).name].versions.values())
+    else:
+        chosen = [registry.get(name, version)]
+    return [_statistics(one, known.of(one.name, one.version)) for one in chosen]
+
+
+def _statistics(served: Served, totals: Totals) -> dict[str, Any]:
+    """Counts, and nanoseconds. Of answers from a cache there are none."""
     stages = totals.stages
 
     def infer(size: int, run: Sum) -> dict[str, Any]:
@@ -137,3 +164,30 @@ def loadable(registry: Registry) -> Iterator[Source]:
     """What may be loaded: what the service was started with, and what its repository holds."""
     yield from registry.sources
     yield from sources_in(registry.config.repository)
+
+
+def load_newest(registry: Registry, name: str, request_id: str) -> None:
+    """Load a model: its newest version, of what the service was started with or its repository holds.
+
+    Raises:
+        UnknownModelError: it lies nowhere there.
+        GraftError: as `Registry.open_if_idle`.
+    """
+    sources = [one for one in loadable(registry) if one.name == name]
+    if not sources:
+        raise UnknownModelError(
+            f"no model {name!r} lies in the repository. The index of the repository tells what does."
+        )
+    served = registry.open_if_idle(max(sources, key=lambda one: one.version))
+    text = f"{served.name} version {served.version} is served from {served.source.spec}"
+    log_change(text, "loaded", served.name, request_id, served.version)
+
+
+def unload_all(registry: Registry, name: str, request_id: str) -> None:
+    """Serve no version of a model any longer.
+
+    Raises:
+        UnknownModelError: none is served.
+    """
+    registry.unload(name)
+    log_change(f"{name} is not served any more", "retired", name, request_id)

@@ -35,11 +35,10 @@ def write_answer(
     entries, parts = [], list[bytes]()
     for wanted, values in outputs:
         array = values if isinstance(values, np.ndarray) else None
-        shape = array.shape if array is not None else (len(values), len(values[0]) if len(values) else 0)
-        datatype = datatype_of(array.dtype) if array is not None else BYTES
+        datatype, shape = form_of(values)
         entry: dict[str, Any] = {"name": wanted.name, "datatype": datatype, "shape": list(shape)}
         if wanted.binary:
-            data = _packed(values) if array is None else array.astype(DATATYPES[datatype]).tobytes()
+            data = packed(values)
             entry["parameters"] = {"binary_data_size": len(data)}
             parts.append(data)
         elif array is not None:
@@ -52,8 +51,18 @@ def write_answer(
     return b"".join([header, *parts]), len(header) if any(wanted.binary for wanted, _ in outputs) else None
 
 
-def _packed(rows: Any) -> bytes:
-    return b"".join(LENGTH.pack(len(element)) + element for row in rows for element in row)
+def form_of(values: Array | list[list[bytes]]) -> tuple[str, tuple[int, ...]]:
+    """Datatype and shape of an output."""
+    if isinstance(values, np.ndarray):
+        return datatype_of(values.dtype), values.shape
+    return BYTES, (len(values), len(values[0]) if values else 0)
+
+
+def packed(values: Array | list[list[bytes]]) -> bytes:
+    """An output in binary."""
+    if isinstance(values, np.ndarray):
+        return values.astype(DATATYPES[datatype_of(values.dtype)], copy=False).tobytes()
+    return b"".join(LENGTH.pack(len(element)) + element for row in values for element in row)
 
 
 def datatype_of(kind: np.dtype[Any]) -> str:

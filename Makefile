@@ -6,7 +6,7 @@ DEVICE ?= auto
 # Extras of pyproject.toml that tests need beside those of `test`: make test EXTRAS="one other".
 EXTRAS ?=
 
-.PHONY: run test test-clients check format serve clean
+.PHONY: run test test-clients check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -28,11 +28,18 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Compiles the definitions of gRPC's messages. The compiler wants an older protobuf than others, so it lives apart.
+protos:
+	@test -d .venv-protos || $(PYTHON) -m venv .venv-protos
+	@.venv-protos/bin/python -m pip install --quiet --disable-pip-version-check grpcio-tools
+	cd service/grpc/protos && ../../../.venv-protos/bin/python -m grpc_tools.protoc -I. --include_imports \
+		--descriptor_set_out=descriptors.binpb *.proto
+
 serve: $(VENV)/.installed
 	$(BIN)/graft serve builtin
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-protos build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \

@@ -24,6 +24,7 @@
     │   └── TokenError          without an API token that is known
     ├── BusyError               not now; try again later
     │   └── OverloadedError     too much is waiting already
+    ├── UnsupportedError        a part of a protocol that there is not here
     ├── DeadlineError           an answer did not come in the time that its caller gave
     └── CancelledError          nobody waits for the answer any more
 
@@ -140,6 +141,10 @@ class BusyError(GraftError):
 
 class OverloadedError(BusyError):
     """Too much is waiting already."""
+
+
+class UnsupportedError(GraftError):
+    """A part of a protocol that there is not here."""
 
 
 class DeadlineError(GraftError):

@@ -64,6 +64,14 @@ class ServiceConfig:
     port: int = setting(
         8000, "Port to listen on; 0 takes a free one.", least=0, most=65535, heading="Address"
     )
+    grpc_port: int | None = setting(
+        None,
+        "Port to listen on for gRPC, at the same address; 0 takes a free one.",
+        least=0,
+        most=65535,
+        unset="none; no gRPC",
+        heading="Address",
+    )
     cert: str | None = setting(
         None,
         "Certificate for TLS, PEM, followed by those that lead to its root.",
@@ -138,6 +146,8 @@ class ServiceConfig:
         if (self.cert is None) != (self.key is None):
             given, missing = ("cert", "key") if self.key is None else ("key", "cert")
             raise InputError(f"{given} is given without {missing}; TLS needs both.")
+        if self.grpc_port and self.grpc_port == self.port:
+            raise InputError(f"port and grpc_port are both {self.port}; HTTP and gRPC need a port each.")
 
     @property
     def max_request_bytes(self) -> int:

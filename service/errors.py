@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, has_request_context, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from models import errors
@@ -45,6 +45,7 @@ STATUS: dict[type[GraftError], int] = {
     errors.TokenError: 401,
     errors.BusyError: 503,
     errors.OverloadedError: 429,
+    errors.UnsupportedError: 501,
     errors.DeadlineError: 504,
     errors.CancelledError: 499,
 }
@@ -95,7 +96,9 @@ def _told(status: int, kind: str, message: str, param: str | None = None) -> Ref
 
 
 def _id() -> dict[str, str]:
-    """What a line of the log says of the request."""
+    """What a line of the log says of the request, where it came over HTTP."""
+    if not has_request_context():
+        return {}
     return {"request_id": request.environ.get(REQUEST_ID, "")}
 
 

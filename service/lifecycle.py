@@ -6,8 +6,10 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from models.errors import GraftError
+from models.errors import GraftError, InputError
+from models.extras import how_to_install
 from service.app import create_app
 from service.configuration import Configuration
 from service.logs import Say
@@ -21,6 +23,25 @@ from service.server import make_server
 from service.sources import Source, folders, labels, sources
 from service.tls import tls_of
 from service.watching import Watcher
+
+if TYPE_CHECKING:
+    from service.grpc.server import GrpcServer
+
+
+def require_grpc() -> type[GrpcServer]:
+    """What answers gRPC, an optional part of an installation.
+
+    Raises:
+        InputError: grpcio or protobuf is not installed.
+    """
+    try:
+        from service.grpc.server import GrpcServer
+    except ImportError as exc:
+        raise InputError(
+            f"gRPC needs grpcio and protobuf, which are not installed ({exc}). Install them with "
+            f"{how_to_install('grpc')}; or serve without --grpc-port."
+        ) from exc
+    return GrpcServer
 
 
 class Service:
@@ -44,6 +65,10 @@ class Service:
         self.server = make_server(
             self.app, self.registry, config.host, config.port, configuration.limits, tls_of(config)
         )
+        self.grpc: GrpcServer | None = None
+        if config.grpc_port is not None:
+            self.grpc = require_grpc()(self.app, self.registry, config)
+            self.server.companions.append(self.grpc)
         self.configuration = configuration
         self._read, self._say, self._warn = read, say, warn
         self._watcher: Watcher | None = None
@@ -100,6 +125,8 @@ class Service:
             self.registry.heed(config)
             self.app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
             self.server.renew(configuration.limits, tls)
+            if self.grpc is not None:
+                self.grpc.renew(config)
             follow(self.registry, wanted, standing, self._say, self._warn)
             if (config.watch_s, folders(config.models)) != (before.watch_s, folders(before.models)):
                 self._watch()
@@ -125,6 +152,8 @@ class Service:
                 for note in served.model.notes:
                     self._warn(f"{served.name}: {note}")
             self._watch()
+            if self.grpc is not None and self.grpc.bound.exception() is None:  # else `run` raises it
+                self._say(f"answering gRPC on port {self.grpc.bound.result()}", event="grpc")
             self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify", event="ready")
 
     def _hear_hangup(self, *_: object) -> None:

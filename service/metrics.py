@@ -17,14 +17,14 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from models import errors
-from service.records import RequestRecord
+from service.records import GRPC, RequestRecord
 from service.registry import Registry
 from service.tickets import BatchReport
 from service.version import __version__
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", GRPC})
 _STAGES = ("decode", "queue", "infer", "encode")
 OTHER = "other"  # a method that is none, and a path that no route has
 # What the front refuses, by status; see service/front.
@@ -35,6 +35,7 @@ FRONT_REASONS = {
     417: "malformed",
     429: "workers",
     431: "large",
+    501: "unknown",
     503: "bytes",
     505: "malformed",
 }

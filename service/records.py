@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from models.errors import CancelledError, DeadlineError, GraftError
 
 RECORD = "graft.record"  # in the environment: `RequestRecord`
+GRPC = "gRPC"  # in the place of a method, where a request has none
 StageName = Literal["decode", "queue", "infer", "encode"]
 Outcome = Literal["answered", "unreadable", "failed", "refused", "expired", "cancelled"]
 

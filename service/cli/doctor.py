@@ -28,6 +28,7 @@ _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "prometh
 # package: what for, and the extra of pyproject.toml that brings it
 OPTIONAL = {
     "pillow-heif": ("reads HEIC and HEIF photos", "heif"),
+    "grpcio": ("answers gRPC", "grpc"),
     "h5py": ("reads Keras weights", "keras"),
     "pyarrow": ("writes Parquet files", "parquet"),
     "opentelemetry-sdk": ("makes traces of requests", "tracing"),

@@ -8,10 +8,10 @@ import functools
 import logging
 import ssl
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import h11
 
@@ -29,11 +29,14 @@ _MUCH = 32 << 20  # bytes of bodies, after which it is worth the while to look f
 _log = logging.getLogger("graft.access")
 
 
+LaneName = Literal["work", "quick", "instant"]
+
+
 @dataclass
 class Lane:
     """Requests of one kind: how many may be worked on at once, and by which threads. Counted in the loop."""
 
-    name: str
+    name: LaneName
     most: int
     executor: Executor | None  # None: the loop answers by itself, at once
     running: int = 0
@@ -85,9 +88,11 @@ class Gate:
         self._routing = routing
         self._workers = DaemonThreads(limits.workers, "graft-worker")
         self._helpers = DaemonThreads(limits.helpers, "graft-helper")
-        self._work = Lane("work", limits.workers, self._workers)
-        self._quick = Lane("quick", 8 * limits.helpers, self._helpers)
-        self._instant = Lane("instant", 1 << 30, None)
+        self.lanes: Mapping[LaneName, Lane] = {
+            "work": Lane("work", limits.workers, self._workers),
+            "quick": Lane("quick", 8 * limits.helpers, self._helpers),
+            "instant": Lane("instant", 1 << 30, None),
+        }
 
     def drain(self) -> None:
         """From now on every answer closes its connection. From any thread."""
@@ -116,8 +121,8 @@ class Gate:
     def lane(self, method: str, path: str) -> Lane:
         """Which threads answer a request."""
         if path in self._routing.instant:
-            return self._instant
-        return self._work if self._routing.works(method, path) else self._quick
+            return self.lanes["instant"]
+        return self.lanes["work" if self._routing.works(method, path) else "quick"]
 
     def overloaded(self, lane: Lane) -> Refused:
         """The refusal of a request for which there is no place."""

@@ -92,9 +92,7 @@ class RequestReader:
             if received + len(data) > limits.body_bytes:
                 raise Refused(413, _too_large("more", limits.body_bytes))
             if not budget.take(len(data), received):
-                raise Refused(
-                    503, f"bodies of other requests fill the {budget.size >> 20} MiB there are for them", 1.0
-                )
+                raise no_room(budget)
             self._held += len(data)
             received, chunks = received + len(data), chunks + part.chunk_start
             if chunks > _TINY_CHUNKS and received < (chunks - 1) * _TINY:  # the last may not be whole
@@ -186,6 +184,11 @@ def check(request: h11.Request, limits: Limits) -> None:
     declared = declared_length(request)
     if declared is not None and declared > limits.body_bytes:
         raise Refused(413, _too_large(f"{declared:,} bytes", limits.body_bytes))
+
+
+def no_room(budget: ByteBudget) -> Refused:
+    """The refusal of a request whose body finds no place beside those of others."""
+    return Refused(503, f"bodies of other requests fill the {budget.size >> 20} MiB there are for them", 1.0)
 
 
 def declared_length(request: h11.Request) -> int | None:

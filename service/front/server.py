@@ -9,7 +9,7 @@ import logging
 import signal
 import ssl
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from service.front.connection import Connection
 from service.front.gate import Gate, Routing
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 _LAST_S = (
     0.25  # that a client has, whose request may be on its way when the server would close the connection
 )
+
+
+class Companion(Protocol):
+    """What answers on another port, in the same loop and through the same gate."""
+
+    async def start(self, gate: Gate) -> None:
+        """Answer from now on."""
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more, and end within so many seconds."""
 
 
 class Server:
@@ -50,6 +60,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._drains = True
+        self.companions: list[Companion] = []
 
     @property
     def url(self) -> str:
@@ -98,6 +109,8 @@ class Server:
         self._loop = asyncio.get_running_loop()
         if self.gate.draining:  # asked before there was a loop
             self._hear_stop()
+        for companion in self.companions:
+            await companion.start(self.gate)
         listener = Listener(self._socket, self.connected)
         relief = asyncio.create_task(self.gate.relieve())
         await self._stop.wait()
@@ -105,7 +118,8 @@ class Server:
             async with asyncio.timeout(self.limits.drain_s):
                 await self._hurry.wait()
         await listener.close()
-        await self._finish()
+        stops = [companion.stop(self.limits.stop_s) for companion in self.companions]
+        await asyncio.gather(self._finish(), *stops)
         relief.cancel()
 
     def _hear_stop(self) -> None:

@@ -306,7 +306,8 @@ def _of_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Any
     count = math.prod(shape)
     if datatype == BYTES:
         texts = data if isinstance(data, list) else []
-        if len(texts) != count or not all(isinstance(text, str) for text in texts):
+        # Bytes come by other ways than JSON.
+        if len(texts) != count or not all(isinstance(text, str | bytes) for text in texts):
             raise InputError(
                 f"the data of {name!r} is {_shown(data)}; expected {_shown_size(count)} texts, each base64 of an image."
             )

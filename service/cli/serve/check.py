@@ -15,6 +15,7 @@ from service.cli.terminal.messages import print_error, print_guesses, print_warn
 from service.cli.terminal.text import clean, fit, width_of
 from service.config import ServiceConfig, service_settings
 from service.configuration import Configuration
+from service.lifecycle import require_grpc
 from service.observing import open_tracing
 from service.permissions import too_open
 from service.proving import proven
@@ -31,6 +32,9 @@ def check(configuration: Configuration) -> bool:
     config, failures = configuration.config, list[GraftError]()
     scheme = "https" if config.cert is not None else "http"
     click.echo(f"Would listen on {clean(config.host)} port {config.port}, {scheme}")
+    if config.grpc_port is not None:
+        click.echo(f"Would listen on {clean(config.host)} port {config.grpc_port}, gRPC")
+        _caught(lambda: [require_grpc()], failures)
     wanted = _caught(lambda: sources(config.models), failures)
     _print("models", [_model(source, configuration, failures) for source in wanted])
     stand = _caught(lambda: labels(config.labels), failures)

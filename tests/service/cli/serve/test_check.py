@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,22 @@ def test_models_and_every_setting_with_its_origin(graft: Run, tiny_path: Path, t
     assert re.search(r"^  timeout_s +default +30$", result.stdout, re.M)
     settings = result.stdout.partition("\nsettings\n")[2]
     assert re.findall(r"^  (\w+)", settings, re.M) == list(service_settings())
+
+
+def test_grpc(graft: Run, tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("serve", tiny_path, "--check", "--device", "cpu", "--port", 81, "--grpc-port")
+    result = graft(*arguments, 82)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "Would listen on 127.0.0.1 port 82, gRPC" in result.stdout
+    result = graft(*arguments, 81)
+    assert result.exit_code == 2
+    assert "port and grpc_port are both 81; HTTP and gRPC need a port each." in " ".join(
+        result.stderr.split()
+    )
+    monkeypatch.setitem(sys.modules, "service.grpc.server", None)
+    result = graft(*arguments, 82)
+    assert result.exit_code == 2
+    assert "gRPC needs grpcio and protobuf, which are not installed" in " ".join(result.stderr.split())
 
 
 def test_all_that_would_fail_is_said_and_is_code_2(graft: Run, tiny_path: Path, tmp_path: Path) -> None:

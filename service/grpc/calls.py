@@ -1,0 +1,218 @@
+"""The life of a call: let in or turned away as over HTTP, read, worked on by the front's threads, answered, logged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from google.protobuf.message import DecodeError
+
+from models.errors import GraftError, InputError
+from service.front.gate import Gate, Lane, log_request
+from service.front.requests import Refused, no_room, own_id
+from service.grpc.messages import message_class
+from service.grpc.method import Asked, Method
+from service.grpc.reading import Reading
+from service.grpc.status import Failure, failure_of
+from service.metrics import Metrics
+from service.observing import Observer
+from service.records import GRPC
+from service.safety import Guard
+
+_CLIENT_LEFT = 499  # in the access log alone
+_log = logging.getLogger("graft")
+Handler = Callable[[Any, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker gives back: the bytes of a message, or why there is none; and what the access log tells."""
+
+    content: bytes = b""
+    failure: Failure | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """As HTTP would have it."""
+        return 200 if self.failure is None else self.failure.status
+
+
+class Calls:
+    """Answers calls of methods. Runs in the loop of the front, but for what its workers do."""
+
+    def __init__(self, gate: Gate, guard: Guard, observer: Observer, metrics: Metrics) -> None:
+        self.reading = Reading(gate)
+        self._gate, self._guard, self._observer, self._metrics = gate, guard, observer, metrics
+        self._loop = asyncio.get_running_loop()
+
+    # Handlers, as gRPC calls them
+
+    async def one(self, path: str, method: Method, _: Any, context: Any) -> bytes:
+        """Answer a call of one message."""
+        call = Call(path, context)
+        try:
+            lane = self.admit(method, call)
+            data = await self.reading.first(context)
+        except (GraftError, Refused) as exc:
+            answer = self.turned_away(call, exc)
+        else:
+            answer = await self.work(method, lane, call, data)
+        context.set_trailing_metadata(call.trailers)
+        if answer.failure is not None:
+            await self.refuse(context, answer, call)
+        return answer.content
+
+    async def refuse(self, context: Any, answer: Answer, call: Call) -> None:
+        """End a call with the status of an answer that is none; raises what gRPC wants for that."""
+        failure = answer.failure
+        assert failure is not None
+        await context.abort(failure.code, failure.message, (*call.trailers, *failure.trailers))
+
+    async def unknown(self, path: str, _: Any, context: Any) -> None:
+        """Answer a call of a method that there is not."""
+        call = Call(path, context)
+        error = Refused(501, f"there is no method {path[:200]!r} here")
+        await self.refuse(context, self.turned_away(call, error, known=False), call)
+
+    # What they do
+
+    def admit(self, method: Method, call: Call) -> Lane:
+        """Let a call in, before anything of its message is read.
+
+        Raises:
+            TokenError, AccessError: it may not.
+            Refused: there is no place for it.
+        """
+        self._guard.check(method.scope, call.authorization)
+        lane = self._gate.lanes[method.lane]
+        if lane.full:
+            raise self._gate.overloaded(lane)
+        return lane
+
+    def turned_away(self, call: Call, error: GraftError | Refused, *, known: bool = True) -> Answer:
+        """Write down that a call is not worked on, and say why."""
+        failure = failure_of(error)
+        if isinstance(error, Refused):
+            self._metrics.refused(call.path if known else "", GRPC, failure.status)
+            notes: Mapping[str, Any] = {"reason": failure.message}
+        else:
+            record = call.asked(self._observer).record
+            record.status, record.error = failure.status, type(error).__name__
+            notes = self._observer.finish(record)
+            self._observer.count(record)
+        answer = Answer(failure=failure, notes=notes)
+        self._log_access(call, answer, failure.status)
+        return answer
+
+    async def work(self, method: Method, lane: Lane, call: Call, data: bytes) -> Answer:
+        """The answer to a message, made by a thread that hears when the client leaves."""
+        if lane.full:
+            return self.turned_away(call, self._gate.overloaded(lane))
+        if not self._gate.budget.take(len(data), 0):
+            return self.turned_away(call, no_room(self._gate.budget))
+        lane.running += 1
+        asked, size = call.asked(self._observer), len(data)
+        waiting: asyncio.Future[Answer] = self._loop.create_future()
+
+        def done(answer: Answer) -> None:
+            lane.running -= 1
+            self._gate.budget.give_back(size)
+            self._log_access(call, answer, _CLIENT_LEFT if asked.gone else answer.status)
+            if not waiting.done():
+                waiting.set_result(answer)
+
+        def run() -> None:
+            answer = answered(method, data, asked, self._observer)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(done, answer)
+
+        if lane.executor is None:
+            done(answered(method, data, asked, self._observer))
+        else:
+            lane.executor.submit(run)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            asked.gone.set()
+            raise
+
+    def _log_access(self, call: Call, answer: Answer, status: int) -> None:
+        log_request(
+            GRPC,
+            call.path,
+            status,
+            client=call.client,
+            bytes=len(answer.content),
+            seconds=time.monotonic() - call.began,
+            request_id=call.request_id,
+            **answer.notes,
+        )
+
+
+class Call:
+    """A call as it came: its path, what its metadata say, and who calls."""
+
+    def __init__(self, path: str, context: Any) -> None:
+        self.path, self.began = path, time.monotonic()
+        self.metadata = {
+            name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+        self.request_id = own_id(self.metadata.get("x-request-id", ""))
+        left = context.time_remaining()
+        self.ends = math.inf if left is None else self.began + left
+        self.client = unquote(context.peer().partition(":")[2].rpartition(":")[0]).strip("[]")
+        self.trailers: tuple[tuple[str, str], ...] = (("x-request-id", self.request_id),)
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of that name."""
+        return self.metadata.get("authorization")
+
+    def asked(self, observer: Observer) -> Asked:
+        """A request of the call, which begins now."""
+        environ = {
+            "PATH_INFO": self.path,
+            "REMOTE_ADDR": self.client,
+            "HTTP_TRACEPARENT": self.metadata.get("traceparent", ""),
+            "HTTP_TRACESTATE": self.metadata.get("tracestate", ""),
+        }
+        record = observer.begin(GRPC, environ)
+        record.route = self.path
+        traceparent = observer.traceparent(record)
+        if traceparent is not None:
+            self.trailers = (*self.trailers, ("traceparent", traceparent))
+        return Asked(record, self.request_id, self.ends)
+
+
+def answered(method: Method, data: bytes, asked: Asked, observer: Observer) -> Answer:
+    """The answer of a method to the bytes of a message. Runs in a worker's thread."""
+    record, message = asked.record, None
+    record.status, failure = 200, None
+    try:
+        message = message_class(method.message).FromString(data)
+        content = method.answer(message, asked).SerializeToString()
+    except DecodeError:
+        error: GraftError | None = InputError(f"what came is no {method.message}. Send one, whole.")
+    except GraftError as exc:
+        error = exc.with_traceback(None)  # which holds images
+    except Exception as exc:
+        _log.exception("%s failed", record.route, exc_info=exc, extra={"request_id": asked.request_id})
+        error = GraftError("a fault in the service; its log has more.")
+    else:
+        error = None
+    if error is not None:
+        failure = failure_of(error)
+        record.status, record.error, content = failure.status, type(error).__name__, b""
+        if method.refuse is not None:
+            content = method.refuse(message, error).SerializeToString()
+    notes = observer.finish(record)
+    observer.count(record)
+    return Answer(content, failure, notes)

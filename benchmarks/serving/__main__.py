@@ -45,7 +45,7 @@ def main() -> None:
     models = args.models.split(",")
     concurrency = [int(text) for text in args.concurrency.split(",")]
     rows = [row for model in models for row in closed_loop(model, bodies, concurrency, args)]
-    header = ["network", "server", "clients", "requests/s", "of bare", "p50 ms", "p99 ms", "failed"]
+    header = ["network", "server", "clients", "requests/s", "of bare", "p50 ms", "p99 ms", "failed", "client ms"]
     print(table(header, rows))
     if args.overload:
         print()
@@ -90,7 +90,7 @@ def closed_loop(
                 rows.append([
                     model if name == "bare loop" else "", name, str(clients), f"{figures.rate:.0f}",
                     f"{figures.rate / base.rate:.2f}", f"{1e3 * figures.p50:.1f}", f"{1e3 * figures.p99:.1f}",
-                    str(figures.failed),
+                    str(figures.failed), f"{1e3 * figures.client_cpu:.2f}",
                 ])  # fmt: skip
     return rows
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import statistics
 import subprocess
-import sys
+import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,43 +58,50 @@ class Outcome:
     p99: float
     refused: int  # answers 429
     refused_p99: float
-    failed: int  # anything else
+    failed: int  # anything else, and what was due and could not be sent
+    client_cpu: float  # of the client, for each answer
 
     @classmethod
-    def of(cls, measured: dict[str, object]) -> Outcome:
-        times: dict[str, list[float]] = measured["times"]  # type: ignore[assignment]
-        good, refused = sorted(times.pop("200", [])), sorted(times.pop("429", []))
-        failed = sum(map(len, times.values()))
-        seconds = float(measured["seconds"])  # type: ignore[arg-type]
+    def of(
+        cls, answers: Sequence[tuple[int, float]], seconds: float, client_cpu: float = 0.0, unsent: int = 0
+    ) -> Outcome:
+        times = defaultdict[int, list[float]](list)
+        for status, took in answers:
+            times[status].append(took)
+        good, refused = sorted(times[200]), sorted(times[429])
+        failed = len(answers) - len(good) - len(refused) + unsent
         return cls(
             len(good) / seconds, _quantile(good, 0.5), _quantile(good, 0.99), len(refused),
-            _quantile(refused, 0.99), failed,
+            _quantile(refused, 0.99), failed, client_cpu / max(1, len(answers)),
         )  # fmt: skip
+
+
+@functools.cache
+def client() -> str:
+    """The client, compiled."""
+    folder = tempfile.mkdtemp(prefix="graft-client-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    program = Path(folder) / "client"
+    source = Path(__file__).with_name("client.c")
+    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", program, source], check=True)
+    return str(program)
 
 
 def run_client(
     port: int, requests: bytes, concurrency: int, seconds: float, rate: float | None = None
 ) -> Outcome:
     """A spell of load on a server of this machine."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.serving.client",
-        "127.0.0.1",
-        str(port),
-        str(concurrency),
-        str(seconds),
-    ]
-    done = subprocess.run(
-        command + ([str(rate)] if rate else []), input=requests, stdout=subprocess.PIPE, check=True
-    )
-    return Outcome.of(json.loads(done.stdout))
+    command = [client(), str(port), str(concurrency), str(seconds), str(rate or 0)]
+    done = subprocess.run(command, input=requests, stdout=subprocess.PIPE, check=True)
+    measured = json.loads(done.stdout)
+    return Outcome.of(measured["answers"], measured["seconds"], measured["cpu"], measured["unsent"])
 
 
 def middle(outcomes: Sequence[Outcome]) -> Outcome:
     """The median over rounds, figure by figure."""
     return Outcome(
         *(statistics.median(getattr(one, name) for one in outcomes) for name in ("rate", "p50", "p99")),
+        client_cpu=statistics.median(one.client_cpu for one in outcomes),
         refused=sum(one.refused for one in outcomes),
         refused_p99=max(one.refused_p99 for one in outcomes),
         failed=sum(one.failed for one in outcomes),

@@ -6,6 +6,7 @@ Lines are made and written by a thread of their own: a reader that stands still 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ FIELDS = (
 )  # fmt: skip
 _IN_MESSAGE = ("event", "method", "path", "status")  # the text has them already
 _WAITING = 10_000  # lines that nobody has written yet
+_TOGETHER_S = 0.02  # until the lines after one are written
 _LAST_S = 5.0  # that the rest may take at the end
 
 
@@ -83,7 +85,7 @@ class LineWriter(logging.Handler):
         self._stream = self._own or stream
         self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(most_waiting)
         self._dropped = 0
-        self._ending = False
+        self._asked_to_end = threading.Event()
         self._thread = threading.Thread(target=self._write, name="graft-log", daemon=True)
         self._thread.start()
 
@@ -104,8 +106,8 @@ class LineWriter(logging.Handler):
 
     def close(self) -> None:
         """Write what waits, for some seconds at most. Python's logging calls it once more at the end of the process."""
-        if not self._ending:
-            self._ending = True
+        if not self._asked_to_end.is_set():
+            self._asked_to_end.set()
             with contextlib.suppress(queue.Full):
                 self._lines.put(None, timeout=_LAST_S)
                 self._thread.join(_LAST_S)
@@ -119,6 +121,8 @@ class LineWriter(logging.Handler):
                 if self._lines.empty():
                     self._put_what_was_dropped()
                     self._stream.flush()
+                    # Under load many lines are then written together, and the thread is woken once for them.
+                    self._asked_to_end.wait(_TOGETHER_S)
             self._put_what_was_dropped()
             self._stream.flush()
         if self._own is not None:
@@ -171,7 +175,12 @@ def _same_place(stream: IO[str]) -> IO[str] | None:
 
 def _time(record: logging.LogRecord) -> str:
     """When it happened, UTC, as RFC 3339 has it."""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -183,5 +192,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _word(value: object) -> str:
+    if type(value) in (int, float):
+        return str(value)
     text = str(value)
     return text if text and text.isprintable() and not set(text) & {" ", '"', "="} else json.dumps(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -101,12 +102,17 @@ def unwelcome_in(app: Flask) -> Callable[[str, str, str | None], bool]:
     guard: Guard = app.extensions[GUARD]
     routes = app.url_map.bind("")
 
-    def unwelcome(method: str, path: str, authorization: str | None) -> bool:
+    @functools.lru_cache(maxsize=256)
+    def scope(method: str, path: str) -> Scope:
         try:
             rule, _ = routes.match(unquote(path), method, return_rule=True)
-            guard.check(access_of(rule), authorization)
-        except HTTPException:  # nothing is there, which is said of it
-            return False
+        except HTTPException:  # nothing is there, which everybody is told
+            return "open"
+        return access_of(rule)
+
+    def unwelcome(method: str, path: str, authorization: str | None) -> bool:
+        try:
+            guard.check(scope(method, path), authorization)
         except (TokenError, AccessError):
             return method != "OPTIONS"
         return False

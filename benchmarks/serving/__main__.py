@@ -45,7 +45,17 @@ def main() -> None:
     models = args.models.split(",")
     concurrency = [int(text) for text in args.concurrency.split(",")]
     rows = [row for model in models for row in closed_loop(model, bodies, concurrency, args)]
-    header = ["network", "server", "clients", "requests/s", "of bare", "p50 ms", "p99 ms", "failed", "client ms"]
+    header = [
+        "network",
+        "server",
+        "clients",
+        "requests/s",
+        "of bare",
+        "p50 ms",
+        "p99 ms",
+        "failed",
+        "client ms",
+    ]
     print(table(header, rows))
     if args.overload:
         print()

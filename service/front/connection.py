@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import logging
 import time
 from typing import Any
@@ -13,8 +12,9 @@ import h11
 
 from service.front.gate import Gate, Lane
 from service.front.limits import whole_seconds
+from service.front.plain import Headers, Request
 from service.front.requests import Refused, RequestReader, check, request_id
-from service.front.wsgi import Answer, Call, ClientGone, Headers, call_application
+from service.front.wsgi import Answer, Call, ClientGone, call_application
 
 _READ = 1 << 16
 _LINGER_S = 1.0  # that a refused client has to read why, while it may still be sending
@@ -28,7 +28,7 @@ class Connection:
     def __init__(self, gate: Gate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._gate, self._reader, self._writer = gate, reader, writer
         self._requests = RequestReader(reader, gate.limits, gate.budget)
-        self._http = self._requests.http
+        self._wire = self._requests.wire
         self._gone: ClientGone | None = None  # of the request that is worked on
         self._left = False
         self._id = ""  # of the request
@@ -60,6 +60,7 @@ class Connection:
 
     def abort(self) -> None:
         """Close the socket, whatever is unsent."""
+        self._requests.close()
         self._writer.transport.abort()
 
     def client_left(self) -> None:
@@ -70,7 +71,7 @@ class Connection:
 
     async def _serve_one(self) -> bool:
         """Answer one request. Returns whether another may follow."""
-        request: h11.Request | None = None
+        request: Request | None = None
         self._id = ""
         try:
             request = await self._requests.header()
@@ -87,7 +88,7 @@ class Connection:
             self._requests.release()
         return await self._refuse(request, refused)
 
-    async def _answer(self, request: h11.Request) -> bool:
+    async def _answer(self, request: Request) -> bool:
         """Admit the request, read its body, have it worked on, and send the answer."""
         gate, started = self._gate, time.monotonic()
         self.requested = True
@@ -99,8 +100,8 @@ class Connection:
             raise gate.overloaded(lane)
         if gate.unwelcome(method, path, request):
             return await self._turn_away(request, method, lane, started)
-        if self._http.they_are_waiting_for_100_continue:
-            await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+        if self._wire.expects_continue:
+            await self._write(self._wire.go_on())
         call = self._call(request, method, await self._requests.body(request))
         self._gone = call.gone
         if self._left:
@@ -112,9 +113,9 @@ class Connection:
             raise ConnectionResetError
         await self._send(answer, method)
         gate.log_access(call, answer.status, len(answer.body), time.monotonic() - started)
-        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        return self._wire.done
 
-    async def _turn_away(self, request: h11.Request, method: str, lane: Lane, started: float) -> bool:
+    async def _turn_away(self, request: Request, method: str, lane: Lane, started: float) -> bool:
         """Let the application say no, without its body, which is not read: strangers are to hold no memory."""
         goes_on = not self._gate.draining and self._requests.skippable(request)
         call = self._call(request, method, b"")
@@ -126,7 +127,7 @@ class Connection:
         await self._linger()
         return False
 
-    def _call(self, request: h11.Request, method: str, body: bytes) -> Call:
+    def _call(self, request: Request, method: str, body: bytes) -> Call:
         peer = self._writer.get_extra_info("peername") or ("", 0)
         return Call(
             method,
@@ -142,15 +143,15 @@ class Connection:
 
     async def _work(self, call: Call, lane: Lane) -> Answer:
         """The application's answer, made in a thread that hears when the client leaves."""
-        app, loop = self._gate.app, asyncio.get_running_loop()
+        app = self._gate.app
         if lane.full:
             raise self._gate.overloaded(lane)
         lane.running += 1
         self.worked_on = True
         try:
-            if lane.executor is None:
+            if lane.threads is None:
                 return call_application(app, call)
-            return await loop.run_in_executor(lane.executor, call_application, app, call)
+            return await lane.threads.run(lambda: call_application(app, call))
         except Exception:
             path, known = call.target.partition("?")[0][:200], {"request_id": self._id}
             _log.exception("the application failed at %s (request %s)", path, self._id, extra=known)
@@ -166,16 +167,15 @@ class Connection:
     async def _send(self, answer: Answer, method: str, *, closes: bool = False) -> None:
         headers = self._headers(answer.headers, closes=closes or self._gate.draining)
         try:
-            data = self._http.send(_response(answer.status, headers)) or b""
+            data = self._wire.begin(answer.status, headers)
             if answer.body and method != "HEAD":
-                data += self._http.send(h11.Data(data=answer.body)) or b""
+                data += self._wire.go_on_with(answer.body)
             if answer.stream is not None:
                 await self._write(data)
                 data = b""
-                loop, threads = asyncio.get_running_loop(), self._gate.streams
-                while (chunk := await loop.run_in_executor(threads, answer.stream.pull)) is not None:
-                    await self._write(self._http.send(h11.Data(data=chunk)))
-            await self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
+                while (chunk := await self._gate.streams.run(answer.stream.pull)) is not None:
+                    await self._write(self._wire.go_on_with(chunk))
+            await self._write(data + self._wire.finish())
         except h11.LocalProtocolError as exc:
             known = {"request_id": self._id}
             _log.error("the application's answer to request %s is no HTTP: %s", self._id, exc, extra=known)
@@ -185,15 +185,19 @@ class Connection:
                 # In a thread: the stream may just be at work.
                 self._gate.streams.submit(answer.close)
 
-    async def _write(self, data: bytes | None) -> None:
-        if data:
-            self._writer.write(data)
-            async with asyncio.timeout(self._gate.limits.send_s):
-                await self._writer.drain()
+    async def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        self._writer.write(data)
+        transport = self._writer.transport
+        if transport.get_write_buffer_size() == 0 and not transport.is_closing():
+            return  # the socket has taken all of it
+        async with asyncio.timeout(self._gate.limits.send_s):
+            await self._writer.drain()
 
-    async def _refuse(self, request: h11.Request | None, refused: Refused) -> bool:
+    async def _refuse(self, request: Request | None, refused: Refused) -> bool:
         """Say why a request is not answered. Returns whether another may follow on the connection."""
-        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        if not self._wire.answerable:
             return False
         refused.request_id = self._id = self._id or request_id(request)
         path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else "/"
@@ -212,10 +216,10 @@ class Connection:
         ]
         if refused.retry_after is not None:
             headers.append((b"retry-after", whole_seconds(refused.retry_after).encode()))
-        response = self._http.send(_response(refused.status, self._headers(headers, closes=not goes_on)))
+        response = self._wire.begin(refused.status, self._headers(headers, closes=not goes_on))
         if request is None or request.method != b"HEAD":
-            response += self._http.send(h11.Data(data=body))
-        await self._write(response + self._http.send(h11.EndOfMessage()))
+            response += self._wire.go_on_with(body)
+        await self._write(response + self._wire.finish())
         client = self._writer.get_extra_info("peername") or ("",)
         self._gate.log_refusal(request, refused, str(client[0]), len(body), self._id)
         if goes_on and await self._requests.skip():
@@ -239,8 +243,3 @@ class Connection:
             async with asyncio.timeout(_LINGER_S):
                 while await self._reader.read(_READ):
                     pass
-
-
-def _response(status: int, headers: Headers) -> h11.Response:
-    reason = http.client.responses.get(status, "").encode()
-    return h11.Response(status_code=status, headers=headers, reason=reason)

@@ -9,16 +9,14 @@ import logging
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import h11
-
 from service.front.limits import ByteBudget, Limits
+from service.front.plain import Headers, Request
 from service.front.requests import Refused
 from service.front.threads import DaemonThreads
-from service.front.wsgi import Call, Headers
+from service.front.wsgi import Call
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -38,7 +36,7 @@ class Lane:
 
     name: LaneName
     most: int
-    executor: Executor | None  # None: the loop answers by itself, at once
+    threads: DaemonThreads | None  # None: the loop answers by itself, at once
     running: int = 0
 
     @property
@@ -107,7 +105,7 @@ class Gate:
                 self.budget.peak = self.budget.held
                 self._helpers.submit(self._routing.relieved)
 
-    def unwelcome(self, method: str, path: str, request: h11.Request) -> bool:
+    def unwelcome(self, method: str, path: str, request: Request) -> bool:
         """Whether the application will turn the request away for who sends it, so that its body need not be read."""
         authorization = next((value for name, value in request.headers if name == b"authorization"), None)
         text = None if authorization is None else authorization.decode("latin-1")
@@ -116,7 +114,7 @@ class Gate:
     def close(self) -> None:
         """End the threads when they have nothing more to do."""
         for threads in (self._workers, self._helpers, self.streams):
-            threads.shutdown(wait=False)
+            threads.shutdown()
 
     def lane(self, method: str, path: str) -> Lane:
         """Which threads answer a request."""
@@ -155,7 +153,7 @@ class Gate:
         )
 
     def log_refusal(
-        self, request: h11.Request | None, refused: Refused, client: str, size: int, request_id: str
+        self, request: Request | None, refused: Refused, client: str, size: int, request_id: str
     ) -> None:
         """One line for each request that was refused before anybody worked on it."""
         method = request.method.decode("ascii") if request is not None else ""
@@ -176,8 +174,14 @@ class Gate:
 def log_request(method: str, path: str, status: int, **known: object) -> None:
     """A line of the access log: the path without its query, in which secrets may stand, and not all of a long one."""
     path = path if len(path) <= _PATH else f"{path[:_PATH]}..."
-    asked = {"method": method, "path": path, "status": status}
-    _log.info("%s %s %d", method, path, status, extra=asked | known)
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    # As `_log.info` would, which looks for its caller's line each time.
+    record = logging.LogRecord(
+        _log.name, logging.INFO, __file__, 0, "%s %s %d", (method, path, status), None, "log_request"
+    )
+    vars(record).update(known, method=method, path=path, status=status)
+    _log.handle(record)
 
 
 @functools.lru_cache(maxsize=2)

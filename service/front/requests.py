@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
 import re
-import secrets
 from collections.abc import AsyncIterator
 
 import h11
 
+from service.front.alarm import Alarm
 from service.front.limits import ByteBudget, Limits, Pace
+from service.front.plain import Request
+from service.front.wire import MORE, Wire
 
 _READ = 1 << 16
 _SKIPPED = 1 << 20  # bytes of a refused body that are read away, so that the connection can go on
@@ -19,6 +22,8 @@ _TINY_CHUNKS = 4096  # so many chunks of a body, with fewer than _TINY bytes eac
 _TINY = 64
 _REQUEST_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 _AUTHORITY = re.compile(rb"[\w.~%!$&'()*+,;=:\[\]-]*", re.ASCII)  # RFC 3986, without user information
+# Of the system's own randomness each would cost a call; they have to differ, not to be secret.
+_ids = random.Random()
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -35,41 +40,40 @@ class RequestReader:
 
     def __init__(self, reader: asyncio.StreamReader, limits: Limits, budget: ByteBudget) -> None:
         self._reader, self._limits, self._budget = reader, limits, budget
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
+        self._alarm = Alarm()
+        self.wire = Wire(limits.header_bytes)
         self.began = False  # whether bytes of the next request have come
         self._held = 0
 
     def next(self) -> bool:
         """Look at the next request. Returns whether some of it has come already."""
-        self.http.start_next_cycle()
-        self.began = bool(self.http.trailing_data[0])
+        self.wire.next()
+        self.began = self.wire.buffered > 0
         return self.began
 
-    async def header(self) -> h11.Request | None:
+    async def header(self) -> Request | None:
         """The next request, without its body; None where the client has no more.
 
         Raises:
             Refused: it came too slowly.
             h11.RemoteProtocolError: no HTTP, or too long.
         """
-        limits, loop = self._limits, asyncio.get_running_loop()
-        room = limits.header_bytes + 1 - len(self.http.trailing_data[0])
+        limits = self._limits
+        room = limits.header_bytes + 1 - self.wire.buffered
         try:
-            async with asyncio.timeout(limits.header_s if self.began else limits.idle_s) as deadline:
-                while True:
-                    event = self.http.next_event()
-                    if isinstance(event, h11.Request):
-                        return event
-                    if isinstance(event, h11.ConnectionClosed):
-                        return None
+            with self._alarm.within(limits.header_s if self.began else limits.idle_s) as alarm:
+                while (request := self.wire.request()) == MORE:
                     data = await self._reader.read(max(1, room))
                     if not data and not self.began:
                         return None
-                    if not self.began:
-                        self.began = True
-                        deadline.reschedule(loop.time() + limits.header_s)
+                    first, self.began = not self.began, True
                     room -= len(data)
-                    self.http.receive_data(data)
+                    self.wire.receive(data)
+                    if first and (whole := self.wire.request()) != MORE:
+                        return whole
+                    if first:
+                        alarm.within(limits.header_s)
+                return request
         except TimeoutError:
             if not self.began:
                 return None
@@ -77,7 +81,7 @@ class RequestReader:
                 408, f"the header of the request did not end within {limits.header_s:g} s"
             ) from None
 
-    async def body(self, request: h11.Request) -> bytes:
+    async def body(self, request: Request) -> bytes:
         """The body of a request. Its bytes are counted until `release`.
 
         Raises:
@@ -87,14 +91,13 @@ class RequestReader:
         limits, budget = self._limits, self._budget
         content = io.BytesIO()  # gives its bytes away without a copy
         received = chunks = 0
-        async for part in self._parts(Pace(limits.body_s, limits.body_rate)):
-            data = part.data
+        async for data, begins_chunk in self._parts(Pace(limits.body_s, limits.body_rate)):
             if received + len(data) > limits.body_bytes:
                 raise Refused(413, _too_large("more", limits.body_bytes))
             if not budget.take(len(data), received):
                 raise no_room(budget)
             self._held += len(data)
-            received, chunks = received + len(data), chunks + part.chunk_start
+            received, chunks = received + len(data), chunks + begins_chunk
             if chunks > _TINY_CHUNKS and received < (chunks - 1) * _TINY:  # the last may not be whole
                 raise Refused(400, f"{chunks:,} chunks hold {received:,} bytes. Send larger ones")
             content.write(data)
@@ -105,13 +108,17 @@ class RequestReader:
         self._budget.give_back(self._held)
         self._held = 0
 
-    def skippable(self, request: h11.Request) -> bool:
+    def close(self) -> None:
+        """Read no more."""
+        self._alarm.close()
+
+    def skippable(self, request: Request) -> bool:
         """Whether the connection can go on after a refusal of the request, without its body being looked at."""
-        if self.http.their_state is h11.DONE:
+        if self.wire.whole:
             return True
         return (
-            self.http.their_state is h11.SEND_BODY
-            and not self.http.they_are_waiting_for_100_continue
+            self.wire.in_body
+            and not self.wire.expects_continue
             and (declared_length(request) or 0) <= _SKIPPED
         )
 
@@ -119,39 +126,34 @@ class RequestReader:
         """Read the rest of a refused body away. Returns whether it was short enough for that."""
         count = 0
         try:
-            async for part in self._parts(Pace(_SKIP_S, 1 << 40)):
-                count += len(part.data)
+            async for data, _ in self._parts(Pace(_SKIP_S, 1 << 40)):
+                count += len(data)
                 if count > _SKIPPED:
                     return False
         except (Refused, h11.RemoteProtocolError):
             return False
-        return self.http.their_state is h11.DONE
+        return self.wire.whole
 
-    async def _parts(self, pace: Pace) -> AsyncIterator[h11.Data]:
-        events = 0
-        while True:
-            event = self.http.next_event()
-            if isinstance(event, h11.Data):
-                events += 1
-                pace.add(len(event.data))
-                yield event
+    async def _parts(self, pace: Pace) -> AsyncIterator[tuple[bytes, bool]]:
+        parts = 0
+        while (part := self.wire.data()) is not None:
+            if part != MORE:
+                parts += 1
+                pace.add(len(part[0]))
+                yield part
                 # Thousands of tiny chunks may stand in what was read at once.
-                if events % 64 == 0:
+                if parts % 64 == 0:
                     await asyncio.sleep(0)
-            elif event is h11.NEED_DATA:
-                try:
-                    async with asyncio.timeout(pace.seconds_left()):
-                        data = await self._reader.read(_READ)
-                except TimeoutError:
-                    raise Refused(
-                        408, f"the body came too slowly: {pace.received:,} bytes until now"
-                    ) from None
-                self.http.receive_data(data)
-            else:
-                return
+                continue
+            try:
+                async with asyncio.timeout(pace.seconds_left()):
+                    data = await self._reader.read(_READ)
+            except TimeoutError:
+                raise Refused(408, f"the body came too slowly: {pace.received:,} bytes until now") from None
+            self.wire.receive(data)
 
 
-def check(request: h11.Request, limits: Limits) -> None:
+def check(request: Request, limits: Limits) -> None:
     """Refuse a header that two parsers could understand differently, or that asks for more than there is.
 
     Raises:
@@ -191,12 +193,12 @@ def no_room(budget: ByteBudget) -> Refused:
     return Refused(503, f"bodies of other requests fill the {budget.size >> 20} MiB there are for them", 1.0)
 
 
-def declared_length(request: h11.Request) -> int | None:
+def declared_length(request: Request) -> int | None:
     """Bytes that the body has, as the header says; None where it does not."""
     return next((int(value) for name, value in request.headers if name == b"content-length"), None)
 
 
-def request_id(request: h11.Request | None) -> str:
+def request_id(request: Request | None) -> str:
     """The client's own id where it is one, else a new one."""
     headers = request.headers if request is not None else ()
     return own_id(next((value.decode("latin-1") for name, value in headers if name == b"x-request-id"), ""))
@@ -204,7 +206,7 @@ def request_id(request: h11.Request | None) -> str:
 
 def own_id(given: str) -> str:
     """The id that a client gives its request, where it is one, else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    return given if _REQUEST_ID.fullmatch(given) else f"{_ids.getrandbits(64):016x}"
 
 
 def _too_large(given: str, most: int) -> str:

@@ -2,48 +2,89 @@
 
 from __future__ import annotations
 
-import functools
+import asyncio
+import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
-class DaemonThreads(Executor):
-    """Like ThreadPoolExecutor, which Python joins at its end, for work that may be left behind then."""
+class DaemonThreads:
+    """At most so many threads, each made when it is first needed; Python waits for none of them at its end."""
 
     def __init__(self, most: int, name: str) -> None:
         self._most, self._name = most, name
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        self._idle = threading.Semaphore(0)
-        self._starting = threading.Lock()
-        self._count = 0
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._changing = threading.Lock()
+        self._idle = self._count = 0
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have a function called by a thread, a new one where all are at work and more are allowed."""
-        future: Future[Any] = Future()
-        self._jobs.put((future, functools.partial(fn, *args, **kwargs)))
-        if not self._idle.acquire(blocking=False):
-            with self._starting:
-                if self._count < self._most:
-                    self._count += 1
-                    name = f"{self._name}-{self._count}"
-                    threading.Thread(target=self._work, name=name, daemon=True).start()
-        return future
+    def submit(self, call: Callable[[], Any]) -> None:
+        """Have a function called some time; what it raises is logged."""
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        def job() -> None:
+            try:
+                call()
+            except Exception:
+                logging.getLogger("graft").exception("a thread's work failed")
+
+        self._put(job)
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """What a function gives or raises, called by a thread; not at all where nobody waits by then."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def job() -> None:
+            if future.cancelled():
+                return
+            result, error = None, None
+            try:
+                result = call()
+            except BaseException as exc:
+                error = exc
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(_deliver, future, result, error)
+            del result, error  # in a circle with this frame
+
+        self._put(job)
+        return await future
+
+    def shutdown(self) -> None:
         """Let the threads end when they have nothing to do. Waits for none."""
-        for _ in range(self._count):
-            self._jobs.put(None)
+        with self._changing:
+            for _ in range(self._count):
+                self._jobs.put(None)
+
+    def _put(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+        with self._changing:
+            if self._idle:
+                self._idle -= 1
+                return
+            if self._count == self._most:
+                return
+            self._count += 1
+            name = f"{self._name}-{self._count}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, call = job
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(call())
-                except BaseException as exc:
-                    future.set_exception(exc)
-            del job, future, call  # an idle thread would hold a request's body
-            self._idle.release()
+            job()
+            del job  # an idle thread would hold a request's body
+            with self._changing:
+                self._idle += 1
+
+
+def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():  # nobody waits
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):  # which no future takes
+        future.set_exception(RuntimeError("a thread's work ended with StopIteration"))
+    else:
+        future.set_exception(error)

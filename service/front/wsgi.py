@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from service.front.plain import Headers
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 GONE = "graft.gone"  # in the environment: `ClientGone`
 REQUEST_ID = "graft.request_id"  # in the environment: str
 NOTES = "graft.notes"  # in the environment: a dict, for what the access log is to tell beside the status
-Headers = list[tuple[bytes, bytes]]
 
 
 class ClientGone:

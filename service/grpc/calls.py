@@ -134,10 +134,10 @@ class Calls:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(done, answer)
 
-        if lane.executor is None:
+        if lane.threads is None:
             done(answered(method, data, asked, self._observer))
         else:
-            lane.executor.submit(run)
+            lane.threads.submit(run)
         try:
             return await waiting
         except asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 
@@ -123,14 +124,45 @@ def test_stop_before_the_run(serving: Serving) -> None:
 
 
 def test_threads_are_made_when_needed_and_used_again() -> None:
+    async def names(threads: DaemonThreads) -> list[str]:
+        return [await threads.run(lambda: threading.current_thread().name) for _ in range(20)]
+
+    async def together(threads: DaemonThreads) -> None:
+        both = threading.Barrier(2)
+        await asyncio.gather(*(threads.run(lambda: both.wait(PATIENCE_S)) for _ in range(2)))
+
     threads = DaemonThreads(2, "test-front")
-    names = [threads.submit(lambda: threading.current_thread().name).result(PATIENCE_S) for _ in range(20)]
-    assert set(names) <= {"test-front-1", "test-front-2"}
-    both = threading.Barrier(2)
-    for future in [threads.submit(both.wait, PATIENCE_S) for _ in range(2)]:
-        future.result(PATIENCE_S)
+    assert set(asyncio.run(names(threads))) <= {"test-front-1", "test-front-2"}
+    asyncio.run(together(threads))
     with pytest.raises(ZeroDivisionError, match="division"):
-        threads.submit(lambda: 1 / 0).result(PATIENCE_S)
+        asyncio.run(threads.run(lambda: 1 / 0))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(threads.run(lambda: next(iter(()))))
+    threads.shutdown()
+
+
+def test_what_nobody_waits_for_is_not_begun_and_what_fails_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    threads = DaemonThreads(1, "test-front")
+    entered, gate, done = threading.Event(), threading.Event(), threading.Event()
+    begun: list[str] = []
+
+    async def leave() -> None:
+        threads.submit(lambda: (entered.set(), gate.wait(PATIENCE_S)))
+        assert entered.wait(PATIENCE_S)
+        waiting = asyncio.create_task(threads.run(lambda: begun.append("for nobody")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    asyncio.run(leave())
+    gate.set()
+    threads.submit(lambda: 1 / 0)
+    threads.submit(done.set)
+    assert done.wait(PATIENCE_S)
+    assert begun == []
+    assert "a thread's work failed" in caplog.text
     threads.shutdown()
 
 

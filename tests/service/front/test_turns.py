@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import h11
-
 from service.front.limits import ByteBudget, Limits
+from service.front.plain import Request
 from service.front.requests import RequestReader
 from tests.service.front.site import get
 
@@ -18,7 +17,7 @@ def test_many_chunks_that_came_at_once_leave_turns_to_others() -> None:
         stream.feed_data(b"1\r\nx\r\n" * 4000 + b"0\r\n\r\n")
         reader = RequestReader(stream, Limits(), ByteBudget(1 << 20))
         request = await reader.header()
-        assert isinstance(request, h11.Request)
+        assert isinstance(request, Request)
         reading = asyncio.create_task(reader.body(request))
         turns = 0
         while not reading.done():

@@ -26,6 +26,7 @@ from models.loading import digest, load
 from models.names import INPUT, LOGITS, PROBABILITIES, VALUE
 from models.nodes import Nodes
 from models.opset import IR_VERSION, OPSET
+from models.other_tasks import refuse_by_name, refuse_by_shape
 from models.outputs import Outputs, numeric_outputs
 from models.plain import OLDEST, to_plain_operators
 from models.preprocessing import MAX_SIDE, Preprocessing
@@ -66,6 +67,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
     model = _to_our_opset(loaded)
     guesses = Guesses()
+    refuse_by_name(model, metadata, options, path)
     beside = stated_beside(path, guesses)
     source, layout, size = _image_input(model, path, metadata, beside, options, guesses)
     outputs = numeric_outputs(model, path, guesses)
@@ -80,6 +82,8 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     values = _pixel_values(
         model, path, source, layout, size, ending.classes, metadata, beside, options, guesses
     )
+    if ending.task == "features" and not ending.by_name and options.task is None:
+        refuse_by_shape(model, {outputs.name(name): probe[name] for name in ending.tensors}, size, path)
     labels = _labels(ending, outputs, path, metadata, options, guesses)
     renamed = _prepend_input(model, source, layout, size, values)
     ending, probe = moved(ending, renamed), {renamed.get(name, name): value for name, value in probe.items()}

@@ -6,7 +6,7 @@ DEVICE ?= auto
 # Extras of pyproject.toml that tests need beside those of `test`: make test EXTRAS="one other".
 EXTRAS ?=
 
-.PHONY: run test test-clients check format protos serve clean
+.PHONY: run test test-browser test-clients check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -18,6 +18,10 @@ test: $(VENV)/.installed $(addprefix $(VENV)/.installed-,$(EXTRAS))
 # Clients of other servers, unmodified, against ours.
 test-clients: $(VENV)/.installed $(VENV)/.installed-clients
 	$(BIN)/python -m pytest -m clients tests/service
+
+# The page in a real browser: Chromium of the system, else Playwright's own.
+test-browser: $(VENV)/.installed $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -m browser tests/service/page
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from service.headers import address_browsers
 from service.health import health
 from service.observing import observe, open_tracing
 from service.openapi.pages import description
+from service.page.routes import page
 from service.protocols import admin, hugging_face, open_inference, openai, tensorflow_serving, v1
 from service.protocols.protocol import Protocol
 from service.registry import Registry
@@ -70,6 +71,7 @@ def create_app(
     app.url_map.converters["default"] = _Name
     groups = [
         *(group(registry) for protocol in PROTOCOLS for group in protocol.groups),
+        page(),
         health(registry),
         observe(app, registry, tracing),
     ]

@@ -22,6 +22,7 @@ Scope = Literal["open", "infer", "admin"]
 ACCESS: dict[str, Scope] = {
     "health": "open",
     "description": "open",
+    "page": "open",
     "metrics": "infer",
     "v1": "infer",
     "open_inference_health": "open",

@@ -18,7 +18,17 @@ from models.dry_run import dry_run
 from models.end_nodes import moved, put_ending
 from models.endings import Ending, Probe, find_ending
 from models.errors import InputError, ModelError
-from models.graph import FLOATS, element_type, input_names, lifted, opset_of, producers, rename, shape_of
+from models.graph import (
+    FLOATS,
+    element_type,
+    input_names,
+    lifted,
+    opset_of,
+    producers,
+    reader_counts,
+    rename,
+    shape_of,
+)
 from models.guessing import Guesses, guess_labels, label_counts
 from models.import_options import ImportOptions as ImportOptions
 from models.import_options import Layout
@@ -65,8 +75,8 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
             "preprocessing, import the network that it was made from."
         )
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
-    model = _to_our_opset(loaded)
     guesses = Guesses()
+    model = _to_our_opset(loaded, guesses)
     refuse_by_name(model, metadata, options, path)
     beside = stated_beside(path, guesses)
     source, layout, size = _image_input(model, path, metadata, beside, options, guesses)
@@ -129,8 +139,11 @@ def _labels(
     return labels
 
 
-def _to_our_opset(model: ModelProto) -> ModelProto:
-    """Lift a network of an older opset to ours; leave what cannot be lifted, and what is newer, as it is."""
+def _to_our_opset(model: ModelProto, guesses: Guesses) -> ModelProto:
+    """Lift a network of an older opset to ours; leave what cannot be lifted, and what is newer, as it is.
+
+    Inputs that no node reads are left out: exporters forget those whose numbers they have folded into others.
+    """
     version = opset_of(model)
     if version < OPSET:
         # The converter lacks some operators; what is put around the network fits any opset.
@@ -140,10 +153,14 @@ def _to_our_opset(model: ModelProto) -> ModelProto:
         to_plain_operators(model)
     if version <= OPSET:
         model.ir_version = IR_VERSION
-    fed = input_names(model.graph)
+    fed, read = set(input_names(model.graph)), reader_counts(model.graph)
     inputs = [value for value in model.graph.input if value.name in fed]
+    used = [value for value in inputs if read[value.name]] or inputs
+    if len(used) < len(inputs):
+        unread = ", ".join(value.name for value in inputs if not read[value.name])
+        guesses.note(f"left out, because nothing in the network reads them: its inputs {unread}")
     del model.graph.input[:]
-    model.graph.input.extend(inputs)
+    model.graph.input.extend(used)
     return model
 
 

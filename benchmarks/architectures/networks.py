@@ -30,6 +30,11 @@ SIDES = {
     "crossvit_tiny_240": 240, "efficientvit_m0": 128, "botnet26t_256": 128, "efficientformer_l1": 128,
     "swinv2_cr_tiny_ns_224": 128,
 }  # fmt: skip
+# Whose variances are far below 1 with random weights.
+FLAT = (
+    "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "efficientnet_v2_s", "mnasnet1_0", "mnasnet0_5",
+    "googlenet",
+)  # fmt: skip
 KERAS = (
     "keras_MobileNetV2", "keras_MobileNetV3Large", "keras_MobileNetV3Small", "keras_EfficientNetB0",
     "keras_EfficientNetV2B0", "keras_ResNet50", "keras_ResNet50V2", "keras_VGG16", "keras_InceptionV3",

@@ -301,9 +301,25 @@ def test_two_inputs(tmp_path: Path) -> None:
     path = residual_net(tmp_path / "net.onnx")
     model = onnx.load(path)
     model.graph.input.append(onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N"]))
+    model.graph.node.append(node("Mul", ["out", "mask"], ["masked"]))
+    model.graph.output[0].name = "masked"
     onnx.save(model, path)
-    with pytest.raises(ModelError, match="expected one image"):
+    with pytest.raises(ModelError, match="its inputs are x, mask; expected one image"):
         import_model(path)
+
+
+def test_inputs_that_nothing_reads_are_left_out_and_told(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+    path = residual_net(tmp_path / "net.onnx", end="logits")
+    expected = reference(path, pixels, SCALES["imagenet"])
+    model = onnx.load(path)
+    for name in ("normalization/Sub/y:0", "normalization/Sqrt/x:0"):  # as Keras exports its EfficientNets
+        model.graph.input.append(onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 1, 3]))
+    onnx.save(model, path)
+    imported, notes = opened(path)
+    np.testing.assert_allclose(imported.run(pixels, ["logits"])[0], expected, rtol=1e-4, atol=1e-4)
+    assert any(
+        "reads them: its inputs normalization/Sub/y:0, normalization/Sqrt/x:0" in note for note in notes
+    )
 
 
 def test_import_of_an_imported_file_keeps_its_card(tmp_path: Path) -> None:

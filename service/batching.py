@@ -13,9 +13,8 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from models.errors import OverloadedError
-from service.tickets import BatchReport, Ticket
+from service.tickets import BatchReport, Run, Ticket, rows_of
 
-Run = Callable[[Hashable, Sequence[Any], bool], Sequence[Any]]
 _MEMORY = 0.8  # weight of the past in the moving average of run times
 
 
@@ -32,12 +31,14 @@ class Batcher:
         item_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         watch: Callable[[BatchReport], None] = lambda report: None,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """`run(key, items, crowded)` gives a row, or an exception, for each of at most `largest` items of one key;
-        `crowded` says that others run or wait. `runners`: threads that call it. `item_s`: a first guess of its seconds.
+        `crowded` says that others run or wait, or that all is `busy`. `runners`: how often it is called at once, by so
+        many threads. `item_s`: a first guess of its seconds.
         """
         self.largest, self.most_queued, self.runners = largest, most_queued, runners
-        self._run, self._watch, self._clock = run, watch, clock
+        self._run, self._watch, self._clock, self._busy = run, watch, clock, busy
         self._tickets: deque[Ticket] = deque()
         self._state = threading.Condition()
         self._running, self._closed = 0, False
@@ -60,9 +61,16 @@ class Batcher:
         return self.queued * self._item_s / self.runners
 
     def submit(
-        self, items: Sequence[Any], key: Hashable = "", deadline: float = math.inf, owner: Any = None
+        self,
+        items: Sequence[Any],
+        key: Hashable = "",
+        deadline: float = math.inf,
+        owner: Any = None,
+        here: bool = False,
     ) -> Ticket:
         """Queue items of one caller; those that have not begun when the clock shows `deadline` are not run.
+
+        `here`: the caller's own thread runs them, before this returns, where nobody waits and a runner would be free.
 
         Raises:
             OverloadedError: the queue is full.
@@ -70,12 +78,22 @@ class Batcher:
         ticket = Ticket(items, key, deadline, self._clock, owner)
         with self._state:
             queued = self._waiting()
-            if not self._closed and queued + len(items) <= self.most_queued:
+            if self._closed or queued + len(items) > self.most_queued:
+                message = (
+                    f"{queued} images wait for the model; at most {self.most_queued} may. Try again later."
+                )
+                raise OverloadedError(message, queued * self._item_s / self.runners)
+            here = here and not queued and self._running < self.runners
+            here = here and len(items) <= self._share(len(items)) and not ticket.expired()
+            if here:
+                ticket.taken = len(items)
+                crowded = self._begin()
+            else:
                 self._tickets.append(ticket)
                 self._state.notify(len(items))
-                return ticket
-        message = f"{queued} images wait for the model; at most {self.most_queued} may. Try again later."
-        raise OverloadedError(message, self.seconds_to_empty)
+        if here:
+            self._serve([(ticket, i) for i in range(len(items))], crowded)
+        return ticket
 
     def close(self) -> None:
         """Take no more, run what is queued, and end the threads."""
@@ -88,22 +106,30 @@ class Batcher:
     def _work(self) -> None:
         while True:
             with self._state:
-                self._state.wait_for(lambda: self._tickets or self._closed)
+                self._state.wait_for(lambda: self._closed or (self._tickets and self._running < self.runners))
                 if not (batch := self._take()):
                     if self._closed:
                         return
                     continue
-                self._running += 1
-                crowded = self._running > 1 or self._waiting() > 0
+                crowded = self._begin()
             self._serve(batch, crowded)
             del batch  # while it waits, it holds nothing of its callers
 
     def _waiting(self) -> int:
         return sum(ticket.waiting for ticket in self._tickets)
 
+    def _begin(self) -> bool:
+        """Count one run more; whether it is not alone."""
+        self._running += 1
+        return self._running > 1 or self._waiting() > 0 or self._busy()
+
+    def _share(self, waiting: int) -> int:
+        """How many of the waiting items one runner takes, where others are free too."""
+        return min(self.largest, max(1, math.ceil(waiting / max(1, self.runners - self._running))))
+
     def _take(self) -> list[tuple[Ticket, int]]:
-        """The next items of one key: this runner's share, where others are free too."""
-        share = min(self.largest, max(1, math.ceil(self._waiting() / (self.runners - self._running))))
+        """The next items of one key."""
+        share = self._share(self._waiting())
         batch: list[tuple[Ticket, int]] = []
         while self._tickets and len(batch) < share:
             ticket = self._tickets[0]
@@ -122,25 +148,15 @@ class Batcher:
         for ticket in tickets:
             ticket.began_at = began if ticket.began_at is None else ticket.began_at
             ticket.largest_batch = max(ticket.largest_batch, len(batch))
-        rows = self._rows(key, [ticket.items[i] for ticket, i in batch], crowded)
+        rows = rows_of(self._run, key, [ticket.items[i] for ticket, i in batch], crowded)
         seconds = self._clock() - began
         # Before the rows are handed out: who has an answer finds its run counted.
         self._watch(BatchReport(key, len(batch), tickets, began, seconds))
         with self._state:
             self._running -= 1
+            if self._tickets:  # a runner may have waited for the end of a run that was none of the runners'
+                self._state.notify()
             weight = 1 - _MEMORY if self._item_s else 1.0
             self._item_s += weight * (seconds / len(batch) - self._item_s)
             for (ticket, i), row in zip(batch, rows, strict=True):
                 ticket.deliver(i, row)
-
-    def _rows(self, key: Hashable, items: Sequence[Any], crowded: bool) -> Sequence[Any]:
-        try:
-            rows = self._run(key, items, crowded)
-            if len(rows) != len(items):
-                raise RuntimeError(f"a run gave {len(rows)} rows for {len(items)} items.")
-            return rows
-        except Exception as exc:
-            if len(items) == 1:
-                return [exc]
-        # One of them may be at fault: the others are not to suffer from it.
-        return [row for item in items for row in self._rows(key, [item], crowded)]

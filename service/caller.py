@@ -46,7 +46,8 @@ class Caller:
         record, count = self.record, len(items)
         ticket: Ticket | None = None
         try:
-            ticket = batcher.submit(items, key, self.deadline, owner=record)
+            ticket = batcher.submit(items, key, self.deadline, owner=record, here=True)
+            record.end_turn()
             if self.gone is not None:
                 self.gone.then(ticket.cancel)
             rows = ticket.result()
@@ -54,6 +55,7 @@ class Caller:
             record.outcomes[lost(exc)] += count
             raise
         finally:
+            record.end_turn()
             if ticket is not None:
                 _note_stages(record, ticket, count)
         failed = sum(isinstance(row, Exception) for row in rows)

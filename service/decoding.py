@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,6 +16,7 @@ from models.semaphore import WeightedSemaphore
 from service.bodies.upload import Upload
 from service.caller import Caller, too_late
 from service.config import ServiceConfig
+from service.turns import Turns
 
 Made = TypeVar("Made")
 
@@ -39,28 +38,36 @@ def loads(preprocessing: Preprocessing) -> Callable[[Upload], NDArray[np.uint8]]
 class Decoder:
     """The decoding stage of a service. Safe to use from all its threads."""
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config: ServiceConfig, turns: Turns | None = None) -> None:
+        """`turns`: at the cores; who runs what was decoded may share them."""
         self.config = config
-        self._cores = threading.Semaphore(cores())
+        self._turns = turns or Turns(cores())
         self._pixels = WeightedSemaphore(config.max_pixels_at_once)
 
     def decode(
-        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller
+        self,
+        uploads: Sequence[Upload],
+        make: Callable[[Upload], Made],
+        caller: Caller,
+        *,
+        keeps_turn: bool = False,
     ) -> Decoded[Made]:
         """What `make` makes of each image that is small enough; it may raise ImageError.
+
+        `keeps_turn`: who sends one image keeps the core on which it was decoded, for `Caller.rows`.
 
         Raises:
             InputError: together they have too many pixels.
             DeadlineError, CancelledError: as `Caller.check`; what was not decoded by then is not.
         """
         with caller.record.stage("decode", len(uploads)):
-            decoded = self._decoded(uploads, make, caller)
+            decoded = self._decoded(uploads, make, caller, keeps_turn and len(uploads) == 1)
         if decoded.failures:
             caller.record.outcomes["unreadable"] += len(decoded.failures)
         return decoded
 
     def _decoded(
-        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller
+        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller, keeps_turn: bool
     ) -> Decoded[Made]:
         failures: dict[int, GraftError] = {}
         headers = [self._header(i, upload, failures) for i, upload in enumerate(uploads)]
@@ -78,6 +85,9 @@ class Decoder:
                 pixels.append(self._make(upload, known, make, caller))
             except ImageError as exc:
                 failures[i] = _bare(exc)
+            finally:
+                if not keeps_turn:
+                    caller.record.end_turn()
         return Decoded([upload.name for upload in uploads], pixels, failures)
 
     def _header(self, i: int, upload: Upload, failures: dict[int, GraftError]) -> Header | None:
@@ -97,16 +107,13 @@ class Decoder:
 
     def _make(self, upload: Upload, known: Header, make: Callable[[Upload], Made], caller: Caller) -> Made:
         caller.check()
-        left = min(threading.TIMEOUT_MAX, max(0.0, caller.deadline - time.monotonic()))
         # More decoders than cores would only take longer, all of them, and hold more memory.
-        if not self._cores.acquire(timeout=left):
+        if not self._turns.take(caller.deadline):
             raise too_late()
-        try:
-            caller.check()
-            with self._pixels.hold(known.width * known.height):
-                return make(upload)
-        finally:
-            self._cores.release()
+        caller.record.turn = self._turns
+        caller.check()
+        with self._pixels.hold(known.width * known.height):
+            return make(upload)
 
 
 def _bare(error: GraftError) -> GraftError:

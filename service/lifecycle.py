@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -154,6 +155,9 @@ class Service:
             self._watch()
             if self.grpc is not None and self.grpc.bound.exception() is None:  # else `run` raises it
                 self._say(f"answering gRPC on port {self.grpc.bound.result()}", event="grpc")
+            # What is there now stays: the collector need not look through it again and again while requests wait.
+            gc.collect()
+            gc.freeze()
             self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify", event="ready")
 
     def _hear_hangup(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from models.cores import cores
 from models.errors import BusyError, GraftError, InputError, ModelError, UnknownModelError
 from models.model import Model
 from models.zoo import find
@@ -23,6 +24,7 @@ from service.records import RequestRecord
 from service.served import Served, Watch, all_cores
 from service.sources import Source, labels, sources
 from service.tickets import BatchReport
+from service.turns import Turns
 
 STABLE = "stable"  # the label that answers where a request names neither version nor label
 _log = logging.getLogger("graft")
@@ -58,7 +60,8 @@ class Registry:
         self.default = self.sources[0].name
         self.bodies = ImageBodies(config)
         self.explaining = Explaining(config.max_explaining)
-        self.decoder = Decoder(config)
+        self._turns = Turns(cores())
+        self.decoder = Decoder(config, self._turns)
         self.draining = False  # the service is about to stop
         self.states: dict[tuple[str, int], tuple[State, str]] = {
             (source.name, source.version): ("loading", "") for source in self.sources
@@ -196,7 +199,8 @@ class Registry:
                 self.states[key] = ("loading", "")
             try:
                 model = Model.open(source.spec, all_cores(self.config.runtime))
-                served = Served(source, model, self.config, self._plan_of_kin(source.name, model), self._tell)
+                plan = self._plan_of_kin(source.name, model)
+                served = Served(source, model, self.config, plan, self._tell, self._turns)
             except GraftError as exc:
                 if key not in self._ready():
                     self.states[key] = ("failed", str(exc))

@@ -30,6 +30,7 @@ from service.proving import proven
 from service.results import image_results
 from service.sources import Source
 from service.tickets import BatchReport
+from service.turns import Turns
 
 # What cuts networks imports onnx, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ class Served:
         config: ServiceConfig,
         plan: Plan | None = None,
         watch: Watch = lambda name, version, report: None,
+        turns: Turns | None = None,
     ) -> None:
-        """`plan`: how it is run, where that was measured already; `watch` hears of every run.
+        """`plan`: how it is run, where that was measured already; `watch` hears of every run; `turns` at the cores are
+        those of the requests that are decoded.
 
         Raises:
             ModelError: the file computes differently on this machine.
@@ -80,6 +83,7 @@ class Served:
             runners=self.plan.runners,
             item_s=self.plan.item_s,
             watch=functools.partial(watch, source.name, source.version),
+            busy=(lambda: turns.all_taken) if turns is not None else lambda: False,
         )
         # The one that was used last stands last.
         self._feature_models: dict[FeatureOptions, FeatureModel] = {}
@@ -87,6 +91,11 @@ class Served:
         self._opening = threading.Lock()
         self._using = threading.Lock()
         self._users, self._retired = 0, False
+
+    @property
+    def keeps_turn(self) -> bool:
+        """Whether an image is best run at once by the thread and on the core that decoded it: batches gain nothing."""
+        return self.plan.largest == 1 and self.model.session.device.kind == "cpu"
 
     def results(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> list[Any]:
         """What the model gives for each of the decoded images (H, W, 3): an `ImageResult`, or why there is none.

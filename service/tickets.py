@@ -1,4 +1,4 @@
-"""A caller's place in a queue: what was handed in, the rows that come of it, and a report of each run."""
+"""A caller's place in a queue: what was handed in, the rows that come of it, and what is known of each run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import CancelledError, DeadlineError
+
+Run = Callable[[Hashable, Sequence[Any], bool], Sequence[Any]]
 
 
 class Ticket:
@@ -85,3 +87,17 @@ class BatchReport:
     def waits(self) -> list[float]:
         """Seconds that each caller's items had waited."""
         return [self.began - ticket.queued_at for ticket in self.tickets]
+
+
+def rows_of(run: Run, key: Hashable, items: Sequence[Any], crowded: bool) -> Sequence[Any]:
+    """What `run` gives for items: a row for each, or the exception in its place that it raises for that one alone."""
+    try:
+        rows = run(key, items, crowded)
+        if len(rows) != len(items):
+            raise RuntimeError(f"a run gave {len(rows)} rows for {len(items)} items.")
+        return rows
+    except Exception as exc:
+        if len(items) == 1:
+            return [exc]
+    # One of them may be at fault: the others are not to suffer from it.
+    return [row for item in items for row in rows_of(run, key, [item], crowded)]

@@ -86,7 +86,8 @@ def decode_all(
         DeadlineError, CancelledError: as `Caller.check`.
     """
     check_count(registry, len(uploads))
-    decoded = registry.decoder.decode(uploads, loads(served.model.card.preprocessing), caller)
+    load = loads(served.model.card.preprocessing)
+    decoded = registry.decoder.decode(uploads, load, caller, keeps_turn=served.keeps_turn)
     for error in decoded.failures.values():
         raise error
     return decoded.pixels

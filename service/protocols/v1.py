@@ -54,12 +54,16 @@ def routes(registry: Registry) -> Routes:
         return Caller(time.monotonic() + seconds, request.environ.get(GONE), request.environ[RECORD])
 
     def decoded(
-        make: Callable[[Upload], Made], caller: Caller, check: Callable[[int], None] = lambda count: None
+        make: Callable[[Upload], Made],
+        caller: Caller,
+        check: Callable[[int], None] = lambda count: None,
+        *,
+        keeps_turn: bool = False,
     ) -> Decoded[Made]:
         """What `make` makes of the images of the request, whose bytes are let go of; `check` hears of their number."""
         with registry.bodies.uploads(request, caller) as uploads:
             check(len(uploads))
-            return registry.decoder.decode(uploads, make, caller)
+            return registry.decoder.decode(uploads, make, caller, keeps_turn=keeps_turn)
 
     @routes.post("/classify", Classify, body=IMAGES, answer=Classification, statuses=(404,))
     def classify(given: Classify) -> Response:
@@ -72,7 +76,7 @@ def routes(registry: Registry) -> Routes:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
-            images = decoded(loads(model.card.preprocessing), caller)
+            images = decoded(loads(model.card.preprocessing), caller, keeps_turn=served.keeps_turn)
             rows = served.results(images.pixels, caller)
             return _response(
                 images, rows, lambda row: result_json(row, model, given.top_k), model=served.name
@@ -93,7 +97,8 @@ def routes(registry: Registry) -> Routes:
             def check(count: int) -> None:
                 check_vectors(registry, model, count)
 
-            images = decoded(loads(served.model.card.preprocessing), caller, check)
+            load = loads(served.model.card.preprocessing)
+            images = decoded(load, caller, check, keeps_turn=served.keeps_turn)
             rows = served.vectors(images.pixels, model, caller)
 
             def vector_json(row: Array) -> ImageFeatures:

@@ -80,6 +80,17 @@ def test_equal_probabilities_keep_the_order_of_the_labels(tiny: Model) -> None:
     assert [guess.index for guess in guesses] == [0, 1, 2]
 
 
+def test_the_best_are_those_of_a_stable_sort(tiny: Model) -> None:
+    labels = tuple(Label(str(i), str(i)) for i in range(200))
+    model = Model(tiny.session, dataclasses.replace(tiny.card, labels=labels))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        row = rng.integers(0, 12, 200).astype(np.float32) / 16  # many are equal
+        for top_k in (1, 5, 199, 200, 300):
+            best = np.argsort(-row, kind="stable")[:top_k]
+            assert [guess.index for guess in model.top(row, top_k)] == best.tolist()
+
+
 def test_bad_image_is_an_error(tiny: Model) -> None:
     with pytest.raises(ImageError, match="not an image that can be read"):
         tiny.classify([plain("red"), b"nothing"])

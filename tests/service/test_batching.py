@@ -258,3 +258,67 @@ def test_a_run_with_too_few_rows_is_an_error_and_the_runner_lives() -> None:
     assert [type(row) for row in batcher.submit([1, 2]).result()] == [RuntimeError, RuntimeError]
     assert isinstance(batcher.submit([3]).result()[0], RuntimeError)
     batcher.close()
+
+
+def test_the_callers_own_thread_runs_where_nobody_waits(model: Model) -> None:
+    threads: list[str] = []
+
+    def run(key: str, items: Sequence[Any], crowded: bool) -> list[Any]:
+        threads.append(threading.current_thread().name)
+        return [2 * item for item in items]
+
+    batcher = Batcher(run, largest=4, most_queued=8)
+    ticket = batcher.submit([1, 2], here=True)
+    assert ticket.result() == [2, 4]
+    assert ticket.largest_batch == 2
+    assert batcher.submit([1, 2, 3, 4, 5], here=True).result() == [2, 4, 6, 8, 10]  # more than go in one run
+    assert batcher.submit([1]).result() == [2]
+    assert threads[0] == threading.current_thread().name
+    assert set(threads[1:]) == {"graft-runner"}
+    batcher.close()
+
+
+def test_who_finds_others_waits_in_the_queue_and_is_run_when_they_are_done(
+    batcher: Batcher, model: Model
+) -> None:
+    own = threading.Thread(target=lambda: batcher.submit([1], here=True).result())
+    own.start()
+    model.wait_for_a_run()
+    second, third = batcher.submit([2], here=True), batcher.submit([3], here=True)
+    assert batcher.queued == 2
+    model.let_run(2)
+    assert [second.result(), third.result()] == [[4], [6]]
+    own.join(WAIT_S)
+    assert [items for _, items, _ in model.batches] == [[1], [2, 3]]
+
+
+def test_two_of_several_runners_may_be_callers_and_the_third_waits(model: Model) -> None:
+    batcher = Batcher(model, largest=4, most_queued=8, runners=2)
+    callers = [threading.Thread(target=lambda i=i: batcher.submit([i], here=True).result()) for i in range(2)]
+    for caller in callers:
+        caller.start()
+        model.wait_for_a_run()
+    waiting = batcher.submit([7], here=True)
+    assert batcher.queued == 1
+    model.let_run(3)
+    assert waiting.result() == [14]
+    for caller in callers:
+        caller.join(WAIT_S)
+    batcher.close()
+
+
+def test_what_is_too_late_is_not_run_here_either(batcher: Batcher, model: Model, clock: Clock) -> None:
+    with pytest.raises(DeadlineError, match="no answer within"):
+        batcher.submit([1], deadline=clock.now, here=True).result()
+    assert model.batches == []
+
+
+def test_a_run_is_crowded_where_the_machine_is_busy(model: Model) -> None:
+    busy = False
+    batcher = Batcher(model, largest=4, most_queued=8, busy=lambda: busy)
+    model.let_run(2)
+    batcher.submit([1], here=True)
+    busy = True
+    batcher.submit([1], here=True)
+    assert [crowded for _, _, crowded in model.batches] == [False, True]
+    batcher.close()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 
 import numpy as np
 import pytest
 
-from models.errors import ImageError, InputError
+from models.errors import DeadlineError, ImageError, InputError
 from models.preprocessing import Preprocessing
 from service.bodies.upload import Upload
 from service.caller import Caller
 from service.config import ServiceConfig
 from service.decoding import Decoder, loads
+from service.turns import Turns
 from tests.fixtures import plain
 
 NO_HURRY = Caller(math.inf)
@@ -52,3 +54,39 @@ def test_an_error_holds_no_frames_which_would_hold_the_file(decoder: Decoder) ->
         [Upload("a", b"x" * 1000), Upload("b", cut)], loads(SQUARE), NO_HURRY
     ).failures.values():
         assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
+
+
+def test_one_image_may_keep_the_core_on_which_it_was_decoded() -> None:
+    turns = Turns(1)
+    decoder = Decoder(ServiceConfig(), turns)
+    photo, broken = Upload("a", plain("red")), Upload("b", b"no image")
+    for uploads, keeps in (([photo], True), ([photo, photo], False), ([broken], False), ([], False)):
+        caller = Caller(math.inf)
+        decoder.decode(uploads, loads(SQUARE), caller, keeps_turn=True)
+        assert turns.all_taken is keeps
+        caller.record.finish()
+        assert not turns.all_taken
+    decoder.decode([photo], loads(SQUARE), NO_HURRY)
+    assert not turns.all_taken
+
+
+def test_a_core_is_given_back_where_decoding_fails() -> None:
+    turns = Turns(1)
+    caller = Caller(math.inf)
+
+    def fail(upload: Upload) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        Decoder(ServiceConfig(), turns).decode([Upload("a", plain("red"))], fail, caller, keeps_turn=True)
+    caller.record.finish()
+    assert not turns.all_taken
+
+
+def test_who_finds_no_core_in_time_is_told_so() -> None:
+    turns = Turns(1)
+    assert turns.take(math.inf)
+    with pytest.raises(DeadlineError, match="not decoded in the time"):
+        Decoder(ServiceConfig(), turns).decode(
+            [Upload("a", plain("red"))], loads(SQUARE), Caller(time.monotonic() + 0.01)
+        )

@@ -35,6 +35,7 @@ FRONT_REASONS = {
     417: "malformed",
     429: "workers",
     431: "large",
+    499: "client_left",
     501: "unknown",
     503: "bytes",
     505: "malformed",

@@ -8,7 +8,7 @@
     └── run                      of the model, once for all requests that it links to; in the first one's trace
 
 Spans are made when a request has ended, from what its record knows; until then nothing but its own is open.
-Attributes follow OpenTelemetry's semantic conventions for HTTP; those of ours begin with `graft.`.
+Attributes follow OpenTelemetry's semantic conventions for HTTP and for RPC; those of ours begin with `graft.`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.records import RequestRecord
+from service.records import GRPC, RequestRecord
 from service.tickets import BatchReport
 from service.version import __version__
 
@@ -59,8 +59,7 @@ class Tracing:
             _PROPAGATOR.extract(carrier, Context()),
             SpanKind.SERVER,
             {
-                "http.request.method": record.method,
-                "url.path": environ.get("PATH_INFO", ""),
+                **_asked(record.method, environ.get("PATH_INFO", "")),
                 "client.address": environ.get("REMOTE_ADDR", ""),
             },
             start_time=_wall(record.began, offset),
@@ -79,7 +78,7 @@ class Tracing:
         if span.is_recording():
             self._stages(record)
             if record.route:
-                span.update_name(f"{record.method} {record.route}")
+                span.update_name(_name(record))
             known = {
                 "http.route": record.route,
                 "http.response.status_code": record.status,
@@ -127,6 +126,18 @@ class Tracing:
             self._tracer.start_span(
                 stage.name, context, attributes=attributes, start_time=_wall(stage.began, offset)
             ).end(_wall(stage.ended, offset))
+
+
+def _asked(method: str, path: str) -> dict[str, str]:
+    """What is asked for, in the words of HTTP or of gRPC."""
+    if method != GRPC:
+        return {"http.request.method": method, "url.path": path}
+    service, _, name = path.strip("/").partition("/")
+    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+
+
+def _name(record: RequestRecord) -> str:
+    return record.route.strip("/") if record.method == GRPC else f"{record.method} {record.route}"
 
 
 def tracing_from_environment() -> Tracing:

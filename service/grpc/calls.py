@@ -27,6 +27,9 @@ from service.records import GRPC
 from service.safety import Guard
 
 _CLIENT_LEFT = 499  # in the access log alone
+_BROKEN_OFF = (
+    "the call was broken off before its message was there: the client left, or the message is larger than"
+)
 _log = logging.getLogger("graft")
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
@@ -63,6 +66,10 @@ class Calls:
             data = await self.reading.first(context)
         except (GraftError, Refused) as exc:
             answer = self.turned_away(call, exc)
+        except asyncio.CancelledError:
+            most = self._gate.limits.body_bytes
+            self.turned_away(call, Refused(_CLIENT_LEFT, f"{_BROKEN_OFF} {most:,} bytes"))
+            raise
         else:
             answer = await self.work(method, lane, call, data)
         context.set_trailing_metadata(call.trailers)

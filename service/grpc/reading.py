@@ -12,6 +12,8 @@ from models.errors import InputError
 from service.front.gate import Gate
 from service.front.requests import Refused
 
+# A call that is broken off, or whose message is too large, looks as if it had ended; soon after gRPC cancels it.
+_BROKEN_S = 0.1
 _STOPS = "the server stops; connect again, another one may answer"
 
 
@@ -35,6 +37,7 @@ class Reading:
         seconds = limits.header_s + limits.body_s
         data: bytes = await self._wait(context.read(), self._calls, limits.workers, seconds)
         if data is grpc.aio.EOF:
+            await asyncio.sleep(_BROKEN_S)
             raise InputError("the call ended without a message. Send one.")
         return data
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from service.app import create_app
 from service.config import ServiceConfig
@@ -37,13 +40,24 @@ class Serving:
         """Host and port of gRPC."""
         return f"{self.server.host}:{self.grpc_port}"
 
+    def over_http(self, path: str, body: bytes | None = None) -> tuple[int, str]:
+        """Status and text of a request; with a body it is posted."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{path}", body, 60.0) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, exc.read().decode()
+
 
 @contextlib.contextmanager
-def serving(config: ServiceConfig, guard: Guard | None = None, **bounds: float) -> Iterator[Serving]:
+def serving(
+    config: ServiceConfig, guard: Guard | None = None, tracing: Any = None, **bounds: float
+) -> Iterator[Serving]:
     """A service that has loaded its models; `bounds` are of its front."""
     registry = Registry(config)
     registry.load()
-    app = create_app(registry=registry, guard=guard)
+    app = create_app(registry=registry, guard=guard, tracing=tracing)
     limits = Limits(**{"drain_s": 0.0, **bounds})  # type: ignore[arg-type]
     server = make_server(app, registry, "127.0.0.1", 0, limits, tls_of(config))
     grpc = require_grpc()(app, registry, config) if config.grpc_port is not None else None

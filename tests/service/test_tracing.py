@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from service.registry import Registry
 from tests import optional
 from tests.fixtures import plain
 from tests.service.holding import WAIT_S, Held
+from tests.service.serving import serving
 
 optional.library("opentelemetry.sdk", extra="tracing")
 optional.library("opentelemetry.exporter.otlp.proto.http", extra="tracing")
@@ -199,3 +201,25 @@ def service_name() -> object:
     name = tracing.provider.resource.attributes["service.name"]
     tracing.close()
     return name
+
+
+def test_calls_of_grpc(traces: Traces, config: Any) -> None:
+    optional.library("grpc", extra="grpc")
+    from tests.service.grpc.client import INFERENCE, Client, infer
+
+    with (
+        serving(dataclasses.replace(config, grpc_port=0), tracing=traces.tracing) as service,
+        Client(service.grpc_address) as client,
+    ):
+        metadata = (("traceparent", f"00-{TRACE}-{PARENT}-01"),)
+        _, call = client.method("ModelInfer").with_call(infer().SerializeToString(), metadata=metadata)
+    span = traces.only(f"{INFERENCE}/ModelInfer")
+    context = span.get_span_context()
+    assert context is not None
+    assert span.parent is not None
+    assert (f"{context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, PARENT)
+    assert dict(call.trailing_metadata())["traceparent"] == f"00-{TRACE}-{context.span_id:016x}-01"
+    assert sorted(traces.below(span)) == ["decode", "encode", "infer", "queue", "run"]
+    attributes = span.attributes or {}
+    assert (attributes["rpc.system"], attributes["rpc.method"]) == ("grpc", "ModelInfer")
+    assert (attributes["graft.model"], attributes["http.response.status_code"]) == ("tiny", 200)

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 
 from service.grpc.messages import message_class
+from tests.service.serving import Serving
 
 INFERENCE = "inference.GRPCInferenceService"
 PATIENCE_S = 60.0
@@ -37,10 +38,13 @@ class Client:
         parse = message_class(answer or f"{service.rpartition('.')[0]}.{name}Response").FromString
         return self.channel.unary_unary(f"/{service}/{name}", None, parse)
 
-    def call(self, name: str, message: Any = None, /, metadata: Any = (), **values: Any) -> Any:
+    def call(
+        self, name: str, message: Any = None, /, metadata: Any = (), compression: Any = None, **values: Any
+    ) -> Any:
         """The answer of a method of the Open Inference Protocol."""
         message = message_class(f"inference.{name}Request")(**values) if message is None else message
-        return self.method(name)(message.SerializeToString(), timeout=PATIENCE_S, metadata=metadata)
+        options = {"timeout": PATIENCE_S, "metadata": metadata, "compression": compression}
+        return self.method(name)(message.SerializeToString(), **options)
 
     def refused(self, name: str, message: Any = None, /, **values: Any) -> tuple[grpc.StatusCode, str]:
         """Status code and sentence of a call that fails."""
@@ -78,3 +82,9 @@ def numbers(response: Any) -> Any:
     """The first output of an answer."""
     (output, *_), (raw, *_) = response.outputs, response.raw_output_contents
     return np.frombuffer(raw, "<f4").reshape(list(output.shape))
+
+
+def metric(service: Serving, line: str) -> float:
+    """A figure of /metrics by its name and labels."""
+    _, text = service.over_http("/metrics")
+    return sum(float(row.rpartition(" ")[2]) for row in text.splitlines() if row.startswith(line))

@@ -25,6 +25,7 @@ from models.locating import locate
 from models.model import Model
 from models.names import EMBEDDING, LOGITS, POOL, PRE_LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
 from models.nodes import Nodes
+from models.plain import FOR_ONE_PROCESSOR, is_for_one_processor
 from models.runtime import Array, RuntimeConfig
 from models.serialized import packed, session_of
 from models.settings import setting, settings
@@ -135,6 +136,8 @@ def default_cuts(model: ModelProto) -> tuple[str, ...]:
     read = classifier_inputs(model, layouts_of(model))
     if len(read) == 1:
         return read
+    if is_for_one_processor(model):
+        raise CutError(f"the network has no place to cut: {FOR_ONE_PROCESSOR}.")
     raise CutError(
         "the network has no cut point `pool`, and no layer that makes its logits was found. "
         "Name the cut point to take; `graft models cuts` lists them."

@@ -38,7 +38,7 @@ from models.nodes import Nodes
 from models.opset import IR_VERSION, OPSET
 from models.other_tasks import refuse_by_name, refuse_by_shape
 from models.outputs import Outputs, numeric_outputs
-from models.plain import OLDEST, to_plain_operators
+from models.plain import FOR_ONE_PROCESSOR, OLDEST, is_for_one_processor, to_plain_operators
 from models.preprocessing import MAX_SIDE, Preprocessing
 from models.stated import Resize, Stated, stated_beside
 from models.truncation import list_cuts
@@ -77,6 +77,8 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
     guesses = Guesses()
     model = _to_our_opset(loaded, guesses)
+    if is_for_one_processor(model):
+        guesses.note(f"Warning: {FOR_ONE_PROCESSOR}.")
     refuse_by_name(model, metadata, options, path)
     beside = stated_beside(path, guesses)
     source, layout, size = _image_input(model, path, metadata, beside, options, guesses)

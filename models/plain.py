@@ -43,6 +43,21 @@ def to_plain_operators(model: ModelProto) -> None:
     graph.node.extend(nodes)
 
 
+def is_for_one_processor(model: ModelProto) -> bool:
+    """Whether onnxruntime blocked the channels of a network, as suits the processor that it was on (ORT_ENABLE_ALL).
+
+    How many of them stand in a block is not said in the file, so it cannot be undone.
+    """
+    return any(node.domain == "com.microsoft.nchwc" for node in model.graph.node)
+
+
+FOR_ONE_PROCESSOR = (
+    "onnxruntime arranged it for one kind of processor (ORT_ENABLE_ALL): it can be run, and its inner layers cannot be "
+    "read, for features, heat maps or fine-tuning. Take the network as it was exported, or optimise it with "
+    "ORT_ENABLE_EXTENDED"
+)
+
+
 def _small(dims: Any) -> bool:
     return int(np.prod(dims, dtype=np.int64)) <= 2**20
 

@@ -29,6 +29,7 @@ from models.layout import Layouts, layouts_of
 from models.locating import locate
 from models.model import Model
 from models.names import LOGITS, PROBABILITIES, VALUE
+from models.plain import FOR_ONE_PROCESSOR, is_for_one_processor
 from models.preprocessing import ImageSource
 from models.runtime import RuntimeConfig
 from models.serialized import session_of
@@ -223,6 +224,8 @@ def maps(model: ModelProto, layouts: Layouts, goal: str) -> list[str]:
     made = {name for i in ahead for name in model.graph.node[i].output}
     behind &= made
     crossed = [name for name in crossings(model, [goal]) if name in behind and _is_map(layouts, name)]
+    if not crossed and is_for_one_processor(model):
+        raise CutError(f"the network has no feature map to look at: {FOR_ONE_PROCESSOR}.")
     if not crossed:
         raise CutError(
             f"the network has no feature map of more than one pixel before {goal}, so there are no places to show. "

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from models.importing import import_model
 from models.opset import IR_VERSION
-from models.plain import RULES, to_plain_operators
+from models.plain import RULES, is_for_one_processor, to_plain_operators
 from models.runtime import OnnxSession, RuntimeConfig
+from tests.models.nets import save
 
 CPU = RuntimeConfig(device="cpu", threads=1)
 OWN = "com.microsoft"
@@ -142,3 +147,30 @@ def test_others_stay(tmp_path: Any) -> None:
     before = model.SerializeToString(deterministic=True)
     to_plain_operators(model)
     assert model.SerializeToString(deterministic=True) == before
+
+
+def test_a_network_arranged_for_one_processor_says_so(tmp_path: Path) -> None:
+    weights = {
+        "a": np.full((32, 3, 3, 3), 0.1),
+        "b": np.full((32, 32, 3, 3), 0.1),
+        "c": np.full((32, 5), 0.1),
+    }
+    nodes = [
+        node("Conv", ["x", "a"], ["m"]),
+        node("Conv", ["m", "b"], ["n"]),
+        node("GlobalAveragePool", ["n"], ["p"]),
+    ]
+    nodes += [node("Flatten", ["p"], ["f"]), node("MatMul", ["f", "c"], ["out"])]
+    plain = save(
+        tmp_path / "net.onnx", nodes, {name: value.astype(np.float32) for name, value in weights.items()}
+    )
+    assert not is_for_one_processor(onnx.load(plain))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "fast.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(plain, options, providers=["CPUExecutionProvider"])
+    if not is_for_one_processor(onnx.load(tmp_path / "fast.onnx")):
+        pytest.skip("onnxruntime blocks no channels on this processor")
+    _, notes = import_model(tmp_path / "fast.onnx")
+    assert any("arranged it for one kind of processor" in note for note in notes)
+    assert not any("arranged" in note for note in import_model(plain)[1])

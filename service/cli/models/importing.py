@@ -110,7 +110,6 @@ def command(
         click.secho(clean(note), fg="yellow")
     if missing := try_to_write_proof(proto):
         print_warning(missing)
-    written = write_model(out, proto)
     card = card_of(proto, str(out))
     if card is None:
         raise ModelError(f"{file}: was imported without a card.")
@@ -118,4 +117,5 @@ def command(
     what = what or f"{len(card.labels):,} {'labels' if card.task == 'multilabel' else 'classes'}"
     if check is not None:
         print_check(file, asked, card, check)
+    written = write_model(out, proto)
     click.echo(f"{clean(str(out))}: {what}, {size(written)}")

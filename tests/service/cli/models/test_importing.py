@@ -184,3 +184,4 @@ def test_check_of_features_is_refused(graft: Run, tmp_path: Path) -> None:
     result = graft("models", "import", path, "--check", tmp_path / "red.png")
     assert result.exit_code == 2
     assert "gives features, and --check compares classes" in result.stderr
+    assert not path.with_name("net.graft.onnx").exists()

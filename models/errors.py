@@ -4,6 +4,7 @@
     ├── InputError              what the user gave cannot be used
     │   ├── FieldError          a field of a request's JSON cannot be used
     │   ├── ImageError          a file is not an image that can be read
+    │   ├── MissingError        nothing has the id that was given
     │   └── SourceError         a path, glob, list or archive that gives no images
     ├── ModelError              a model file, name or card that cannot be used
     │   ├── UnknownModelError   no such model in the zoo, no such file
@@ -13,6 +14,8 @@
     │   ├── ChecksumError       what came is not what was expected
     │   └── OfflineError        the network or the host cannot be reached
     ├── OutputError             a file that cannot be written, or a folder of results that cannot be continued
+    │   └── FullError           no room is left for what is to be kept
+    ├── ConflictError           what is asked does not go with what stands there now
     ├── DeviceError             the device that was asked for cannot be had
     ├── LibraryError            a library is not installed, as in the small image
     ├── GraphError              a computation graph that cannot be built or differentiated
@@ -55,6 +58,10 @@ class ImageError(InputError):
     """A file is not an image that can be read."""
 
 
+class MissingError(InputError):
+    """Nothing has the id that was given."""
+
+
 class SourceError(InputError):
     """A path, glob, list or archive that gives no images."""
 
@@ -89,6 +96,14 @@ class OfflineError(StoreError):
 
 class OutputError(GraftError):
     """A file that cannot be written, or a folder of results that cannot be continued."""
+
+
+class FullError(OutputError):
+    """No room is left for what is to be kept."""
+
+
+class ConflictError(GraftError):
+    """What is asked does not go with what stands there now."""
 
 
 class DeviceError(GraftError):

@@ -12,6 +12,8 @@ from service.config import ServiceConfig
 from service.errors import handle_errors
 from service.headers import address_browsers
 from service.health import health
+from service.jobs.opening import teaching_of, teaching_routes
+from service.jobs.workspace_routes import workspace_routes
 from service.observing import observe, open_tracing
 from service.openapi.pages import description
 from service.page.routes import page
@@ -22,6 +24,7 @@ from service.safety import ACCESS, Guard, guard_of, protect
 from service.shapes import GRAFT
 
 if TYPE_CHECKING:
+    from service.jobs.teaching import Teaching
     from service.tracing import Tracing
 
 # Each is a module of service/protocols: what makes its routes, over the models of a registry, and how it tells of
@@ -48,12 +51,13 @@ def create_app(
     registry: Registry | None = None,
     guard: Guard | None = None,
     tracing: Tracing | None = None,
+    teaching: Teaching | None = None,
 ) -> Flask:
     """The application that answers over HTTP.
 
     Without a `registry` the models of `config` are loaded before this returns; with one, whoever made it loads it,
     and until then `/readyz` says so. Without a `guard` the tokens are those that the configuration names; without
-    `tracing` traces are made where that asks for them.
+    `tracing` traces are made where that asks for them; and without `teaching` the workspace that it names is opened.
 
     Raises:
         GraftError: a model, the file of tokens, or what makes traces cannot be loaded.
@@ -69,11 +73,15 @@ def create_app(
     if tracing is None and registry.config.tracing:
         tracing = open_tracing()
     app.url_map.converters["default"] = _Name
+    if teaching is None and (teaching := teaching_of(registry)) is not None:
+        teaching.start()
     groups = [
         *(group(registry) for protocol in PROTOCOLS for group in protocol.groups),
         page(),
         health(registry),
         observe(app, registry, tracing),
+        workspace_routes(teaching),
+        *teaching_routes(teaching),
     ]
     for group in (*groups, description(groups, ACCESS)):
         app.register_blueprint(group.blueprint())

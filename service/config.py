@@ -53,6 +53,33 @@ class ServiceConfig:
         heading="Models",
         metavar="FOLDER",
     )
+    workspace: str | None = setting(
+        None,
+        "Folder in which this service keeps datasets and fine-tuning jobs, and teaches.",
+        unset="none; it does not teach",
+        heading="Teaching",
+        metavar="FOLDER",
+    )
+    datasets_root: tuple[str, ...] = setting(
+        (),
+        "Folder of this machine from which datasets may be taken; what lies outside is refused.",
+        unset="none",
+        heading="Teaching",
+        metavar="FOLDER",
+    )
+    disk_limit_gb: float = setting(20.0, "What the workspace may hold, in GB.", above=0, heading="Teaching")
+    job_memory_gb: float = setting(8.0, "Memory of one job, in GB.", above=0, heading="Teaching")
+    job_hours: float = setting(12.0, "Hours that one job may take.", above=0, heading="Teaching")
+    job_nice: int = setting(
+        10,
+        "By how much a job comes after serving where both want the processor: 19 has what is left.",
+        least=0,
+        most=19,
+        heading="Teaching",
+    )
+    job_threads: int | None = setting(
+        None, "Threads of a job.", unset="one a core; it has what serving leaves", least=1, heading="Teaching"
+    )
     outputs: Literal["answer", "all"] = setting(
         "answer",
         "What clients of Triton and TensorFlow Serving see: answer, one output (probabilities, or the value of a "

@@ -18,7 +18,7 @@ from service.front.limits import Limits
 PREFIX = "GRAFT_SERVE_"  # of environment variables; CONFIG behind it names the file
 CONFIG = f"{PREFIX}CONFIG"
 _PORT = "PORT"  # what platforms set that run containers; GRAFT_SERVE_PORT comes before it
-_PATHS = ("repository", "tokens", "cert", "key")
+_PATHS = ("repository", "tokens", "cert", "key", "workspace", "datasets_root")
 DEFAULT, COMMAND_LINE = "default", "command line"  # origins beside variables and files
 
 

@@ -13,6 +13,7 @@ from models.errors import GraftError, InputError
 from models.extras import how_to_install
 from service.app import create_app
 from service.configuration import Configuration
+from service.jobs.opening import teaching_of
 from service.logs import Say
 from service.memory import keep_large_blocks_apart
 from service.observing import open_tracing
@@ -62,7 +63,12 @@ class Service:
         self.registry = Registry(config)
         self.guard = guard_of(config)
         self._tracing = open_tracing() if config.tracing else None
-        self.app = create_app(registry=self.registry, guard=self.guard, tracing=self._tracing)
+        self._teaching = teaching_of(self.registry)
+        if self._teaching is not None:
+            self.registry.sources += self._teaching.promoter.sources()
+        self.app = create_app(
+            registry=self.registry, guard=self.guard, tracing=self._tracing, teaching=self._teaching
+        )
         self.server = make_server(
             self.app, self.registry, config.host, config.port, configuration.limits, tls_of(config)
         )
@@ -92,6 +98,8 @@ class Service:
         self.server.run()
         if self._watcher is not None:
             self._watcher.stop()
+        if self._teaching is not None:
+            self._teaching.close()
         if self._tracing is not None:
             self._tracing.close()
         if self._failure is not None:
@@ -155,10 +163,28 @@ class Service:
             self._watch()
             if self.grpc is not None and self.grpc.bound.exception() is None:  # else `run` raises it
                 self._say(f"answering gRPC on port {self.grpc.bound.result()}", event="grpc")
+            self._teach()
             # What is there now stays: the collector need not look through it again and again while requests wait.
             gc.collect()
             gc.freeze()
             self._say(f"ready; try: curl -F image=@photo.jpg {self.server.url}/v1/classify", event="ready")
+
+    def _teach(self) -> None:
+        """Begin with the jobs of the workspace, and say for whom."""
+        if self._teaching is None:
+            return
+        self._teaching.promoter.restore_labels(self.registry)
+        self._teaching.start()
+        if self.guard.needs_no_token:
+            whom = "whoever works at this machine; it has no tokens, and takes nothing from elsewhere"
+        elif self.guard.tokens.count("admin"):
+            whom = "who has a token of the scope admin"
+        else:
+            whom = (
+                "nobody: it needs --tokens FILE with one of the scope admin (graft token admin --out FILE), or --host "
+                "127.0.0.1 without any"
+            )
+        self._say(f"teaching in {self._teaching.workspace.folder}: {whom}", event="teaching")
 
     def _hear_hangup(self, *_: object) -> None:
         # One that waits will read what is there then: a second one would find nothing new.

@@ -49,7 +49,8 @@ class Registry:
     """Models by name. What is served now is one mapping that never changes; loading makes another."""
 
     def __init__(self, config: ServiceConfig) -> None:
-        """Nothing is loaded yet. Who appends to `watchers` hears of every run of every model.
+        """Nothing is loaded yet. Who appends to `watchers` hears of every run of every model; to `label_watchers`, of
+        each label that is moved: model, label, and version or None.
 
         Raises:
             InputError: two models would have the same name, or a label is none.
@@ -68,6 +69,7 @@ class Registry:
         }
         self._awaited = tuple(dict.fromkeys(source.name for source in self.sources))
         self.watchers: list[Watch] = []
+        self.label_watchers: list[Callable[[str, str, int | None], None]] = []
         self._families: Mapping[str, Family] = MappingProxyType({})
         self._writing = threading.Lock()
         self._loading = threading.Lock()
@@ -174,7 +176,7 @@ class Registry:
             try:
                 self.open(source)
             except GraftError as exc:
-                if source.origin != "folder":
+                if source.origin == "named":
                     raise
                 (report or _log_failure)(source, exc)
                 continue
@@ -289,6 +291,8 @@ class Registry:
             )
 
         self._change(name, labelled)
+        for hear in self.label_watchers:
+            hear(name, label, version)
 
     def close(self) -> None:
         """Serve nothing any more; memory is given back when the last request has left."""

@@ -20,6 +20,7 @@ LIVE = frozenset(
         "models", "labels", "watch_s", "measure_s", "no_proof", "repository", "tokens", "cert", "key", "cors_origins",
         "allow_urls", "fetch_s",
         "max_request_mb", "max_images", "max_values", "max_pixels", "max_pixels_per_request", "max_queued", "timeout_s",
+        "datasets_root",
         "header_bytes", "header_fields", "header_s", "idle_s", "body_s", "body_rate", "send_s", "drain_s", "stop_s",
     }
 )  # fmt: skip
@@ -63,7 +64,7 @@ def follow(
     _move_labels(registry, labels, say, warn)
     for served in registry.served:
         key = (served.name, served.version)
-        if key not in wishes and served.source.origin != "administrator":
+        if key not in wishes and served.source.origin in ("named", "folder"):
             try:
                 registry.unload(*key)
             except GraftError as exc:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from models.errors import AccessError, TokenError
 from service.config import ServiceConfig
 from service.headers import is_preflight
+from service.neighbours import is_loopback, why_foreign
 from service.tokens import Tokens, read_tokens
 
 Scope = Literal["open", "infer", "admin"]
@@ -32,27 +33,46 @@ ACCESS: dict[str, Scope] = {
     "hugging_face": "infer",
     "openai": "infer",
     "admin": "admin",
+    "workspace": "infer",
+    "datasets": "admin",
+    "jobs": "admin",
 }
 GUARD = "graft.guard"  # key of the app's extensions
+_UNSEEN = "where it comes from cannot be seen"  # of what is no HTTP
 _REALM = 'Bearer realm="graft"'
 
 
 class Guard:
     """Lets requests in by their tokens. `tokens` may be replaced at any time."""
 
-    def __init__(self, tokens: Tokens | None = None) -> None:
+    def __init__(self, tokens: Tokens | None = None, *, teaches_here: bool = False) -> None:
+        """`teaches_here`: without any token, whoever works at this machine may administer and teach."""
         self.tokens = tokens or Tokens()
+        self._teaches_here = teaches_here
 
-    def check(self, scope: Scope, authorization: str | None) -> None:
-        """Refuse who may not. `authorization`: the header of that name.
+    @property
+    def needs_no_token(self) -> bool:
+        """Whether whoever works at this machine may administer."""
+        return self._teaches_here and not len(self.tokens)
 
-        Without infer tokens everybody may infer; without admin tokens nobody may administer.
+    def check(self, scope: Scope, authorization: str | None, foreign: str = _UNSEEN) -> None:
+        """Refuse who may not. `authorization`: the header of that name; `foreign`: as `why_foreign` says.
+
+        Without infer tokens everybody may infer; without admin tokens nobody may administer, but in a service that
+        teaches on this machine alone.
 
         Raises:
             TokenError: no token, or one that is not known.
             AccessError: one that is for something else, or nobody may.
         """
         if scope == "open" or (scope == "infer" and not self.tokens.count("infer")):
+            return
+        if self.needs_no_token:
+            if foreign:
+                raise AccessError(
+                    f"without tokens only this machine itself may teach and administer, and {foreign}. Use the address "
+                    "that the service prints; for others start it with --tokens FILE."
+                )
             return
         if not self.tokens.count(scope):
             raise AccessError(
@@ -81,7 +101,19 @@ def guard_of(config: ServiceConfig) -> Guard:
     Raises:
         InputError: as `read_tokens`.
     """
-    return Guard(read_tokens(Path(config.tokens)) if config.tokens is not None else None)
+    tokens = read_tokens(Path(config.tokens)) if config.tokens is not None else None
+    return Guard(tokens, teaches_here=config.workspace is not None and is_loopback(config.host))
+
+
+def check_request(scope: Scope) -> None:
+    """Refuse the request at hand where its sender may not.
+
+    Raises:
+        TokenError, AccessError: as `Guard.check`.
+    """
+    guard: Guard = current_app.extensions[GUARD]
+    foreign = why_foreign(dict(request.headers), request.scheme) if guard.needs_no_token else ""
+    guard.check(scope, request.headers.get("Authorization"), foreign)
 
 
 def access_of(rule: Rule) -> Scope:
@@ -113,7 +145,7 @@ def unwelcome_in(app: Flask) -> Callable[[str, str, str | None], bool]:
 
     def unwelcome(method: str, path: str, authorization: str | None) -> bool:
         try:
-            guard.check(scope(method, path), authorization)
+            guard.check(scope(method, path), authorization, foreign="")  # the application looks at that
         except (TokenError, AccessError):
             return method != "OPTIONS"
         return False
@@ -133,7 +165,7 @@ def protect(app: Flask, guard: Guard) -> None:
     def look() -> None:
         # Else there is nothing at this address. A browser that asks beforehand what it may send (CORS) sends no token.
         if request.url_rule is not None and not is_preflight(request):
-            guard.check(access_of(request.url_rule), request.headers.get("Authorization"))
+            check_request(access_of(request.url_rule))
 
     app.extensions[GUARD] = guard
     app.before_request(look)

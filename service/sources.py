@@ -29,13 +29,14 @@ FILE = "model.onnx"  # what a fine-tuning run calls its model, and repositories 
 class Source:
     """A model to serve: its name, its version, and where it is (a path, or a name of the zoo).
 
-    `origin`: who says so: it was named, it lies in a folder that was, or an administrator has loaded it.
+    `origin`: who says so: it was named, it lies in a folder that was, an administrator has loaded it, or it was taught
+    here and promoted.
     """
 
     name: str
     version: int
     spec: str
-    origin: Literal["named", "folder", "administrator"] = field(default="named", compare=False)
+    origin: Literal["named", "folder", "administrator", "workspace"] = field(default="named", compare=False)
 
 
 @dataclass(frozen=True)

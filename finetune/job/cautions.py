@@ -13,9 +13,9 @@ from finetune.dataset.duplicates import Group
 from finetune.dataset.examples import Dataset, Example, Split
 from models.wording import counted, listed
 
-_FEWEST = 20  # training images of a class below which a user is warned
+FEWEST = 20  # training images of a class below which a user is warned
 _REASONS = 5  # why images cannot be read, of which each is told
-_UNEVEN = 10.0  # times as many images in the largest class as in the smallest
+UNEVEN = 10.0  # times as many images in the largest class as in the smallest
 
 
 def cautions(
@@ -54,11 +54,11 @@ def cautions(
             "them"
         )
     counts = Counter(int(target) for target in targets[rows["train"]])
-    few = [name for i, name in enumerate(classes) if counts[i] < _FEWEST]
+    few = [name for i, name in enumerate(classes) if counts[i] < FEWEST]
     if few:
-        yield f"fewer than {_FEWEST} images to train on in {counted(len(few), 'class')}: {listed(few)}"
+        yield f"fewer than {FEWEST} images to train on in {counted(len(few), 'class')}: {listed(few)}"
     most, least = max(counts.values()), min(counts.values())
-    if most / least >= _UNEVEN:
+    if most / least >= UNEVEN:
         yield f"the largest class has {most / least:,.0f} times the images of the smallest; see --class-weights"
     untested = [
         name for i, name in enumerate(classes) if len(rows["test"]) and i not in targets[rows["test"]]

@@ -8,6 +8,20 @@ from contextlib import contextmanager
 
 from finetune.training.result import EpochProgress
 
+# What the stages that take time are called where people look.
+STAGES = {
+    "scan": "looking at the images",
+    "candidates": "trying networks",
+    "features": "features",
+    "views": "altered versions",
+    "train": "training",
+    "unknown": "unknown images",
+    "assess": "measuring",
+    "proof": "proof in a fresh process",
+    "previous": "the previous model",
+    "report": "report",
+}
+
 
 class Observer:
     """Hears how a run goes. This one keeps quiet; override what is of interest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from finetune.classifiers.families import CLASSIFIERS, REGRESSORS
@@ -10,7 +11,7 @@ from finetune.dataset.task import Task
 from finetune.training.settings import Settings
 from models.config import DEFAULT_MODEL, MODEL_HELP
 from models.errors import InputError
-from models.settings import fresh_setting, setting, settings
+from models.settings import fresh_setting, setting, settings, settings_of, updated
 
 Method = Literal["sklearn", "head", "blocks"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -124,3 +125,20 @@ class Recipe:
         if not self.candidates:  # as runs were written down before there were any
             del values["candidates"]
         return values
+
+
+def chosen(values: Mapping[str, Any]) -> Recipe:
+    """The recipe with the settings that somebody has chosen, by name; the others have their defaults.
+
+    Raises:
+        InputError: a name that is none, a value out of range, or settings that do not go together.
+    """
+    of_training = [
+        f"--{name.replace('_', '-')}" for name in settings_of(Settings) if name != "seed" and name in values
+    ]
+    if of_training and values.get("method") == "sklearn":
+        raise InputError(
+            f"{', '.join(of_training)}: for --method head or blocks; scikit-learn's classifiers choose their "
+            "settings by cross-validation."
+        )
+    return updated(Recipe(), values)

@@ -134,6 +134,7 @@ class Loop:
         tired = patience is not None and state.epoch - state.best_epoch >= patience
         state.finished = state.epoch >= self.epochs or tired
         self.training.events.epoch(state.phase, epoch, state.epoch, self.network, self.session)
+        self._tell_end(epoch)
         if checkpoint.due():
             self._save()
 
@@ -146,6 +147,23 @@ class Loop:
         return f"Training stopped in epoch {self.state.epoch + 1}; {path} keeps " + (
             f"the best until then, of epoch {best}." if best else "where it stood; no epoch had ended."
         )
+
+    def _tell_end(self, epoch: Epoch) -> None:
+        if self.training.observer is not None:
+            state, right = self.state, epoch.val_accuracy if epoch.val_accuracy is not None else epoch.val_r2
+            self.training.observer(
+                EpochProgress(
+                    state.phase,
+                    state.epoch,
+                    self.epochs,
+                    1,
+                    1,
+                    epoch.loss,
+                    epoch.val_loss,
+                    right,
+                    ended=epoch,
+                )
+            )
 
     def _tell(self, steps: int, last: int) -> None:
         observer, state, now = self.training.observer, self.state, time.monotonic()

@@ -13,6 +13,7 @@ class EpochProgress:
     """Where training stands: after `step` of `steps` in epoch `epoch` (from 1) of at most `epochs`.
 
     `loss`: mean of this epoch so far. `val_loss`, `val_accuracy` (R2 in a regression): of the last epoch that ended.
+    `ended`: all that is known of this epoch, said once when it has ended.
     """
 
     phase: str
@@ -23,6 +24,7 @@ class EpochProgress:
     loss: float
     val_loss: float | None
     val_accuracy: float | None
+    ended: Epoch | None = None
 
 
 EpochObserver = Callable[[EpochProgress], None]

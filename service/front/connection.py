@@ -17,6 +17,7 @@ from service.front.requests import Refused, RequestReader, check, request_id
 from service.front.wsgi import Answer, Call, ClientGone, call_application
 
 _READ = 1 << 16
+_NOTHING_NEW_S = 0.2  # from one question to a stream to the next
 _LINGER_S = 1.0  # that a refused client has to read why, while it may still be sending
 _CLIENT_LEFT = 499  # in the access log alone; nginx's number
 _log = logging.getLogger("graft")
@@ -174,7 +175,10 @@ class Connection:
                 await self._write(data)
                 data = b""
                 while (chunk := await self._gate.streams.run(answer.stream.pull)) is not None:
-                    await self._write(self._wire.go_on_with(chunk))
+                    if chunk:
+                        await self._write(self._wire.go_on_with(chunk))
+                    else:  # there is nothing new: it waits without a thread
+                        await asyncio.sleep(_NOTHING_NEW_S)
             await self._write(data + self._wire.finish())
         except h11.LocalProtocolError as exc:
             known = {"request_id": self._id}

@@ -33,7 +33,11 @@ OF_TOKENS = {
     401: "No token that is known here. Send `Authorization: Bearer TOKEN`.",
     403: "A token for something else, or administration is off.",
 }
-OTHERS = {404: "Nothing of this name is served."}
+OTHERS = {
+    404: "Nothing of this name or id is here.",
+    409: "What is asked does not go with what stands there now.",
+    507: "No room is left for what is to be kept.",
+}
 MEANINGS = {**ANYWHERE, **OF_BODIES, **OF_TOKENS, **OTHERS}
 _OPEN = "open"
 _IN_PATH = "^[^/:]+$"  # behind a colon stands what is to be done, in addresses of TensorFlow Serving
@@ -105,7 +109,7 @@ def _parameter(one: Setting, place: str) -> dict[str, Any]:
 
 def _responses(route: Route, scope: str, schemas: dict[str, Schema]) -> dict[str, Any]:
     responses: dict[str, Any] = {
-        "200": {"description": "The answer.", "content": _content(route.answers, schemas)}
+        str(route.status): {"description": "The answer.", "content": _content(route.answers, schemas)}
     }
     failure = _content({JSON: route.failure}, schemas)
     statuses = {*ANYWHERE, *(OF_BODIES if route.body else ()), *(OF_TOKENS if scope != _OPEN else ())}

@@ -25,8 +25,9 @@ class Route:
     """One route of the service.
 
     `path` has its parameters in braces. `body` and `answers` say for each media type what is in it: a type, or None
-    for bytes; `others` says what statuses other than 200 answer that are no failures. `statuses` are those of errors
-    that not every route has, `failure` is the type of what they answer. `name` is that of the operation.
+    for bytes; `status` is that of the answer, and `others` says what other statuses answer that are no failures.
+    `statuses` are those of errors that not every route has, `failure` is the type of what they answer. `name` is
+    that of the operation.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Route:
     tag: str
     name: str
     failure: type
+    status: int = 200
 
     @property
     def path_parameters(self) -> tuple[str, ...]:
@@ -98,6 +100,7 @@ class Routes:
         others: Mapping[int, Any] = _NONE,
         statuses: tuple[int, ...] = (),
         name: str = "",
+        status: int = 200,
     ) -> Callable[[View], View]:
         """Declare a route: the decorated function takes the parameters and makes the answer.
 
@@ -120,6 +123,7 @@ class Routes:
                     self.name,
                     name or view.__name__,
                     self._failure,
+                    status,
                 )
             )
             return view

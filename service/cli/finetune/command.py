@@ -13,10 +13,7 @@ import click
 from click.core import ParameterSource
 
 from finetune.dataset.list_options import ListOptions
-from finetune.job.recipe import Recipe
-from finetune.training.settings import Settings
-from models.errors import InputError
-from models.settings import settings_of, updated
+from finetune.job.recipe import Recipe, chosen
 from models.wording import percent, size
 from service.cli.terminal.messages import print_note
 from service.cli.terminal.options import (
@@ -149,17 +146,8 @@ def _recipe(ctx: click.Context, options: dict[str, Any]) -> Recipe:
     Raises:
         InputError: settings that do not go together.
     """
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in settings_of(Settings)
-        if name != "seed" and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
-    ]
-    if given and options["method"] == "sklearn":
-        raise InputError(
-            f"{', '.join(given)}: for --method head or blocks; scikit-learn's classifiers choose their settings by "
-            "cross-validation."
-        )
-    return updated(Recipe(), options)
+    given = (name for name in options if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT)
+    return chosen({name: options[name] for name in given})
 
 
 def _print(outcome: Outcome) -> None:

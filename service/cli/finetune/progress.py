@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetune.job.observing import Observer
+from finetune.job.observing import STAGES, Observer
 from models.wording import percent
 from service.cli.terminal.messages import print_note
 from service.cli.terminal.text import clean
@@ -18,19 +18,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from finetune.training.result import EpochProgress
-
-NAMES = {
-    "scan": "looking at the images",
-    "candidates": "trying networks",
-    "features": "features",
-    "views": "altered versions",
-    "train": "training",
-    "unknown": "unknown images",
-    "assess": "measuring",
-    "proof": "proof in a fresh process",
-    "previous": "the previous model",
-    "report": "report",
-}
 
 
 @contextlib.contextmanager
@@ -63,7 +50,8 @@ class _Lines(Observer):
         self._epoch: tuple[str, int] = ("", 0)
 
     def train(self, progress: EpochProgress) -> None:
-        if progress.step == progress.steps and (progress.phase, progress.epoch) != self._epoch:
+        last = progress.step == progress.steps and progress.ended is None
+        if last and (progress.phase, progress.epoch) != self._epoch:
             self._epoch = (progress.phase, progress.epoch)
             click.echo(
                 f"{progress.phase}: epoch {progress.epoch}/{progress.epochs}, {_figures(progress)}", err=True
@@ -84,7 +72,7 @@ class _Bars(Observer):
     def begin(self, stage: str, total: int | None = None) -> None:
         self._stage = stage
         self._task = self._bars.add_task(
-            NAMES.get(stage, stage), total=total, visible=stage in NAMES, figures=""
+            STAGES.get(stage, stage), total=total, visible=stage in STAGES, figures=""
         )
 
     def advance(self, done: int) -> None:
@@ -92,7 +80,7 @@ class _Bars(Observer):
             self._bars.update(self._task, completed=done, figures=f"{done:,}")
 
     def train(self, progress: EpochProgress) -> None:
-        if self._task is None:
+        if self._task is None or progress.ended is not None:
             return
         steps = progress.steps * progress.epochs
         done = progress.steps * (progress.epoch - 1) + progress.step

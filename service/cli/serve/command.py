@@ -23,7 +23,11 @@ from service.front.limits import Limits
 if TYPE_CHECKING:
     from service.configuration import Configuration
 
-_MANY = {"labels": "--label", "repository": "--repository"}  # options that may be given several times
+_MANY = {
+    "labels": "--label",
+    "repository": "--repository",
+    "datasets_root": "--datasets-root",
+}  # options that may be given several times
 
 
 def _options(command: Command) -> Command:

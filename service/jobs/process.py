@@ -1,0 +1,100 @@
+"""The process of a job: `python -m service.jobs.process FOLDER NICE` fine-tunes as job.json in the folder says.
+
+job.json      {"title", "settings": as a recipe has them, "threads"}
+images.jsonl  the images with their classes
+events.jsonl  how it goes (`finetune.job.event_log`)
+result.json   {"state": "finished", "digest"} or {"state": "failed", "error"}; there once it has ended by itself
+process       who does the job: its number and when it began
+run/          the folder that the run writes; one that was begun goes on
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from feature_extraction.folder_lock import locked
+from models.errors import GraftError, OutputError
+from models.files import sha256, write_atomically
+from service.jobs.processes import give_way, identity
+
+JOB, IMAGES, LOG, EVENTS, RESULT, RUN, PROCESS = (
+    "job.json", "images.jsonl", "log.txt", "events.jsonl", "result.json", "run", "process"
+)  # fmt: skip
+BUSY = 75  # exit status: another process does the job
+_RESERVE, _RESERVED = "reserve", 1 << 20  # bytes that are there for the result when the disk is full
+
+
+def main(folder: Path, nice: int) -> int:
+    """Do the job of a folder, unless another process does. Returns what the process exits with."""
+    with contextlib.ExitStack() as context:
+        try:
+            context.enter_context(locked(folder))
+        except OutputError:
+            return BUSY
+        return _done(folder, nice)
+
+
+def _done(folder: Path, nice: int) -> int:
+    (folder / PROCESS).write_text(identity(os.getpid()) or "", encoding="utf-8")
+    give_way(nice)
+    reserve = folder / _RESERVE
+    try:
+        reserve.write_bytes(bytes(_RESERVED))
+        result: dict[str, Any] = {"state": "finished", "digest": _finetuned(folder)}
+    except GraftError as exc:
+        result = {"state": "failed", "error": str(exc), "type": type(exc).__name__}
+        print(f"{type(exc).__name__}: {exc}", file=sys.stderr)
+    except MemoryError:
+        result = {
+            "state": "failed",
+            "error": "the memory of this machine was not enough. Use fewer or smaller images.",
+        }
+    except OSError as exc:
+        result = {
+            "state": "failed",
+            "error": f"a file cannot be written ({exc.strerror or exc}). Free some space.",
+        }
+    except Exception:
+        traceback.print_exc()
+        result = {"state": "failed", "error": "a fault in the job; its log has more."}
+    reserve.unlink(missing_ok=True)
+    write_atomically(folder / RESULT, json.dumps(result).encode())
+    return 0 if result["state"] == "finished" else 1
+
+
+def _finetuned(folder: Path) -> str:
+    """Fine-tune; the digest of the finished file."""
+    from finetune.dataset.opening import open_dataset
+    from finetune.job.event_log import opened_log
+    from finetune.job.recipe import Recipe
+    from finetune.job.run import finetune
+    from models.settings import updated
+
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    recipe = updated(Recipe(), {name: _plain(value) for name, value in job["settings"].items()})
+    dataset = open_dataset(folder / IMAGES, outside=True)
+    with opened_log(folder / EVENTS) as events:
+        outcome = finetune(
+            dataclasses.replace(dataset, source=job["title"]),
+            recipe,
+            folder / RUN,
+            threads=job["threads"],
+            resume=True,
+            observer=events,
+        )
+    return sha256(outcome.model)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -6,7 +6,7 @@ DEVICE ?= auto
 # Extras of pyproject.toml that tests need beside those of `test`: make test EXTRAS="one other".
 EXTRAS ?=
 
-.PHONY: run test test-browser test-clients check format protos serve clean
+.PHONY: run test test-browser test-clients test-deploy image-test check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -22,6 +22,15 @@ test-clients: $(VENV)/.installed $(VENV)/.installed-clients
 # The page in a real browser: Chromium of the system, else Playwright's own.
 test-browser: $(VENV)/.installed $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -m browser tests/service/page
+
+# The service behind Debian's HAProxy and nginx, scraped by its Prometheus; manifests by their schemas. What is not
+# installed is skipped, and says so.
+test-deploy: $(VENV)/.installed $(VENV)/.installed-deploy $(VENV)/kserve
+	$(BIN)/python -m pytest -m deploy tests/deploy
+
+# Builds the images with Debian's buildah and asks them; needs root, buildah and debootstrap.
+image-test: $(VENV)/.installed
+	$(BIN)/python -m pytest -m images -s tests/deploy
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -57,3 +66,7 @@ $(VENV)/.installed: pyproject.toml
 $(VENV)/.installed-%: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+# KServe's package alone: its types are read as text, and what it depends on would change what is installed here.
+$(VENV)/kserve: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ 'kserve>=0.15'

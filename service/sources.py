@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Literal
 
 from models.errors import InputError
+from models.wording import listed
 from models.zoo import find
 
 _LABEL = re.compile(r"(?P<label>[^=:]+)=(?P<name>[^:]+):(?P<version>[0-9]{1,18})")
+# What file systems keep in the root of a volume, closed to all but root. Hidden names are passed over as well:
+# `..data`, where Kubernetes keeps what a mounted ConfigMap or Secret holds, has each file a second time.
+_LOST = "lost+found"
 FILE = "model.onnx"  # what a fine-tuning run calls its model, and repositories of other servers theirs
 
 
@@ -108,6 +112,8 @@ def in_folder(folder: Path) -> Iterator[Source]:
         yield Source(folder.resolve().name, 1, str(folder / FILE))
         return
     for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name == _LOST:
+            continue
         if path.suffix == ".onnx" and path.is_file():
             yield Source(path.stem, 1, str(path), origin="folder")
         elif (path / FILE).is_file():
@@ -125,24 +131,39 @@ def _versions(folder: Path) -> Iterator[Source]:
 def _of_entry(entry: str) -> Iterable[Source]:
     before, equals, after = entry.partition("=")
     if equals and not Path(entry).exists():
-        return [Source(before, 1, after)]
+        return _named_folder(before, Path(after)) if Path(after).is_dir() else [Source(before, 1, after)]
     row = find(entry)
     if row is not None:
         return [Source(row.name, 1, entry)]
     path = Path(entry)
     if path.is_dir():
-        try:
-            held = list(in_folder(path))
-        except OSError as exc:
-            raise InputError(
-                f"{entry}: a folder that cannot be read ({exc}). Check its permissions."
-            ) from exc
-        if not held:
-            raise InputError(
-                f"{entry}: a folder without models; expected files NAME.onnx, folders NAME/{FILE}, or "
-                f"NAME/VERSION/{FILE}."
-            )
-        return held
+        return _held(path)
     # Every fine-tuning run calls its file the same: the folder tells them apart.
     name = path.resolve().parent.name if path.name == FILE else path.stem
     return [Source(name, 1, entry)]
+
+
+def _held(folder: Path) -> list[Source]:
+    """The models of a folder, at least one."""
+    try:
+        held = list(in_folder(folder))
+    except OSError as exc:
+        raise InputError(f"{folder}: a folder that cannot be read ({exc}). Check its permissions.") from exc
+    if not held:
+        raise InputError(
+            f"{folder}: a folder without models; expected files NAME.onnx, folders NAME/{FILE}, or "
+            f"NAME/VERSION/{FILE}."
+        )
+    return held
+
+
+def _named_folder(name: str, folder: Path) -> list[Source]:
+    """The one model of a folder under a name: platforms put a model into a folder, whatever its file is called."""
+    held = _held(folder)
+    names = sorted({source.name for source in held})
+    if len(names) > 1:
+        raise InputError(
+            f"{name}={folder}: the folder holds {len(names)} models ({listed(names)}), and one can have the name. Name "
+            f"its file: {name}={held[0].spec}"
+        )
+    return [Source(name, source.version, source.spec) for source in held]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -34,3 +35,11 @@ def library(module: str, extra: str) -> ModuleType:
     reason = f"{module} is not installed; pip install '.[{extra}]' brings it"
     imported: ModuleType = pytest.importorskip(module, reason=reason)
     return imported
+
+
+def program(name: str, package: str = "") -> str:
+    """The path of a program that a package of Debian brings; the name of the package where it is another."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed; apt-get install {package or name} brings it")
+    return path

@@ -55,3 +55,38 @@ def test_a_folder_without_models_is_refused(tmp_path: Path) -> None:
     files(tmp_path, "photo.jpg")
     with pytest.raises(InputError, match=r"a folder without models; expected files NAME\.onnx"):
         sources([str(tmp_path)])
+
+
+def test_what_volumes_hold_beside_models_is_passed_over(tmp_path: Path) -> None:
+    files(
+        tmp_path,
+        "..data/birds.onnx",
+        "..data/model.onnx",
+        "..2026_01/birds.onnx",
+        "._birds.onnx",
+        ".x/1/model.onnx",
+    )
+    files(tmp_path, "lost+found/model.onnx", "lost+found/1/model.onnx", "birds.onnx")
+    assert brief(sources([str(tmp_path)])) == [("birds", 1)]
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "anything.onnx", "run/model.onnx"])
+def test_the_one_model_of_a_folder_has_the_name_that_is_given(file: str, tmp_path: Path) -> None:
+    files(tmp_path, file)
+    assert sources([f"pets={tmp_path}"]) == [Source("pets", 1, str(tmp_path / file))]
+
+
+def test_versions_in_a_folder_that_has_a_name(tmp_path: Path) -> None:
+    files(tmp_path, "cats/2/model.onnx", "cats/3/model.onnx")
+    assert brief(sources([f"pets={tmp_path}"])) == [("pets", 2), ("pets", 3)]
+
+
+def test_one_name_for_several_models_is_refused(tmp_path: Path) -> None:
+    files(tmp_path, "a.onnx", "b.onnx")
+    with pytest.raises(
+        InputError, match=r"holds 2 models \(a, b\), and one can have the name.*pets=.*a\.onnx"
+    ):
+        sources([f"pets={tmp_path}"])
+    files(tmp_path / "none", "readme")
+    with pytest.raises(InputError, match="a folder without models"):
+        sources([f"pets={tmp_path / 'none'}"])

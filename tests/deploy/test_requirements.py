@@ -13,7 +13,7 @@ import pytest
 from deploy.requirements import name_of, requirements
 from models.extras import LEFT_OUT
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEPENDENCIES = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
 
 

@@ -6,6 +6,8 @@
     graft.extract, graft.FeatureExtractor       # features of collections; the scikit-learn transformer
     graft.FineTuner                             # teach a network your own classes
     graft.evaluate, graft.GradCam               # how often it is right, and why it says so
+    graft.Saliency, graft.Occlusion             # other ways to ask why
+    graft.Ascent                                # what a unit wants to see
     graft.create_app                            # the HTTP service, as a WSGI application
     from graft import autodiff as ad            # gradients for ONNX networks
 
@@ -23,8 +25,11 @@ claim_names()
 if TYPE_CHECKING:
     from feature_extraction import FeatureExtractor, extract
     from finetune import (
+        Ascent,
         FineTuner,
         GradCam,
+        Occlusion,
+        Saliency,
         autodiff,
         evaluate,
         evaluate_regression,
@@ -43,13 +48,16 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "Ascent": "finetune:Ascent",
             "FeatureExtractor": "feature_extraction:FeatureExtractor",
             "FineTuner": "finetune:FineTuner",
             "GradCam": "finetune:GradCam",
             "GraftError": "models:GraftError",
             "Model": "models:Model",
+            "Occlusion": "finetune:Occlusion",
             "Prediction": "models:Prediction",
             "RuntimeConfig": "models:RuntimeConfig",
+            "Saliency": "finetune:Saliency",
             "__version__": "service.version:__version__",
             "autodiff": "finetune.autodiff",
             "create_app": "service:create_app",
@@ -67,13 +75,16 @@ else:
     )
 
 __all__ = [
+    "Ascent",
     "FeatureExtractor",
     "FineTuner",
     "GradCam",
     "GraftError",
     "Model",
+    "Occlusion",
     "Prediction",
     "RuntimeConfig",
+    "Saliency",
     "__version__",
     "autodiff",
     "create_app",

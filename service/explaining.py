@@ -20,7 +20,7 @@ from service.served import Served
 
 # Brings onnx and the graph, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
-    from finetune.explain.gradcam import Heatmap
+    from finetune.explain.heatmap import Heatmap
 
 _FIRST_S = 0.5  # a guess of what one takes, before any has been seen
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from finetune.explain.gradcam import Heatmap
+from finetune.explain.heatmap import Heatmap
 from models.preprocessing import LUMA
 
 _COLOURS = "inferno"  # perceptually uniform: equal steps of heat look like equal steps

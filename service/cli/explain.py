@@ -1,4 +1,4 @@
-"""`graft explain`: what in a photo speaks for a class?"""
+"""`graft explain`: what in a photo speaks for a class, and what does a unit of the network want to see?"""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 import click
 import numpy as np
 
+from finetune.explain.ascent import Ascent
 from finetune.explain.geometry import full_photo
-from finetune.explain.gradcam import GradCam, Heatmap
+from finetune.explain.gradcam import GradCam
+from finetune.explain.heatmap import Explainer, Heatmap
+from finetune.explain.occlusion import Occlusion
 from finetune.explain.overlay import overlay, png
+from finetune.explain.saliency import Saliency
 from models.errors import InputError
 from models.files import check_writable, write_atomically
 from models.wording import percent
@@ -19,10 +23,27 @@ from service.cli.terminal.messages import print_guesses, print_note
 from service.cli.terminal.options import device_option, model_option
 from service.cli.terminal.text import clean
 
+METHODS = ("grad-cam", "saliency", "occlusion", "ascent")
+# Options that only some methods know: option -> methods.
+_ONLY = {
+    "--cut": ("grad-cam",),
+    "--label": ("grad-cam", "saliency", "occlusion"),
+    "--top-k": ("grad-cam", "saliency", "occlusion"),
+    "--unit": ("ascent",),
+    "--steps": ("ascent",),
+}
+
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", required=False, type=click.Path(path_type=Path))
 @model_option
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="grad-cam",
+    show_default=True,
+    help="How to ask: by the last feature map, by the pixels' slopes, by hiding parts, or by gradient ascent.",
+)
 @click.option(
     "--label",
     "labels",
@@ -32,8 +53,14 @@ from service.cli.terminal.text import clean
 )
 @click.option("--top-k", "-k", type=click.IntRange(1), help="Look for the K most probable classes.")
 @click.option(
-    "--cut", metavar="NAME", help="Feature map to look at.  [default: the last one before the classifier]"
+    "--cut",
+    metavar="NAME",
+    help="Feature map to look at (grad-cam).  [default: the last one before the classifier]",
 )
+@click.option(
+    "--unit", metavar="NAME", help="What is to be excited (ascent): a class, or CUT:CHANNEL such as pool:7."
+)
+@click.option("--steps", type=click.IntRange(1), help="Steps to climb (ascent).  [default: 96]")
 @click.option(
     "--out",
     "-o",
@@ -44,32 +71,63 @@ from service.cli.terminal.text import clean
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each class.")
 @device_option
 def command(
-    image: Path,
+    image: Path | None,
     model: str,
+    method: str,
     labels: tuple[str, ...],
     top_k: int | None,
     cut: str | None,
+    unit: str | None,
+    steps: int | None,
     out: Path | None,
     as_json: bool,
     device: str,
 ) -> None:
-    """Show what in a photo speaks for a class, as a heat map over it (Grad-CAM).
+    """Show what in a photo speaks for a class, as a heat map over it.
 
     IMAGE is one photo. The map lies where the network has seen things; parts that it does not see, because
     preprocessing crops them, are darker. It says where evidence for the class lies, not that the class is right.
+
+    With --method ascent the question is turned round: what does a class, or a channel, want to see? The picture begins
+    as noise, or as IMAGE, and each step changes its pixels so that the unit answers more.
     """
+    given = {"--cut": cut, "--label": labels, "--top-k": top_k, "--unit": unit, "--steps": steps}
+    for option, methods in _ONLY.items():
+        if given[option] not in (None, ()) and method not in methods:
+            raise click.UsageError(f"{option} belongs to --method {' or '.join(methods)}, not to {method}.")
     if labels and top_k is not None:
         raise click.UsageError("--label names classes and --top-k counts them: give one of them.")
-    out = out or Path(f"{image.stem}-explained.png")
+    if method == "ascent" and unit is None:
+        raise click.UsageError("--method ascent needs --unit: a class, or CUT:CHANNEL such as pool:7.")
+    if method != "ascent" and image is None:
+        raise click.UsageError(f"--method {method} needs a photo: graft explain PHOTO.")
+    out = out or Path(f"{image.stem}-explained.png" if image else f"{_file_name(unit or '')}-wanted.png")
     if out.suffix.lower() != ".png":
         raise click.UsageError(
             f"--out is {out}: overlays are PNG files. Name it {out.with_suffix('.png').name}."
         )
-    if out.resolve() == image.resolve():
+    if image and out.resolve() == image.resolve():
         raise InputError(f"{out}: is the photo itself, and would be lost. Choose another --out.")
     check_writable(out)
-    explainer = GradCam(model, cut, device=device)
-    print_guesses(model, explainer.notes)
+    if method == "ascent":
+        _climb(model, unit or "", image, steps, out, as_json, device)
+    elif image:
+        explainer = _explainer(method, model, cut, device)
+        print_guesses(model, explainer.notes)
+        _explain(explainer, image, labels, top_k, out, as_json)
+
+
+def _explainer(method: str, model: str, cut: str | None, device: str) -> Explainer:
+    if method == "saliency":
+        return Saliency(model, device=device)
+    if method == "occlusion":
+        return Occlusion(model, device=device)
+    return GradCam(model, cut, device=device)
+
+
+def _explain(
+    explainer: Explainer, image: Path, labels: tuple[str, ...], top_k: int | None, out: Path, as_json: bool
+) -> None:
     photo = full_photo(image)
     heatmaps = explainer.explain(image, labels, top_k=top_k or 1)
     for rank, heat in enumerate(heatmaps, 1):
@@ -80,6 +138,24 @@ def command(
         )
         if not heat.raw.any():
             print_note(f"Nothing at {heat.cut} speaks for {heat.label.name}: its map is empty.")
+
+
+def _climb(
+    model: str, unit: str, image: Path | None, steps: int | None, out: Path, as_json: bool, device: str
+) -> None:
+    ascent = Ascent(model, unit, device=device)
+    print_guesses(model, ascent.notes)
+    wanted = ascent.climb(image, steps=steps or 96)
+    write_atomically(out, png(wanted.image))
+    if as_json:
+        answer = {"unit": unit, "before": wanted.before, "after": wanted.after, "picture": str(out)}
+        click.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        click.echo(f"{clean(unit)}  from {wanted.before:.4g} to {wanted.after:.4g}  {clean(str(out))}")
+
+
+def _file_name(unit: str) -> str:
+    return "".join(sign if sign.isalnum() else "-" for sign in unit).strip("-")[:80] or "unit"
 
 
 def _text(heat: Heatmap, file: Path) -> str:

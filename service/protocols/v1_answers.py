@@ -25,7 +25,7 @@ from service.shapes import Fault
 
 if TYPE_CHECKING:
     from finetune.explain.geometry import Box
-    from finetune.explain.gradcam import Heatmap
+    from finetune.explain.heatmap import Heatmap
 
 
 class ClassifiedImage(Result, total=False):

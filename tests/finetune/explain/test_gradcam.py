@@ -13,7 +13,8 @@ from scipy.stats import spearmanr
 from finetune.classifiers.exporting import export_top
 from finetune.classifiers.fitting import fit_classifier
 from finetune.explain.geometry import full_photo, on_photo, visible_box
-from finetune.explain.gradcam import GradCam, Heatmap
+from finetune.explain.gradcam import GradCam
+from finetune.explain.heatmap import Heatmap
 from finetune.explain.overlay import overlay
 from finetune.heads.assembly import assemble
 from models.card import Label, ModelCard

@@ -70,3 +70,47 @@ def test_a_bad_photo_is_one_message(graft: Run, net: Path) -> None:
     result = graft("explain", "bad.png", "-m", net)
     assert result.exit_code == 2
     assert "bad.png: not an image that can be read" in result.stderr
+
+
+@pytest.mark.parametrize("method", ["saliency", "occlusion"])
+def test_other_methods_draw_on_the_photo_too(graft: Run, net: Path, method: str) -> None:
+    result = graft("explain", "holiday.png", "-m", net, "--method", method)
+    assert result.exit_code == 0, result.output
+    with Image.open("holiday-explained.png") as drawn:
+        assert drawn.size == (90, 60)
+
+
+def test_ascent_begins_with_noise_and_needs_no_photo(graft: Run, net: Path) -> None:
+    result = graft("explain", "-m", net, "--method", "ascent", "--unit", "block:3", "--steps", 4)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("block:3  from ")
+    assert result.stdout.rstrip().endswith("block-3-wanted.png")
+    assert Path("block-3-wanted.png").is_file()
+
+
+def test_ascent_from_a_photo_as_json(graft: Run, net: Path) -> None:
+    result = graft(
+        "explain", "holiday.png", "-m", net, "--method", "ascent", "--unit", "d", "--steps", 4, "--json"
+    )
+    answer = json.loads(result.stdout)
+    assert answer["after"] > answer["before"]
+    assert Path(answer["picture"]).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--method", "ascent"), "--method ascent needs --unit"),
+        (("--method", "saliency"), "--method saliency needs a photo"),
+        (("holiday.png", "--unit", "a"), "--unit belongs to --method ascent, not to grad-cam"),
+        (("holiday.png", "--method", "occlusion", "--cut", "block"), "--cut belongs to --method grad-cam"),
+        (
+            ("--method", "ascent", "--unit", "a", "-k", "2"),
+            "--top-k belongs to --method grad-cam or saliency or",
+        ),
+    ],
+)
+def test_options_of_another_method(graft: Run, net: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = graft("explain", "-m", net, *arguments)
+    assert result.exit_code == 2
+    assert message in result.output

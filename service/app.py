@@ -12,7 +12,7 @@ from service.config import ServiceConfig
 from service.errors import handle_errors
 from service.headers import address_browsers
 from service.health import health
-from service.jobs.opening import teaching_of, teaching_routes
+from service.jobs.opening import SPOOL, teaching_of, teaching_routes
 from service.jobs.workspace_routes import workspace_routes
 from service.observing import observe, open_tracing
 from service.openapi.pages import description
@@ -85,6 +85,8 @@ def create_app(
     ]
     for group in (*groups, description(groups, ACCESS)):
         app.register_blueprint(group.blueprint())
+    if teaching is not None:
+        app.extensions[SPOOL] = teaching.spool
     protect(app, guard or guard_of(registry.config))
     handle_errors(app, SHAPES)
     address_browsers(app, lambda: registry.config.cors_origins)

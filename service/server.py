@@ -15,6 +15,7 @@ from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.requests import Refused
 from service.front.server import Server
+from service.jobs.opening import SPOOL
 from service.memory import return_freed_memory
 from service.metrics import Metrics
 from service.observing import METRICS, route_of
@@ -60,6 +61,7 @@ def make_server(
         relieved=return_freed_memory,
         refused=refused,
         unwelcome=unwelcome_in(app),
+        spool=app.extensions.get(SPOOL),
     )
     return Server(app, routing, host, port, limits, tls)
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "finetune": ("service.cli.finetune.command", "Teach a model your own classes."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
     "serve": ("service.cli.serve.command", "Answer over HTTP."),
+    "teach": ("service.cli.teach", "Open a page on which a model learns your own classes."),
     "token": ("service.cli.token", "Make an API token for the service."),
     "cache": ("service.cli.cache", "Look at the features that are remembered, or forget them."),
     "doctor": ("service.cli.doctor", "Tell versions, devices and what is missing."),

@@ -94,7 +94,8 @@ class Connection:
         gate, started = self._gate, time.monotonic()
         self.requested = True
         self._id = request_id(request)
-        check(request, gate.limits)
+        spool = gate.spool(request)
+        check(request, gate.limits, spool.most if spool is not None else None)
         method, path = request.method.decode("ascii"), request.target.partition(b"?")[0].decode("ascii")
         lane = gate.lane(method, path)
         if lane.full:
@@ -103,7 +104,11 @@ class Connection:
             return await self._turn_away(request, method, lane, started)
         if self._wire.expects_continue:
             await self._write(self._wire.go_on())
-        call = self._call(request, method, await self._requests.body(request))
+        if spool is None:
+            call = self._call(request, method, await self._requests.body(request))
+        else:
+            call = self._call(request, method, b"")
+            call.spooled = await self._requests.spooled(request, spool)
         self._gone = call.gone
         if self._left:
             call.gone.set()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from service.front.limits import ByteBudget, Limits
 from service.front.plain import Headers, Request
 from service.front.requests import Refused
+from service.front.spooling import Spool
 from service.front.threads import DaemonThreads
 from service.front.wsgi import Call
 
@@ -54,7 +55,8 @@ class Routing:
     `stopping` is called when the server begins to stop; `refused` hears of each request (method, path, both "" where
     none could be read) that the front answers itself, with the status; `relieved` is called, in a thread, some time
     after many bytes of bodies were let go. `unwelcome`: whether a request (method, path, header Authorization) will be
-    turned away for who sends it; the application is then called without the body.
+    turned away for who sends it; the application is then called without the body. `spool`: where the body of a POST
+    (path, content type) goes that is too large for memory; None for one that is held there.
     """
 
     instant: Collection[str]
@@ -65,6 +67,7 @@ class Routing:
     refused: Callable[[str, str, int], None] = lambda method, path, status: None
     relieved: Callable[[], None] = lambda: None
     unwelcome: Callable[[str, str, str | None], bool] = lambda method, path, authorization: False
+    spool: Callable[[str, str], Spool | None] | None = None
 
 
 class Gate:
@@ -110,6 +113,14 @@ class Gate:
         authorization = next((value for name, value in request.headers if name == b"authorization"), None)
         text = None if authorization is None else authorization.decode("latin-1")
         return self._routing.unwelcome(method, path, text)
+
+    def spool(self, request: Request) -> Spool | None:
+        """Where the body of a request goes that is too large for memory."""
+        if self._routing.spool is None or request.method != b"POST":
+            return None
+        kind = next((value for name, value in request.headers if name == b"content-type"), b"")
+        path = request.target.partition(b"?")[0].decode("latin-1")
+        return self._routing.spool(path, kind.decode("latin-1"))
 
     def close(self) -> None:
         """End the threads when they have nothing more to do."""

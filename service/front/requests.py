@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import random
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import h11
 
+from models.errors import OutputError
 from service.front.alarm import Alarm
 from service.front.limits import ByteBudget, Limits, Pace
 from service.front.plain import Request
+from service.front.spooling import Spool, SpooledBody
 from service.front.wire import MORE, Wire
 
 _READ = 1 << 16
@@ -44,6 +48,7 @@ class RequestReader:
         self.wire = Wire(limits.header_bytes)
         self.began = False  # whether bytes of the next request have come
         self._held = 0
+        self._spooled: SpooledBody | None = None
 
     def next(self) -> bool:
         """Look at the next request. Returns whether some of it has come already."""
@@ -103,10 +108,38 @@ class RequestReader:
             content.write(data)
         return content.getvalue()
 
+    async def spooled(self, request: Request, spool: Spool) -> Path:
+        """The body of a request as a file, which is there until `release`.
+
+        Raises:
+            Refused: it is too large or too slow, or there is no room for it.
+            h11.RemoteProtocolError: it does not end as it should.
+        """
+        self._spooled, received = SpooledBody(spool), 0
+        try:
+            async for data, _ in self._parts(Pace(self._limits.body_s, self._limits.body_rate)):
+                received += len(data)
+                if received > spool.most:
+                    raise Refused(413, _too_large("more", spool.most))
+                await self._spooled.write(data)
+            await self._spooled.flush()
+        except OutputError as exc:
+            raise Refused(507, str(exc).rstrip(".")) from None
+        except OSError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+            raise Refused(
+                507, "the disk is full, and nothing of the body was kept. Free some space"
+            ) from None
+        return self._spooled.file
+
     def release(self) -> None:
         """The body is held no longer."""
         self._budget.give_back(self._held)
         self._held = 0
+        if self._spooled is not None:
+            self._spooled.close()
+            self._spooled = None
 
     def close(self) -> None:
         """Read no more."""
@@ -153,8 +186,10 @@ class RequestReader:
             self.wire.receive(data)
 
 
-def check(request: Request, limits: Limits) -> None:
+def check(request: Request, limits: Limits, most: int | None = None) -> None:
     """Refuse a header that two parsers could understand differently, or that asks for more than there is.
+
+    `most`: bytes that its body may have, where that is not the limit of all.
 
     Raises:
         Refused: what is wrong with the header.
@@ -184,8 +219,9 @@ def check(request: Request, limits: Limits) -> None:
         if name == b"expect" and value.lower() != b"100-continue":
             raise Refused(417, f"Expect: {value.decode('latin-1')[:100]}; expected 100-continue or nothing")
     declared = declared_length(request)
-    if declared is not None and declared > limits.body_bytes:
-        raise Refused(413, _too_large(f"{declared:,} bytes", limits.body_bytes))
+    most = limits.body_bytes if most is None else most
+    if declared is not None and declared > most:
+        raise Refused(413, _too_large(f"{declared:,} bytes", most))
 
 
 def no_room(budget: ByteBudget) -> Refused:

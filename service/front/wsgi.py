@@ -7,10 +7,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from service.front.plain import Headers
+from service.front.spooling import SPOOLED
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -63,6 +65,7 @@ class Call:
     request_id: str
     gone: ClientGone = field(default_factory=ClientGone)
     notes: dict[str, Any] = field(default_factory=dict)
+    spooled: Path | None = None  # where the body lies that is too large for memory
 
     def environ(self) -> dict[str, Any]:
         """The WSGI environment (PEP 3333)."""
@@ -92,6 +95,8 @@ class Call:
             REQUEST_ID: self.request_id,
             NOTES: self.notes,
         }
+        if self.spooled is not None:
+            environ[SPOOLED] = self.spooled
         for raw_name, raw_value in self.headers:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
             if name in ("content-length", "transfer-encoding"):

@@ -12,12 +12,15 @@ from flask import Request, request
 
 from models.errors import FieldError, InputError
 from models.wording import listed
+from service.front.spooling import SPOOLED
 from service.jobs.workspace import Workspace, new_id
 from service.registry import Registry
 
 _STEP = 1 << 20
 _TEXT_MOST = 10_000  # characters of one field
-SPOOLED = "graft.spooled"  # in the environment: the file in which the front has put the body
+DATASETS = "/v1/datasets"
+ZIP = "application/zip"
+ARCHIVES = (ZIP, "application/x-zip-compressed", "application/octet-stream")  # content types of archives
 
 
 def json_fields(registry: Registry, known: Collection[str], needed: Collection[str] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from models.settings import setting, settings
 from service.bodies.images import IMAGES
 from service.errors import error_json, failure
 from service.jobs.answers import Added, DatasetAnswer, DatasetList, Deleted, ImageAnswer, ImageList
-from service.jobs.bodies import received, text_fields
+from service.jobs.bodies import ARCHIVES, DATASETS, ZIP, received, text_fields
 from service.jobs.database import Row
 from service.jobs.hygiene import Hygiene
 from service.jobs.images import SIDES
@@ -22,7 +22,6 @@ from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
 from service.protocols.asking import caller_of
 
-ZIP = "application/zip"
 _YEAR = "private, max-age=31536000, immutable"  # bytes of an image never change
 _MOST = 1000  # images of one answer
 
@@ -101,7 +100,7 @@ Relabel = TypedDict(
 
 def dataset_routes(teaching: Teaching) -> Routes:
     """The routes below /v1/datasets."""
-    routes = Routes("datasets", "/v1/datasets")
+    routes = Routes("datasets", DATASETS)
     datasets, photos, inspector = teaching.datasets, teaching.images, teaching.inspector
     registry = teaching.registry
 
@@ -136,7 +135,7 @@ def dataset_routes(teaching: Teaching) -> Routes:
         An archive that climbs out, explodes or holds no classes is refused whole; photos that cannot be read are
         left out and told in the warnings.
         """
-        if request.mimetype in (ZIP, "application/x-zip-compressed", "application/octet-stream"):
+        if request.mimetype in ARCHIVES:
             with received(request, teaching.workspace) as file:
                 return made(teaching.intake.archive(file, given.name or "dataset"))
         fields = text_fields(registry, {"name", "folder"})

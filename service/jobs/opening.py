@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from service.jobs.teaching import Teaching
 
 
+SPOOL = "graft.spool"  # key of the app's extensions: where bodies go that are too large for memory
+
+
 def teaching_of(registry: Registry) -> Teaching | None:
     """What teaches for a service; None where it has no workspace.
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from finetune.job.recipe import METHODS
 from models.devices import choose_device
 from models.zoo import ZOO
+from service.front.spooling import Spool
 from service.jobs.answers import Abilities
+from service.jobs.bodies import ARCHIVES, DATASETS
 from service.jobs.datasets import Datasets
 from service.jobs.hygiene import Inspector
 from service.jobs.images import Images
@@ -73,6 +75,12 @@ class Teaching:
     def _accelerator(self) -> str:
         device = choose_device(self.registry.config.runtime.device)
         return f"{device} ({device.reason})"
+
+    def spool(self, path: str, kind: str) -> Spool | None:
+        """Where an archive goes while it comes."""
+        if path != DATASETS or kind.partition(";")[0].strip().lower() not in ARCHIVES:
+            return None
+        return Spool(self.workspace.incoming, self.workspace.limit, ".zip", self.workspace.require)
 
     def start(self) -> None:
         """Begin with the jobs that wait, and with those that an earlier service has not ended."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +11,7 @@ import click
 from click.core import ParameterSource
 
 from models.settings import settings_of
-from service.cli.terminal.messages import print_note
 from service.cli.terminal.options import Command, GroupedCommand, HeadedOption, setting_options
-from service.cli.terminal.text import clean
 from service.config import ServiceConfig, service_settings
 from service.front.limits import Limits
 
@@ -84,7 +79,9 @@ def command(ctx: click.Context, /, file: Path | None, only_check: bool, **option
         from service.cli.serve.check import check
 
         ctx.exit(0 if check(configuration) else 2)
-    _serve(configuration, read)
+    from service.cli.serve.running import serve
+
+    serve(configuration, read)
 
 
 def given_settings(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -94,34 +91,3 @@ def given_settings(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any
         for name, value in options.items()
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-
-
-def _serve(configuration: Configuration, read: Callable[[], Configuration]) -> None:
-    from service.lifecycle import Service
-    from service.logs import log_lines
-
-    form = configuration.config.log
-    log = logging.getLogger("graft")
-
-    # A terminal that has gone, or a pipe that nobody reads, is no reason to stop in the middle of a change.
-    def say(text: str, **facts: object) -> None:
-        if form == "json":
-            log.info("%s", text, extra={"url": service.server.url, **facts})
-        else:
-            with contextlib.suppress(OSError):
-                click.echo(f"{service.server.url}  {clean(text)}")
-
-    def warn(text: str, **facts: object) -> None:
-        if form == "json":
-            log.warning("%s", text, extra=facts)
-        else:
-            with contextlib.suppress(OSError):
-                print_note(text)
-
-    with log_lines(sys.stdout, form) as lines:
-        service = Service(configuration, read, say, warn)
-        service.run()
-        if form == "json":
-            log.info("stopped", extra={"event": "stopped"})
-    if form == "text" and lines.drained:  # else nobody reads, and the end would have to wait
-        click.echo("stopped")

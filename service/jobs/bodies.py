@@ -67,14 +67,13 @@ def received(given: Request, workspace: Workspace) -> Iterator[Path]:
     Raises:
         FullError: there is no room for it.
     """
-    file = given.environ.get(SPOOLED)
-    if file is None:
-        file = workspace.incoming / f"{new_id()}.zip"
-        with file.open("xb") as target:
-            while data := given.environ["wsgi.input"].read(_STEP):
-                workspace.require(len(data))
-                target.write(data)
+    file = given.environ.get(SPOOLED) or workspace.incoming / f"{new_id()}.zip"
     try:
+        if SPOOLED not in given.environ:
+            with file.open("xb") as target:
+                while data := given.environ["wsgi.input"].read(_STEP):
+                    workspace.require(len(data))
+                    target.write(data)
         yield file
     finally:
         file.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from tests.service.jobs.conftest import class_folders, zipped
 
 pytestmark = pytest.mark.smoke
 PATIENCE_S = 300.0
-LONG = {"epochs": 4000, "patience": 4000, "views": 2, "learning_rate": 0.001}  # some seconds
+LONG = {"epochs": 1200, "patience": 1200, "views": 2, "learning_rate": 0.001}  # some seconds
 
 
 class Served:
@@ -41,7 +41,8 @@ class Served:
             if known.get("event") == "ready":
                 break
         assert self.url, "the service did not start"
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        self._rest = threading.Thread(target=self.process.stdout.read, daemon=True)
+        self._rest.start()
 
     def ask(self, method: str, path: str, body: bytes | dict[str, Any] | None = None, kind: str = "") -> Any:
         data = json.dumps(body).encode() if isinstance(body, dict) else body
@@ -62,11 +63,17 @@ class Served:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self._ended()
 
     def stop(self) -> None:
         self.process.terminate()
+        self._ended()
+
+    def _ended(self) -> None:
         self.process.wait(timeout=PATIENCE_S)
+        self._rest.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ function show(focus) {
     }
     shown = next;
     views[next].element.hidden = false;
+    window.scrollTo(0, 0);
   }
   for (const link of links) {
     if (link.hash === `#${next}`) link.setAttribute("aria-current", "page");

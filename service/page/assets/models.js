@@ -8,6 +8,9 @@ import { t } from "./text.js";
 import { trafficOf, watchTraffic } from "./traffic.js";
 import { watchedView } from "./watched.js";
 
+const COLUMNS = ["version", "state", "labels", "images", "speed", "device", "actions"];
+const cell = (column, ...content) => h("td", { "data-column": t(`models.column_${column}`) }, ...content);
+
 export function modelsView() {
   const element = h("section", { class: "view", "aria-labelledby": "models-title" });
   const list = h("div", { class: "model-list" });
@@ -44,23 +47,24 @@ export function modelsView() {
   }
 
   function versions(name, rows) {
-    const head = ["version", "state", "labels", "images", "speed", "device", "actions"].map((key) => h("th", { scope: "col" }, t(`models.column_${key}`)));
-    return h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows.map((row) => version(name, row, rows))));
+    const head = COLUMNS.map((key) => h("th", { scope: "col" }, t(`models.column_${key}`)));
+    return h("table", { class: "stacks" }, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows.map((row) => version(name, row, rows))));
   }
 
   function version(name, row, rows) {
     const labels = Object.entries(rows.find((one) => one.labels)?.labels ?? {}).filter(([, number]) => number === row.version);
-    const images = h("td", { class: "number" }, "–");
-    const speed = h("td", { class: "number" }, "–");
+    const images = cell("images", "–");
+    const speed = cell("speed", "–");
     cells.set(`${name}/${row.version}`, { images, speed });
     const stable = labels.some(([label]) => label === "stable");
-    const act = row.state === "ready" && !stable ? button(t("models.make_stable"), () => move(name, row.version, rows)) : "";
+    const several = rows.filter((one) => one.state === "ready").length > 1;
+    const act = row.state === "ready" && !stable && several ? button(t("models.make_stable"), () => move(name, row.version, rows)) : "";
     return h(
       "tr", {},
-      h("th", { scope: "row" }, String(row.version)),
-      h("td", {}, t(`state.${row.state}`), row.reason ? h("p", { class: "failed small" }, row.reason) : ""),
-      h("td", {}, ...labels.map(([label]) => h("span", { class: "tag" }, label))),
-      images, speed, h("td", {}, row.device ?? "–"), h("td", {}, act),
+      h("th", { scope: "row", "data-column": t("models.column_version") }, String(row.version)),
+      cell("state", t(`state.${row.state}`), row.reason ? h("p", { class: "failed small" }, row.reason) : ""),
+      cell("labels", ...labels.map(([label]) => h("span", { class: "tag" }, label))),
+      images, speed, cell("device", row.device ?? "–"), cell("actions", act),
     );
   }
 

@@ -35,6 +35,7 @@ export function duration(seconds) {
 }
 
 export function significant(value, digits = 4) {
+  if (value !== 0 && Math.abs(value) < 1e-4) return value.toExponential(1);
   return value === 0 ? "0" : Number(value.toPrecision(digits)).toLocaleString(language, { maximumSignificantDigits: digits });
 }
 

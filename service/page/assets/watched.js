@@ -12,7 +12,7 @@ export function watchedView(name) {
     const place = h("div");
     element.append(place);
     told(name, part).then(
-      (report) => report && place.append(h("details", { "data-key": `${name}/${part}` }, h("summary", {}, t(`watched.${part}`)), facts(report))),
+      (report) => report && place.append(view(`${name}/${part}`, part, report)),
       (error) => place.append(h("p", { class: "soft small" }, `${t(`watched.${part}`)}: ${error.message}`)),
     );
   }
@@ -21,6 +21,16 @@ export function watchedView(name) {
 
 async function told(name, part) {
   return (await hasRoute(`/v1/models/{name}/${part}`)) ? askIfThere(`v1/models/${path(name, part)}`) : undefined;
+}
+
+// In a sentence, with what was measured behind it.
+function view(key, part, { sentence, state, model, version, ...measured }) {
+  const alarm = state === "alarm" ? h("span", { class: "tag warn" }, t("watched.alarm")) : "";
+  return h(
+    "div", { class: "small" },
+    h("p", {}, h("strong", {}, t(`watched.${part}`)), " ", alarm, sentence ?? ""),
+    h("details", { "data-key": key }, h("summary", {}, t("watched.figures")), facts(measured)),
+  );
 }
 
 // What was measured, as it is told: names and numbers, lists as tables.

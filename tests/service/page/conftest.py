@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -16,7 +17,9 @@ from service.app import create_app
 from service.config import ServiceConfig
 from service.front.limits import Limits
 from service.registry import Registry
+from service.safety import Guard
 from service.server import make_server
+from service.tokens import Tokens
 from tests.tuned import tuned_classifier, tuned_regression
 
 if TYPE_CHECKING:
@@ -102,6 +105,23 @@ def watched(chromium: Browser) -> Iterator[Watched]:
     watched.close()
 
 
+@contextlib.contextmanager
+def serving(config: ServiceConfig, tokens: Tokens | None = None) -> Iterator[str]:
+    """The address of a service in this process."""
+    registry = Registry(config)
+    registry.load()
+    app = create_app(registry=registry, guard=Guard(tokens))
+    server = make_server(app, registry, "127.0.0.1", 0, Limits(drain_s=0.0))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield f"{server.url}/"
+    finally:
+        server.stop()
+        thread.join()
+        registry.close()
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service with a classifier of three colours in two versions, a regression, and the built-in model."""
@@ -111,17 +131,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / "served" / "colours" / str(version)).mkdir(parents=True)
         shutil.copy(colours, folder / "served" / "colours" / str(version) / "model.onnx")
     specs = (str(folder / "served"), f"redness={tuned_regression(folder)}", "builtin")
-    config = ServiceConfig(specs, runtime=RuntimeConfig("cpu", threads=1), measure_s=0.0)
-    registry = Registry(config)
-    registry.load()
-    app = create_app(registry=registry)
-    server = make_server(app, registry, "127.0.0.1", 0, Limits(drain_s=0.0))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield f"{server.url}/"
-    server.stop()
-    thread.join()
-    registry.close()
+    with serving(ServiceConfig(specs, runtime=RuntimeConfig("cpu", threads=1), measure_s=0.0)) as url:
+        yield url
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 import skimage
 
+from service.config import ServiceConfig
+from service.tokens import Tokens, new_token
 from tests import optional
 from tests.fixtures import plain
-from tests.service.page.conftest import Watched
+from tests.service.page.conftest import Watched, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -195,6 +197,29 @@ def test_by_keyboard_alone(page: Page) -> None:
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
 
 
-def test_first_paint_is_seen(page: Page) -> None:
-    """How soon is measured by hand: a busy machine takes what it takes."""
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+def test_asks_for_a_token_where_the_service_does(watched: Watched, config: ServiceConfig) -> None:
+    watched.expected.append("401")
+    token, line = new_token(["infer"])
+    with serving(config, Tokens([line])) as url:
+        page = watched.page()
+        page.goto(url)
+        field = page.get_by_label("Token of this service")
+        field.fill("wrong")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator(".toast.failed")).to_contain_text("the token is not known here")
+        field.fill(token)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.get_by_label("Model", exact=True)).to_contain_text("tiny")
+        page.locator(".try input[type=file]").set_input_files(
+            [{"name": "red.png", "mimeType": "image/png", "buffer": plain("red")}]
+        )
+        expect(page.locator(".bar-row").first).to_be_visible()
+        expect(page.locator(".code code").first).to_contain_text("$TOKEN")
+        # Kept for this tab alone, and until it is closed.
+        assert page.evaluate("[Object.keys(localStorage), document.cookie]") == [[], ""]
+        page.reload()
+        expect(page.get_by_label("Model", exact=True)).to_contain_text("tiny")
+        page.get_by_role("button", name="Token").click()
+        page.get_by_role("button", name="Use it").click()  # empty: forgotten
+        expect(page.locator(".toast.failed")).to_contain_text("a token of the scope infer is needed")
+        assert page.evaluate("sessionStorage.length") == 0

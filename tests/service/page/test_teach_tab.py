@@ -1,0 +1,341 @@
+"""Teach in a real browser: from photos to a model that answers, through reloads, kills and cancelled runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import optional
+from tests.fixtures import encoded, plain
+from tests.service.page.conftest import Watched
+from tests.service.page.teaching import Service, cross, disc, write_photos, write_video
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+optional.library("playwright.sync_api", extra="browser")
+from playwright.sync_api import expect  # noqa: E402
+
+pytestmark = [pytest.mark.browser, pytest.mark.smoke]
+
+TRAINED_MS = 240_000
+# Remembers how the first curve was described, each time that it was drawn.
+WATCH_CURVES = """() => {
+  window.told = [];
+  const watch = new MutationObserver((changes) => window.told.push(...changes.map((one) => one.oldValue)));
+  watch.observe(document.querySelector(".curves svg"), { attributeFilter: ["aria-label"], attributeOldValue: true });
+}"""
+# What a browser says while the service is gone.
+GONE = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("service"))
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    write_photos(tmp_path / "photos", 30)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def page(watched: Watched, service: Service) -> Page:
+    page = watched.page()
+    page.goto(f"{service.url}#teach")
+    return page
+
+
+def begin(page: Page, name: str) -> None:
+    page.get_by_label("What is it about?").fill(name)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
+
+
+def drop(page: Page, selector: str, *paths: Path) -> None:
+    """Let go of files and folders of this machine over an element, as their owner would with the mouse."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+
+def add_folder(page: Page, folder: Path, *, dropped: bool = False) -> None:
+    if dropped:
+        drop(page, ".drop.folders", *folder.iterdir())
+    else:
+        page.locator(".folders input[webkitdirectory]").set_input_files(folder)
+    for one in folder.iterdir():
+        expect(card(page, one.name).locator(".count")).to_have_text(f"{len(list(one.iterdir()))} photos")
+    expect(page.locator(".uploading")).to_be_empty()
+
+
+def card(page: Page, name: str) -> Any:
+    return page.get_by_role("listitem", name=name, exact=True).and_(page.locator(".class-card"))
+
+
+def set_epochs(page: Page, epochs: int) -> None:
+    page.get_by_text("All settings").click()
+    page.get_by_label("epochs", exact=True).fill(str(epochs))
+    page.get_by_label("views", exact=True).fill("1")
+
+
+def train(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("^Train( again)?$")).first.click()
+
+
+def told(rows: Any) -> dict[str, str]:
+    """The share of each class as bars show it."""
+    names, shares = (rows.locator(part).all_inner_texts() for part in (".bar-name", ".bar-share"))
+    return dict(zip(names, shares, strict=True))
+
+
+def expect_verdict(page: Page) -> None:
+    expect(page.locator(".verdict")).to_be_visible(timeout=TRAINED_MS)
+
+
+def test_from_folders_to_a_model_that_answers(
+    page: Page, photos: Path, tmp_path: Path, watched: Watched, accessible: Callable[[Page], None]
+) -> None:
+    begin(page, "shapes")
+    accessible(page)
+    add_folder(page, photos, dropped=True)
+    accessible(page)
+    set_epochs(page, 12)
+    page.evaluate(WATCH_CURVES)
+    train(page)
+    expect(page.locator(".going")).to_be_visible()
+    accessible(page)
+    expect_verdict(page)
+    assert page.evaluate("window.told.length") > 3  # drawn again and again
+    expect(page.locator(".verdict .headline")).not_to_be_empty()
+    expect(page.locator(".mistakes h3")).to_contain_text(re.compile("[Mm]istake"))
+    accessible(page)
+
+    unseen = tmp_path / "unseen.jpg"
+    unseen.write_bytes(encoded(disc(5000), "JPEG"))
+    page.locator(".slim input[type=file]").set_input_files(unseen)
+    said = page.locator(".step .verdict-line, .step .verdict-line.none").first
+    expect(said).to_be_visible()
+    rows = page.locator(".step .bar-row")
+    shown = told(rows)
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download model.onnx").click()
+    file = tmp_path / "home.onnx"
+    download.value.save_as(file)
+    done = subprocess.run(
+        [sys.executable, "-m", "graft", "classify", "--device", "cpu", "--json", "--model", file, unseen],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answer = json.loads(done.stdout)
+    answer = answer[0] if isinstance(answer, list) else answer
+    assert {one["label"]: f"{100 * one['probability']:.1f} %" for one in answer["predictions"]} == shown
+
+    page.get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("is stable: it answers")).to_be_visible()
+    page.get_by_role("link", name="Try it in Try").click()
+    expect(page.get_by_label("Model", exact=True)).to_have_value('{"model":"shapes"}')
+    page.locator(".try input[type=file]").set_input_files(unseen)
+    rows = page.locator(".try .bar-row")
+    expect(rows).to_have_count(2)
+    assert told(rows) == shown
+
+    page.get_by_role("link", name="Models", exact=True).click()
+    expect(page.get_by_role("article", name="shapes")).to_be_visible()
+    page.get_by_role("button", name="Report").first.click()
+    expect(page.frame_locator("dialog iframe").get_by_role("heading", level=1)).to_be_visible()
+    assert page.frame_locator("dialog iframe").locator("script").count() == 0
+    page.get_by_role("button", name="Close").click()
+    accessible(page)
+
+
+def test_a_mistake_is_put_right_and_the_next_training_is_compared(page: Page, photos: Path) -> None:
+    for i in range(6):  # crosses that somebody took for discs
+        (photos / "discs" / f"wrong-{i}.jpg").write_bytes(encoded(cross(3000 + i), "JPEG"))
+    begin(page, "mended")
+    add_folder(page, photos)
+    set_epochs(page, 8)
+    train(page)
+    expect_verdict(page)
+    page.get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("mended version 1 is stable")).to_be_visible()
+    page.locator(".mistakes .card").first.get_by_role("button", name="It is").click()
+    expect(page.locator(".mistakes .card").first).to_contain_text("now.")
+    page.locator(".mistakes .card").nth(1).get_by_role("button", name="Remove").click()
+    expect(page.locator(".mistakes .card").nth(1)).to_contain_text("Removed.")
+    expect(page.locator(".changes")).to_contain_text("2 photos were put right")
+    page.get_by_role("button", name="Train again").last.click()
+    expect(page.locator(".compared")).to_contain_text("Against the training before:", timeout=TRAINED_MS)
+    page.get_by_role("button", name="Promote").click()
+    expect(page.get_by_text("mended version 2 is stable")).to_be_visible()
+    page.get_by_role("button", name="Go back to version 1").click()
+    expect(page.locator(".toast")).to_have_text("mended: version 1 is stable now; before it was 2.×")
+
+
+def test_the_camera_teaches_while_a_button_is_held(
+    launch: Callable[..., Browser], service: Service, tmp_path: Path
+) -> None:
+    write_video(tmp_path / "camera.mjpeg")
+    watched = Watched(launch(f"--use-file-for-fake-video-capture={tmp_path / 'camera.mjpeg'}"))
+    page = watched.page()
+    page.goto(f"{service.url}#teach")
+    begin(page, "camera")
+    for name in ("discs", "empty"):
+        page.get_by_label("Name of a new class").fill(name)
+        page.get_by_role("button", name="Add class").click()
+    discs = card(page, "discs")
+    discs.get_by_role("button", name="Use the camera").click()
+    hold = discs.get_by_role("button", name="Hold to shoot")
+    hold.hover()
+    page.mouse.down()
+    expect(discs.locator(".count")).to_have_text(re.compile(r"^([5-9]|\d\d+) photos$"))
+    page.mouse.up()
+    # By the keyboard as well.
+    held = int(discs.locator(".count").inner_text().split()[0])
+    hold.focus()
+    page.keyboard.down(" ")
+    expect(discs.locator(".count")).not_to_have_text(f"{held} photos")
+    page.keyboard.up(" ")
+    expect(page.locator(".warnings")).to_contain_text("no image yet")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    discs.get_by_role("button", name="Close the camera").click()
+    expect(discs.locator("video")).to_have_count(0)
+    watched.close()
+
+
+def test_a_cancelled_training_leaves_the_photos(page: Page, photos: Path) -> None:
+    begin(page, "cancelled")
+    add_folder(page, photos)
+    train(page)
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Training was cancelled.")).to_be_visible(timeout=TRAINED_MS)
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
+    expect(card(page, "discs").locator(".count")).to_have_text("30 photos")
+
+
+def test_goes_on_after_a_reload_and_after_the_service_was_killed(
+    page: Page, photos: Path, service: Service, watched: Watched
+) -> None:
+    watched.expected.extend(GONE)
+    begin(page, "killed")
+    add_folder(page, photos)
+    set_epochs(page, 40)
+    train(page)
+    expect(page.locator(".going")).to_be_visible()
+    page.reload()
+    expect(page.locator(".going")).to_be_visible()
+    expect(page.locator(".curves polyline").first).to_be_visible(timeout=TRAINED_MS)
+    service.kill()
+    expect(page.get_by_text("The service does not answer; trying again.")).to_be_visible()
+    service.start()
+    expect_verdict(page)
+    expect(page.get_by_text("The service does not answer")).to_have_count(0)
+
+
+def test_bad_photos_are_named_and_harm_no_other(page: Page, watched: Watched) -> None:
+    watched.expected.append("422")
+    begin(page, "bad")
+    page.get_by_label("Name of a new class").fill("<b>markup</b>")
+    page.get_by_role("button", name="Add class").click()
+    markup = card(page, "<b>markup</b>")
+    files = [("good.png", encoded(disc(1))), ("text.png", b"hello"), ("copy.png", encoded(disc(1)))]
+    markup.locator("input[type=file]").set_input_files(
+        [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files]
+    )
+    expect(markup.locator(".count")).to_have_text("2 photos")
+    expect(page.locator(".uploading")).to_contain_text("1 photo was not taken")
+    page.locator(".uploading summary").click()
+    expect(page.locator(".uploading li")).to_contain_text("text.png")
+    expect(page.locator(".warnings")).to_contain_text("the very same file")
+    expect(markup.locator(".flag").first).to_be_visible()
+    assert page.locator(".class-card b").count() == 0
+
+
+def test_a_zip_archive_is_a_set_of_its_own(page: Page) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as target:
+        for name, colour in (("red", "red"), ("blue", "blue")):
+            target.writestr(f"{name}/one.png", plain(colour))
+    page.locator("input[accept*=zip]").set_input_files(
+        [{"name": "colours.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}]
+    )
+    expect(card(page, "red").locator(".count")).to_have_text("1 photo")
+    expect(page.get_by_label("Set of photos")).to_contain_text("colours")
+
+
+def test_a_zip_that_climbs_out_is_refused(page: Page, watched: Watched) -> None:
+    watched.expected.extend(("400", "422"))
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as target:
+        target.writestr("../../red/one.png", plain("red"))
+    page.locator("input[accept*=zip]").set_input_files(
+        [{"name": "evil.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}]
+    )
+    expect(page.locator(".toast.failed")).to_be_visible()
+    expect(page.get_by_label("What is it about?")).to_be_visible()
+
+
+def test_photos_by_keyboard_alone(page: Page) -> None:
+    begin(page, "keys")
+    page.get_by_label("Name of a new class").fill("discs")
+    page.keyboard.press("Enter")
+    page.get_by_label("Name of a new class").fill("crosses")
+    page.keyboard.press("Enter")
+    discs = card(page, "discs")
+    discs.locator("input[type=file]").set_input_files(
+        [{"name": f"{i}.png", "mimeType": "image/png", "buffer": encoded(disc(i))} for i in range(3)]
+    )
+    expect(discs.locator(".count")).to_have_text("3 photos")
+    discs.locator(".strip button").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(discs.locator(".strip button").nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_label("Class").select_option("crosses")
+    expect(card(page, "crosses").locator(".count")).to_have_text("1 photo")
+    discs.locator(".strip button").first.focus()
+    page.keyboard.press("Delete")
+    expect(discs.locator(".count")).to_have_text("1 photo")
+
+
+def test_two_thousand_photos_are_few_elements(page: Page, service: Service, tmp_path: Path) -> None:
+    archive = tmp_path / "many.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        for i in range(2000):
+            target.writestr(f"{'ab'[i % 2]}/{i}.png", plain((i % 256, i // 256 * 30, 90), (8, 8)))
+    page.locator("input[accept*=zip]").set_input_files(archive)
+    expect(card(page, "a").locator(".count")).to_have_text("1,000 photos", timeout=TRAINED_MS)
+    strip = card(page, "a").locator(".strip")
+    expect(strip.locator("img").first).to_be_visible()
+    assert page.locator(".strip-item").count() < 200
+    strip.evaluate("(one) => one.scrollTo(0, one.scrollHeight)")
+    expect(strip.locator("[aria-posinset='1000'] img")).to_be_visible()
+    assert page.locator(".strip-item").count() < 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone(
+    watched: Watched, service: Service, accessible: Callable[[Page], None], scheme: str
+) -> None:
+    page = watched.page(390, 844, color_scheme=scheme)
+    page.goto(f"{service.url}#teach")
+    expect(page.get_by_label("What is it about?")).to_be_visible()
+    accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -39,6 +39,7 @@ from models.opset import IR_VERSION, OPSET
 from models.other_tasks import refuse_by_name, refuse_by_shape
 from models.outputs import Outputs, numeric_outputs
 from models.plain import FOR_ONE_PROCESSOR, OLDEST, is_for_one_processor, to_plain_operators
+from models.pool_padding import keep_padding
 from models.preprocessing import MAX_SIDE, Preprocessing
 from models.stated import Resize, Stated, stated_beside
 from models.truncation import list_cuts
@@ -153,6 +154,7 @@ def _to_our_opset(model: ModelProto, guesses: Guesses) -> ModelProto:
             model = lifted(model)
     if opset_of(model) >= OLDEST:
         to_plain_operators(model)
+        keep_padding(model)
     if version <= OPSET:
         model.ir_version = IR_VERSION
     fed, read = set(input_names(model.graph)), reader_counts(model.graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from models.wording import first_line
 
 Array = NDArray[Any]
 _CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
+# How a node's operator stands in a file: its tag in NodeProto, a length, a name.
+_PADS_AND_POOLS = (b'"\x07MaxPool', b'"\x03Pad')
 
 
 class OnnxSession:
@@ -91,7 +94,10 @@ def _create(
     where = "the model" if isinstance(model, bytes) else str(model)
     try:
         session = onnxruntime.InferenceSession(
-            model if isinstance(model, bytes) else str(model), options, providers=providers
+            model if isinstance(model, bytes) else str(model),
+            options,
+            providers=providers,
+            disabled_optimizers=["Pad_Fusion"] if _pads_and_pools(model) else None,
         )
     except Exception as exc:  # onnxruntime has a dozen exception types without a common base
         if not isinstance(model, bytes) and not Path(model).is_file():
@@ -106,6 +112,21 @@ def _create(
             "Run `graft doctor` to see what is missing, or use --device cpu."
         )
     return session
+
+
+def _pads_and_pools(model: str | Path | bytes) -> bool:
+    """Whether a network may have zeros put around a map of which maxima are taken.
+
+    onnxruntime (seen in 1.31 and 1.32) folds such a Pad into the MaxPool behind it, whose own padding counts for
+    nothing: wrong where a window holds negative numbers and zeros, as in ResNetV2.
+    """
+    if isinstance(model, bytes):
+        return all(model.find(name) >= 0 for name in _PADS_AND_POOLS)
+    try:
+        with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return all(data.find(name) >= 0 for name in _PADS_AND_POOLS)
+    except (OSError, ValueError):  # onnxruntime says what is wrong with it
+        return False
 
 
 def _provider_options(device: Device, config: RuntimeConfig) -> dict[str, str]:

@@ -17,7 +17,9 @@ def main() -> None:
     model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
     model.load_weights(weights)
     model(np.zeros((1, side, side, 3), np.float32))
-    model.export(path, format="onnx", verbose=False)
+    # With a free batch PyTorch's exporter fails at a layer norm.
+    one = keras.InputSpec(shape=(1, side, side, 3), dtype="float32", name="x")
+    model.export(path, format="onnx", verbose=False, input_signature=[one])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchmarks.architectures.networks import FLAT, SIDE, SIDES, TIMM
+from benchmarks.architectures.networks import CALM, FLAT, SIDE, SIDES, TIMM
 from benchmarks.architectures.references import NUDGES, grad_cams, two_images
 
 EXPORTS = {
@@ -57,17 +57,19 @@ def normalisation(name: str) -> tuple[list[float], list[float]]:
     return list(transforms.mean), list(transforms.std)
 
 
-def enliven(model: nn.Module, side: int, flat: bool = False) -> nn.Module:
+def enliven(model: nn.Module, side: int, flat: bool = False, calm: bool = False) -> nn.Module:
     """Give it scales, shifts and statistics as after training; those of the beginning, 1 and 0, hide errors.
 
-    `flat`: its random weights bring variances so far down that a floor would make all images alike.
+    `flat`: its random weights bring variances so far down that a floor would make all images alike. `calm`: so many of
+    its units stand at the kink of their Relu that PyTorch's own slopes change by per cents with the last bits of pixels;
+    larger shifts move them away.
     """
     dice = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             scale = any(word in name for word in ("gamma", "layer_scale")) or name.endswith(".scale")
             if (weight.ndim <= 1 or scale) and "gain" not in name:
-                middle = 0.0 if name.endswith("bias") else 0.5 if scale else 1.0
+                middle = float(calm) if name.endswith("bias") else 0.5 if scale else 1.0
                 weight.copy_(middle + 0.1 * torch.randn(weight.shape, generator=dice))
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
         for norm in norms:
@@ -159,7 +161,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     folder, name = sys.argv[1:]
     side = SIDES.get(name, SIDE)
-    model = enliven(network(name, side), side, name in FLAT)
+    model = enliven(network(name, side), side, name in FLAT, name in CALM)
     mean, std = normalisation(name)
     arrays, about = references(model, side, mean, std)
     stem = Path(folder) / name

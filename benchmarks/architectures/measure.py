@@ -41,7 +41,7 @@ from models.quantization import quantize
 from models.runtime import RuntimeConfig
 from models.serialized import session_of
 
-CPU = RuntimeConfig(device="cpu", threads=2)
+CPU = RuntimeConfig(device="cpu", threads=1)
 SAME = 1e-3  # of the largest value; random networks of 300 layers enlarge the last bit a hundredfold
 _SUMS = 1e-3  # by which a tensor of the original is known again
 _UNKNOWN = "the file does not say it"  # of the note about a scale that was guessed

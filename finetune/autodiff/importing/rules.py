@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from finetune.autodiff.importing.node import Node, Rule
+from finetune.autodiff.importing.resizing import resize
 from finetune.autodiff.importing.windows import average_pool, conv, max_pool
 from finetune.autodiff.ops import activations as act
 from finetune.autodiff.ops import elementwise as el
@@ -327,6 +328,7 @@ RULES: dict[str, Rule] = {
     "ReduceSum": _reduction(reductions.reduce_sum),
     "Relu": _unary(act.relu),
     "Reshape": Rule(_reshape, static=(1,), sized=True),
+    "Resize": Rule(resize, static=(1, 2, 3), sized=True),
     "Shape": Rule(_shape_of),
     "Sigmoid": _unary(act.sigmoid),
     "Slice": Rule(_slice, static=(1, 2, 3, 4)),

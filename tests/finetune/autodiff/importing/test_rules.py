@@ -265,6 +265,30 @@ CASES = [
     quantized("QuantizeLinear", np.int8),
     quantized("QuantizeLinear", np.int8, axis=1),
     one("ReduceL2", MAP, i64(1), keepdims=0),
+    one("Resize", MAP, None, f32(1, 1, 2, 2), mode="nearest", coordinate_transformation_mode="asymmetric"),
+    one("Resize", MAP, None, f32(1.5, 0.5), mode="linear", axes=[2, 3]),
+    one(
+        "Resize",
+        MAP,
+        None,
+        None,
+        i64(2, 4, 9, 3),
+        mode="linear",
+        coordinate_transformation_mode="align_corners",
+    ),
+    one("Resize", MAP, None, f32(1, 1, 2, 3), mode="cubic", cubic_coeff_a=-0.5),
+    several(
+        "Resize",
+        MAP,
+        [
+            node("Shape", ["x"], ["all"]),
+            node("Gather", ["all", "first"], ["n"]),
+            node("Concat", ["n", "sizes"], ["wanted"], axis=0),
+            node("Resize", ["x", "", "", "wanted"], ["y"], mode="nearest"),
+        ],
+        first=i64(0),
+        sizes=i64(4, 10, 14),
+    ),
     several(
         "Shape",
         ROW,
@@ -306,6 +330,21 @@ def test_gradients_flow(case: Case) -> None:
         (
             one("Pad", MAP, i64(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect"),
             "Pad node 'y': mode 'reflect' is not supp",
+        ),
+        (
+            one(
+                "Resize",
+                MAP,
+                f32(0, 0, 0, 0, 1, 1, 0.5, 0.5),
+                f32(1, 1, 2, 2),
+                mode="linear",
+                coordinate_transformation_mode="tf_crop_and_resize",
+            ),
+            "Resize node 'y': tf_crop_and_resize is not supported",
+        ),
+        (
+            one("Resize", MAP, None, None, i64(10, 10), axes=[2, 3], keep_aspect_ratio_policy="not_larger"),
+            "Resize node 'y': a kept aspect ratio is not supported",
         ),
         (
             one("MaxPool", MAP, kernel_shape=[2, 2], dilations=[2, 2]),

@@ -90,6 +90,7 @@ def _names(results: list[_Result]) -> list[str]:
 
 
 def _cell(results: list[_Result], column: str) -> str:
+    results = [each for each in results if "export" not in each["failures"]]
     if column == "scale":
         return ", ".join(dict.fromkeys(each["scale"] or "no" for each in results))
     if any(column in each["failures"] for each in results):

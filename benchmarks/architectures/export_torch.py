@@ -61,8 +61,8 @@ def enliven(model: nn.Module, side: int, flat: bool = False, calm: bool = False)
     """Give it scales, shifts and statistics as after training; those of the beginning, 1 and 0, hide errors.
 
     `flat`: its random weights bring variances so far down that a floor would make all images alike. `calm`: so many of
-    its units stand at the kink of their Relu that PyTorch's own slopes change by per cents with the last bits of pixels;
-    larger shifts move them away.
+    its units stand at the kink of their Relu that PyTorch's own slopes change by per cents with the last bits of the
+    pixels; larger shifts move them away.
     """
     dice = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -122,13 +122,18 @@ def references(
     logits = model(x)
     for handle in handles:
         handle.remove()
-    best = int(logits[0].argmax())
-    pixels, *slopes = torch.autograd.grad(logits[0, best], [x, *(t for _, t in seen)], allow_unused=True)
-    maps = [
-        grad_cams(label, tensor.detach()[0].numpy(), slope[0].numpy())
-        for (label, tensor), slope in zip(seen, slopes, strict=True)
-        if slope is not None
-    ]
+    for best in logits[0].argsort(descending=True).tolist():
+        inner = [x, *(t for _, t in seen)]
+        pixels, *slopes = torch.autograd.grad(logits[0, best], inner, allow_unused=True, retain_graph=True)
+        maps = [
+            grad_cams(label, tensor.detach()[0].numpy(), slope[0].numpy())
+            for (label, tensor), slope in zip(seen, slopes, strict=True)
+            if slope is not None
+        ]
+        if all(
+            max(reading) > 0 for reading in maps[-1]["maps"]
+        ):  # else nothing speaks for it, and nothing is compared
+            break
     arrays = {
         "images": images, "logits": logits.detach().numpy(), "features": _features(model, x, read, logits.shape[1]),
         "slopes": np.stack([pixels[0].numpy(), *_nudged(model, x.detach(), best)]),

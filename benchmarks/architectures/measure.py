@@ -186,7 +186,7 @@ def int8(row: Row, model: ModelProto, photos: list[np.ndarray]) -> float:
 def blocks(path: Path, photos: Path, folder: Path) -> float:
     """By how much a fresh process, asked with the finished file, differs from the training, in probabilities."""
     training = {"epochs": 2, "block_epochs": 2}
-    tuner = FineTuner(path, method="blocks", training=training, out=folder, cache=False)
+    tuner = FineTuner(path, method="blocks", views=1, training=training, threads=1, out=folder, cache=False)
     tuner.fit(photos)
     return float(tuner.findings_.proof.largest)
 
@@ -209,7 +209,7 @@ def measured(folder: Path, network: str, exporter: str) -> Row:
     row = Row(network, exporter)
     about = json.loads((folder / f"{network}.json").read_text(encoding="utf-8"))
     if exporter in about.get("refused", {}):
-        row.failures["import"] = about["refused"][exporter]
+        row.failures["export"] = about["refused"][exporter]
         return row
     path = folder / f"{network}.{exporter}.onnx"
     known = dict(np.load(folder / f"{network}.npz"))

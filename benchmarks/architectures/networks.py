@@ -7,7 +7,7 @@ SIDE = 64
 TORCHVISION = (
     "resnet18", "resnet50", "resnext50_32x4d", "densenet121", "alexnet", "squeezenet1_1", "googlenet", "inception_v3",
     "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "efficientnet_v2_s", "mnasnet1_0", "shufflenet_v2_x1_0",
-    "regnet_y_400mf", "convnext_tiny", "swin_t", "swin_v2_t", "mnasnet0_5", "regnet_x_400mf", "vgg11_bn",
+    "regnet_y_400mf", "convnext_tiny", "swin_t", "swin_v2_t", "mnasnet0_5", "regnet_x_400mf"
 )  # fmt: skip
 TIMM = (
     "convnext_atto", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "mixer_s32_224", "levit_128s",
@@ -25,17 +25,16 @@ TIMM = (
 )  # fmt: skip
 # What is too small otherwise, or whose patches are of another size.
 SIDES = {
-    "alexnet": 224, "vgg11_bn": 224, "inception_v3": 96, "inception_resnet_v2": 96, "levit_128s": 128,
+    "alexnet": 224, "inception_v3": 96, "inception_resnet_v2": 96, "levit_128s": 128,
     "vit_small_patch14_reg4_dinov2": 70, "eva02_tiny_patch14_224": 70, "convmixer_1024_20_ks9_p14": 70,
     "crossvit_tiny_240": 240, "efficientvit_m0": 128, "botnet26t_256": 128, "efficientformer_l1": 128,
     "swinv2_cr_tiny_ns_224": 128,
 }  # fmt: skip
 # Of which too many units stand at the kink of their Relu with random weights.
-CALM = ("resnet50",)
+CALM = ("resnet50", "resnetv2_50x1_bit")
 # Whose variances are far below 1 with random weights.
 FLAT = (
-    "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "efficientnet_v2_s", "mnasnet1_0", "mnasnet0_5",
-    "googlenet",
+    "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "mnasnet1_0", "mnasnet0_5", "googlenet",
 )  # fmt: skip
 KERAS = (
     "keras_MobileNetV2", "keras_MobileNetV3Large", "keras_MobileNetV3Small", "keras_EfficientNetB0",

@@ -37,6 +37,7 @@ class Rival:
 
     port: int
     requests: bytes
+    group: int  # of its processes
 
 
 def main() -> None:
@@ -45,17 +46,8 @@ def main() -> None:
     models = args.models.split(",")
     concurrency = [int(text) for text in args.concurrency.split(",")]
     rows = [row for model in models for row in closed_loop(model, bodies, concurrency, args)]
-    header = [
-        "network",
-        "server",
-        "clients",
-        "requests/s",
-        "of bare",
-        "p50 ms",
-        "p99 ms",
-        "failed",
-        "client ms",
-    ]
+    header = ["network", "server", "clients", "requests/s", "of bare", "p50 ms", "p99 ms", "failed", "cpu ms",
+              "client ms", "others"]  # fmt: skip
     print(table(header, rows))
     if args.overload:
         print()
@@ -93,14 +85,15 @@ def closed_loop(
                         outcomes[name].append(bare.run(bodies, clients, args.seconds))
                     else:
                         one = rivals[name]
-                        outcomes[name].append(run_client(one.port, one.requests, clients, args.seconds))
+                        outcomes[name].append(spell_on(one, clients, args.seconds))
             base = middle(outcomes["bare loop"])
             for name, spells in outcomes.items():
                 figures = middle(spells)
                 rows.append([
                     model if name == "bare loop" else "", name, str(clients), f"{figures.rate:.0f}",
                     f"{figures.rate / base.rate:.2f}", f"{1e3 * figures.p50:.1f}", f"{1e3 * figures.p99:.1f}",
-                    str(figures.failed), f"{1e3 * figures.client_cpu:.2f}",
+                    str(figures.failed), f"{1e3 * figures.cpu:.2f}", f"{1e3 * figures.client_cpu:.2f}",
+                    f"{figures.others:.1f}",
                 ])  # fmt: skip
     return rows
 
@@ -141,8 +134,12 @@ def started(
     command: object, health: str, requests: bytes, env: dict[str, str] | None = None
 ) -> Iterator[Rival]:
     port = free_port()
-    with running(command(port), f"http://127.0.0.1:{port}/{health}", env):  # type: ignore[operator]
-        yield Rival(port, requests)
+    with running(command(port), f"http://127.0.0.1:{port}/{health}", env) as process:  # type: ignore[operator]
+        yield Rival(port, requests, process.pid)
+
+
+def spell_on(one: Rival, clients: int, seconds: float) -> Outcome:
+    return run_client(one.port, one.requests, clients, seconds, server=one.group)
 
 
 def mlserver_folder(folder: Path, port: int) -> Path:

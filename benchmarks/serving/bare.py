@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Sequence
 
 from benchmarks.serving.load import Outcome
+from benchmarks.serving.machine import Usage
 from models.cores import cores
 from models.model import Model
 from models.runtime import RuntimeConfig
@@ -31,6 +33,8 @@ class Bare:
     def _loop(self, model: Model, bodies: Sequence[bytes], threads: int, seconds: float) -> Outcome:
         answers: list[tuple[int, float]] = []
         turn = itertools.count()
+        usage = Usage(os.getpgid(0))
+        usage.start()
         begin = time.perf_counter()
 
         def work() -> None:
@@ -44,4 +48,6 @@ class Bare:
             worker.start()
         for worker in workers:
             worker.join()
-        return Outcome.of(answers, time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        usage.stop()
+        return Outcome.of(answers, seconds, usage)

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.serving.machine import Usage
+
 
 def photos(count: int) -> list[bytes]:
     """JPEG files: of GRAFT_DATA's clothing_10 where it is, else photographs of scikit-image, cut into parts."""
@@ -60,19 +62,26 @@ class Outcome:
     refused_p99: float
     failed: int  # anything else, and what was due and could not be sent
     client_cpu: float  # of the client, for each answer
+    cpu: float  # of client and server, for each answer
+    others: float  # cores that were at work for others
 
     @classmethod
     def of(
-        cls, answers: Sequence[tuple[int, float]], seconds: float, client_cpu: float = 0.0, unsent: int = 0
+        cls,
+        answers: Sequence[tuple[int, float]],
+        seconds: float,
+        usage: Usage,
+        client_cpu: float = 0.0,
+        unsent: int = 0,
     ) -> Outcome:
         times = defaultdict[int, list[float]](list)
         for status, took in answers:
             times[status].append(took)
         good, refused = sorted(times[200]), sorted(times[429])
-        failed = len(answers) - len(good) - len(refused) + unsent
+        failed, count = len(answers) - len(good) - len(refused) + unsent, max(1, len(answers))
         return cls(
             len(good) / seconds, _quantile(good, 0.5), _quantile(good, 0.99), len(refused),
-            _quantile(refused, 0.99), failed, client_cpu / max(1, len(answers)),
+            _quantile(refused, 0.99), failed, client_cpu / count, (usage.server + client_cpu) / count, usage.others,
         )  # fmt: skip
 
 
@@ -88,20 +97,25 @@ def client() -> str:
 
 
 def run_client(
-    port: int, requests: bytes, concurrency: int, seconds: float, rate: float | None = None
+    port: int, requests: bytes, concurrency: int, seconds: float, rate: float | None = None, server: int = 0
 ) -> Outcome:
-    """A spell of load on a server of this machine."""
+    """A spell of load on a server of this machine. `server`: the group of its processes."""
     command = [client(), str(port), str(concurrency), str(seconds), str(rate or 0)]
+    usage = Usage(server)
+    usage.start()
     done = subprocess.run(command, input=requests, stdout=subprocess.PIPE, check=True)
+    usage.stop()
     measured = json.loads(done.stdout)
-    return Outcome.of(measured["answers"], measured["seconds"], measured["cpu"], measured["unsent"])
+    return Outcome.of(measured["answers"], measured["seconds"], usage, measured["cpu"], measured["unsent"])
 
 
 def middle(outcomes: Sequence[Outcome]) -> Outcome:
     """The median over rounds, figure by figure."""
     return Outcome(
-        *(statistics.median(getattr(one, name) for one in outcomes) for name in ("rate", "p50", "p99")),
-        client_cpu=statistics.median(one.client_cpu for one in outcomes),
+        **{
+            name: statistics.median(getattr(one, name) for one in outcomes)
+            for name in ("rate", "p50", "p99", "client_cpu", "cpu", "others")
+        },
         refused=sum(one.refused for one in outcomes),
         refused_p99=max(one.refused_p99 for one in outcomes),
         failed=sum(one.failed for one in outcomes),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from models.errors import OverloadedError
-from service.tickets import BatchReport, Run, Ticket, rows_of
+from service.tickets import BatchReport, Run, Ticket, rows_of, taken
 
 _MEMORY = 0.8  # weight of the past in the moving average of run times
 
@@ -86,7 +86,7 @@ class Batcher:
             here = here and not queued and self._running < self.runners
             here = here and len(items) <= self._share(len(items)) and not ticket.expired()
             if here:
-                ticket.taken = len(items)
+                ticket.taken, ticket.at_once = len(items), True
                 crowded = self._begin()
             else:
                 self._tickets.append(ticket)
@@ -107,7 +107,7 @@ class Batcher:
         while True:
             with self._state:
                 self._state.wait_for(lambda: self._closed or (self._tickets and self._running < self.runners))
-                if not (batch := self._take()):
+                if not (batch := taken(self._tickets, self._share(self._waiting()))):
                     if self._closed:
                         return
                     continue
@@ -126,21 +126,6 @@ class Batcher:
     def _share(self, waiting: int) -> int:
         """How many of the waiting items one runner takes, where others are free too."""
         return min(self.largest, max(1, math.ceil(waiting / max(1, self.runners - self._running))))
-
-    def _take(self) -> list[tuple[Ticket, int]]:
-        """The next items of one key."""
-        share = self._share(self._waiting())
-        batch: list[tuple[Ticket, int]] = []
-        while self._tickets and len(batch) < share:
-            ticket = self._tickets[0]
-            if not ticket.waiting or ticket.expired():
-                self._tickets.popleft()
-            elif batch and ticket.key != batch[0][0].key:
-                break
-            else:
-                batch.append((ticket, ticket.taken))
-                ticket.taken += 1
-        return batch
 
     def _serve(self, batch: list[tuple[Ticket, int]], crowded: bool) -> None:
         began, key = self._clock(), batch[0][0].key

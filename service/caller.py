@@ -11,6 +11,7 @@ from models.errors import CancelledError, DeadlineError, GraftError
 from service.batching import Batcher
 from service.records import RequestRecord, Stage, lost
 from service.tickets import Ticket
+from service.turns import end_turn
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Caller:
         ticket: Ticket | None = None
         try:
             ticket = batcher.submit(items, key, self.deadline, owner=record, here=True)
-            record.end_turn()
+            if not ticket.done:
+                end_turn()
             if self.gone is not None:
                 self.gone.then(ticket.cancel)
             rows = ticket.result()
@@ -55,7 +57,6 @@ class Caller:
             record.outcomes[lost(exc)] += count
             raise
         finally:
-            record.end_turn()
             if ticket is not None:
                 _note_stages(record, ticket, count)
         failed = sum(isinstance(row, Exception) for row in rows)
@@ -67,9 +68,15 @@ class Caller:
 
 
 def _note_stages(record: RequestRecord, ticket: Ticket, images: int) -> None:
-    """Waiting ends when the first of a caller's images is run; what was given up has waited until now."""
+    """Waiting ends when the first of a caller's images is run; what was given up has waited until now.
+
+    Images that were run as soon as they were decoded have waited before that, for their turn.
+    """
     now, began = time.monotonic(), ticket.began_at
-    record.stages.append(Stage("queue", ticket.queued_at, now if began is None else began, images))
+    if ticket.at_once and record.stages:
+        record.stages.insert(0, Stage("queue", record.began, record.stages[0].began, images))
+    else:
+        record.stages.append(Stage("queue", ticket.queued_at, now if began is None else began, images))
     if began is not None:
         record.stages.append(Stage("infer", began, now, images, ticket.largest_batch))
 

@@ -16,7 +16,7 @@ from models.semaphore import WeightedSemaphore
 from service.bodies.upload import Upload
 from service.caller import Caller, too_late
 from service.config import ServiceConfig
-from service.turns import Turns
+from service.turns import Turns, end_turn
 
 Made = TypeVar("Made")
 
@@ -49,25 +49,23 @@ class Decoder:
         uploads: Sequence[Upload],
         make: Callable[[Upload], Made],
         caller: Caller,
-        *,
-        keeps_turn: bool = False,
     ) -> Decoded[Made]:
         """What `make` makes of each image that is small enough; it may raise ImageError.
 
-        `keeps_turn`: who sends one image keeps the core on which it was decoded, for `Caller.rows`.
+        The thread has its turn at the cores still when this returns.
 
         Raises:
             InputError: together they have too many pixels.
             DeadlineError, CancelledError: as `Caller.check`; what was not decoded by then is not.
         """
         with caller.record.stage("decode", len(uploads)):
-            decoded = self._decoded(uploads, make, caller, keeps_turn and len(uploads) == 1)
+            decoded = self._decoded(uploads, make, caller)
         if decoded.failures:
             caller.record.outcomes["unreadable"] += len(decoded.failures)
         return decoded
 
     def _decoded(
-        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller, keeps_turn: bool
+        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller
     ) -> Decoded[Made]:
         failures: dict[int, GraftError] = {}
         headers = [self._header(i, upload, failures) for i, upload in enumerate(uploads)]
@@ -81,13 +79,12 @@ class Decoder:
         for i, (upload, known) in enumerate(zip(uploads, headers, strict=True)):
             if known is None:
                 continue
+            if pixels:
+                end_turn()  # others have one between two images
             try:
                 pixels.append(self._make(upload, known, make, caller))
             except ImageError as exc:
                 failures[i] = _bare(exc)
-            finally:
-                if not keeps_turn:
-                    caller.record.end_turn()
         return Decoded([upload.name for upload in uploads], pixels, failures)
 
     def _header(self, i: int, upload: Upload, failures: dict[int, GraftError]) -> Header | None:
@@ -110,7 +107,6 @@ class Decoder:
         # More decoders than cores would only take longer, all of them, and hold more memory.
         if not self._turns.take(caller.deadline):
             raise too_late()
-        caller.record.turn = self._turns
         caller.check()
         with self._pixels.hold(known.width * known.height):
             return make(upload)

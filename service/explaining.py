@@ -17,6 +17,7 @@ from service.batching import Batcher
 from service.bodies.upload import Upload
 from service.caller import Caller
 from service.served import Served
+from service.turns import end_turn
 
 # Brings onnx and the graph, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Explaining:
         with self._starting:
             if self._batcher is None:
                 self._batcher = Batcher(_explain, largest=1, most_queued=self._most_queued, item_s=_FIRST_S)
+        end_turn()
         (row,) = caller.rows(self._batcher, [question], (served, cut))
         if isinstance(row, Exception):
             raise row

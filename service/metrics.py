@@ -89,7 +89,8 @@ class Metrics:
         )
         self.stages = Histogram(
             "graft_stage_seconds",
-            "Where a request's time went: decode (images to pixels), queue, infer (the model) and encode (the answer).",
+            "Where a request's time went: queue (for a core, or for others in a batch), decode (images to pixels), "
+            "infer (the model) and encode (the answer).",
             ["stage", "model", "version"],
             buckets=_SECONDS,
             registry=self.registry,

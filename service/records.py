@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from models.errors import CancelledError, DeadlineError, GraftError
-from service.turns import Turns
 
 RECORD = "graft.record"  # in the environment: `RequestRecord`
 GRPC = "gRPC"  # in the place of a method, where a request has none
@@ -53,7 +52,6 @@ class RequestRecord:
     answered_at: float | None = None  # when the last rows came
     trace_id: str = ""
     trace: Any = None  # `service.tracing.OpenTrace`, where traces are made
-    turn: Turns | None = None  # at a core, which the request has at this moment
 
     @property
     def images(self) -> int:
@@ -72,15 +70,8 @@ class RequestRecord:
         finally:
             self.stages.append(Stage(name, began, time.monotonic(), images))
 
-    def end_turn(self) -> None:
-        """Let another request have the core, where this one has it."""
-        turns, self.turn = self.turn, None
-        if turns is not None:
-            turns.give_back()
-
     def finish(self) -> None:
         """The answer is made; what came after the last rows was spent on it."""
-        self.end_turn()  # where it was not made for the images
         self.ended = time.monotonic()
         if self.answered_at is not None:
             self.stages.append(Stage("encode", self.answered_at, self.ended, self.outcomes["answered"]))

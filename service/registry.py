@@ -24,7 +24,7 @@ from service.records import RequestRecord
 from service.served import Served, Watch, all_cores
 from service.sources import Source, labels, sources
 from service.tickets import BatchReport
-from service.turns import Turns
+from service.turns import Turns, end_turn
 
 STABLE = "stable"  # the label that answers where a request names neither version nor label
 _log = logging.getLogger("graft")
@@ -61,8 +61,8 @@ class Registry:
         self.default = self.sources[0].name
         self.bodies = ImageBodies(config)
         self.explaining = Explaining(config.max_explaining)
-        self._turns = Turns(cores())
-        self.decoder = Decoder(config, self._turns)
+        self.turns = Turns(cores())
+        self.decoder = Decoder(config, self.turns)
         self.draining = False  # the service is about to stop
         self.states: dict[tuple[str, int], tuple[State, str]] = {
             (source.name, source.version): ("loading", "") for source in self.sources
@@ -118,6 +118,7 @@ class Registry:
         try:
             yield served
         finally:
+            end_turn(of_job=False)
             served.leave()
 
     def get(self, name: str | None = None, version: int | None = None, label: str | None = None) -> Served:
@@ -202,7 +203,7 @@ class Registry:
             try:
                 model = Model.open(source.spec, all_cores(self.config.runtime))
                 plan = self._plan_of_kin(source.name, model)
-                served = Served(source, model, self.config, plan, self._tell, self._turns)
+                served = Served(source, model, self.config, plan, self._tell, self.turns)
             except GraftError as exc:
                 if key not in self._ready():
                     self.states[key] = ("failed", str(exc))

@@ -30,7 +30,7 @@ from service.proving import proven
 from service.results import image_results
 from service.sources import Source
 from service.tickets import BatchReport
-from service.turns import Turns
+from service.turns import Turns, end_turn
 
 # What cuts networks imports onnx, which a service that only classifies need not pay for.
 if TYPE_CHECKING:
@@ -92,11 +92,6 @@ class Served:
         self._using = threading.Lock()
         self._users, self._retired = 0, False
 
-    @property
-    def keeps_turn(self) -> bool:
-        """Whether an image is best run at once by the thread and on the core that decoded it: batches gain nothing."""
-        return self.plan.largest == 1 and self.model.session.device.kind == "cpu"
-
     def results(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> list[Any]:
         """What the model gives for each of the decoded images (H, W, 3): an `ImageResult`, or why there is none.
 
@@ -105,7 +100,7 @@ class Served:
             DeadlineError: no answer in the caller's time.
             CancelledError: the caller has left.
         """
-        return caller.rows(self.batcher, images, RESULTS)
+        return self._rows(images, RESULTS, caller)
 
     def tensors(
         self, images: Sequence[NDArray[np.uint8]], outputs: tuple[str, ...], caller: Caller
@@ -115,7 +110,7 @@ class Served:
         Raises:
             OverloadedError, DeadlineError, CancelledError: as `results`.
         """
-        return caller.rows(self.batcher, images, outputs)
+        return self._rows(images, outputs, caller)
 
     def vectors(
         self, images: Sequence[NDArray[np.uint8]], features: FeatureModel, caller: Caller
@@ -125,7 +120,12 @@ class Served:
         Raises:
             OverloadedError, DeadlineError, CancelledError: as `results`.
         """
-        return caller.rows(self.batcher, images, features)
+        return self._rows(images, features, caller)
+
+    def _rows(self, images: Sequence[NDArray[np.uint8]], key: Hashable, caller: Caller) -> list[Any]:
+        if self.plan.largest > 1 or self.model.session.device.kind != "cpu":
+            end_turn()  # others are decoded meanwhile, and wait for the next batch
+        return caller.rows(self.batcher, images, key)
 
     def enter(self) -> bool:
         """Whether another request may use the model; it stays open until that calls `leave`."""
@@ -197,16 +197,22 @@ class Served:
         with full_installation("giving features"):
             from models.features import FeatureOptions, open_features
 
-        with self._opening:
+        if not self._opening.acquire(blocking=False):
+            end_turn()
+            self._opening.acquire()
+        try:
             options = FeatureOptions((self._cut_name(cut),), pool, normalize)
             features = self._feature_models.pop(options, None)
             if features is None:
                 self._check_unchanged()
+                end_turn()
                 features = open_features(self.source.spec, options, all_cores(self._config.runtime))
             self._feature_models[options] = features
             if len(self._feature_models) > _FEATURE_MODELS:
                 del self._feature_models[next(iter(self._feature_models))]
             return features
+        finally:
+            self._opening.release()
 
     def grad_cam(self, cut: str | None) -> GradCam:
         """What explains the network at a cut, opened when it is first asked for; the last two are kept.

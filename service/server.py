@@ -63,7 +63,7 @@ def make_server(
         unwelcome=unwelcome_in(app),
         spool=app.extensions.get(SPOOL),
     )
-    return Server(app, routing, host, port, limits, tls)
+    return Server(app, routing, host, port, limits, tls, registry.turns)
 
 
 def _works(method: str, path: str) -> bool:

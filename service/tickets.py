@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +32,15 @@ class Ticket:
         self.largest_batch = 0  # most items in a run with one of it
         self.taken = 0  # items that a runner has
         self.cancelled = False
+        self.at_once = False  # whether the caller's own thread ran it, so that it never waited
         self._clock = clock
         self._rows: dict[int, Any] = {}
         self._done = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        """Whether nobody has to wait for the rows any more."""
+        return self._done.is_set()
 
     @property
     def waiting(self) -> int:
@@ -87,6 +94,21 @@ class BatchReport:
     def waits(self) -> list[float]:
         """Seconds that each caller's items had waited."""
         return [self.began - ticket.queued_at for ticket in self.tickets]
+
+
+def taken(tickets: deque[Ticket], most: int) -> list[tuple[Ticket, int]]:
+    """Take the next items of one key out of a queue; those for which it is too late, or nobody waits, go with them."""
+    batch: list[tuple[Ticket, int]] = []
+    while tickets and len(batch) < most:
+        ticket = tickets[0]
+        if not ticket.waiting or ticket.expired():
+            tickets.popleft()
+        elif batch and ticket.key != batch[0][0].key:
+            break
+        else:
+            batch.append((ticket, ticket.taken))
+            ticket.taken += 1
+    return batch
 
 
 def rows_of(run: Run, key: Hashable, items: Sequence[Any], crowded: bool) -> Sequence[Any]:

@@ -21,6 +21,7 @@ from models.errors import ImageError
 from service.bodies.addresses import Address, allows, is_public
 from service.bodies.memory import Share
 from service.caller import Caller
+from service.turns import end_turn
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = 3
@@ -64,6 +65,7 @@ class Fetcher:
             DeadlineError, CancelledError: as `Caller.check`.
             BusyError: there is no memory for it now.
         """
+        end_turn()
         end = min(caller.deadline, time.monotonic() + self._seconds)
         try:
             for _ in range(_REDIRECTS + 1):

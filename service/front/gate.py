@@ -18,6 +18,7 @@ from service.front.requests import Refused
 from service.front.spooling import Spool
 from service.front.threads import DaemonThreads
 from service.front.wsgi import Call
+from service.turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -80,14 +81,16 @@ class Gate:
         limits: Limits,
         address: tuple[str, int],
         tls: ssl.SSLContext | None,
+        turns: Turns | None = None,
     ) -> None:
+        """`turns`: at the cores, for requests that need a worker."""
         self.app, self.limits, self.address, self.tls = app, limits, address, tls
         self.scheme = "https" if tls else "http"
         self.draining = False
         self.budget = ByteBudget(limits.held_bytes)
         self.streams = DaemonThreads(limits.helpers, "graft-stream")
         self._routing = routing
-        self._workers = DaemonThreads(limits.workers, "graft-worker")
+        self._workers = DaemonThreads(limits.workers, "graft-worker", turns)
         self._helpers = DaemonThreads(limits.helpers, "graft-helper")
         self.lanes: Mapping[LaneName, Lane] = {
             "work": Lane("work", limits.workers, self._workers),

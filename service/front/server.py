@@ -15,6 +15,7 @@ from service.front.connection import Connection
 from service.front.gate import Gate, Routing
 from service.front.limits import Limits
 from service.front.sockets import Listener, bind, connections_within
+from service.turns import Turns
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -45,8 +46,11 @@ class Server:
         port: int,
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """Bind the socket; port 0 takes a free one. Clients may connect from now on, and are answered in `run`.
+
+        `turns`: at the cores of this machine, else all workers may be at work at once.
 
         Raises:
             InputError: the address is taken or does not exist.
@@ -56,7 +60,7 @@ class Server:
         self._most = connections_within(self.limits.connections)
         self._socket = bind(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
-        self.gate = Gate(app, routing, self.limits, (self.host, self.port), tls)
+        self.gate = Gate(app, routing, self.limits, (self.host, self.port), tls, turns)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._drains = True

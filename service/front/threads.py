@@ -10,14 +10,17 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from service.turns import Turns
+
 Result = TypeVar("Result")
 
 
 class DaemonThreads:
     """At most so many threads, each made when it is first needed; Python waits for none of them at its end."""
 
-    def __init__(self, most: int, name: str) -> None:
-        self._most, self._name = most, name
+    def __init__(self, most: int, name: str, turns: Turns | None = None) -> None:
+        """`turns`: each job has one of them when it begins, and until it ends or lets others have it."""
+        self._most, self._name, self._turns = most, name, turns
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._changing = threading.Lock()
         self._idle = self._count = 0
@@ -31,7 +34,7 @@ class DaemonThreads:
             except Exception:
                 logging.getLogger("graft").exception("a thread's work failed")
 
-        self._put(job)
+        self._begin(job)
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """What a function gives or raises, called by a thread; not at all where nobody waits by then."""
@@ -50,7 +53,7 @@ class DaemonThreads:
                 loop.call_soon_threadsafe(_deliver, future, result, error)
             del result, error  # in a circle with this frame
 
-        self._put(job)
+        self._begin(job)
         return await future
 
     def shutdown(self) -> None:
@@ -58,6 +61,12 @@ class DaemonThreads:
         with self._changing:
             for _ in range(self._count):
                 self._jobs.put(None)
+
+    def _begin(self, job: Callable[[], None]) -> None:
+        if self._turns is None:
+            self._put(job)
+        else:
+            self._turns.begin(job, self._put)
 
     def _put(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
@@ -73,7 +82,10 @@ class DaemonThreads:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            if self._turns is None:
+                job()
+            else:
+                self._turns.work(job)
             del job  # an idle thread would hold a request's body
             with self._changing:
                 self._idle += 1

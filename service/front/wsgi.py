@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 GONE = "graft.gone"  # in the environment: `ClientGone`
 REQUEST_ID = "graft.request_id"  # in the environment: str
+BEGAN = "graft.began"  # in the environment: float, when the whole request was there, by the monotonic clock
 NOTES = "graft.notes"  # in the environment: a dict, for what the access log is to tell beside the status
 
 
@@ -64,6 +66,7 @@ class Call:
     scheme: str
     request_id: str
     gone: ClientGone = field(default_factory=ClientGone)
+    began: float = field(default_factory=time.monotonic)
     notes: dict[str, Any] = field(default_factory=dict)
     spooled: Path | None = None  # where the body lies that is too large for memory
 
@@ -93,6 +96,7 @@ class Call:
             "wsgi.run_once": False,
             GONE: self.gone,
             REQUEST_ID: self.request_id,
+            BEGAN: self.began,
             NOTES: self.notes,
         }
         if self.spooled is not None:

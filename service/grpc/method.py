@@ -28,7 +28,7 @@ class Asked:
 
     def caller(self, registry: Registry, timeout_s: float | None = None) -> Caller:
         """Who waits for the answer. `timeout_s`: a shorter time that the message names."""
-        return Caller(min(self.ends, deadline(registry, timeout_s)), self.gone, self.record)
+        return Caller(min(self.ends, deadline(registry, self.record, timeout_s)), self.gone, self.record)
 
 
 Answer = Callable[[Any, Asked], Any]  # a message to another

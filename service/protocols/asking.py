@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from service.bodies.upload import Upload, too_many_images
 from service.caller import Caller
 from service.decoding import loads
 from service.front.wsgi import GONE, REQUEST_ID
-from service.records import RECORD
+from service.records import RECORD, RequestRecord
 from service.registry import Registry
 from service.served import Served
 
@@ -49,7 +48,8 @@ class NamedVersion(Named):
 
 def caller_of(registry: Registry, timeout_s: float | None = None) -> Caller:
     """Who asks, and until when: as long as the service allows, or the shorter time that the request has itself."""
-    return Caller(deadline(registry, timeout_s), request.environ.get(GONE), request.environ[RECORD])
+    record = request.environ[RECORD]
+    return Caller(deadline(registry, record, timeout_s), request.environ.get(GONE), record)
 
 
 def own_request_id() -> str:
@@ -58,10 +58,10 @@ def own_request_id() -> str:
     return known
 
 
-def deadline(registry: Registry, timeout_s: float | None) -> float:
+def deadline(registry: Registry, record: RequestRecord, timeout_s: float | None) -> float:
     """Until when a request may take, by the monotonic clock: what the service allows, or its own shorter time."""
     allowed = registry.config.timeout_s
-    return time.monotonic() + min(allowed, allowed if timeout_s is None else timeout_s)
+    return record.began + min(allowed, allowed if timeout_s is None else timeout_s)
 
 
 def json_of_body(registry: Registry, share: Share, expected: str) -> Any:
@@ -86,8 +86,7 @@ def decode_all(
         DeadlineError, CancelledError: as `Caller.check`.
     """
     check_count(registry, len(uploads))
-    load = loads(served.model.card.preprocessing)
-    decoded = registry.decoder.decode(uploads, load, caller, keeps_turn=served.keeps_turn)
+    decoded = registry.decoder.decode(uploads, loads(served.model.card.preprocessing), caller)
     for error in decoded.failures.values():
         raise error
     return decoded.pixels

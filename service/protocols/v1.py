@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -51,19 +50,16 @@ def routes(registry: Registry) -> Routes:
                     f"timeout_ms is {given.timeout_ms}; at most {1000 * seconds:.0f} are granted here."
                 )
             seconds = given.timeout_ms / 1000
-        return Caller(time.monotonic() + seconds, request.environ.get(GONE), request.environ[RECORD])
+        record = request.environ[RECORD]
+        return Caller(record.began + seconds, request.environ.get(GONE), record)
 
     def decoded(
-        make: Callable[[Upload], Made],
-        caller: Caller,
-        check: Callable[[int], None] = lambda count: None,
-        *,
-        keeps_turn: bool = False,
+        make: Callable[[Upload], Made], caller: Caller, check: Callable[[int], None] = lambda count: None
     ) -> Decoded[Made]:
         """What `make` makes of the images of the request, whose bytes are let go of; `check` hears of their number."""
         with registry.bodies.uploads(request, caller) as uploads:
             check(len(uploads))
-            return registry.decoder.decode(uploads, make, caller, keeps_turn=keeps_turn)
+            return registry.decoder.decode(uploads, make, caller)
 
     @routes.post("/classify", Classify, body=IMAGES, answer=Classification, statuses=(404,))
     def classify(given: Classify) -> Response:
@@ -76,7 +72,7 @@ def routes(registry: Registry) -> Routes:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
-            images = decoded(loads(model.card.preprocessing), caller, keeps_turn=served.keeps_turn)
+            images = decoded(loads(model.card.preprocessing), caller)
             rows = served.results(images.pixels, caller)
             return _response(
                 images, rows, lambda row: result_json(row, model, given.top_k), model=served.name
@@ -97,8 +93,7 @@ def routes(registry: Registry) -> Routes:
             def check(count: int) -> None:
                 check_vectors(registry, model, count)
 
-            load = loads(served.model.card.preprocessing)
-            images = decoded(load, caller, check, keeps_turn=served.keeps_turn)
+            images = decoded(loads(served.model.card.preprocessing), caller, check)
             rows = served.vectors(images.pixels, model, caller)
 
             def vector_json(row: Array) -> ImageFeatures:

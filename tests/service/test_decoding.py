@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 import time
 
 import numpy as np
@@ -15,7 +16,7 @@ from service.bodies.upload import Upload
 from service.caller import Caller
 from service.config import ServiceConfig
 from service.decoding import Decoder, loads
-from service.turns import Turns
+from service.turns import Turns, end_turn
 from tests.fixtures import plain
 
 NO_HURRY = Caller(math.inf)
@@ -56,36 +57,47 @@ def test_an_error_holds_no_frames_which_would_hold_the_file(decoder: Decoder) ->
         assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)
 
 
-def test_one_image_may_keep_the_core_on_which_it_was_decoded() -> None:
+def test_the_thread_keeps_the_core_on_which_it_decoded() -> None:
     turns = Turns(1)
     decoder = Decoder(ServiceConfig(), turns)
     photo, broken = Upload("a", plain("red")), Upload("b", b"no image")
-    for uploads, keeps in (([photo], True), ([photo, photo], False), ([broken], False), ([], False)):
-        caller = Caller(math.inf)
-        decoder.decode(uploads, loads(SQUARE), caller, keeps_turn=True)
+    for uploads, keeps in (([photo], True), ([photo, photo], True), ([broken], False), ([], False)):
+        decoder.decode(uploads, loads(SQUARE), NO_HURRY)
         assert turns.all_taken is keeps
-        caller.record.finish()
+        end_turn()
         assert not turns.all_taken
-    decoder.decode([photo], loads(SQUARE), NO_HURRY)
-    assert not turns.all_taken
 
 
-def test_a_core_is_given_back_where_decoding_fails() -> None:
+def test_others_have_the_core_between_two_images() -> None:
     turns = Turns(1)
-    caller = Caller(math.inf)
+    order: list[str] = []
 
-    def fail(upload: Upload) -> None:
-        raise ZeroDivisionError("a fault of ours")
+    def other() -> None:
+        assert turns.take(math.inf)
+        order.append("other")
+        end_turn()
 
-    with pytest.raises(ZeroDivisionError, match="ours"):
-        Decoder(ServiceConfig(), turns).decode([Upload("a", plain("red"))], fail, caller, keeps_turn=True)
-    caller.record.finish()
-    assert not turns.all_taken
+    thread = threading.Thread(target=other)
+
+    def make(upload: Upload) -> None:
+        order.append(upload.name)
+        if upload.name == "a":
+            thread.start()
+            while not turns._waiting:
+                thread.join(0.001)
+
+    photos = [Upload(name, plain("red")) for name in "ab"]
+    Decoder(ServiceConfig(), turns).decode(photos, make, NO_HURRY)
+    end_turn()
+    thread.join()
+    assert order == ["a", "other", "b"]
 
 
 def test_who_finds_no_core_in_time_is_told_so() -> None:
     turns = Turns(1)
-    assert turns.take(math.inf)
+    other = threading.Thread(target=lambda: turns.take(math.inf))
+    other.start()
+    other.join()
     with pytest.raises(DeadlineError, match="not decoded in the time"):
         Decoder(ServiceConfig(), turns).decode(
             [Upload("a", plain("red"))], loads(SQUARE), Caller(time.monotonic() + 0.01)

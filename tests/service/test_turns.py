@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 import time
+from collections.abc import Iterator
 
-from service.turns import Turns
+import pytest
+
+from service.front.threads import DaemonThreads
+from service.turns import Turns, end_turn
 
 WAIT_S = 60.0
 
@@ -23,7 +28,7 @@ def test_who_finds_none_waits_and_is_served_in_the_order_of_coming() -> None:
         begun[number].set()
         assert turns.take(time.monotonic() + WAIT_S)
         order.append(number)
-        turns.give_back()
+        end_turn()
 
     threads = []
     for number in range(3):
@@ -32,7 +37,7 @@ def test_who_finds_none_waits_and_is_served_in_the_order_of_coming() -> None:
         while len(turns._waiting) <= number:  # until it stands in the queue
             begun[number].wait(0.001)
     assert order == []
-    turns.give_back()
+    end_turn()
     for thread in threads:
         thread.join(WAIT_S)
     assert order == [0, 1, 2]
@@ -42,9 +47,21 @@ def test_who_finds_none_waits_and_is_served_in_the_order_of_coming() -> None:
 def test_who_waited_in_vain_takes_nothing_away() -> None:
     turns = Turns(1)
     assert turns.take(math.inf)
-    assert not turns.take(time.monotonic())
-    turns.give_back()
-    assert turns.take(time.monotonic())
+    assert turns.take(time.monotonic())  # it has one already
+    results: list[bool] = []
+
+    def work() -> None:
+        results.append(turns.take(time.monotonic()))
+        end_turn()
+
+    for _ in range(2):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(WAIT_S)
+        end_turn()
+    assert results == [False, True]
+    end_turn()  # there is none to end
+    assert not turns.all_taken
 
 
 def test_many_threads_are_never_more_at_work_than_there_are_turns() -> None:
@@ -61,7 +78,7 @@ def test_many_threads_are_never_more_at_work_than_there_are_turns() -> None:
             with changing:
                 working -= 1
                 done += 1
-            turns.give_back()
+            end_turn()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -71,3 +88,75 @@ def test_many_threads_are_never_more_at_work_than_there_are_turns() -> None:
     assert done == 400
     assert most <= 2
     assert not turns.all_taken
+
+
+@pytest.fixture
+def turns() -> Turns:
+    return Turns(1)
+
+
+@pytest.fixture
+def threads(turns: Turns) -> Iterator[DaemonThreads]:
+    threads = DaemonThreads(8, "test-turns", turns)
+    yield threads
+    threads.shutdown()
+
+
+def test_jobs_are_done_in_turns_and_by_the_thread_that_is_at_work(
+    turns: Turns, threads: DaemonThreads
+) -> None:
+    gate, done = threading.Event(), threading.Event()
+    names: list[str] = []
+
+    def job() -> None:
+        assert gate.wait(WAIT_S)
+        assert turns.take(0.0)  # it has one
+        end_turn(of_job=False)
+        assert turns.all_taken
+        names.append(threading.current_thread().name)
+        if len(names) == 10:
+            done.set()
+
+    for _ in range(10):
+        threads.submit(job)
+    gate.set()
+    assert done.wait(WAIT_S)
+    assert names == ["test-turns-1"] * 10
+
+
+def test_a_job_that_waits_lets_the_next_one_begin(turns: Turns, threads: DaemonThreads) -> None:
+    gate, done = threading.Event(), threading.Event()
+
+    def patient() -> None:
+        end_turn()
+        assert gate.wait(WAIT_S)
+        assert turns.take(math.inf)  # and has one again for the rest, to the end of the job
+        done.set()
+
+    threads.submit(patient)
+    threads.submit(gate.set)
+    assert done.wait(WAIT_S)
+    end = threading.Event()
+    threads.submit(end.set)
+    assert end.wait(WAIT_S)
+
+
+def test_a_job_that_fails_ends_its_turn(threads: DaemonThreads) -> None:
+    with pytest.raises(ZeroDivisionError, match="division"):
+        asyncio.run(threads.run(lambda: 1 / 0))
+    assert asyncio.run(threads.run(lambda: 2)) == 2
+
+
+def test_a_thread_that_waits_comes_before_later_jobs(turns: Turns, threads: DaemonThreads) -> None:
+    assert turns.take(math.inf)
+    order: list[str] = []
+    done = threading.Event()
+    waits = threading.Thread(target=lambda: (turns.take(math.inf), order.append("thread"), end_turn()))
+    waits.start()
+    while not turns._waiting:
+        done.wait(0.001)
+    threads.submit(lambda: (order.append("job"), done.set()))
+    end_turn()
+    assert done.wait(WAIT_S)
+    waits.join(WAIT_S)
+    assert order == ["thread", "job"]

@@ -39,6 +39,7 @@ FRONT_REASONS = {
     501: "unknown",
     503: "bytes",
     505: "malformed",
+    507: "disk",
 }
 # What the application turns away although nothing may be wrong with it, by the type of the error.
 ERROR_REASONS = {

@@ -20,7 +20,7 @@ from service.front.requests import Refused, no_room, own_id
 from service.grpc.messages import message_class
 from service.grpc.method import Asked, Method
 from service.grpc.reading import Reading
-from service.grpc.status import Failure, failure_of
+from service.grpc.status import Failure, Metadata, failure_of
 from service.metrics import Metrics
 from service.observing import Observer
 from service.records import GRPC
@@ -41,6 +41,7 @@ class Answer:
     content: bytes = b""
     failure: Failure | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    trailers: Metadata = ()
 
     @property
     def status(self) -> int:
@@ -72,7 +73,7 @@ class Calls:
             raise
         else:
             answer = await self.work(method, lane, call, data)
-        context.set_trailing_metadata(call.trailers)
+        context.set_trailing_metadata((*call.trailers, *answer.trailers))
         if answer.failure is not None:
             await self.refuse(context, answer, call)
         return answer.content
@@ -176,7 +177,7 @@ class Call:
         left = context.time_remaining()
         self.ends = math.inf if left is None else self.began + left
         self.client = unquote(context.peer().partition(":")[2].rpartition(":")[0]).strip("[]")
-        self.trailers: tuple[tuple[str, str], ...] = (("x-request-id", self.request_id),)
+        self.trailers: Metadata = (("x-request-id", self.request_id),)
 
     @property
     def authorization(self) -> str | None:
@@ -222,4 +223,4 @@ def answered(method: Method, data: bytes, asked: Asked, observer: Observer) -> A
             content = method.refuse(message, error).SerializeToString()
     notes = observer.finish(record)
     observer.count(record)
-    return Answer(content, failure, notes)
+    return Answer(content, failure, notes, tuple(asked.trailers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -121,8 +122,7 @@ def write_infer(inferred: Inferred) -> Any:
     message.model_name, message.model_version = inferred.model, str(inferred.version)
     message.id = inferred.id or ""
     if inferred.rejected is not None:
-        told = ", ".join("true" if rejected else "false" for rejected in inferred.rejected)
-        message.parameters["rejected"].string_param = f"[{told}]"
+        message.parameters["rejected"].string_param = json.dumps(inferred.rejected)
     for wanted, values in inferred.outputs:
         datatype, shape = form_of(values)
         message.outputs.add(name=wanted.name, datatype=datatype, shape=shape)

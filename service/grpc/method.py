@@ -25,6 +25,8 @@ class Asked:
     request_id: str
     ends: float = math.inf
     gone: ClientGone = field(default_factory=ClientGone)
+    # What is told beside an answer whose message has no place for it.
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def caller(self, registry: Registry, timeout_s: float | None = None) -> Caller:
         """Who waits for the answer. `timeout_s`: a shorter time that the message names."""
@@ -50,3 +52,8 @@ class Method:
 
 
 Methods = Mapping[str, Method]  # by path: /package.Service/Method
+
+
+def services_of(methods: Methods) -> set[str]:
+    """Full names of the services that methods belong to."""
+    return {path.split("/")[1] for path in methods}

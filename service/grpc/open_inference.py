@@ -82,8 +82,7 @@ def methods(registry: Registry, known: Statistics) -> Methods:
         return write_infer(
             infer(
                 registry,
-                message.model_name,
-                version,
+                (message.model_name, version, None),
                 asked.record,
                 parse,
                 lambda timeout_s: asked.caller(registry, timeout_s),

@@ -14,10 +14,10 @@ from flask import Flask
 from models.errors import InputError
 from service.config import ServiceConfig
 from service.front.gate import Gate
-from service.grpc import open_inference
+from service.grpc import open_inference, reflection, tensorflow_serving
 from service.grpc.calls import Calls
 from service.grpc.health import WATCH, Health
-from service.grpc.method import Methods
+from service.grpc.method import Methods, services_of
 from service.grpc.streams import Streams
 from service.metrics import Metrics
 from service.observing import METRICS, OBSERVER, Observer
@@ -100,7 +100,8 @@ class GrpcServer:
             self._certificate = _certificate(config) or self._certificate
 
     def _methods(self) -> Methods:
-        return open_inference.methods(self._registry, self._statistics)
+        of_inference = open_inference.methods(self._registry, self._statistics)
+        return {**of_inference, **tensorflow_serving.methods(self._registry)}
 
     def _credentials(self) -> grpc.ServerCredentials:
         return grpc.dynamic_ssl_server_credentials(self._certificate, lambda: self._certificate)
@@ -112,10 +113,11 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, calls: Calls, methods: Methods, registry: Registry) -> None:
         self._calls = calls
         streams = Streams(calls)
-        services = {path.split("/")[1] for path in methods}
-        health = Health(registry, services)
+        health = Health(registry, services_of(methods))
+        methods = {**methods, **health.methods()}
+        methods |= reflection.methods({*services_of(methods), *reflection.SERVICES})
         self._known: dict[str, Any] = {WATCH: _stream(streams.watch, WATCH, health)}
-        for path, method in {**methods, **health.methods()}.items():
+        for path, method in methods.items():
             if method.refuse is not None:
                 self._known[path] = _stream(streams.requests, path, method)
             else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.card import Label
 from models.errors import InputError
 from models.names import INPUT
 from models.runtime import Array
@@ -23,6 +24,8 @@ from service.records import RequestRecord
 from service.registry import Registry
 from service.served import Served
 
+Which = tuple[str, int | None, str | None]  # name, version and label of a model
+
 
 @dataclass(frozen=True)
 class Inferred:
@@ -33,12 +36,12 @@ class Inferred:
     id: str | None
     outputs: list[tuple[Wanted, Array | list[list[bytes]]]]
     rejected: list[bool] | None
+    labels: Sequence[Label]  # of the model's classes
 
 
 def infer(
     registry: Registry,
-    name: str,
-    version: int | None,
+    which: Which,
     record: RequestRecord,
     parse: Callable[[Share], InferRequest],
     caller_of: Callable[[float | None], Caller],
@@ -48,7 +51,7 @@ def infer(
     Raises:
         GraftError: the request is none, or has no answer.
     """
-    with registry.use(name, version, record=record) as served:
+    with registry.use(*which, record=record) as served:
         with registry.bodies.memory.share() as share:
             asked = parse(share)
             known = {output.name: output for output in outputs_of(served.model, registry.config.outputs)}
@@ -58,8 +61,9 @@ def infer(
             caller = caller_of(asked.timeout_s)
             images = _images(registry, served, asked, caller)
         result = answer(served, images, [output.name for output in wanted], caller)
-        outputs = [(output, _values(output, result.tensors[output.name], served)) for output in wanted]
-    return Inferred(served.name, served.version, asked.id, outputs, result.rejected)
+        labels = served.model.card.labels
+        outputs = [(output, _values(output, result.tensors[output.name], labels)) for output in wanted]
+    return Inferred(served.name, served.version, asked.id, outputs, result.rejected, labels)
 
 
 def check_size(inferred: Inferred, most: int) -> None:
@@ -113,7 +117,7 @@ def _upload(name: str, element: bytes | str) -> Upload:
     return Upload(name, element if isinstance(element, bytes) else image_of_base64(element, name))
 
 
-def _values(wanted: Wanted, values: Array, served: Served) -> Array | list[list[bytes]]:
+def _values(wanted: Wanted, values: Array, labels: Sequence[Label]) -> Array | list[list[bytes]]:
     if not wanted.classes:
         return values
-    return classes_of(values, wanted.classes, [label.name for label in served.model.card.labels])
+    return classes_of(values, wanted.classes, [label.name for label in labels])

@@ -192,8 +192,7 @@ def _statistics() -> Statistics:
 def _infer(registry: Registry, name: str, version: int | None) -> Response:
     inferred = infer(
         registry,
-        name,
-        version,
+        (name, version, None),
         request.environ[RECORD],
         lambda share: _parsed(registry, share),
         lambda timeout_s: caller_of(registry, timeout_s),

@@ -32,6 +32,7 @@ from service.protocols.asking import (
     decode_all,
     json_of_body,
 )
+from service.protocols.inferring import Which
 from service.protocols.listed_models import version_status
 from service.protocols.tensors import numbers
 from service.protocols.views import Answer, Output, answer, outputs_of, to_pixels
@@ -43,7 +44,7 @@ from service.shapes import FailureText, Shape, text_body
 # Behind the name there is a verb, a version or a label, or `metadata`; the name alone is Graft's own path.
 SHAPE = Shape(re.compile(r"/v1/models/[^/]+(:[a-z]|/versions/|/labels/|/metadata$)"), text_body, FailureText)
 SIGNATURES = ("serving_default", "serving_pixels")
-_KINDS = {
+KINDS = {
     "float16": "DT_HALF",
     "float32": "DT_FLOAT",
     "float64": "DT_DOUBLE",
@@ -60,10 +61,6 @@ class NamedLabel(Named):
     """A version of a model by its label."""
 
     label: str = setting("", "A label that stands for a version, such as stable or canary.")
-
-
-# Name, version and label that a path says.
-Which = tuple[str, int | None, str | None]
 
 
 def routes(registry: Registry) -> Routes:
@@ -159,7 +156,7 @@ def routes(registry: Registry) -> Routes:
     def metadata(which: Which) -> Response:
         """Tells inputs and outputs of a model, as signatures."""
         with registry.use(*which) as served:
-            return jsonify(_metadata(served, outputs_of(served.model, registry.config.outputs)))
+            return jsonify(metadata_of(served, outputs_of(served.model, registry.config.outputs)))
 
     declare("POST", ":predict", "predict", predict)
     declare("POST", ":classify", "classify_examples", classify)
@@ -173,10 +170,18 @@ def _fields(registry: Registry, share: Share, known: set[str]) -> dict[str, Any]
     """The body's JSON object; a signature that it names is one of ours."""
     form = _PREDICT if "instances" in known else _EXAMPLES
     fields = checked_fields(json_of_body(registry, share, form), form, set(), {*known, "signature_name"})
-    signature = fields.get("signature_name", "")
-    if signature not in ("", *SIGNATURES):
-        raise InputError(f"signature_name is {repr(signature)[:60]}; expected {' or '.join(SIGNATURES)}.")
+    check_signature(fields.get("signature_name", ""))
     return fields
+
+
+def check_signature(name: Any) -> None:
+    """Refuse a signature that is none of ours.
+
+    Raises:
+        InputError: it is one.
+    """
+    if name not in ("", *SIGNATURES):
+        raise InputError(f"signature_name is {repr(name)[:60]}; expected {' or '.join(SIGNATURES)}.")
 
 
 def _column(given: Any) -> Any:
@@ -224,10 +229,11 @@ def _response(key: str, told: Any, result: Answer) -> Response:
     return jsonify({key: told, **rejected})
 
 
-def _metadata(served: Served, outputs: Sequence[Output]) -> dict[str, Any]:
+def metadata_of(served: Served, outputs: Sequence[Output]) -> dict[str, Any]:
+    """Inputs and outputs of a model, as signatures."""
     height, width = served.model.card.preprocessing.size
     taken = {"serving_default": ("DT_STRING", ()), "serving_pixels": ("DT_UINT8", (height, width, 3))}
-    given = {output.name: _tensor(output.name, _KINDS[output.dtype.name], output.shape) for output in outputs}
+    given = {output.name: _tensor(output.name, KINDS[output.dtype.name], output.shape) for output in outputs}
     signatures = {
         name: {
             "inputs": {INPUT: _tensor(INPUT, *taken[name])},

@@ -1,8 +1,9 @@
 """A model of ours behind a real Triton, so that the same client can ask both.
 
     pip install nvidia-pytriton onnxruntime
-    python scripts/triton_reference.py tiny.onnx --port 8900
+    python scripts/triton_reference.py tiny.onnx --port 8900 --grpc-port 8901
     GRAFT_TRITON=127.0.0.1:8900 python -m pytest -m clients tests/service/protocols
+    GRAFT_TRITON_GRPC=127.0.0.1:8901 python -m pytest -m clients tests/service/grpc
 
 nvidia-pytriton (0.7) carries a tritonserver (2.51) with the Python backend alone, so onnxruntime is called from there.
 The file's name is the model's; it is shown with one input and one output as Graft shows it.
@@ -54,6 +55,7 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("--port", type=int, default=8900)
+    parser.add_argument("--grpc-port", type=int, default=8901)
     given = parser.parse_args()
     model, name = given.model.resolve(), given.model.stem
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
@@ -81,7 +83,8 @@ def main() -> None:
         here / "bin" / "tritonserver",
         [
             "tritonserver", f"--model-repository={repository}", f"--backend-directory={backends}",
-            f"--http-port={given.port}", "--http-address=127.0.0.1", "--allow-grpc=false", "--allow-metrics=false",
+            f"--http-port={given.port}", "--http-address=127.0.0.1", f"--grpc-port={given.grpc_port}",
+            "--grpc-address=127.0.0.1", "--allow-metrics=false",
             "--log-info=false", "--model-control-mode=explicit", f"--load-model={name}",
         ],
     )  # fmt: skip

@@ -55,16 +55,19 @@ def read_infer(message: Any, share: Share, ignored: frozenset[str] = frozenset()
             "datatype": tensor.datatype,
             "shape": list(tensor.shape),
         }
-        if _SIZE in parameters:
+        size = len(raw[place]) if raw else None
+        # KServe's client says it here, too.
+        if parameters.get(_SIZE, size) != size:
             raise InputError(
-                f"{_SIZE} of {tensor.name[:60]!r} is set; over gRPC a tensor says its size itself."
+                f"{_SIZE} of {tensor.name[:60]!r} is {parameters[_SIZE]}; expected {size}, or nothing: over gRPC a "
+                "tensor says its size itself."
             )
         if raw:
             if tensor.HasField("contents") and tensor.contents.ByteSize():
                 raise InputError(
                     f"{tensor.name[:60]!r} has contents beside raw_input_contents; expected one of them for all inputs."
                 )
-            parameters[_SIZE] = len(raw[place])
+            parameters[_SIZE] = size
         else:
             entry["data"] = _contents(tensor, share)
         inputs.append({**entry, "parameters": parameters})

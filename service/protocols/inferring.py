@@ -54,6 +54,7 @@ def infer(
     with registry.use(*which, record=record) as served:
         with registry.bodies.memory.share() as share:
             asked = parse(share)
+            _check_model(asked, served)
             known = {output.name: output for output in outputs_of(served.model, registry.config.outputs)}
             wanted = asked.outputs or tuple(Wanted(output, asked.binary) for output in known)
             for output in wanted:
@@ -81,6 +82,15 @@ def check_size(inferred: Inferred, most: int) -> None:
         raise InputError(
             f"the answer has {count:,} numbers; in JSON at most {most:,} are told. Ask for binary outputs."
         )
+
+
+def _check_model(asked: InferRequest, served: Served) -> None:
+    """Refuse a request that says another model than it was sent to."""
+    for said, name in zip(asked.model, (served.name, str(served.version)), strict=True):
+        if said not in ("", name):
+            raise InputError(
+                f"the body is for the model {said[:60]!r}, and was sent to {name!r}. Say one of them."
+            )
 
 
 def _check_output(wanted: Wanted, known: Mapping[str, Output], model: str) -> None:

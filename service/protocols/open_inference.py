@@ -72,8 +72,8 @@ def routes(registry: Registry) -> Routes:
 
     def ready(name: str, version: int | None) -> Response:
         """Tells whether a model is served."""
-        with registry.use(name, version):
-            return Response(content_type="text/plain")
+        with registry.use(name, version) as served:
+            return jsonify(name=served.name, ready=True)
 
     def describe(name: str, version: int | None) -> Response:
         """Tells the inputs and outputs of a model."""
@@ -89,7 +89,7 @@ def routes(registry: Registry) -> Routes:
         """Tells how often and how long a model has worked."""
         return jsonify(model_stats=statistics(registry, _statistics(), name, version))
 
-    of_model("/ready", "model_ready", _EMPTY, ready)
+    of_model("/ready", "model_ready", dict[str, Any], ready)
     of_model("", "model_metadata", dict[str, Any], describe)
     of_model("/config", "model_configuration", dict[str, Any], configure)
     of_model("/stats", "model_statistics", dict[str, Any], count)
@@ -125,17 +125,17 @@ def health_routes(registry: Registry) -> Routes:
     """The routes below /v2/health, for whoever starts and watches the service."""
     routes = Routes("open_inference_health", f"{PREFIX}/health", FailureText)
 
-    @routes.get("/live", answer=_EMPTY)
+    @routes.get("/live", answer=dict[str, bool])
     def server_live(_: NoParameters) -> Response:
         """Answers while the process does."""
-        return Response(content_type="text/plain")
+        return jsonify(live=True)
 
-    @routes.get("/ready", answer=_EMPTY)
+    @routes.get("/ready", answer=dict[str, bool])
     def server_ready(_: NoParameters) -> Response:
         """Tells whether all models are loaded and warm."""
         if why := not_ready(registry):
             raise BusyError(f"the server is not ready: {why}.", 1.0)
-        return Response(content_type="text/plain")
+        return jsonify(ready=True)
 
     return routes
 

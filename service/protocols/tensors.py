@@ -39,6 +39,7 @@ DATATYPES: Mapping[str, np.dtype[Any]] = {
 _RANK = 32  # NumPy's own limit is 64
 _TENSORS = 16  # of a request
 LENGTH = struct.Struct("<I")  # before each element of BYTES
+_MODEL = ("model_name", "model_version")  # stand in the path, too
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end", "priority")
 
 
@@ -72,13 +73,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A request. `outputs` is None where all are wanted, then `binary` says how; `timeout_s` is what it has itself."""
+    """A request. `outputs` is None where all are wanted, then `binary` says how; `timeout_s` is what it has itself.
+
+    `model`: name and version that its JSON says once more, as KServe's client does; "" where it does not.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Wanted, ...] | None = None
     id: str | None = None
     binary: bool = False
     timeout_s: float | None = None
+    model: tuple[str, str] = ("", "")
 
 
 def split(body: bytes, header_length: str | None) -> tuple[bytes, memoryview]:
@@ -109,15 +114,16 @@ def parse_infer(values: Any, data: memoryview) -> InferRequest:
     Raises:
         InputError: something in it is missing, surplus, of another kind, or lies about its size.
     """
-    fields = _fields(values, "the request", {"inputs"}, {"id", "parameters", "outputs"})
+    fields = _fields(values, "the request", {"inputs"}, {"id", "parameters", "outputs", *_MODEL})
     parameters = _parameters(fields, "the request", {"timeout", "binary_data_output", *_SEQUENCE})
     for name in _SEQUENCE:
         if parameters.get(name) not in (None, False, 0, ""):
             raise InputError(
                 f"the parameter {name} is set; there are no sequences and no priorities here. Leave it out."
             )
-    if not isinstance(fields.get("id", ""), str):
-        raise InputError(f"id is {_shown(fields['id'])}; expected text.")
+    for name in ("id", *_MODEL):
+        if not isinstance(fields.get(name, ""), str):
+            raise InputError(f"{name} is {_shown(fields[name])}; expected text.")
     microseconds = parameters.get("timeout", 0)
     if not _is_count(microseconds):
         raise InputError(f"timeout is {_shown(microseconds)}; expected a number of microseconds.")
@@ -129,6 +135,7 @@ def parse_infer(values: Any, data: memoryview) -> InferRequest:
         fields.get("id"),
         binary,
         microseconds / 1e6 or None,
+        (fields.get("model_name", ""), fields.get("model_version", "")),
     )
 
 

@@ -191,7 +191,7 @@ BAD = {
     "a timeout below 0": (_parameter("timeout", int64_param=-1), "timeout is -1"),
     "a sequence": (_parameter("sequence_id", int64_param=7), "no sequences"),
     "shared memory": (_parameter("shared_memory_region", "input", string_param="x"), "no shared memory"),
-    "a size": (_parameter("binary_data_size", "input", int64_param=768), "a tensor says its size itself"),
+    "a size": (_parameter("binary_data_size", "input", int64_param=767), "is 767; expected 768"),
 }  # fmt: skip
 
 

@@ -144,7 +144,10 @@ class TestModels:
         body = client.get("/v2").get_json()
         assert body["name"] == "graft"
         assert {"binary_tensor_data", "classification", "model_repository"} < set(body["extensions"])
-        assert [client.get(f"/v2/health/{word}").status_code for word in ("live", "ready")] == [200, 200]
+        assert [client.get(f"/v2/health/{word}").get_json() for word in ("live", "ready")] == [
+            {"live": True},
+            {"ready": True},
+        ]
 
     def test_server_that_is_loading_is_alive_and_not_ready(self, config: ServiceConfig) -> None:
         client = create_app(registry=Registry(config)).test_client()
@@ -173,7 +176,7 @@ class TestModels:
         assert body["output"] == [
             {"name": "probabilities", "data_type": "TYPE_FP32", "dims": [3], "label_filename": "labels.txt"}
         ]
-        assert client.get(f"/v2/models/tiny{path}/ready").data == b""
+        assert client.get(f"/v2/models/tiny{path}/ready").get_json() == {"name": "tiny", "ready": True}
 
     def test_statistics_count_what_was_asked(self, client: FlaskClient) -> None:
         two = {"inputs": [tensor(shape=[2, 16, 16, 3], data=RED * 2)]}

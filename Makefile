@@ -6,7 +6,7 @@ DEVICE ?= auto
 # Extras of pyproject.toml that tests need beside those of `test`: make test EXTRAS="one other".
 EXTRAS ?=
 
-.PHONY: run test test-browser test-clients test-deploy image-test check format protos serve clean
+.PHONY: run test test-browser test-clients test-tensorflow test-deploy image-test check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -16,8 +16,12 @@ test: $(VENV)/.installed $(addprefix $(VENV)/.installed-,$(EXTRAS))
 	$(BIN)/python -m pytest
 
 # Clients of other servers, unmodified, against ours.
-test-clients: $(VENV)/.installed $(VENV)/.installed-clients
+test-clients: $(VENV)/.installed $(VENV)/.installed-clients .venv-clients/.installed
 	$(BIN)/python -m pytest -m clients tests/service
+
+# TensorFlow Serving's client over gRPC; it brings TensorFlow, 2 GB.
+test-tensorflow: $(VENV)/.installed .venv-tensorflow/.installed
+	$(BIN)/python -m pytest -m clients tests/service/grpc/test_clients.py
 
 # The page in a real browser: Chromium of the system, else Playwright's own.
 test-browser: $(VENV)/.installed $(VENV)/.installed-browser
@@ -52,7 +56,7 @@ serve: $(VENV)/.installed
 	$(BIN)/graft serve builtin
 
 clean:
-	rm -rf $(VENV) .venv-protos build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-clients .venv-tensorflow .venv-protos build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
@@ -70,3 +74,11 @@ $(VENV)/.installed-%: $(VENV)/.installed
 # KServe's package alone: its types are read as text, and what it depends on would change what is installed here.
 $(VENV)/kserve: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ 'kserve>=0.15'
+
+# Clients over gRPC: their messages have the names of ours, and they want an older protobuf.
+.venv-clients/.installed: tests/service/grpc/clients/requirements.txt
+.venv-tensorflow/.installed: tests/service/grpc/clients/requirements-tensorflow.txt
+.venv-clients/.installed .venv-tensorflow/.installed:
+	@test -d $(@D) || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

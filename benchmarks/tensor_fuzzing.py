@@ -72,9 +72,9 @@ def bodies(seed: int) -> Iterator[tuple[bytes, str | None]]:
             _replace(values, rng)
         header = json.dumps(values).encode()
         if rng.random() < 0.3:
-            header = _scrambled(header, rng)
+            header = scrambled(header, rng)
         if rng.random() < 0.3:
-            data = _scrambled(data, rng)
+            data = scrambled(data, rng)
         length: str | None = str(len(header)) if data or rng.random() < 0.5 else None
         if rng.random() < 0.2:
             lies = (
@@ -115,7 +115,8 @@ def _replace(values: Any, rng: random.Random) -> None:
         return
 
 
-def _scrambled(data: bytes, rng: random.Random) -> bytes:
+def scrambled(data: bytes, rng: random.Random) -> bytes:
+    """Bytes with some changed, cut off, doubled or added."""
     made = bytearray(data)
     for _ in range(rng.randint(1, 4)):
         position = rng.randrange(len(made) + 1)

@@ -59,7 +59,7 @@ def methods(registry: Registry) -> Methods:
     def examples(message: Any, output: str, asked: Asked) -> tuple[Inferred, Any]:
         """What a model answers to the examples of a message: (N, ...)."""
         which = _which(message.model_spec)
-        files = _files(message.input)
+        files = files_of(message.input)
         tensor = Tensor(INPUT, BYTES, (len(files),), files)
         request = InferRequest((tensor,), (Wanted(output, binary=True),), binary=True)
         inferred = infer(
@@ -144,7 +144,7 @@ def _spec(inferred: Inferred, asked: Any) -> Any:
     return spec
 
 
-def _files(given: Any) -> Sequence[bytes]:
+def files_of(given: Any) -> Sequence[bytes]:
     """The image files of examples."""
     kind = given.WhichOneof("kind")
     if kind == "example_list_with_context" and given.example_list_with_context.HasField("context"):

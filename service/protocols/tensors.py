@@ -38,6 +38,7 @@ DATATYPES: Mapping[str, np.dtype[Any]] = {
 }
 _RANK = 32  # NumPy's own limit is 64
 _TENSORS = 16  # of a request
+_MOST_COUNTED = 1 << 60  # numbers of 8 bytes
 LENGTH = struct.Struct("<I")  # before each element of BYTES
 _MODEL = ("model_name", "model_version")  # stand in the path, too
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end", "priority")
@@ -243,6 +244,9 @@ def _shape(given: Any, name: str) -> tuple[int, ...]:
         raise InputError(
             f"the shape of {name!r} is {_shown(given)}; expected 1 to {_RANK} whole numbers, none below 0."
         )
+    # NumPy refuses sizes that it could not count, also where one of them is 0 and the others hold nothing.
+    if 0 in given and math.prod(filter(None, given)) >= _MOST_COUNTED:
+        raise InputError(f"the shape of {name!r} is {_shown(given)}; expected sizes that a tensor can have.")
     return tuple(given)
 
 

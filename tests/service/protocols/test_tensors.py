@@ -100,6 +100,8 @@ def test_what_is_asked_beside_tensors() -> None:
         ({"data": [1], "parameters": size(1)}, b"x", "has both data and binary_data_size"),
         ({"shape": [1, -1, 2, 3], "data": []}, b"", r"shape of 'image' is a list of 4: 1, -1, 2, 3"),
         ({"shape": [1 << 62, 1 << 62], "parameters": size(12)}, PIXELS, "takes more than 2.64 bytes"),
+        ({"shape": [0, 1 << 62, 4], "data": []}, b"", "expected sizes that a tensor can have"),
+        ({"shape": [256, 2**31 - 1, 0, 1 << 62], "parameters": size(0)}, b"", "expected sizes that a tensor can have"),
         ({"shape": [1 << 63], "data": []}, b"", "shape of 'image' is a list of 1: 9223372036854775808"),
         ({"shape": [1] * 33, "data": [1]}, b"", "expected 1 to 32 whole numbers"),
         ({"shape": [], "data": []}, b"", "expected 1 to 32 whole numbers"),
@@ -138,7 +140,7 @@ def test_inputs_that_are_refused(fields: dict[str, Any], data: bytes, reason: st
     ("values", "reason"),
     [
         ([], "the request is a list of 0"),
-        ({}, "expected an object with inputs, and perhaps id, outputs, parameters"),
+        ({}, "expected an object with inputs, and perhaps id, model_name"),
         ({"inputs": []}, "inputs is a list of 0: ; expected a list of 1 to 16 tensors"),
         ({"inputs": [{}] * 17}, "inputs is a list of 17"),
         ({"inputs": [1]}, r"inputs\[0\] is 1; expected an object"),

@@ -13,13 +13,13 @@ from models.names import LOGITS
 
 LAYERS = ("Conv", "Gemm", "MatMul", "FusedConv", "FusedGemm", "FusedMatMul")
 JOINS = ("Concat", "Add", "Sum", "Mean")
-_PASSES_ON = ("Identity", "Cast", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
+PASSES_ON = ("Identity", "Cast", "Dropout", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
 # Behind a layer that reads the same as the layers beside it: a scale and a shift of each channel.
 _RESCALES = ("BatchNormalization", "Mul", "Add", "Sub", "Div")
 _MIXES = ("Add", "Sum", "Mean")
 # What may stand between the layer that makes scores and the logits.
 _AFTER_LAYERS = (
-    *_PASSES_ON, *_RESCALES, *_MIXES, "Relu", "Clip", "Max", "Min", "Sigmoid", "Softmax", "LogSoftmax", "Log", "Neg",
+    *PASSES_ON, *_RESCALES, *_MIXES, "Relu", "Clip", "Max", "Min", "Sigmoid", "Softmax", "LogSoftmax", "Log", "Neg",
     "Slice", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "ReduceMean", "ReduceMax",
     "QuantizeLinear", "DequantizeLinear",
 )  # fmt: skip
@@ -65,7 +65,7 @@ def layer_inputs(model: ModelProto, layouts: Layouts) -> set[str]:
     made, depends = producers(model.graph), varying(model.graph)
     layers = [node for node in model.graph.node if is_layer(node, depends)]
     return {
-        _origin(name, made, depends, layouts, _PASSES_ON)
+        _origin(name, made, depends, layouts, PASSES_ON)
         for layer in layers
         for name in layer.input
         if name in depends
@@ -99,9 +99,9 @@ def classifier_inputs(model: ModelProto, layouts: Layouts, goal: str = LOGITS) -
     made, depends = producers(model.graph), varying(model.graph)
     layers = last_layers(model, goal)
     read = [next(name for name in layer.input if name in depends) for layer in layers]
-    origins = dict.fromkeys(_origin(name, made, depends, layouts, _PASSES_ON) for name in read)
+    origins = dict.fromkeys(_origin(name, made, depends, layouts, PASSES_ON) for name in read)
     if len(origins) > 1:
-        shared = {_origin(name, made, depends, layouts, (*_PASSES_ON, *_RESCALES)) for name in read}
+        shared = {_origin(name, made, depends, layouts, (*PASSES_ON, *_RESCALES)) for name in read}
         origins = dict.fromkeys(shared) if len(shared) == 1 else origins
     return tuple(name for name in origins if name in made)
 

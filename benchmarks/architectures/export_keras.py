@@ -88,7 +88,7 @@ def references(model: Any, name: str, side: int) -> tuple[dict[str, np.ndarray],
         scaled, module.preprocess_input(images.astype(np.float32)), rtol=1e-3, atol=1e-3
     )
     last = next(layer for layer in reversed(model.layers) if layer.weights)
-    tensors = [layer.output for layer in model.layers[1:]]
+    tensors = [each.output for each in model.operations[1:]]  # layers, and what is computed between them
     every = keras.Model(model.inputs, [model.output, last.input, *tensors])
 
     @tf.function

@@ -40,8 +40,9 @@ def network(name: str, side: int) -> nn.Module:
     """With the random weights of seed 0."""
     torch.manual_seed(0)
     if name in TIMM:
-        sized = timm.get_pretrained_cfg(name).fixed_input_size
-        return timm.create_model(name, img_size=side) if sized else timm.create_model(name)
+        cfg = timm.get_pretrained_cfg(name)
+        sized = {"img_size": side} if cfg.fixed_input_size else {}
+        return timm.create_model(name, num_classes=cfg.num_classes or 1000, **sized)
     how: dict[str, Any] = {"weights": None}
     if name in ("googlenet", "inception_v3"):
         how |= {"init_weights": True, "aux_logits": False}

@@ -211,3 +211,30 @@ def test_a_plain_sequence_is_cut_before_each_layer(tmp_path: Path) -> None:
 def test_crossings_leave_out_what_a_shortcut_passes_by(tmp_path: Path) -> None:
     crossed = crossings(imported(residual_net(tmp_path / "net.onnx")), ["logits"])
     assert [name for name in crossed if "graft" not in name] == ["c1", "r1", "block", "pool", "flat", "raw"]
+
+
+@pytest.mark.parametrize("end", ["norm", "length", "flat", "layer"])
+def test_features_of_a_network_without_classes_are_what_it_gives(tmp_path: Path, end: str) -> None:
+    """A norm behind the mean is part of them, as in EVA; behind a layer, the mean counts, as before a classifier."""
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], strides=[4, 4]),
+        node("GlobalAveragePool", ["c"], ["gap"]),
+        node("Flatten", ["gap"], ["flat"]),
+    ]
+    nodes += {
+        "norm": [node("LayerNormalization", ["flat", "scale", "shift"], ["out"])],
+        "length": [node("ReduceL2", ["flat", "rows"], ["long"]), node("Div", ["flat", "long"], ["out"])],
+        "flat": [node("Identity", ["flat"], ["out"])],
+        "layer": [node("MatMul", ["flat", "head"], ["out"])],
+    }[end]
+    weights = {
+        "w": draw(1, 8, 3, 4, 4),
+        "scale": np.linspace(1, 2, 8, dtype=np.float32),
+        "shift": draw(2, 8),
+        "rows": np.int64([1]),
+        "head": draw(3, 8, 8),
+    }
+    path = save(tmp_path / "net.onnx", nodes, weights, shape=("N", 3, 16, 16))
+    model, _ = import_model(path, ImportOptions(task="features"))
+    wanted = "pool" if end == "layer" else model.graph.output[0].name
+    np.testing.assert_allclose(features(model), values(model, wanted)[0].reshape(3, 8), rtol=1e-5, atol=1e-6)

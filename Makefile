@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DEVICE ?= auto
 # Extras of pyproject.toml that tests need beside those of `test`: make test EXTRAS="one other".
 EXTRAS ?=
+# Targets of the Dockerfile that image-test builds.
+IMAGES ?= serve cpu
 
 .PHONY: run test test-browser test-clients test-tensorflow test-deploy image-test check format protos serve clean
 
@@ -34,7 +36,7 @@ test-deploy: $(VENV)/.installed $(VENV)/.installed-deploy $(VENV)/kserve
 
 # Builds the images with Debian's buildah and asks them; needs root, buildah and debootstrap.
 image-test: $(VENV)/.installed
-	$(BIN)/python -m pytest -m images -s tests/deploy
+	GRAFT_IMAGES="$(IMAGES)" $(BIN)/python -m pytest -m images -s tests/deploy
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

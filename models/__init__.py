@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+# onnxruntime 1.32 and later reports to its maker what it is used for, unless this stands there before it is imported. A
+# value that somebody has set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from models.card import Label, ModelCard

@@ -25,7 +25,11 @@ if ! buildah inspect --type image localhost/graft-base > /dev/null 2>&1; then
         trap 'rm -rf "$store/base"' EXIT
     fi
     root=$store/base/root
-    debootstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv "$suite" "$root" "$mirror"
+    include=ca-certificates,python3,python3-pip,python3-venv
+    if ! debootstrap --variant=minbase --include=$include "$suite" "$root" "$mirror"; then
+        echo "build.sh: debootstrap could not make a base from $mirror; DEBIAN_MIRROR names another mirror." >&2
+        exit 3
+    fi
     ln -s python3 "$root/usr/bin/python"
     # In an image nothing else manages Python's packages.
     rm -rf "$root"/usr/lib/python3*/EXTERNALLY-MANAGED "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,7 +83,12 @@ def table(results: list[_Result]) -> Iterator[str]:
     if failures:
         yield ""
     for name, exporter, column, reason in failures:
-        yield f"- {name}, {exporter}, {column}: {reason}"
+        yield f"- {name}, {exporter}, {column}: {_line(reason)}"
+
+
+def _line(reason: str) -> str:
+    """The first line, without the colours of a terminal."""
+    return re.sub(r"\x1b\[\d+m", "", reason).strip().splitlines()[0]
 
 
 def _names(results: list[_Result]) -> list[str]:
@@ -98,7 +104,9 @@ def _cell(results: list[_Result], column: str) -> str:
     figures = [each["figures"][column] for each in results if column in each["figures"]]
     if len(figures) < len(results):
         return "-"
-    return f"{min(figures):.0%}" if column == "int8" else f"{max(figures):.0e}"
+    if column == "int8":
+        return f"{min(each['figures']['cosine'] for each in results):.2f}, {min(figures):.0%}"
+    return f"{max(figures):.0e}"
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from models.names import LOGITS
 from models.preprocessing import Preprocessing
 from models.quantization import quantize
 from models.runtime import RuntimeConfig
-from models.serialized import session_of
+from models.serialized import session_of, write_model
 
 CPU = RuntimeConfig(device="cpu", threads=1)
 SAME = 1e-3  # of the largest value; random networks of 300 layers enlarge the last bit a hundredfold
@@ -228,7 +228,8 @@ def measured(folder: Path, network: str, exporter: str) -> Row:
         photos = colours(Path(work) / "photos", about["side"])
         decoded = [np.asarray(Image.open(photo)) for photo in sorted(photos.rglob("*.png"))]
         row.measure("int8", lambda: int8(row, model, decoded))
-        row.measure("blocks", lambda: blocks(path, photos, Path(work) / "run"))
+        write_model(Path(work) / "imported.onnx", model)
+        row.measure("blocks", lambda: blocks(Path(work) / "imported.onnx", photos, Path(work) / "run"))
     return row
 
 

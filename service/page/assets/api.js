@@ -13,6 +13,11 @@ export const token = {
 // Hears of every request that was refused for want of a token that may.
 export const onRefused = (listener) => listeners.add(listener);
 
+// Somebody wants to give a token before anything was refused.
+export const wantToken = () => {
+  for (const listener of listeners) listener({ status: 401 });
+};
+
 export class Refused extends Error {
   constructor(status, error, body) {
     super(error.message);

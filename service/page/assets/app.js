@@ -13,8 +13,17 @@ const makers = { try: tryView, teach: teachView, models: modelsView };
 const views = {};
 let shown;
 
+// What stands behind the # of the address: a part of the page, and what it is to show.
+function place() {
+  try {
+    return location.hash.slice(1).split("/").map(decodeURIComponent);
+  } catch {
+    return []; // no address that the page has made
+  }
+}
+
 function show(focus) {
-  const [name, ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [name, ...rest] = place();
   const next = name in makers ? name : "try";
   views[next] ??= built(next);
   if (shown !== next) {
@@ -65,7 +74,7 @@ form.addEventListener("submit", async (event) => {
   try {
     await modelsChanged();
     notify(t(token.get() ? "token.kept" : "token.gone"));
-    views[shown].enter?.(location.hash.slice(1).split("/").slice(1).map(decodeURIComponent));
+    views[shown].enter?.(place().slice(1));
   } catch (error) {
     notify(error.message, true);
   }
@@ -75,7 +84,9 @@ opener.hidden = !token.get();
 onRefused((refusal) => {
   if (refusal.status !== 401 && !token.get()) return;
   opener.hidden = false;
+  if (!form.hidden) return;
   openToken(true);
+  entry.focus();
 });
 
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -88,9 +88,13 @@ export function classesView(dataset, archive) {
     element,
     uploads,
     sort,
+    // Gives cameras back; what is on its way goes on.
+    rest() {
+      for (const card of cards.values()) card.close();
+    },
     close() {
       uploads.cancel();
-      for (const card of cards.values()) card.close();
+      this.rest();
     },
   };
 }

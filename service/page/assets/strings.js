@@ -168,6 +168,7 @@ export default {
   "teach.folder": "A folder of the machine on which the service runs",
   "teach.roots": "Below {roots}.",
   "teach.take_folder": "Take it",
+  "teach.token": "Enter a token",
   "teach.off": "This service was not started for teaching. To teach on this computer, run:",
   "teach.off_more": "It opens this page with a workspace of its own. Nothing leaves the computer.",
 

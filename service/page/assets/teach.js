@@ -1,5 +1,5 @@
 // Teach: classes of one's own, from photos to a model that is served.
-import { ask, path, query, send } from "./api.js";
+import { ask, path, query, send, wantToken } from "./api.js";
 import { classesView } from "./classes.js";
 import { Dataset } from "./dataset.js";
 import { button, field, h, notify, select } from "./dom.js";
@@ -34,7 +34,7 @@ export function teachView() {
       const { datasets } = workspace?.teaching ? await ask("v1/datasets") : { datasets: [] };
       if (mine !== turn) return;
       close();
-      if (!workspace?.teaching) place.replaceChildren(off(workspace));
+      if (!workspace?.teaching) place.replaceChildren(off(workspace, await hasRoute("/v1/datasets")));
       else if (!id) place.replaceChildren(startView(workspace, datasets));
       else await show(workspace, datasets, id);
     } catch (error) {
@@ -51,13 +51,15 @@ export function teachView() {
     const dataset = new Dataset(facts);
     const classes = classesView(dataset, (file) => begin(file.name.replace(ZIP, ""), file));
     const [verdict, use] = [step(3, "verdict"), step(4, "use")];
-    let shown;
+    let judged; // what shows the verdict that came last
+    let used; // id of the job whose model can be used
     const training = trainingView(dataset, abilities, classes.uploads, (jobs) => {
-      const [job, before] = jobs.filter((one) => one.state === "finished");
-      if (job?.id === shown) return;
-      shown = job?.id;
-      verdict.fill(job && verdictView(dataset, job, before, again).element);
-      use.fill(job && useView(job).element);
+      const [job, before] = jobs.filter((one) => one.verdict);
+      if (job?.id !== judged?.id) verdict.fill((judged = job && verdictView(dataset, job, before, again))?.element);
+      judged?.update(job);
+      const usable = jobs.find((one) => one.state === "finished");
+      if (usable?.id !== used) use.fill(usable && useView(usable).element);
+      used = usable?.id;
     });
     const again = () => {
       training.train();
@@ -68,7 +70,7 @@ export function teachView() {
       progress(uploads);
       training.ready();
     };
-    open = { dataset, parts: [classes, training] };
+    open = { dataset, classes, parts: [classes, training] };
     place.replaceChildren(
       chooseSet(datasets, dataset),
       step(1, "classes", classes.element).element, step(2, "training", training.element).element, verdict.element, use.element,
@@ -91,7 +93,7 @@ export function teachView() {
     const fresh = button(t("teach.new"), () => (location.hash = "teach"));
     return h("div", { class: "row choosing" }, field(t("teach.set"), sets), h("div", { class: "row" }, fresh, remove));
   }
-  return { element, enter };
+  return { element, enter, leave: () => open?.classes.rest() };
 }
 
 let pending; // what is to be done with the classes of a set that was just made
@@ -173,7 +175,10 @@ function step(number, key, content) {
   return { element, fill };
 }
 
-function off(workspace) {
-  const parts = workspace?.why ? [h("p", {}, workspace.why)] : [h("p", {}, t("teach.off")), h("pre", {}, h("code", {}, "graft teach")), h("p", { class: "soft" }, t("teach.off_more"))];
+// Why nobody may teach; where there is a workspace, a token may help.
+function off(workspace, guarded) {
+  const parts = guarded
+    ? [h("p", {}, workspace.why), button(t("teach.token"), wantToken)]
+    : [h("p", {}, t("teach.off")), h("pre", {}, h("code", {}, "graft teach")), h("p", { class: "soft" }, t("teach.off_more"))];
   return h("div", { class: "note" }, ...parts);
 }

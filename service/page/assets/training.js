@@ -82,11 +82,24 @@ export function trainingView(dataset, abilities, uploads, changed) {
     const facts = JSON.parse(data);
     const job = current();
     if (name === "state") put(facts);
-    else if (name === "progress") put({ ...job, progress: facts });
+    else if (name === "progress") {
+      if (facts.stage !== job.progress?.stage) judge(job.id);
+      put({ ...job, progress: facts });
+    }
     else if (name === "epoch") {
       const others = (job.curves ?? []).filter((one) => one.phase !== facts.phase || one.epoch !== facts.epoch);
       put({ ...job, curves: [...others, facts] });
     }
+  }
+
+  // The verdict is there before the job has ended: it is looked for whenever a stage begins.
+  async function judge(id) {
+    if (current().verdict) return;
+    const { verdict, files } = await ask(`v1/jobs/${path(id)}`).catch(() => ({}));
+    if (!verdict || current().id !== id) return;
+    put({ ...current(), verdict, files });
+    announce(verdict.sentences.join(" "));
+    changed(jobs);
   }
 
   async function watch() {

@@ -13,14 +13,14 @@ export function verdictView(dataset, job, before, retrain) {
   const compared = h("p", { class: "compared" });
   const mistakes = h("div", { class: "mistakes" });
   const again = button(t("verdict.retrain"), retrain, { class: "primary" });
+  const report = h("div", { class: "row" });
   const changes = h("div", { class: "note changes", hidden: true }, h("p", {}), again);
   const figure = verdict?.accuracy === null || verdict?.accuracy === undefined ? "" : share(verdict);
   const [first, ...others] = verdict?.sentences ?? [];
   const element = h(
     "div", {},
     h("div", { class: verdict?.trusted ? "verdict" : "verdict caution" }, figure, h("div", {}, h("p", { class: "headline" }, first ?? ""), ...others.map((text) => h("p", {}, text)), compared)),
-    h("div", { class: "row" }, job.files.some((file) => file.name === "report.html") ? button(t("runs.report"), () => showReport(job)) : ""),
-    mistakes, changes,
+    report, mistakes, changes,
   );
   let made = 0;
 
@@ -50,7 +50,14 @@ export function verdictView(dataset, job, before, retrain) {
   dataset.onChange(tell);
   tell();
   load();
-  return { element };
+  return {
+    id: job.id,
+    element,
+    // The report is drawn after the verdict.
+    update({ files }) {
+      if (!report.children.length && files.some((file) => file.name === "report.html")) report.append(button(t("runs.report"), () => showReport(job)));
+    },
+  };
 }
 
 function share({ accuracy, interval }) {

@@ -24,8 +24,8 @@ READY_S = 120
 class Service:
     """`graft serve` with a workspace, on one port for all its lives."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self._options = folder, options
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             self.port = taken.getsockname()[1]
@@ -37,6 +37,7 @@ class Service:
         command = [
             sys.executable, "-m", "graft", "serve", "builtin", "--port", str(self.port), "--workspace",
             str(self.folder / "workspace"), "--device", "cpu", "--threads", "1", "--measure-s", "0", "--drain-s", "0",
+            *self._options,
         ]  # fmt: skip
         with (self.folder / "service.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -23,7 +23,7 @@ from models.importing import as_graft_model
 from models.layout import Layout, layouts_of
 from models.locating import locate
 from models.model import Model
-from models.names import EMBEDDING, LOGITS, POOL, PRE_LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
+from models.names import EMBEDDING, LOGITS, POOL, PRE_LOGITS, PROBABILITIES, PROJECTION, REJECT_SCORE, VALUE
 from models.nodes import Nodes
 from models.plain import FOR_ONE_PROCESSOR, is_for_one_processor
 from models.runtime import Array, RuntimeConfig
@@ -34,7 +34,7 @@ from models.truncation import cut_model
 
 Pool = Literal["avg", "max", "none", "flatten"]
 # Outputs that are answers.
-_NO_FEATURES = (PROBABILITIES, REJECT_SCORE, VALUE)
+_NO_FEATURES = (PROBABILITIES, REJECT_SCORE, VALUE, PROJECTION)
 _SMALLEST = 1e-12  # lengths below this are taken for it, so that a vector of zeros stays one
 
 

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 PROOF = "graft.proof"  # inputs and the answers to them: `models.proof`
-MEASURED = (PROOF,)
+REFERENCE = "graft.reference"  # what its training images look like: `models.reference`
+MEASURED = (PROOF, REFERENCE)
 
 
 def put_entry(model: ModelProto, key: str, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, overload
@@ -15,7 +15,7 @@ from models.card import Label, ModelCard, html_table, read_card
 from models.errors import ModelError, NumericsError
 from models.extras import full_installation
 from models.locating import locate
-from models.names import INPUT, PROBABILITIES, REJECT_SCORE, VALUE
+from models.names import INPUT, PROBABILITIES, PROJECTION, REJECT_SCORE, VALUE
 from models.preprocessing import ImageSource, is_image_source
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.store import DownloadProgress
@@ -24,6 +24,9 @@ from models.wording import percent
 # An ONNX file begins with its IR version: the tag of the field, and a number.
 _IR_FIELD = 0x08
 _IR_VERSION = 10  # as in `models.opset`, which takes onnx, 0.2 s, to import
+
+
+CLASSIFYING = ("classification", "multilabel")  # tasks
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,12 +49,17 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class ClassifierOutputs:
-    """What a classifier gives for N images; without scores it takes any image for one of its classes."""
+class Answers:
+    """What a finished model gives for N images: classes, with a score where it has one, or numbers."""
 
-    probabilities: NDArray[np.float32]  # (N, classes)
+    probabilities: NDArray[np.float32] | None = None  # (N, classes)
     reject_scores: NDArray[np.float32] | None = None  # (N,)
-    rejected: NDArray[np.bool_] | None = None  # (N,): whether an image is none of the classes
+    rejected: NDArray[np.bool_] | None = (
+        None  # (N,): whether an image is none of the classes; None: it takes any
+    )
+    values: NDArray[np.float32] | None = None  # (N,), of a regression
+    # (N, R): where images lie among those that were learned from; None for files that do not tell. Unchecked.
+    projections: NDArray[np.float32] | None = None
 
 
 class Model:
@@ -181,20 +189,46 @@ class Model:
         self.require_classifier()
         return self._checked(self.run(batch, [PROBABILITIES])[0], len(batch))
 
-    def classifier_outputs(self, batch: NDArray[np.uint8]) -> ClassifierOutputs:
-        """Class probabilities of decoded images, and whether each is none of the classes, in one run.
+    def answers(self, batch: NDArray[np.uint8]) -> Answers:
+        """All that the model has to say of decoded images, in one run.
 
         Raises:
-            ModelError: as `probabilities`.
+            ModelError: the model gives features, or another number of classes than its card has labels.
             NumericsError: the model answers with NaN or infinity.
         """
-        reject = self.card.reject
-        if reject is None or not self.rejects:
-            return ClassifierOutputs(self.probabilities(batch))
-        self.require_classifier()
-        probabilities, scores = self.run(batch, [PROBABILITIES, REJECT_SCORE])
-        self._checked(probabilities, len(batch))
-        return ClassifierOutputs(probabilities, self._finite(scores, len(batch)), scores > reject.threshold)
+        names = self.answer_names
+        return self.answers_of(dict(zip(names, self.run(batch, names), strict=True)))
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """The outputs that answers are made of.
+
+        Raises:
+            ModelError: the model gives features.
+        """
+        if self.is_regression:
+            names: tuple[str, ...] = (VALUE,)
+        else:
+            self.require_classifier()
+            names = (PROBABILITIES, REJECT_SCORE) if self.rejects else (PROBABILITIES,)
+        return (*names, PROJECTION) if PROJECTION in self.session.outputs else names
+
+    def answers_of(self, outputs: Mapping[str, Array]) -> Answers:
+        """Answers out of the outputs of a run, those of `answer_names` at least.
+
+        Raises:
+            ModelError, NumericsError: as `answers`.
+        """
+        projections = outputs.get(PROJECTION)
+        if self.is_regression:
+            values = outputs[VALUE]
+            return Answers(values=self._finite(values, len(values)), projections=projections)
+        probabilities = outputs[PROBABILITIES]
+        self._checked(probabilities, len(probabilities))
+        if self.card.reject is None or not self.rejects:
+            return Answers(probabilities, projections=projections)
+        scores = self._finite(outputs[REJECT_SCORE], len(probabilities))
+        return Answers(probabilities, scores, scores > self.card.reject.threshold, projections=projections)
 
     def values(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The answers of a regression, float32 (N,), in the unit of its target.
@@ -209,6 +243,11 @@ class Model:
                 f"`{VALUE}`. Fine-tune one with a number for each image."
             )
         return self._finite(self.run(batch, [VALUE])[0], len(batch))
+
+    @property
+    def gives_answers(self) -> bool:
+        """Whether the model gives classes or a number, not features."""
+        return self.is_regression or (self.card.task in CLASSIFYING and PROBABILITIES in self.session.outputs)
 
     @property
     def is_regression(self) -> bool:
@@ -281,10 +320,7 @@ class Model:
 
     def require_classifier(self) -> None:
         """Raise a ModelError unless the model gives probabilities of classes."""
-        if (
-            self.card.task not in ("classification", "multilabel")
-            or PROBABILITIES not in self.session.outputs
-        ):
+        if self.card.task not in CLASSIFYING or PROBABILITIES not in self.session.outputs:
             if self.is_regression:
                 raise ModelError(
                     f"{self.card.name}: gives a number, not classes. Use it with `graft classify` or `graft evaluate` "

@@ -17,5 +17,7 @@ LOGITS = "logits"
 PROBABILITIES = "probabilities"
 # Float32 (N,): the larger, the less is an image like any known class.
 REJECT_SCORE = "reject_score"
+# Float32 (N, R): the embedding along the axes on which the training images vary most; see `models.reference`.
+PROJECTION = "projection"
 # Float32 (N,): the output of a regression, in the unit of its target.
 VALUE = "value"

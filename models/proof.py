@@ -3,20 +3,16 @@
 The metadata entry `graft.proof` is JSON: {"format": 1, "precision", "rounding", "inputs", "outputs"}. `inputs`: uint8
 (8, h, w, 3), drawn small so that a file does not grow by them; those in even places are enlarged to the size of the
 network, the others repeated side by side. `outputs`: name -> float32 (8, values); of an output with more than 1,024
-values an image, as many are kept, evenly spaced. Arrays are {"shape", "data"}, little-endian, compressed by zlib, in
-base64. The inputs are patterns, not photos: who passes a file on passes no image of his on.
+values an image, as many are kept, evenly spaced. Arrays are as in `models.packed`. The inputs are patterns, not photos:
+who passes a file on passes no image of his on.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +21,13 @@ from models.errors import ModelError
 from models.metadata import PROOF
 from models.model import Model
 from models.names import LOGITS, PROBABILITIES
+from models.packed import packed, unpacked
 from models.runtime import Array
 
 FORMAT = 1
 IMAGES = 8
 SIDE = 32  # of a stored input, at most
 VALUES = 1024  # of an output that are kept for an image, at most
-_LARGEST = 1 << 22  # bytes of an array; no file of ours has more
 Precision = Literal["float32", "float16", "int8"]
 # By how much an answer may differ at least, in parts of the largest one where that is above 1; docs/watching.md has
 # what was measured. float16 rounds at 2^-11, and so do GPUs that multiply float32 as TF32; int8 has steps of 2^-8.
@@ -67,8 +63,8 @@ class StoredProof:
 
     def to_json(self) -> str:
         """The text of the metadata entry."""
-        outputs = {name: _packed(values, "<f4") for name, values in self.outputs.items()}
-        inputs = _packed(self.inputs, "u1")
+        outputs = {name: packed(values, "<f4") for name, values in self.outputs.items()}
+        inputs = packed(self.inputs, "u1")
         return json.dumps(
             {
                 "format": FORMAT,
@@ -99,8 +95,8 @@ class StoredProof:
             rounding = float(values["rounding"])
             if not 0 <= rounding <= 1:
                 raise ValueError(f"rounding {rounding}")
-            inputs = _unpacked(values["inputs"], "u1")
-            outputs = {str(name): _unpacked(array, "<f4") for name, array in values["outputs"].items()}
+            inputs = unpacked(values["inputs"], "u1")
+            outputs = {str(name): unpacked(array, "<f4") for name, array in values["outputs"].items()}
             if inputs.shape[0] != IMAGES or inputs.shape[3:] != (3,) or not inputs.size or not outputs:
                 raise ValueError(f"inputs {list(inputs.shape)} and {len(outputs)} outputs")
             if any(a.ndim != 2 or len(a) != IMAGES or not np.isfinite(a).all() for a in outputs.values()):
@@ -202,23 +198,3 @@ def _gap(name: str, got: Array, expected: Array, tolerance: float, model: Model)
         float(apart[image, place]), tolerance, name, int(image) + 1, value,
         float(expected[image, place]), float(got[image, place]),
     )  # fmt: skip
-
-
-def _packed(array: Array, kind: str) -> dict[str, Any]:
-    data = zlib.compress(np.ascontiguousarray(array, kind).tobytes(), 9)
-    return {"shape": list(array.shape), "data": base64.b64encode(data).decode("ascii")}
-
-
-def _unpacked(values: Mapping[str, Any], kind: str) -> NDArray[Any]:
-    shape = tuple(values["shape"])
-    expected = math.prod(shape) * np.dtype(kind).itemsize
-    if not all(type(size) is int and size >= 0 for size in shape) or expected > _LARGEST:
-        raise ValueError(f"an array of shape {str(shape)[:60]}")
-    try:
-        unpacker = zlib.decompressobj()
-        data = unpacker.decompress(base64.b64decode(values["data"], validate=True), expected + 1)
-    except (zlib.error, binascii.Error) as exc:
-        raise ValueError(str(exc)) from exc
-    if len(data) != expected:
-        raise ValueError(f"an array of shape {shape} with another number of bytes")
-    return np.frombuffer(data, kind).reshape(shape)

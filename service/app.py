@@ -17,7 +17,15 @@ from service.jobs.workspace_routes import workspace_routes
 from service.observing import observe, open_tracing
 from service.openapi.pages import description
 from service.page.routes import page
-from service.protocols import admin, hugging_face, open_inference, openai, tensorflow_serving, v1
+from service.protocols import (
+    admin,
+    hugging_face,
+    open_inference,
+    openai,
+    tensorflow_serving,
+    v1,
+    watching,
+)
 from service.protocols.protocol import Protocol
 from service.registry import Registry
 from service.safety import ACCESS, Guard, guard_of, protect
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
 # Each is a module of service/protocols: what makes its routes, over the models of a registry, and how it tells of
 # failures. Who may call them stands in service/safety.py.
 PROTOCOLS = (
-    Protocol((v1.routes,)),
+    Protocol((v1.routes, watching.routes)),
     Protocol((admin.routes,)),
     Protocol(open_inference.GROUPS, open_inference.SHAPE),
     Protocol((tensorflow_serving.routes,), tensorflow_serving.SHAPE),

@@ -14,6 +14,7 @@ from service.logs import LogFormat
 RUNTIME = ("device", "threads", "spinning")
 # Of the front, what follows from another setting (max_request_mb).
 _DERIVED = ("body_bytes",)
+SMALLEST_WINDOW, LARGEST_WINDOW = 16, 4096  # images that are compared at a time
 
 
 @settings
@@ -44,6 +45,13 @@ class ServiceConfig:
     no_proof: bool = setting(
         False,
         "Serve files too that compute differently here from where they were written; each is said in the log.",
+        heading="Models",
+    )
+    drift_window: int = setting(
+        256,
+        "Images that are compared at a time with those that a model was taught with, 16 to 4,096; 0 compares none.",
+        least=0,
+        most=LARGEST_WINDOW,
         heading="Models",
     )
     repository: tuple[str, ...] = setting(
@@ -170,6 +178,11 @@ class ServiceConfig:
     )
 
     def __post_init__(self) -> None:
+        if 0 < self.drift_window < SMALLEST_WINDOW:
+            raise InputError(
+                f"drift_window is {self.drift_window}; expected {SMALLEST_WINDOW} to {LARGEST_WINDOW:,} images, or "
+                "0 to compare none."
+            )
         if (self.cert is None) != (self.key is None):
             given, missing = ("cert", "key") if self.key is None else ("key", "cert")
             raise InputError(f"{given} is given without {missing}; TLS needs both.")

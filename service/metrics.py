@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from models import errors
@@ -130,6 +130,7 @@ class Metrics:
         )
         self._loaded.set_function(lambda: len(models.served))
         self.registry.register(_Queues(models))
+        self.registry.register(_Drifts(models))
         self.registry.register(_Threads())
         ProcessCollector(registry=self.registry)
 
@@ -224,6 +225,55 @@ class _Queues(Collector):
             wait.add_metric(key, served.batcher.seconds_to_empty)
         yield depth
         yield wait
+
+
+class _Drifts(Collector):
+    """Whether models are shown what they were taught with, as far as their files tell of that."""
+
+    def __init__(self, models: Registry) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """The last full window of each model, and how many there were."""
+        labels = ["model", "version"]
+        chance = GaugeMetricFamily(
+            "graft_drift_p_value",
+            "How likely images like those of the training are as far off as the last window, by features or classes.",
+            labels=[*labels, "test"],
+        )
+        distance = GaugeMetricFamily(
+            "graft_drift_distance",
+            "Deviations between the means of the last window and of the training's held-out images.",
+            labels=labels,
+        )
+        alarm = GaugeMetricFamily(
+            "graft_drift_alarm",
+            "1 where the last window raised an alarm, else 0, by features or classes.",
+            labels=[*labels, "test"],
+        )
+        windows = CounterMetricFamily(
+            "graft_drift_windows", "Windows of live images that were compared.", labels=labels
+        )
+        alarms = CounterMetricFamily(
+            "graft_drift_alarms",
+            "Windows that raised an alarm, by features or classes.",
+            labels=[*labels, "test"],
+        )
+        for served in self._models.served:
+            if served.drift is None:
+                continue
+            key, state = [served.name, str(served.version)], served.drift.state
+            windows.add_metric(key, state.windows)
+            alarms.add_metric([*key, "features"], state.alarms)
+            alarms.add_metric([*key, "classes"], state.mixed)
+            if (last := state.last) is not None:
+                chance.add_metric([*key, "features"], last.p_features)
+                alarm.add_metric([*key, "features"], float(last.alarm))
+                if last.p_classes is not None:
+                    chance.add_metric([*key, "classes"], last.p_classes)
+                    alarm.add_metric([*key, "classes"], float(last.mixed))
+                distance.add_metric(key, last.distance)
+        yield from (chance, distance, alarm, windows, alarms)
 
 
 class _Threads(Collector):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.model import Model
+from models.model import Answers, Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +19,9 @@ class ImageResult:
     reject_score: float | None = None
     rejected: bool | None = None  # whether it is none of the classes; None where the model cannot tell
     value: float | None = None
+    projection: NDArray[np.float32] | None = (
+        None  # (R,), where it lies among the images that were learned from
+    )
 
 
 def image_results(model: Model, batch: NDArray[np.uint8]) -> list[ImageResult]:
@@ -27,10 +31,16 @@ def image_results(model: Model, batch: NDArray[np.uint8]) -> list[ImageResult]:
         ModelError: the model gives features.
         NumericsError: the model answers with NaN or infinity.
     """
-    if model.is_regression:
-        return [ImageResult(value=value) for value in model.values(batch).tolist()]
-    outputs = model.classifier_outputs(batch)
-    if outputs.reject_scores is None or outputs.rejected is None:
-        return [ImageResult(row) for row in outputs.probabilities]
-    scores, rejected = outputs.reject_scores.tolist(), outputs.rejected.tolist()
-    return list(map(ImageResult, outputs.probabilities, scores, rejected))
+    return results_of(model.answers(batch))
+
+
+def results_of(answers: Answers) -> list[ImageResult]:
+    """A result for each image that a model has answered for."""
+    columns = (
+        answers.probabilities,
+        None if answers.reject_scores is None else answers.reject_scores.tolist(),
+        None if answers.rejected is None else answers.rejected.tolist(),
+        None if answers.values is None else answers.values.tolist(),
+        answers.projections,
+    )
+    return list(map(ImageResult, *(itertools.repeat(None) if one is None else one for one in columns)))

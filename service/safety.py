@@ -26,6 +26,7 @@ ACCESS: dict[str, Scope] = {
     "page": "open",
     "metrics": "infer",
     "v1": "infer",
+    "watching": "infer",
     "open_inference_health": "open",
     "open_inference": "infer",
     "open_inference_admin": "admin",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import logging
 import threading
 import time
 import weakref
@@ -15,19 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cores import cores
-from models.errors import CutError, ModelError, NumericsError
+from models.errors import CutError, GraftError, ModelError, NumericsError
 from models.extras import full_installation
 from models.locating import locate
 from models.model import Model
-from models.names import PROBABILITIES, REJECT_SCORE
+from models.names import PROBABILITIES, PROJECTION, REJECT_SCORE
+from models.reference import read_reference
 from models.runtime import RuntimeConfig
 from service.batching import Batcher
 from service.caller import Caller
 from service.config import ServiceConfig
 from service.memory import return_freed_memory
+from service.monitoring.drift import Drift
+from service.monitoring.proving import proven
 from service.planning import Plan, default_plan, measured_plan
-from service.proving import proven
-from service.results import image_results
+from service.results import ImageResult, image_results, results_of
 from service.sources import Source
 from service.tickets import BatchReport
 from service.turns import Turns, end_turn
@@ -39,10 +43,14 @@ if TYPE_CHECKING:
 
 _FREED_S = 10.0  # that the last user of a session may need to let go of it
 _FEATURE_MODELS = 8  # that a model keeps; each has a session as large as the network
+_NO_CUTS = (PROBABILITIES, REJECT_SCORE, PROJECTION)
 _GRAD_CAMS = 2  # each has sessions twice as large
 Watch = Callable[[str, int, BatchReport], None]  # name and version of the model
 # The key of what the model is for. Features have their feature model for a key, outputs of the network their names.
 RESULTS = "results"
+# Hears of the images of a run, and of its results.
+Hearer = Callable[[Sequence[NDArray[np.uint8]], Sequence[ImageResult]], None]
+_log = logging.getLogger("graft")
 
 
 class Served:
@@ -76,8 +84,12 @@ class Served:
             self.plan = plan or default_plan(model)
             if self.plan.crowded_threads != self.plan.threads:
                 crowded = self._reopened(self.plan.crowded_threads)
+        self._runs = _Runs(source.name, model, crowded)
+        self.drift = self._new_drift()
+        if self.drift is not None:
+            self._runs.hearers = (_hearing(self.drift),)
         self.batcher = Batcher(
-            _Runs(source.name, model, crowded),
+            self._runs,
             largest=self.plan.largest,
             most_queued=config.max_queued,
             runners=self.plan.runners,
@@ -91,6 +103,29 @@ class Served:
         self._opening = threading.Lock()
         self._using = threading.Lock()
         self._users, self._retired = 0, False
+
+    @property
+    def no_drift(self) -> str:
+        """Why there is nothing to compare live images with."""
+        if not self._config.drift_window:
+            return "drift_window is 0, so live images are compared with nothing"
+        return (
+            "the file tells nothing of the images that the model was taught with: `graft finetune` writes files that "
+            "do, where 8 images at least are held out; those of earlier versions do not"
+        )
+
+    def _new_drift(self) -> Drift | None:
+        """What compares the model's answers with what it was taught with, where its file tells of that."""
+        window, card = self._config.drift_window, self.model.card
+        reference = read_reference(self.model.session.metadata, self.source.spec)
+        if not window or reference is None or PROJECTION not in self.model.session.outputs:
+            return None
+        if reference.counts and len(reference.counts) != len(card.labels):
+            raise ModelError(
+                f"{self.source.spec}: tells of {len(reference.counts)} classes in training, and has {len(card.labels)} "
+                "labels. Fine-tune the model again, or give it the labels that it had."
+            )
+        return Drift(reference, card.labels, window, f"{self.name} version {self.version}")
 
     def results(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> list[Any]:
         """What the model gives for each of the decoded images (H, W, 3): an `ImageResult`, or why there is none.
@@ -241,7 +276,7 @@ class Served:
                 choices = ", ".join(self._default_cuts)
                 raise CutError(f"{self.name} gives features at {choices}; choose one of them with ?cut=.")
             return self._default_cuts[0]
-        outputs = [name for name in self.model.session.outputs if name not in (PROBABILITIES, REJECT_SCORE)]
+        outputs = [name for name in self.model.session.outputs if name not in _NO_CUTS]
         names = list(dict.fromkeys([*(cut.name for cut in self.model.card.cuts), *outputs]))
         if asked not in names and asked not in self._default_cuts:
             raise CutError(f"{self.name} has no cut point {asked!r}; it has {', '.join(names)}.")
@@ -261,19 +296,37 @@ class _Runs:
 
     def __init__(self, name: str, model: Model, crowded: Model) -> None:
         self._name, self._model, self._crowded = name, model, crowded
+        self.hearers: tuple[Hearer, ...] = ()  # replaced as a whole
+        self._answers = model.answer_names if model.gives_answers else ()
 
     def __call__(self, key: Hashable, images: Sequence[NDArray[np.uint8]], crowded: bool) -> Sequence[Any]:
         """One run, for `images` of any number of callers: a result, or an error, for each."""
         batch = np.stack(images)  # (N, H, W, 3)
+        model = self._crowded if crowded else self._model
         if key == RESULTS:
-            return image_results(self._crowded if crowded else self._model, batch)
+            results = image_results(model, batch)
+            self._tell(images, results)
+            return results
         if isinstance(key, tuple):
-            values = (self._crowded if crowded else self._model).run(batch, key)
-            return [self._checked(key, row) for row in zip(*values, strict=True)]
+            heard = self._answers if self.hearers else ()
+            names = tuple(dict.fromkeys((*key, *heard)))
+            values = dict(zip(names, model.run(batch, names), strict=True))
+            if heard:
+                with contextlib.suppress(GraftError):  # what is wrong with a row is told in its place
+                    self._tell(images, results_of(model.answers_of(values)))
+            return [self._checked(key, row) for row in zip(*(values[name] for name in key), strict=True)]
         features: Any = key
         (cut,) = features.cuts
-        (values,) = features.model.run(batch, [cut])
-        return [row if np.isfinite(row).all() else self._not_finite(cut) for row in values]
+        (rows,) = features.model.run(batch, [cut])
+        return [row if np.isfinite(row).all() else self._not_finite(cut) for row in rows]
+
+    def _tell(self, images: Sequence[NDArray[np.uint8]], results: Sequence[ImageResult]) -> None:
+        """Let those who compare hear of a run. Callers have their rows, whatever becomes of that."""
+        for hear in self.hearers:
+            try:
+                hear(images, results)
+            except Exception:
+                _log.exception("a run of %s was not compared", self._name)
 
     def _checked(self, names: Sequence[str], row: tuple[Any, ...]) -> Any:
         for name, values in zip(names, row, strict=True):
@@ -285,6 +338,10 @@ class _Runs:
         return NumericsError(
             f"{self._name}: what it gives at {cut} holds NaN or infinity; its weights are damaged."
         )
+
+
+def _hearing(drift: Drift) -> Hearer:
+    return lambda images, results: drift.hear(results)
 
 
 def _stamp(spec: str) -> tuple[int, int] | None:

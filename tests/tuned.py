@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from finetune.heads.assembly import assemble
 from finetune.heads.top import Top
+from finetune.trust.reference import fit_reference
 from finetune.trust.rejection import Rejector
 from models.card import Label, ModelCard, Target
 from models.names import EMBEDDING, FEATURES, LOGITS, VALUE
@@ -76,6 +77,25 @@ def tuned_classifier(folder: Path) -> Path:
     path = folder / "tuned.onnx"
     model = assemble(trunk(folder), "pool", linear_top(), CARD, temperature=TEMPERATURE, rejector=rejector())
     path.write_bytes(model.SerializeToString())
+    return path
+
+
+def shades(random: np.random.Generator, count: int, spread: float = 12.0) -> NDArray[np.uint8]:
+    """Mean colours of photos, uint8 (count, 3): reds, greens and blues, each a little different."""
+    pure = np.array(list(COLOURS.values()))[random.integers(3, size=count)] * 0.7 + 30
+    return (pure + random.normal(0, spread, (count, 3))).clip(0, 255).round().astype(np.uint8)
+
+
+def described_classifier(folder: Path, regression: bool = False) -> Path:
+    """Write a model whose file tells of the shades that it was taught with."""
+    random = np.random.default_rng(0)
+    train, held = shades(random, 300) / np.float32(255), shades(random, 200) / np.float32(255)
+    answers = None if regression else (held @ WEIGHTS).argmax(axis=1)
+    described = fit_reference(train, held, answers, 3, "validation images")
+    weights, card = (WEIGHTS[:, :1], REDNESS) if regression else (WEIGHTS, CARD)
+    top = linear_top(weights, regression=regression)
+    path = folder / "described.onnx"
+    path.write_bytes(assemble(trunk(folder), "pool", top, card, described=described).SerializeToString())
     return path
 
 

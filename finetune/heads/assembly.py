@@ -10,14 +10,17 @@ from onnx import ModelProto
 
 from finetune.heads.joining import free_name, join, tensor_names
 from finetune.heads.top import Top
+from finetune.trust.reference import Projector
 from finetune.trust.rejection import Rejector
 from models.card import Cut, ModelCard, Reject, card_of, read_card
 from models.errors import GraphError, ModelError, NumericsError
 from models.graph import copied, infer, opset_of, producers, rename, shape_of
+from models.metadata import REFERENCE, put_entry
 from models.model import Model
-from models.names import EMBEDDING, FEATURES, LOGITS, PROBABILITIES, REJECT_SCORE, VALUE
+from models.names import EMBEDDING, FEATURES, LOGITS, PROBABILITIES, PROJECTION, REJECT_SCORE, VALUE
 from models.nodes import Nodes, floats
 from models.opset import OPSET
+from models.reference import Reference
 from models.runtime import Array, RuntimeConfig
 from models.serialized import session_of
 from models.wording import first_line
@@ -34,11 +37,13 @@ def assemble(
     *,
     temperature: float | None = None,
     rejector: Rejector | None = None,
+    described: tuple[Projector, Reference] | None = None,
 ) -> ModelProto:
     """`trunk` up to its tensor `at`, and `top` behind it, as one model that explains itself.
 
     It takes uint8 images and gives `logits` and `probabilities` = softmax(logits / temperature), and `reject_score`
-    where there is a rejector; or `value`, for a regression. What has to happen to the images - preprocessing,
+    where there is a rejector; or `value`, for a regression; and `projection` where the images that it learned from are
+    described, which go into its metadata. What has to happen to the images - preprocessing,
     normalisation, a fixed batch size - is copied from the trunk's card; temperature, reject threshold and cut points
     (the trunk's as far as they are left, and `embedding`) are filled in; all else is `card`'s. Equal arguments give
     equal bytes. The model is checked with onnx.checker and by running it.
@@ -57,7 +62,7 @@ def assemble(
         earlier = free_name(f"trunk/{EMBEDDING}", tensor_names(base.graph))
         rename(base.graph, EMBEDDING, earlier)
         at = earlier if at == EMBEDDING else at
-    head = _head(top, card, temperature, rejector)
+    head = _head(top, card, temperature, rejector, described)
     cuts = [cut for cut in below.cuts if cut.name not in (EMBEDDING, LOGITS)]
     embedding = infer(head).get(EMBEDDING)
     width = shape_of(embedding)[1:] if embedding is not None else ()
@@ -78,12 +83,20 @@ def assemble(
         ),
     )
     joined.producer_name = "graft"
+    if described is not None:
+        put_entry(joined, REFERENCE, described[1].to_json())
     _check(joined, trunk)
     _try(joined, card)
     return joined
 
 
-def _head(top: Top, card: ModelCard, temperature: float | None, rejector: Rejector | None) -> ModelProto:
+def _head(
+    top: Top,
+    card: ModelCard,
+    temperature: float | None,
+    rejector: Rejector | None,
+    described: tuple[Projector, Reference] | None,
+) -> ModelProto:
     """The top with everything behind its logits, and the outputs that a finished model has."""
     head = copied(top.model)
     graph = head.graph
@@ -102,6 +115,7 @@ def _head(top: Top, card: ModelCard, temperature: float | None, rejector: Reject
     del graph.output[:]
     if regression:
         graph.output.append(floats(VALUE, ["N"]))
+        _describe(head, described)
         return head
     nodes, scaled = Nodes(), LOGITS
     if temperature is not None:
@@ -113,9 +127,18 @@ def _head(top: Top, card: ModelCard, temperature: float | None, rejector: Reject
     if rejector is not None:
         rejector.nodes(EMBEDDING, LOGITS, REJECT_SCORE).append_to(graph)
         graph.output.append(floats(REJECT_SCORE, ["N"]))
+    _describe(head, described)
     if (opset := opset_of(head)) < OPSET:
         raise GraphError(f"the top is of opset {opset}; expected {OPSET} at least. Export it again.")
     return head
+
+
+def _describe(head: ModelProto, described: tuple[Projector, Reference] | None) -> None:
+    """Give the head its output `projection`."""
+    if described is not None:
+        projector, reference = described
+        projector.nodes(EMBEDDING, PROJECTION).append_to(head.graph)
+        head.graph.output.append(floats(PROJECTION, ["N", reference.width]))
 
 
 def _check(model: ModelProto, trunk: ModelProto) -> None:
@@ -143,8 +166,8 @@ def _try(proto: ModelProto, card: ModelCard) -> None:
     images = np.random.default_rng(0).integers(0, 256, (_TRIED, height, width, 3), np.uint8)
     together, alone = model.run(images), model.run(images[:1])
     for name, values, first in zip(session.outputs, together, alone, strict=True):
-        wide = name in (LOGITS, PROBABILITIES)
-        expected = (_TRIED, len(card.labels)) if wide else (_TRIED,)
+        widths = {LOGITS: len(card.labels), PROBABILITIES: len(card.labels), PROJECTION: values.shape[-1]}
+        expected = (_TRIED, widths[name]) if name in widths else (_TRIED,)
         if values.shape != expected:
             raise ModelError(
                 f"the finished model gives {name} {list(values.shape)}; expected {list(expected)}."

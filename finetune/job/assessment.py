@@ -18,9 +18,11 @@ from finetune.report.findings import LearningPoint, Previous
 from finetune.report.learning_curve import learning_curve
 from finetune.trust.calibration import fit_temperature
 from finetune.trust.measures import r2, softmax
+from finetune.trust.reference import Projector, fit_reference
 from finetune.trust.rejection import Rejector, fit_rejector
 from models.errors import ModelError
 from models.model import Model
+from models.reference import Reference
 from models.runtime import Array
 from models.wording import listed
 
@@ -37,6 +39,9 @@ class Assessment:
     rejector: Rejector | None = None
     half_width: float | None = None  # of the interval of a regression
     curve: tuple[LearningPoint, ...] | None = None
+    described: tuple[Projector, Reference] | None = (
+        None  # what the images look like, for a service to compare with
+    )
 
     def probabilities(self, *, calibrated: bool) -> Array:
         """Probabilities of the measured images, (N, classes), with the temperature or without it."""
@@ -65,13 +70,28 @@ def assess(
         seed=recipe.seed,
         score=None if prepared.classes else r2,
     )
+    described = _described(prepared, train, [val] if measured == "val" else [val, outputs], recipe.seed)
     if not prepared.classes:
-        return Assessment(measured, outputs, half_width=conformal(np.abs(val.logits - val_y)), curve=curve)
+        half_width = conformal(np.abs(val.logits - val_y))
+        return Assessment(measured, outputs, half_width=half_width, curve=curve, described=described)
     others = (unknown.embedding, unknown.logits) if unknown else None
     rejector = fit_rejector(
         train, train_y, val.embedding, val.logits, val_y, unknown=others, keep=recipe.keep, seed=recipe.seed
     )
-    return Assessment(measured, outputs, fit_temperature(val.logits, val_y), rejector, None, curve)
+    temperature = fit_temperature(val.logits, val_y)
+    return Assessment(measured, outputs, temperature, rejector, None, curve, described)
+
+
+def _described(
+    prepared: Prepared, train: Array, held: Sequence[TopOutputs], seed: int
+) -> tuple[Projector, Reference] | None:
+    """What images look like that were held out, along axes of those that were trained on."""
+    answers = (
+        np.concatenate([outputs.logits.argmax(axis=1) for outputs in held]) if prepared.classes else None
+    )
+    split = "validation images" if len(held) == 1 else "validation and test images"
+    embeddings = np.concatenate([outputs.embedding for outputs in held])
+    return fit_reference(train, embeddings, answers, len(prepared.classes), split, seed)
 
 
 def conformal(errors: Array, coverage: float = COVERAGE) -> float | None:

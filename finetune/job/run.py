@@ -194,7 +194,12 @@ class _Job:
                 model_card(self.dataset, recipe, prepared, learned, assessment, digest),
                 temperature=assessment.temperature,
                 rejector=assessment.rejector,
+                described=assessment.described,
             )
+            if assessment.described is None:
+                stages.observer.say(
+                    "too few images are held out, or all are alike, for a service to see whether it is shown others"
+                )
             if missing := try_to_write_proof(proto):
                 stages.observer.say(missing)
             write_model(path, proto)

@@ -82,7 +82,8 @@ def evaluate(
         failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
         truth = np.array([indices[key] for _, key in batch.good], np.int64)  # (N,)
         if len(truth):
-            outputs = model.classifier_outputs(batch.pixels)
+            outputs = model.answers(batch.pixels)
+            assert outputs.probabilities is not None  # it is a classifier
             # (N, up to 5), best first.
             best = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :TOP]
             if outputs.rejected is not None:

@@ -52,7 +52,7 @@ class Space:
         """Learn from known embeddings (N, D) of the classes `y` (N,); classes without images do not count."""
         x = unit(embeddings)
         mean = x.mean(axis=0)
-        components = _principal(x - mean, seed)  # (D, R)
+        components = principal(x - mean, seed)  # (D, R)
         z = (x - mean) @ components  # (N, R)
         present, place, counts = np.unique(y, return_inverse=True, return_counts=True)
         means = np.zeros((len(present), z.shape[1]))
@@ -179,7 +179,7 @@ def shrunk_covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((1 - share) * covariance + share * level * np.eye(width))
 
 
-def _principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     """Directions (D, R) in which the rows vary most, those in which they do not vary left out."""
     n, width = centred.shape
     most = min(n, width)

@@ -21,7 +21,7 @@ from models.store import cache_folder
 from models.wording import percent, size
 from models.zoo import BUILTIN, find
 from service.cli.terminal.text import clean, columns
-from service.proving import proven
+from service.monitoring.proving import proven
 from service.version import __version__
 
 _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "prometheus-client", "safetensors")

@@ -148,22 +148,24 @@ class TestFineTuned:
         runs: list[object] = []
         run = model.session.run
         monkeypatch.setattr(model.session, "run", lambda *given: runs.append(given) or run(*given))
-        answers = model.classifier_outputs(batch)
+        answers = model.answers(batch)
         assert len(runs) == 1
+        assert answers.probabilities is not None
         np.testing.assert_array_equal(answers.probabilities, model.probabilities(batch))
         assert answers.reject_scores == pytest.approx([0, 2 - 2 / 3**0.5], abs=1e-5)
         assert answers.rejected is not None
         assert answers.rejected.tolist() == [False, True]
 
     def test_model_without_a_threshold_has_probabilities_alone(self, tiny: Model) -> None:
-        answers = tiny.classifier_outputs(np.zeros((2, 16, 16, 3), np.uint8))
+        answers = tiny.answers(np.zeros((2, 16, 16, 3), np.uint8))
+        assert answers.probabilities is not None
         assert (answers.probabilities.shape, answers.reject_scores, answers.rejected) == ((2, 3), None, None)
 
     def test_threshold_in_the_card_alone_rejects_nothing(
         self, tiny: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(tiny, "card", dataclasses.replace(tiny.card, reject=Reject(0.5, 1.0)))
-        assert tiny.classifier_outputs(np.zeros((1, 16, 16, 3), np.uint8)).rejected is None
+        assert tiny.answers(np.zeros((1, 16, 16, 3), np.uint8)).rejected is None
 
     def test_regression_gives_values_and_no_classes(self, tmp_path: Path) -> None:
         model = Model.open(tuned_regression(tmp_path), CPU)

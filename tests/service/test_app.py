@@ -73,6 +73,8 @@ def test_models_are_listed(client: FlaskClient) -> None:
         "cuts": [{"name": "pool", "shape": [3]}, {"name": "logits", "shape": [3]}],
         "device": "cpu",
         "plan": "one run at a time, 1 thread each, up to 8 images, not measured",
+        "proof": "none",
+        "proof_note": "the file carries no stored inputs, so nobody knows whether it computes the same here",
     }
     assert [model["name"] for model in body["models"]] == ["tiny", "other"]
 

@@ -16,9 +16,9 @@ from service.cli.terminal.text import clean, fit, width_of
 from service.config import ServiceConfig, service_settings
 from service.configuration import Configuration
 from service.lifecycle import require_grpc
+from service.monitoring.proving import proven
 from service.observing import open_tracing
 from service.permissions import too_open
-from service.proving import proven
 from service.served import all_cores
 from service.sources import Source, labels, sources
 from service.tls import tls_of

@@ -19,6 +19,7 @@ from service.openapi.pages import description
 from service.page.routes import page
 from service.protocols import (
     admin,
+    admin_shadows,
     hugging_face,
     open_inference,
     openai,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 # failures. Who may call them stands in service/safety.py.
 PROTOCOLS = (
     Protocol((v1.routes, watching.routes)),
-    Protocol((admin.routes,)),
+    Protocol((admin.routes, admin_shadows.routes)),
     Protocol(open_inference.GROUPS, open_inference.SHAPE),
     Protocol((tensorflow_serving.routes,), tensorflow_serving.SHAPE),
     Protocol((hugging_face.routes,), hugging_face.SHAPE),

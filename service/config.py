@@ -54,6 +54,24 @@ class ServiceConfig:
         most=LARGEST_WINDOW,
         heading="Models",
     )
+    shadows: tuple[str, ...] = setting(
+        (),
+        "Which model answers unseen what another one answers: with cats=cats:2, version 2 of cats beside the one that "
+        "clients have.",
+        unset="none",
+        heading="Models",
+        metavar="NAME=MODEL:VERSION",
+    )
+    shadow_share: float = setting(
+        0.1, "Share of all time that a shadow may be at work.", above=0, most=1, heading="Models"
+    )
+    shadow_threshold: float = setting(
+        0.05,
+        "How often a shadow may say something else; whether it does so more or less often is what is asked.",
+        above=0,
+        most=0.99,
+        heading="Models",
+    )
     repository: tuple[str, ...] = setting(
         (),
         "Folder from which a running service may be told to load models; what lies outside is refused.",

@@ -131,6 +131,7 @@ class Metrics:
         self._loaded.set_function(lambda: len(models.served))
         self.registry.register(_Queues(models))
         self.registry.register(_Drifts(models))
+        self.registry.register(_Shadows(models))
         self.registry.register(_Threads())
         ProcessCollector(registry=self.registry)
 
@@ -274,6 +275,36 @@ class _Drifts(Collector):
                     alarm.add_metric([*key, "classes"], float(last.mixed))
                 distance.add_metric(key, last.distance)
         yield from (chance, distance, alarm, windows, alarms)
+
+
+class _Shadows(Collector):
+    """How often shadows say something else than their models."""
+
+    def __init__(self, models: Registry) -> None:
+        self._models = models
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Images by what became of them, and seconds at work."""
+        labels = ["model", "version"]
+        images = CounterMetricFamily(
+            "graft_shadow_images",
+            "Images by what the shadow made of them: agreed, disagreed, failed, or dropped before it saw them.",
+            labels=[*labels, "outcome"],
+        )
+        seconds = CounterMetricFamily(
+            "graft_shadow_seconds", "Time that the shadow of a model was at work.", labels=labels
+        )
+        for standing in self._models.shadows.standing.values():
+            running = standing.running
+            if running is None:
+                continue
+            key, state = [running.first.name, str(running.first.version)], running.shadow.state
+            images.add_metric([*key, "agreed"], state.images - state.disagreements)
+            images.add_metric([*key, "disagreed"], state.disagreements)
+            images.add_metric([*key, "failed"], state.failed)
+            images.add_metric([*key, "dropped"], state.dropped.total())
+            seconds.add_metric(key, state.seconds)
+        yield from (images, seconds)
 
 
 class _Threads(Collector):

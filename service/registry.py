@@ -19,6 +19,7 @@ from service.bodies.images import ImageBodies
 from service.config import ServiceConfig
 from service.decoding import Decoder
 from service.explaining import Explaining
+from service.monitoring.shadows import Shadows, rules_of
 from service.planning import Plan
 from service.records import RequestRecord
 from service.served import Served, Watch, all_cores
@@ -53,7 +54,7 @@ class Registry:
         each label that is moved: model, label, and version or None.
 
         Raises:
-            InputError: two models would have the same name, or a label is none.
+            InputError: two models would have the same name, or a label or a shadow is none.
         """
         self.config = config
         self.sources = sources(config.models)
@@ -68,6 +69,8 @@ class Registry:
             (source.name, source.version): ("loading", "") for source in self.sources
         }
         self._awaited = tuple(dict.fromkeys(source.name for source in self.sources))
+        rules = rules_of(config.shadows, config.shadow_share, config.shadow_threshold)
+        self.shadows = Shadows(rules, self.get, lambda: self.config.runtime)
         self.watchers: list[Watch] = []
         self.label_watchers: list[Callable[[str, str, int | None], None]] = []
         self._families: Mapping[str, Family] = MappingProxyType({})
@@ -188,6 +191,7 @@ class Registry:
             raise ModelError("none of the models could be loaded, so there is nothing to serve.")
         for label in self.labels:
             self.get(label.name, label.version)
+        self.shadows.follow(strict=True)
         self._awaited = ()
 
     def open(self, source: Source) -> Served:
@@ -241,6 +245,7 @@ class Registry:
         old = self._families.get(name, Family()).versions.get(version)
         self._change(name, with_it)
         self.states[name, version] = ("ready", "")
+        self._follow()
         if old is not None:
             old.retire()
 
@@ -270,6 +275,7 @@ class Registry:
         for served in retired:
             self.states.pop((name, served.version), None)
             served.retire()
+        self._follow()
 
     def move_label(self, name: str, label: str, version: int | None) -> None:
         """Let a label stand for a version that is served, and so warm; None takes the label away.
@@ -292,11 +298,13 @@ class Registry:
             )
 
         self._change(name, labelled)
+        self._follow()
         for hear in self.label_watchers:
             hear(name, label, version)
 
     def close(self) -> None:
         """Serve nothing any more; memory is given back when the last request has left."""
+        self.shadows.close()
         with self._writing:
             families, self._families = self._families, MappingProxyType({})
         for family in families.values():
@@ -310,6 +318,11 @@ class Registry:
             self._families = MappingProxyType(
                 {key: family for key, family in families.items() if family.versions}
             )
+
+    def _follow(self) -> None:
+        """Shadows stand beside what is served now; at the start not before all of it is there."""
+        if not self._awaited:
+            self.shadows.follow()
 
     def _tell(self, name: str, version: int, report: BatchReport) -> None:
         """Let all watchers hear of a run. It goes on, and its callers have their rows, whatever one of them does."""

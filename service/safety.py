@@ -34,6 +34,7 @@ ACCESS: dict[str, Scope] = {
     "hugging_face": "infer",
     "openai": "infer",
     "admin": "admin",
+    "admin_shadows": "admin",
     "workspace": "infer",
     "datasets": "admin",
     "jobs": "admin",

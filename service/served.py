@@ -217,8 +217,26 @@ class Served:
             )
 
     def _reopened(self, threads: int) -> Model:
+        return self.reopened(dataclasses.replace(self._config.runtime, threads=threads))
+
+    def reopened(self, runtime: RuntimeConfig) -> Model:
+        """The model once more, with a session of its own.
+
+        Raises:
+            ModelError: its file was written since it was loaded.
+        """
         self._check_unchanged()
-        return Model.open(self.source.spec, dataclasses.replace(self._config.runtime, threads=threads))
+        return Model.open(self.source.spec, runtime)
+
+    def listen(self, hear: Hearer) -> None:
+        """Let somebody hear of all images that the model itself answers for, and of the results."""
+        with self._using:
+            self._runs.hearers = (*self._runs.hearers, hear)
+
+    def unlisten(self, hear: Hearer) -> None:
+        """Let him hear no more."""
+        with self._using:
+            self._runs.hearers = tuple(one for one in self._runs.hearers if one != hear)
 
     def feature_model(
         self, cut: str | None = None, pool: Pool = "avg", normalize: Literal["l2"] | None = None

@@ -98,7 +98,7 @@ def routes(registry: Registry) -> Routes:
     @routes.post("/models", body={JSON: Load}, answer=Loaded)
     def load(_: NoParameters) -> Response:
         """Loads and warms a version from the repository; it is served when this answers."""
-        source = _source(registry, _body({"path"}, {"name", "version"}))
+        source = _source(registry, json_object({"path"}, {"name", "version"}))
         served = registry.open_if_idle(source)
         text = f"{served.name} version {served.version} is served from {source.spec}"
         log_change(text, "loaded", served.name, own_request_id(), served.version)
@@ -115,7 +115,7 @@ def routes(registry: Registry) -> Routes:
     @routes.route("PUT", f"/models/{_LABEL}", OfLabel, body={JSON: Move}, answer=AllVersions, statuses=(404,))
     def move(given: OfLabel) -> Response:
         """Lets a label stand for a version that is warm."""
-        version = _version(_body({"version"}, set())["version"])
+        version = _version(json_object({"version"}, set())["version"])
         registry.move_label(given.name, given.label, version)
         text = f"{given.label}={given.name}:{version} stands"
         log_change(text, "labelled", given.name, own_request_id(), version)
@@ -158,7 +158,7 @@ def _version(value: object) -> int:
     return value
 
 
-def _body(needed: Collection[str], allowed: Collection[str]) -> dict[str, Any]:
+def json_object(needed: Collection[str], allowed: Collection[str]) -> dict[str, Any]:
     """The JSON object of a request."""
     form = f"a JSON object with {', '.join(sorted(needed))}"
     form += f", and perhaps {', '.join(sorted(allowed))}" if allowed else ""

@@ -92,3 +92,10 @@ class OfModel(OfVersion):
     """Of /v1/models/NAME."""
 
     name: str = setting("", "Name of a model.")
+
+
+@settings
+class NamedModel:
+    """Of a model, whichever version answers."""
+
+    name: str = setting("", "Name of a model.")

@@ -1,19 +1,24 @@
-"""What is known of the models that are served beside their answers: /v1/models/NAME/drift."""
+"""What is known of the models that are served beside their answers: /v1/models/NAME/drift and .../shadow."""
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict, get_args
 
 from flask import Response, jsonify
 
 from service.encoding import seven
+from service.monitoring.chances import exact_interval
 from service.monitoring.drift import FALSE_ALARMS, Comparison, Drift, DriftState, verdict
+from service.monitoring.shadow import CONFIDENT, Dropped, Said, Shadow, ShadowState, Verdict
+from service.monitoring.shadows import Standing
 from service.openapi.routes import Routes
-from service.protocols.v1_parameters import OfModel
+from service.protocols.v1_parameters import NamedModel, OfModel
 from service.registry import Registry
 from service.served import Served
 
+_PAIRS = 10  # that are shown
 DriftKind = Literal["none", "collecting", "quiet", "mixed", "alarm"]
 
 
@@ -82,6 +87,91 @@ class DriftAnswer(DriftCounts):
     since: Annotated[str, "UTC: when this version was loaded, and counting began anew."]
 
 
+class Opinion(TypedDict):
+    """What a model says of an image."""
+
+    answer: Annotated[str, "A class, `none of these`, labels, or a number."]
+    probability: Annotated[float | None, "Of the best class; null for a regression."]
+
+
+class DifferingImage(TypedDict):
+    """An image of which the two say different things; the image itself is not kept."""
+
+    at: Annotated[str, "UTC."]
+    model: Opinion
+    shadow: Opinion
+
+
+class DifferingPair(TypedDict):
+    """Two answers that were given for the same images."""
+
+    model: str
+    shadow: str
+    images: int
+
+
+class SureImages(TypedDict):
+    """Images of whose class the model was sure."""
+
+    probability: Annotated[float, "From which it counts as sure."]
+    images: int
+    agreements: int
+    rate: Annotated[float | None, "Of agreement; null where there is none."]
+    interval: Annotated[list[float], "In which that lies, 95 %, exact, for one look."]
+
+
+class UnsharedClasses(TypedDict):
+    """Classes that one of the two does not have: of them the two cannot agree."""
+
+    model: list[str]
+    shadow: list[str]
+
+
+class ShadowOf(TypedDict):
+    """Which model answers unseen."""
+
+    name: str
+    version: int
+
+
+class ShadowCounts(TypedDict, total=False):
+    """What was counted, where a shadow is at work."""
+
+    shadow: ShadowOf
+    since: Annotated[str, "UTC: when counting began."]
+    note: Annotated[str, "Why it began anew."]
+    share: Annotated[float, "Of all time that the shadow may be at work."]
+    seconds: Annotated[float, "That it was."]
+    threshold: Annotated[float, "How often it may say something else."]
+    images: Annotated[int, "That both have answered."]
+    disagreements: int
+    rate: Annotated[float | None, "Of disagreement; null where there is no image yet."]
+    interval: Annotated[list[float], "In which that lies, 95 %, exact (Clopper and Pearson), for one look."]
+    verdict: Annotated[
+        Verdict, "Whether they disagree more or less often than the threshold; holds however often one looks."
+    ]
+    p_more: Annotated[float, "How likely as much would be seen, ever, if they disagreed no more than that."]
+    p_less: Annotated[float, "The same, if they disagreed no less than that."]
+    sure: SureImages
+    dropped: Annotated[
+        dict[str, int], "Images the shadow did not see: it was busy, had to rest, or others waited."
+    ]
+    failed: Annotated[int, "Images of which the shadow has no answer."]
+    last_error: str
+    unshared: UnsharedClasses
+    pairs: Annotated[list[DifferingPair], "The most frequent ones."]
+    examples: Annotated[list[DifferingImage], "The last ones."]
+
+
+class ShadowAnswer(ShadowCounts):
+    """How often a shadow says something else than its model; which of them is right it cannot tell."""
+
+    model: str
+    version: Annotated[int | None, "The one that is compared; null where none is."]
+    state: Annotated[Literal["none", "waiting", "running"], "waiting: one of the two is not served."]
+    sentence: Annotated[str, "The same in words."]
+
+
 def routes(registry: Registry) -> Routes:
     """The routes, over the models of a registry."""
     routes = Routes("watching", "/v1")
@@ -96,7 +186,98 @@ def routes(registry: Registry) -> Routes:
         with registry.use(given.name, *given.which) as served:
             return jsonify(_drift(served))
 
+    @routes.get("/models/{name}/shadow", NamedModel, answer=ShadowAnswer, statuses=(404,))
+    def shadow(given: NamedModel) -> Response:
+        """Tells how often the shadow of a model says something else, and whether that is more than a threshold.
+
+        A shadow answers some of the images unseen; no client waits for it.
+        """
+        name = registry.known_name(given.name)
+        standing = registry.shadows.standing.get(name)
+        if standing is None:
+            registry.get(name)
+        return jsonify(shadow_json(name, standing))
+
     return routes
+
+
+def shadow_json(name: str, standing: Standing | None) -> ShadowAnswer:
+    """What is known of the shadow of a model."""
+    if standing is None:
+        return {"model": name, "version": None, "state": "none", "sentence": f"{name} has no shadow"}
+    running = standing.running
+    if running is None:
+        why = f"{standing.rule} waits: {standing.waits_for}"
+        return {"model": name, "version": None, "state": "waiting", "sentence": why}
+    second, shadow = running.second, running.shadow
+    state = shadow.state
+    sure = state.confident - state.confident_disagreements
+    counts: ShadowCounts = {
+        "shadow": {"name": second.name, "version": second.version},
+        "since": _utc(shadow.began),
+        "note": standing.note,
+        "share": shadow.share,
+        "seconds": seven(state.seconds),
+        "threshold": shadow.threshold,
+        "images": state.images,
+        "disagreements": state.disagreements,
+        "rate": seven(state.disagreements / state.images) if state.images else None,
+        "interval": list(map(seven, state.interval)),
+        "verdict": state.verdict,
+        "p_more": seven(min(1.0, math.exp(-state.more))) if state.images else 1.0,
+        "p_less": seven(min(1.0, math.exp(-state.less))) if state.images else 1.0,
+        "sure": {
+            "probability": CONFIDENT,
+            "images": state.confident,
+            "agreements": sure,
+            "rate": seven(sure / state.confident) if state.confident else None,
+            "interval": list(
+                map(seven, exact_interval(sure, state.confident) if state.confident else (0.0, 1.0))
+            ),
+        },
+        "dropped": {reason: state.dropped[reason] for reason in get_args(Dropped)},
+        "failed": state.failed,
+        "last_error": state.last_error,
+        "unshared": {"model": list(shadow.unshared[0]), "shadow": list(shadow.unshared[1])},
+        "pairs": [
+            {"model": pair[0], "shadow": pair[1], "images": count}
+            for pair, count in state.pairs.most_common(_PAIRS)
+        ],
+        "examples": [
+            {"at": _utc(one.at), "model": _opinion(one.first), "shadow": _opinion(one.second)}
+            for one in reversed(state.examples)
+        ],
+    }
+    return {
+        "model": name,
+        "version": running.first.version,
+        "state": "running",
+        "sentence": _shadow_sentence(f"{second.name} version {second.version}", shadow, state),
+        **counts,
+    }
+
+
+def _shadow_sentence(name: str, shadow: Shadow, state: ShadowState) -> str:
+    if not state.images:
+        return f"{name} has answered no image yet"
+    low, high = state.interval
+    often = {
+        "more": f"more often than {shadow.threshold:.1%}",
+        "less": f"less often than {shadow.threshold:.1%}",
+        "undecided": f"whether more or less often than {shadow.threshold:.1%} is undecided",
+    }[state.verdict]
+    return (
+        f"{name} says something else of {state.disagreements:,} of {state.images:,} images "
+        f"({state.disagreements / state.images:.1%}, 95 % interval {low:.1%} to {high:.1%}): {often}; which of the two "
+        "is right only the truth could tell"
+    )
+
+
+def _opinion(one: Said) -> Opinion:
+    return {
+        "answer": one.text,
+        "probability": None if one.probability is None else seven(one.probability),
+    }
 
 
 def _drift(served: Served) -> DriftAnswer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
+from models.card import ModelCard
 from models.errors import GraftError, InputError
 from models.model import Model
 from models.settings import Setting
@@ -17,8 +18,11 @@ from service.config import ServiceConfig, service_settings
 from service.configuration import Configuration
 from service.lifecycle import require_grpc
 from service.monitoring.proving import proven
+from service.monitoring.shadow import check_pair
+from service.monitoring.shadows import rules_of
 from service.observing import open_tracing
 from service.permissions import too_open
+from service.registry import STABLE
 from service.served import all_cores
 from service.sources import Source, labels, sources
 from service.tls import tls_of
@@ -36,11 +40,13 @@ def check(configuration: Configuration) -> bool:
         click.echo(f"Would listen on {clean(config.host)} port {config.grpc_port}, gRPC")
         _caught(lambda: [require_grpc()], failures)
     wanted = _caught(lambda: sources(config.models), failures)
-    _print("models", [_model(source, configuration, failures) for source in wanted])
+    cards = dict[tuple[str, int], ModelCard]()
+    _print("models", [_model(source, configuration, cards, failures) for source in wanted])
     stand = _caught(lambda: labels(config.labels), failures)
     for label in stand:
         if (label.name, label.version) not in {(source.name, source.version) for source in wanted}:
             failures.append(InputError(f"the label {label} stands for a version that is not served."))
+    _check_shadows(config, cards, failures)
     if config.cert is not None and config.key is not None:
         _print("TLS", _certificate(config, failures))
     if config.tokens is not None:
@@ -75,19 +81,43 @@ def _caught(call: Callable[[], list[Thing]], failures: list[GraftError]) -> list
 
 
 def _model(
-    source: Source, configuration: Configuration, failures: list[GraftError]
+    source: Source,
+    configuration: Configuration,
+    cards: dict[tuple[str, int], ModelCard],
+    failures: list[GraftError],
 ) -> tuple[str, str, str, str]:
-    """The row of a version; why it would not be served goes to `failures`."""
+    """The row of a version, whose card goes to `cards`; why it would not be served goes to `failures`."""
     try:
-        what = _described(source, configuration)
+        what, cards[source.name, source.version] = _described(source, configuration)
     except GraftError as exc:
         failures.append(exc)
         what = "fails"
     return source.name, f"version {source.version}", what, source.spec
 
 
-def _described(source: Source, configuration: Configuration) -> str:
-    """What a model is, opened as it would be served."""
+def _check_shadows(
+    config: ServiceConfig, cards: Mapping[tuple[str, int], ModelCard], failures: list[GraftError]
+) -> None:
+    """Why a shadow would not be."""
+    marked = {(one.name, one.label): one.version for one in _caught(lambda: labels(config.labels), [])}
+    newest = dict(sorted(cards))
+    rules = _caught(lambda: rules_of(config.shadows, config.shadow_share, config.shadow_threshold), failures)
+    for rule in rules:
+        first = rule.first, marked.get((rule.first, STABLE), newest.get(rule.first, 0))
+        second = rule.second, rule.version or marked.get((rule.second, STABLE), newest.get(rule.second, 0))
+        missing = [name for name, version in (first, second) if (name, version) not in cards]
+        if missing or first == second:
+            why = f"{missing[0]} is not served, or not that version" if missing else "a model answers itself"
+            failures.append(InputError(f"the shadow {rule} cannot be: {why}."))
+        else:
+            try:
+                check_pair(cards[first], cards[second])
+            except GraftError as exc:
+                failures.append(exc)
+
+
+def _described(source: Source, configuration: Configuration) -> tuple[str, ModelCard]:
+    """What a model is, opened as it would be served, and its card."""
     model = Model.open(source.spec, all_cores(configuration.config.runtime))
     print_guesses(source.name, model.notes)
     device, labels = model.session.device, model.card.labels
@@ -95,7 +125,8 @@ def _described(source: Source, configuration: Configuration) -> str:
     proof = proven(model, source.spec, anyway=configuration.config.no_proof)
     if proof.state == "failed":
         print_warning(f"served all the same: {proof.note}")
-    return f"{model.card.task}{classes}, on {device} ({device.reason}), proof: {proof.state}"
+    text = f"{model.card.task}{classes}, on {device} ({device.reason}), proof: {proof.state}"
+    return text, model.card
 
 
 def _certificate(config: ServiceConfig, failures: list[GraftError]) -> list[tuple[str, ...]]:

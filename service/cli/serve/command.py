@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MANY = {
     "labels": "--label",
     "repository": "--repository",
+    "shadows": "--shadow",
     "datasets_root": "--datasets-root",
 }  # options that may be given several times
 

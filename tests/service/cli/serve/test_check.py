@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.config import service_settings
+from tests.fixtures import tiny_classifier
 from tests.service.running import Run
 
 
@@ -71,3 +72,17 @@ def test_a_label_of_a_version_that_is_not_there_is_code_2(graft: Run, tiny_path:
     result = graft("serve", "--check", tiny_path, "--label", "stable=tiny:2")
     assert result.exit_code == 2
     assert "Error: the label stable=tiny:2 stands for a version that is not served." in result.stderr
+
+
+def test_shadows_that_cannot_be_are_said(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
+    larger = tiny_classifier(tmp_path / "larger.onnx", size=32)
+    entries = (f"cats={tiny_path}", f"dogs={tiny_path}", larger)
+    assert graft("serve", "--check", "--device", "cpu", *entries, "--shadow", "cats=dogs").exit_code == 0
+    for entry, reason in (
+        ("cats=birds", "the shadow cats=birds cannot be: birds is not served"),
+        ("cats=cats:1", "the shadow cats=cats:1 cannot be: a model answers itself"),
+        ("cats=larger", "takes images of 32 x 32"),
+        ("cats", "expected NAME=MODEL"),
+    ):
+        result = graft("serve", "--check", "--device", "cpu", *entries, "--shadow", entry)
+        assert (result.exit_code, reason in " ".join(result.stderr.split())) == (2, True), result.stderr

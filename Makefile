@@ -8,7 +8,7 @@ EXTRAS ?=
 # Targets of the Dockerfile that image-test builds.
 IMAGES ?= serve cpu
 
-.PHONY: run test test-browser test-clients test-tensorflow test-deploy image-test check format protos serve clean
+.PHONY: run test test-browser test-clients test-tensorflow test-notebooks test-deploy image-test check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -28,6 +28,10 @@ test-tensorflow: $(VENV)/.installed .venv-tensorflow/.installed
 # The page in a real browser: Chromium of the system, else Playwright's own.
 test-browser: $(VENV)/.installed $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -m browser tests/service/page
+
+# The notebooks of examples/, from the first cell to the last.
+test-notebooks: $(VENV)/.installed $(VENV)/.installed-notebook
+	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py
 
 # The service behind Debian's HAProxy and nginx, scraped by its Prometheus; manifests by their schemas. What is not
 # installed is skipped, and says so.

@@ -97,7 +97,7 @@ class ServiceConfig:
     job_memory_gb: float = setting(8.0, "Memory of one job, in GB.", above=0, heading="Teaching")
     job_hours: float = setting(12.0, "Hours that one job may take.", above=0, heading="Teaching")
     job_nice: int = setting(
-        10,
+        15,
         "By how much a job comes after serving where both want the processor: 19 has what is left.",
         least=0,
         most=19,

@@ -38,8 +38,8 @@ def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None
     summary = summarise(findings)
     verdict = judge(findings, summary)
     table = json.dumps(numbers(findings, summary, verdict), indent=1, allow_nan=False)
+    write_atomically(folder / NUMBERS, table.encode())  # the verdict need not wait until the page is drawn
     page = _render(findings, summary, verdict, thumbnails or (lambda row: None))
-    write_atomically(folder / NUMBERS, table.encode())
     write_atomically(folder / PAGE, page.encode(errors="replace"))  # file names may hold what is no Unicode
     return folder / PAGE
 

@@ -58,17 +58,17 @@ def give_way(nice: int) -> None:
     """Let this process, and those that it starts, come after others: by 0, not at all, to 19."""
     with contextlib.suppress(OSError):
         os.nice(nice)
-    # Linux shares the cores between sessions before it looks at the processes in them.
-    with contextlib.suppress(OSError):
-        (_PROC / "self/autogroup").write_text(str(nice))
 
 
 def start(folder: Path, nice: int) -> subprocess.Popen[bytes]:
-    """Start the process of a job, in a session of its own: it goes on when this one is killed."""
+    """Start the process of a job, in a group of its own: it goes on when this one is killed, or hears Ctrl-C.
+
+    Not in a session of its own: Linux shares the processor between sessions before it looks who is nice in them.
+    """
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "service.jobs.process", str(folder), str(nice)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment(),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0, env=_environment(),
         )  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from service.registry import Registry
 from service.server import make_server
 from tests.service.jobs.conftest import class_folders, workspace_config, zipped
 
-
 PAUSE = threading.Event()  # never set
 
 

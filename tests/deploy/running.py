@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from tests.deploy.manifests import ROOT
 
 Value = TypeVar("Value")
+_PAUSE_S = 0.2
 PATIENCE_S = 120.0  # until a process of a busy machine is given up
 
 
@@ -147,7 +148,9 @@ class Load:
             if self._enough.is_set():
                 break
             name = f"{self._name}-{client}-{number}"
-            for _ in range(self._tries):
+            for again in range(self._tries):
+                # As libraries of clients do, after ever longer pauses: what has just died is still there for a moment.
+                self._enough.wait(_PAUSE_S * (2**again - 1))
                 status = self._once(connection, name)
                 if status == 200:
                     break

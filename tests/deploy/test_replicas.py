@@ -123,7 +123,7 @@ def test_a_killed_replica_loses_no_request_but_those_it_had(site: Site) -> None:
 
 @behind_haproxy
 def test_clients_that_try_again_see_nothing_of_a_killed_replica(site: Site) -> None:
-    load = Load(site.port, PHOTO, tries=2)
+    load = Load(site.port, PHOTO, tries=3)
     disturbed(site, load, signal.SIGKILL)
     assert load.failed() == []
 

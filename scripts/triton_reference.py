@@ -26,6 +26,7 @@ CONFIG = """
 name: "{name}"
 backend: "python"
 max_batch_size: 8
+dynamic_batching {{ }}
 input [ {{ name: "image" data_type: TYPE_UINT8 format: FORMAT_NHWC dims: [ {height}, {width}, 3 ] }} ]
 output [ {{ name: "probabilities" data_type: TYPE_FP32 dims: [ {classes} ] label_filename: "labels.txt" }} ]
 instance_group [ {{ count: 1 kind: KIND_CPU }} ]
@@ -34,6 +35,7 @@ instance_group [ {{ count: 1 kind: KIND_CPU }} ]
 BACKEND = """
 import sys
 sys.path[:0] = [{packages!r}]
+import numpy
 import onnxruntime
 import triton_python_backend_utils as utils
 
@@ -44,8 +46,9 @@ class TritonPythonModel:
 
     def execute(self, requests):
         images = [utils.get_input_tensor_by_name(request, "image").as_numpy() for request in requests]
-        answers = [self.session.run(["probabilities"], {{"image": batch}})[0] for batch in images]
-        return [utils.InferenceResponse([utils.Tensor("probabilities", values)]) for values in answers]
+        rows = self.session.run(["probabilities"], {{"image": numpy.concatenate(images)}})[0]
+        parts = numpy.split(rows, numpy.cumsum([len(batch) for batch in images])[:-1])
+        return [utils.InferenceResponse([utils.Tensor("probabilities", values)]) for values in parts]
 """
 
 

@@ -100,7 +100,11 @@ def run_client(
     port: int, requests: bytes, concurrency: int, seconds: float, rate: float | None = None, server: int = 0
 ) -> Outcome:
     """A spell of load on a server of this machine. `server`: the group of its processes."""
-    command = [client(), str(port), str(concurrency), str(seconds), str(rate or 0)]
+    return load_by([client(), str(port), str(concurrency), str(seconds), str(rate or 0)], requests, server)
+
+
+def load_by(command: Sequence[str], requests: bytes, server: int = 0) -> Outcome:
+    """A spell of load by a client that prints what `client.c` prints."""
     usage = Usage(server)
     usage.start()
     done = subprocess.run(command, input=requests, stdout=subprocess.PIPE, check=True)

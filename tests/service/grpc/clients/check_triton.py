@@ -125,9 +125,14 @@ class TestLikeTriton:
         assert client.is_server_live()
 
     def test_a_deadline_in_the_past(self, client: Any) -> None:
-        with pytest.raises(InferenceServerException, match="Deadline") as caught:
-            client.infer("tiny", [image()], client_timeout=1e-6)
-        assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+        statuses = set()
+        for _ in range(40):  # gRPC lets some of them through
+            try:
+                client.infer("tiny", [image()], client_timeout=1e-6)
+            except InferenceServerException as exc:
+                statuses.add(exc.status())
+        assert statuses == {"StatusCode.DEADLINE_EXCEEDED"}
+        assert client.is_server_live()
 
     def test_stream(self, client: Any) -> None:
         answers: queue.Queue[Any] = queue.Queue()
@@ -166,7 +171,7 @@ class TestLikeTriton:
     def test_what_is_not_served(self, client: Any, model: str, version: str) -> None:
         with pytest.raises(InferenceServerException, match=r"none|7|b") as caught:
             client.infer(model, [image()], model_version=version)
-        assert caught.value.status() in ("StatusCode.NOT_FOUND", "StatusCode.UNAVAILABLE")
+        assert caught.value.status() == "StatusCode.NOT_FOUND"
 
     def test_wrong_tensors_are_errors_that_the_client_can_read(self, client: Any) -> None:
         misnamed = grpc.InferInput("photo", [1, 16, 16, 3], "UINT8")
@@ -183,7 +188,8 @@ class TestLikeTriton:
         for one in (misnamed, lying, short, long, negative, huge, unknown, small, flat):
             with pytest.raises(InferenceServerException) as caught:
                 client.infer("tiny", [one])
-            assert caught.value.status() in ("StatusCode.INVALID_ARGUMENT", "StatusCode.INTERNAL")
+            # Of a shape of 2^60 images Triton says that it is its own fault.
+            assert caught.value.status() == "StatusCode.INVALID_ARGUMENT" or one is huge
         assert client.is_server_live()
         np.testing.assert_allclose(
             client.infer("tiny", [image()]).as_numpy("probabilities"), PROBABILITIES, rtol=1e-3

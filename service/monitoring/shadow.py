@@ -7,6 +7,7 @@ free, nothing waits for the first model, and it has rested: of all time it is at
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
@@ -35,6 +36,7 @@ CONVINCED = math.log(
 )  # evidence from which something is said: it deceives once in twenty times, however often asked
 _AT_ONCE = 8  # images
 _EXAMPLES, _PAIRS = 20, 1000  # that are remembered at most
+_END_S = 30.0  # that the last images may take when the process ends
 _LOWEST = 19  # as of nice(1)
 _SHOWN = 3
 _log = logging.getLogger("graft")
@@ -117,6 +119,8 @@ class Shadow:
         self._random = random.Random(0)
         self._thread = threading.Thread(target=self._work, name="graft-shadow", daemon=True)
         self._thread.start()
+        # Python ends threads that run native code at its own end by ending the process.
+        atexit.register(self._end)
 
     @property
     def state(self) -> ShadowState:
@@ -155,10 +159,14 @@ class Shadow:
         return self._job is None
 
     def close(self) -> None:
-        """Take no more; the thread ends when it has done what it is at."""
+        """Take no more; the thread ends when it has done what it is at, before Python does."""
         with self._changing:
             self._closed = True
         self._wake.set()
+
+    def _end(self) -> None:
+        self.close()
+        self._thread.join(_END_S)
 
     def _work(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # of this thread alone, on Linux
@@ -167,6 +175,7 @@ class Shadow:
             self._wake.wait()
             self._wake.clear()
             if self._closed:
+                atexit.unregister(self._end)
                 return
             if self._job is None:
                 continue

@@ -6,6 +6,9 @@ import dataclasses
 import io
 import json
 import math
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -179,6 +182,37 @@ def test_what_it_does_wrong_is_counted_and_it_goes_on(tiny: Model) -> None:
     hear(shadow, tiny, pictures(4))
     assert shadow.state.images == 4
     shadow.close()
+
+
+AT_THE_END = """
+import atexit
+import sys
+import threading
+import numpy as np
+from models.model import Model
+from models.runtime import RuntimeConfig
+from service.monitoring.shadow import Shadow
+from service.results import image_results
+
+model = Model.open(sys.argv[1], RuntimeConfig("cpu", 1))
+images = [np.zeros((1200, 1200, 3), np.uint8)] * 8
+names = lambda: [thread.name for thread in threading.enumerate()]
+atexit.register(lambda: print("graft-shadow" in names()))  # after what is registered later
+shadow = Shadow(model.card, model, 1.0)
+shadow.hear(images, image_results(model, np.stack(images[:1])) * 8)
+"""
+
+
+def test_python_ends_in_peace_while_it_is_at_work(tmp_path: Path) -> None:
+    path = tiny_classifier(tmp_path / "slow.onnx", size=1200)
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_END, str(path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
 
 class _Slow(Model):

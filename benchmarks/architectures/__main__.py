@@ -106,6 +106,8 @@ def _cell(results: list[_Result], column: str) -> str:
         return "-"
     if column == "int8":
         return f"{min(each['figures']['cosine'] for each in results):.2f}, {min(figures):.0%}"
+    if column == "Grad-CAM" and not max(figures):
+        return "both empty"
     return f"{max(figures):.0e}"
 
 

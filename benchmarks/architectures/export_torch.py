@@ -131,8 +131,9 @@ def references(
             for (label, tensor), slope in zip(seen, slopes, strict=True)
             if slope is not None
         ]
+        last = next(entry for entry in reversed(maps) if entry["label"] != ", read")  # that is the image
         if all(
-            max(reading) > 0 for reading in maps[-1]["maps"]
+            max(reading) > 0 for reading in last["maps"]
         ):  # else nothing speaks for it, and nothing is compared
             break
     arrays = {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -47,26 +48,27 @@ def _done(folder: Path, nice: int) -> int:
     reserve = folder / _RESERVE
     try:
         reserve.write_bytes(bytes(_RESERVED))
-        result: dict[str, Any] = {"state": "finished", "digest": _finetuned(folder)}
-    except GraftError as exc:
-        result = {"state": "failed", "error": str(exc), "type": type(exc).__name__}
+        result = {"state": "finished", "digest": _finetuned(folder)}
+    except Exception as exc:
+        if not isinstance(exc, GraftError):
+            traceback.print_exc()
+        result = {"state": "failed", "error": _why(exc)}
         print(f"{type(exc).__name__}: {exc}", file=sys.stderr)
-    except MemoryError:
-        result = {
-            "state": "failed",
-            "error": "the memory of this machine was not enough. Use fewer or smaller images.",
-        }
-    except OSError as exc:
-        result = {
-            "state": "failed",
-            "error": f"a file cannot be written ({exc.strerror or exc}). Free some space.",
-        }
-    except Exception:
-        traceback.print_exc()
-        result = {"state": "failed", "error": "a fault in the job; its log has more."}
     reserve.unlink(missing_ok=True)
     write_atomically(folder / RESULT, json.dumps(result).encode())
     return 0 if result["state"] == "finished" else 1
+
+
+def _why(error: Exception) -> str:
+    """Why a job has failed, as people are told."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return "the disk of the workspace is full. Free some space, or delete datasets and jobs; then start again."
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, MemoryError):
+        return "the memory of this machine was not enough. Use fewer or smaller images, or a smaller network."
+    return str(error) if isinstance(error, GraftError) else "a fault in the job; its log has more."
 
 
 def _finetuned(folder: Path) -> str:

@@ -100,7 +100,7 @@ class Workspace:
             raise FullError(
                 f"{size(count)} do not fit: the workspace holds {size(self.used)} of the {size(self.limit)} that it "
                 f"may, and {size(free)} are left. Delete datasets or jobs, or start the service with a larger "
-                "--disk-limit."
+                "--disk-limit-gb."
             )
         with self._summing:
             self._used += count

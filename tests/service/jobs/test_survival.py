@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +136,39 @@ def test_a_service_that_is_asked_to_stop_takes_its_job_with_it_and_goes_on_later
     service.wait(job, "epoch")
     service.ask("POST", f"/v1/jobs/{job}/cancel", b"")
     assert service.wait(job, "end") == {"state": "cancelled"}
+    service.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 80 MB, in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=80m", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_ends_the_job_and_not_the_service(small_disk: Path) -> None:
+    service = Served(small_disk / "workspace")
+    photos = class_folders(8)
+    dataset = service.ask("POST", "/v1/datasets", zipped(photos), "application/zip")["id"]
+    job = service.ask("POST", "/v1/jobs", {"dataset": dataset, **LONG})["id"]
+    service.wait(job, "epoch")
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(1 << 16))
+    assert service.wait(job, "end") == {"state": "failed"}
+    assert "the disk of the workspace is full" in service.ask("GET", f"/v1/jobs/{job}")["error"]
+    add = f"/v1/datasets/{dataset}/images?class=red"
+    with pytest.raises(urllib.error.HTTPError, match="507"):
+        service.ask("POST", add, photos["red/0.jpg"], "image/jpeg")
+    assert service.ask("GET", f"/v1/datasets/{dataset}")["images"] == 16
+    filler.unlink()
+    assert len(service.ask("POST", add, photos["red/1.jpg"], "image/jpeg")["images"]) == 1
     service.stop()
 
 

@@ -15,11 +15,13 @@ from models.runtime import RuntimeConfig
 from service.app import create_app
 from service.config import ServiceConfig
 from service.front.limits import Limits
+from service.jobs.teaching import Teaching
 from service.registry import Registry
 from service.safety import Guard
 from service.server import make_server
 from service.tokens import Tokens, new_token
 from tests import optional
+from tests.service.jobs.conftest import workspace_config
 
 optional.library("schemathesis", extra="clients")
 pytestmark = [pytest.mark.clients, pytest.mark.smoke]
@@ -58,7 +60,34 @@ def url(tiny_path: Path, tmp_path: Path) -> Iterator[str]:
     registry.close()
 
 
+@pytest.fixture
+def teaching(tiny_path: Path, tmp_path: Path) -> Iterator[str]:
+    """A service that teaches; no job begins."""
+    folder = tmp_path / "workspace"
+    registry = Registry(workspace_config(tiny_path, folder, tokens=None))
+    registry.load()
+    teaching = Teaching(registry, folder)
+    app = create_app(registry=registry, guard=Guard(Tokens([LINE])), teaching=teaching)
+    server = make_server(app, registry, "127.0.0.1", 0, Limits(drain_s=0.0))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield server.url
+    server.stop()
+    thread.join()
+    teaching.close()
+    registry.close()
+
+
 def test_every_answer_is_documented(url: str, tmp_path: Path) -> None:
+    judge(url, tmp_path)
+
+
+def test_every_answer_of_what_teaches_is_documented(teaching: str, tmp_path: Path) -> None:
+    judge(teaching, tmp_path, "--include-path-regex", "^/v1/(workspace|datasets|jobs)")
+
+
+def judge(url: str, tmp_path: Path, *options: str) -> None:
+    """Let schemathesis make requests, and refuse what it finds."""
     settings = tmp_path / "schemathesis.toml"
     settings.write_text(SETTINGS, encoding="utf-8")
     done = subprocess.run(
@@ -66,7 +95,7 @@ def test_every_answer_is_documented(url: str, tmp_path: Path) -> None:
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(settings), "run", f"{url}/openapi.json",
             "--checks", "all", "--exclude-checks", UNFIT, "--phases", "examples,coverage,fuzzing",
             "--max-examples", "20", "--seed", "1", "--continue-on-failure", "--wait-for-schema", "60",
-            "--request-timeout", "60", "--no-color",
+            "--request-timeout", "60", "--no-color", *options,
         ],
         cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip

@@ -24,7 +24,7 @@ ARCHIVES = (ZIP, "application/x-zip-compressed", "application/octet-stream")  # 
 
 
 def json_fields(registry: Registry, known: Collection[str], needed: Collection[str] = ()) -> dict[str, Any]:
-    """The fields of the request's JSON object; an empty body has none.
+    """The fields of the request's JSON object.
 
     Raises:
         InputError: it is no object, or has fields that are not known, or lacks one.
@@ -33,7 +33,7 @@ def json_fields(registry: Registry, known: Collection[str], needed: Collection[s
         body = registry.bodies.body(request, share)
     form = f"a JSON object with {listed(sorted(known), 20)}"
     try:
-        values: Any = json.loads(body) if body.strip() else {}
+        values: Any = json.loads(body)
     except (ValueError, RecursionError) as exc:
         raise InputError(f"the body is no JSON ({str(exc)[:100]}); expected {form}.") from exc
     if not isinstance(values, dict):

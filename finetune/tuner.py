@@ -21,7 +21,7 @@ from feature_extraction.opening import Source, open_images
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.opening import open_dataset
 from finetune.dataset.task import Task
-from finetune.job.observing import Observer
+from finetune.job.observing import LineObserver, Observer
 from finetune.job.recipe import Method, Recipe
 from finetune.job.run import finetune
 from finetune.report.findings import Findings
@@ -47,7 +47,8 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     `training`: settings of `finetune.training.settings.Settings` that differ from the defaults, as a dictionary.
     `outside` lets a list name files outside its own folder. `cache` remembers features by the image's content. `out`
-    keeps the folder of the run, with its report. The others:
+    keeps the folder of the run, with its report. `verbose` prints a line for each stage and each epoch;
+    `observer` hears of them in its place. The others:
     """
 
     model: str | Path = Recipe.model
@@ -69,6 +70,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     threads: int | None = RuntimeConfig.threads
     cache: bool = True
     out: str | Path | None = None
+    verbose: bool = False
     observer: Observer | None = None
 
     def fit(self, X: Source, y: Any = None) -> Self:  # noqa: N803 (scikit-learn's name)
@@ -86,7 +88,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             out = self.out or context.enter_context(tempfile.TemporaryDirectory(prefix="graft-"))
             outcome = finetune(
                 dataset, recipe, Path(out), device=self.device, threads=self.threads, cache=self.cache,
-                observer=self.observer,
+                observer=self.observer or (LineObserver() if self.verbose else None),
             )  # fmt: skip
             self.file_ = outcome.model.read_bytes()
         self.findings_: Findings | None = outcome.findings

@@ -16,7 +16,7 @@ from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.findings import LearningPoint, Previous
 from finetune.report.learning_curve import learning_curve
-from finetune.trust.calibration import fit_temperature
+from finetune.trust.calibration import checked_temperature
 from finetune.trust.measures import r2, softmax
 from finetune.trust.reference import Projector, fit_reference
 from finetune.trust.rejection import Rejector, fit_rejector
@@ -78,7 +78,7 @@ def assess(
     rejector = fit_rejector(
         train, train_y, val.embedding, val.logits, val_y, unknown=others, keep=recipe.keep, seed=recipe.seed
     )
-    temperature = fit_temperature(val.logits, val_y)
+    temperature = checked_temperature(val.logits, val_y)
     return Assessment(measured, outputs, temperature, rejector, None, curve, described)
 
 

@@ -149,7 +149,7 @@ def _learned(trained: Trained, prepared: Prepared, recipe: Recipe, folder: RunFo
 
 
 def _history(phases: tuple[Phase, ...]) -> History | None:
-    """The curves of all phases one after the other; the best epoch is that of the last."""
+    """The curves of all phases one after the other; the best epoch is that of the last phase that became better."""
     epochs = [epoch for phase in phases for epoch in phase.epochs]
     if not epochs:
         return None
@@ -160,8 +160,11 @@ def _history(phases: tuple[Phase, ...]) -> History | None:
             None if all(v is None for v in values) else np.array([np.nan if v is None else v for v in values])
         )
 
-    last = next(phase for phase in reversed(phases) if phase.epochs)
-    before = len(epochs) - len(last.epochs)
+    best, before = 0, 0
+    for phase in phases:
+        if phase.best_epoch:  # 0: what the phase before gave
+            best = before + phase.best_epoch - 1
+        before += len(phase.epochs)
     searched = next((phase for phase in phases if phase.finder), None)
     search = None
     if searched is not None:
@@ -174,6 +177,7 @@ def _history(phases: tuple[Phase, ...]) -> History | None:
         curve("val_loss"),
         curve("accuracy"),
         curve("val_accuracy"),
-        before + last.best_epoch - 1,
+        best,
         search,
+        curve("val_refined"),
     )

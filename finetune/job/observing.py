@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from finetune.training.result import EpochProgress
+from models.wording import percent
 
-# What the stages that take time are called where people look.
-STAGES = {
+STAGES = {  # those that take time, as a person calls them
     "scan": "looking at the images",
+    "model": "opening the network",
     "candidates": "trying networks",
     "features": "features",
     "views": "altered versions",
     "train": "training",
     "unknown": "unknown images",
     "assess": "measuring",
+    "export": "writing the file",
     "proof": "proof in a fresh process",
     "previous": "the previous model",
     "report": "report",
 }
+_EVERY = 30.0  # seconds between two lines about one stage
 
 
 class Observer:
@@ -40,6 +43,50 @@ class Observer:
 
     def say(self, text: str) -> None:
         """Something that the user should know."""
+
+
+class LineObserver(Observer):
+    """Writes a line for each stage, each epoch and each sentence: for logs and notebooks."""
+
+    def __init__(
+        self, write: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Write lines with `write`; a stage that takes long says every half minute where it is."""
+        self._write, self._clock = write, clock
+        self._stage, self._total, self._told = "", 0, 0.0
+
+    def begin(self, stage: str, total: int | None = None) -> None:
+        """Write what begins."""
+        self._stage, self._total, self._told = STAGES.get(stage, ""), total or 0, self._clock()
+        if self._stage:
+            self._write(f"{self._stage}: {total:,}" if total else self._stage)
+
+    def advance(self, done: int) -> None:
+        """Write how far it is, now and then."""
+        if self._stage and self._clock() - self._told >= _EVERY:
+            self._told = self._clock()
+            self._write(f"{self._stage}: {done:,}" + (f" of {self._total:,}" if self._total else ""))
+
+    def train(self, progress: EpochProgress) -> None:
+        """Write what an epoch came to."""
+        if progress.step == progress.steps:
+            self._write(
+                f"{progress.phase}: epoch {progress.epoch}/{progress.epochs}, {epoch_words(progress)}"
+            )
+
+    def say(self, text: str) -> None:
+        """Write it."""
+        self._write(text)
+
+
+def epoch_words(progress: EpochProgress) -> str:
+    """Loss and accuracy in a few words."""
+    words = f"loss {progress.loss:.3f}"
+    if progress.val_loss is not None:
+        words += f", val {progress.val_loss:.3f}"
+    if progress.val_accuracy is not None:
+        words += f", {percent(progress.val_accuracy)}"
+    return words
 
 
 class Stages:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +64,7 @@ def draw(name: str, alt: str, paint: Callable[[Axes], None], size: tuple[float, 
     `name` makes the ids within the element different from those of other plots on the page. No text of the user's
     belongs on a plot: fonts may lack its letters, and the page shows it better.
     """
+    _import_matplotlib()
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -70,6 +74,22 @@ def draw(name: str, alt: str, paint: Callable[[Axes], None], size: tuple[float, 
         stream = io.StringIO()
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return _inline(stream.getvalue(), name, alt)
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib whatever MPLBACKEND says: a notebook's may be unknown here, and nothing is shown anyway."""
+    wanted = os.environ.get("MPLBACKEND")
+    if wanted is None or "matplotlib" in sys.modules:
+        return
+    del os.environ["MPLBACKEND"]
+    try:
+        import matplotlib
+    finally:
+        os.environ["MPLBACKEND"] = wanted
+    with contextlib.suppress(
+        ValueError, ImportError
+    ):  # what else is drawn in this process has its own backend
+        matplotlib.rcParams["backend"] = wanted
 
 
 def _inline(svg: str, name: str, alt: str) -> Markup:

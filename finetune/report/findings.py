@@ -39,6 +39,14 @@ class History:
     val_accuracy: Floats | None = None
     best: int = 0  # index of the epoch whose weights were kept
     rate_search: RateSearch | None = None
+    # At the temperature that makes it lowest, which calibration will choose: the number that decides which epoch is
+    # kept. None where it is not measured: `val_loss` decides.
+    val_refined: Floats | None = None
+
+    @property
+    def deciding(self) -> Floats | None:
+        """The validation loss that decides which epoch is kept."""
+        return self.val_loss if self.val_refined is None else self.val_refined
 
 
 @dataclass(frozen=True)
@@ -259,7 +267,7 @@ class Findings:
 
     def _expect_history(self, history: History) -> None:
         epochs = len(history.train_loss)
-        for name in ("val_loss", "train_accuracy", "val_accuracy"):
+        for name in ("val_loss", "val_refined", "train_accuracy", "val_accuracy"):
             self._expect(f"history.{name}", getattr(history, name), (epochs,))
         if epochs and not 0 <= history.best < epochs:
             raise InputError(f"history.best is {history.best}; expected an epoch, 0 to {epochs - 1}.")

@@ -45,6 +45,8 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
     4. the last epoch is the best, and the validation loss fell by over 1 % in the last quarter: unfinished.
     5. the validation loss rose by over 10 % after its best epoch: over-fitted late, which the kept epoch escapes.
     6. otherwise good.
+
+    The validation loss is the one that decides which epoch is kept, `History.deciding`.
     """
     if not np.isfinite(history.train_loss).all():
         epoch = int(np.flatnonzero(~np.isfinite(history.train_loss))[0]) + 1
@@ -54,7 +56,8 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
             "this model. Try a tenth of it.",
             True,
         )
-    if history.val_loss is None or not np.isfinite(history.val_loss).any():
+    val = history.deciding
+    if val is None or not np.isfinite(val).any():
         return Judgement("unknown", "Without validation images nothing can be said about over-fitting.", True)
     if len(history.train_loss) < FEWEST_EPOCHS:
         return Judgement("unknown", "Too few epochs to say anything about over-fitting.")
@@ -62,7 +65,6 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
     gap = _gap(history, best, val_images) or _loss_gap(history, best)
     if gap:
         return gap
-    val = history.val_loss
     last = len(val) - 1
     earlier = val[last - max(1, len(val) // 4)]
     if best == last and val[last] < earlier * (1 - STILL_FALLING):

@@ -76,7 +76,8 @@ def _drawings(findings: Findings, summary: Summary) -> dict[str, Markup | None]:
     if classification:
         drawn["matrix"] = matrix_drawing(classification, findings.classes)
         if classification.after:
-            drawn["reliability"] = plots.reliability(classification.before, classification.after)
+            before = None if findings.temperature == 1 else classification.before
+            drawn["reliability"] = plots.reliability(before, classification.after)
             drawn["confidences"] = plots.confidences(classification.after)
         drawn["rejection"] = plots.rejection(findings.rejection) if findings.rejection else None
     if findings.learning_curve:

@@ -22,7 +22,7 @@ MOST_DOTS = 1500
 def curves(history: History, what: str) -> Markup | None:
     """Training against validation over the epochs; `what` is "loss" or "accuracy". None: there is no such number."""
     train = history.train_loss if what == "loss" else history.train_accuracy
-    val = history.val_loss if what == "loss" else history.val_accuracy
+    val = history.deciding if what == "loss" else history.val_accuracy
     if train is None or not np.isfinite(train).any():
         return None
     scale = 1 if what == "loss" else 100
@@ -83,7 +83,7 @@ def reliability(before: Calibration | None, after: Calibration) -> Markup:
         axes.plot([0, 100], [0, 100], color=SOFT, linewidth=1, linestyle=":", label="perfect")
         for calibration, name, colour, marker in (
             (before, "before", ORANGE, "s"),
-            (after, "after temperature", BLUE, "o"),
+            (after, "after temperature" if before else "the model", BLUE, "o"),
         ):
             if calibration:
                 seen = calibration.curve.count > 0

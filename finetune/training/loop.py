@@ -72,7 +72,7 @@ class Loop:
                     if self.training.interrupt.asked:
                         break
                 else:
-                    self._end_epoch()
+                    self._end_epoch(len(batches))
         except NumericsError as exc:
             self._save()
             raise NumericsError(f"{exc} {self._kept()}") from exc
@@ -97,9 +97,10 @@ class Loop:
         )
         if self.training.checkpoint.due():
             self._save()
-        self._tell(steps, len(y))
+        if state.step < steps:
+            self._tell(steps, len(y))
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, steps: int) -> None:
         state, data, checkpoint = self.state, self.data, self.training.checkpoint
         size = len(data.y)
         for variable in self.network.trained:  # the step after a last finite loss may have gone too far
@@ -134,9 +135,9 @@ class Loop:
         tired = patience is not None and state.epoch - state.best_epoch >= patience
         state.finished = state.epoch >= self.epochs or tired
         self.training.events.epoch(state.phase, epoch, state.epoch, self.network, self.session)
-        self._tell_end(epoch)
         if checkpoint.due():
             self._save()
+        self._tell_end(steps, epoch)
 
     def _save(self) -> None:
         self.state.marks = self.training.events.marks()
@@ -148,42 +149,30 @@ class Loop:
             f"the best until then, of epoch {best}." if best else "where it stood; no epoch had ended."
         )
 
-    def _tell_end(self, epoch: Epoch) -> None:
-        if self.training.observer is not None:
-            state, right = self.state, epoch.val_accuracy if epoch.val_accuracy is not None else epoch.val_r2
-            self.training.observer(
+    def _tell(self, steps: int, rows: int) -> None:
+        """Where an epoch stands, after a batch of so many `rows`; not more often than somebody can read."""
+        observer, state, now = self.training.observer, self.state, time.monotonic()
+        if observer is None or now - self._heard < _TELL:
+            return
+        self._heard = now
+        loss = state.loss / (state.step * rows)  # batches differ by one image at most
+        observer(EpochProgress(state.phase, state.epoch + 1, self.epochs, state.step, steps, loss))
+
+    def _tell_end(self, steps: int, epoch: Epoch) -> None:
+        """What an epoch came to: the training loss, and validation with the same weights."""
+        observer, state = self.training.observer, self.state
+        if observer is not None:
+            score = epoch.val_accuracy if epoch.val_accuracy is not None else epoch.val_r2
+            observer(
                 EpochProgress(
                     state.phase,
                     state.epoch,
                     self.epochs,
-                    1,
-                    1,
+                    steps,
+                    steps,
                     epoch.loss,
-                    epoch.val_loss,
-                    right,
+                    epoch.val_refined,
+                    score,
                     ended=epoch,
                 )
             )
-
-    def _tell(self, steps: int, last: int) -> None:
-        observer, state, now = self.training.observer, self.state, time.monotonic()
-        if observer is None or (now - self._heard < _TELL and state.step < steps):
-            return
-        self._heard = now
-        # Batches differ by one image at most.
-        done = len(self.data.y) if state.step == steps else state.step * last
-        before = state.epochs[-1] if state.epochs else None
-        observer(
-            EpochProgress(
-                state.phase,
-                state.epoch + 1,
-                self.epochs,
-                state.step,
-                steps,
-                state.loss / done,
-                before.val_loss if before else None,
-                (before.val_accuracy if before.val_accuracy is not None else before.val_r2)
-                if before
-                else None,
-            )
-        )

@@ -12,8 +12,8 @@ from finetune.heads.top import Top
 class EpochProgress:
     """Where training stands: after `step` of `steps` in epoch `epoch` (from 1) of at most `epochs`.
 
-    `loss`: mean of this epoch so far. `val_loss`, `val_accuracy` (R2 in a regression): of the last epoch that ended.
-    `ended`: all that is known of this epoch, said once when it has ended.
+    `loss`: mean of this epoch so far. `val_loss`, `val_accuracy` (R2 in a regression): of the same epoch, where it has
+    ended; the loss is the one that decides which epoch is kept, `Epoch.val_refined`. `ended`: all that is known of an epoch that has ended.
     """
 
     phase: str
@@ -22,8 +22,8 @@ class EpochProgress:
     step: int
     steps: int
     loss: float
-    val_loss: float | None
-    val_accuracy: float | None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
     ended: Epoch | None = None
 
 

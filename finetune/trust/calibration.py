@@ -14,6 +14,8 @@ from models.errors import InputError, NumericsError
 
 TEMPERATURES = (0.05, 20.0)  # never less, never more
 BINS = 15
+_PARTS = 5  # of a cross-fitting
+_PLENTY = 2_000  # images whose temperature fits others as well
 _STEPS = 60  # of bisection: the width of log T shrinks to 1e-17
 
 
@@ -56,6 +58,52 @@ def fit_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
         return float(softmax(scores, temperature).max(axis=1).mean()) - (n + 1) / (n + 2)
 
     return float(max(_lowest(slope), _lowest(excess)))
+
+
+def checked_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
+    """The temperature that fits, or 1 where it would make other images than these less likely (`temperature_helps`).
+
+    Where not one answer is wrong, no image can tell, and it is never below 1, so that few images make nothing certain.
+    See `fit_temperature` for the rest.
+    """
+    temperature = fit_temperature(logits, y)
+    if temperature_helps(logits, y):
+        return temperature
+    right = bool((np.asarray(logits).argmax(axis=1) == y).all())
+    return max(1.0, temperature) if right else 1.0
+
+
+def temperature_helps(logits: NDArray[Any], y: NDArray[np.int64]) -> bool:
+    """Whether a temperature makes held-out images likelier that it was not fitted on: by cross-fitting.
+
+    `logits` (N, classes), `y` (N,). Each of up to five parts is judged with the temperature of the others: of few
+    images it says more about these images than about others, and is better left out. Above 2,000 it always helps.
+
+    Raises:
+        InputError: no image, or shapes and classes that do not go together.
+        NumericsError: the logits hold NaN or infinity.
+    """
+    scores, truth = _checked(logits, y, "logits")
+    parts = min(_PARTS, len(scores))
+    if parts < 2:
+        return False
+    if len(scores) > _PLENTY:
+        return True
+    # Dealt out class by class, so that each part has its share.
+    part = np.empty(len(truth), np.int64)
+    part[np.argsort(truth, kind="stable")] = np.arange(len(truth)) % parts
+    gain = 0.0
+    for number in range(parts):
+        held = part == number
+        temperature = fit_temperature(scores[~held], truth[~held])
+        gain += _log_likelihood(scores[held], truth[held], temperature)
+        gain -= _log_likelihood(scores[held], truth[held], 1.0)
+    return gain > 0
+
+
+def _log_likelihood(scores: NDArray[np.float64], truth: NDArray[np.int64], temperature: float) -> float:
+    scaled = (scores - scores.max(axis=1, keepdims=True)) / temperature
+    return float((scaled[np.arange(len(truth)), truth] - np.log(np.exp(scaled).sum(axis=1))).sum())
 
 
 def calibration_error(probabilities: NDArray[Any], y: NDArray[np.int64], bins: int = BINS) -> float:

@@ -28,7 +28,7 @@ TRAINING = {"epochs": 6, "learning_rate": 0.05}
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and the other process."""
     monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
+        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.report.page.plots", Blank())
 
@@ -87,8 +87,21 @@ def test_regression(tiny_path: Path) -> None:
         fitted.predict_proba(photos)
 
 
+def test_verbose_prints_a_line_for_each_stage_and_epoch(
+    tiny_path: Path, images: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"epochs": 2, "learning_rate": 0.05}
+    FineTuner(tiny_path, views=1, training=settings, device="cpu", threads=1, verbose=True).fit(
+        images, ["a", "b", "c"] * 12
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert "looking at the images: 36" in lines
+    assert sum(line.startswith("head: epoch ") for line in lines) == 2
+    assert "proof in a fresh process" in lines
+
+
 def test_its_parameters_are_those_of_the_recipe() -> None:
-    own = {"outside", "training", "device", "threads", "cache", "out", "observer"}
+    own = {"outside", "training", "device", "threads", "cache", "out", "verbose", "observer"}
     parameters = inspect.signature(FineTuner).parameters
     assert parameters.keys() - own == {field.name for field in fields(Recipe)} - {"test", "training"}
     assert parameters.keys() - own == set(FineTuner._get_param_names()) - own

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from finetune.job.observing import STAGES, Observer
-from models.wording import percent
+from finetune.job.observing import STAGES, LineObserver, Observer, epoch_words
 from service.cli.terminal.messages import print_note
 from service.cli.terminal.text import clean
 
@@ -43,19 +42,11 @@ def terminal_observer() -> Iterator[Observer]:
         yield _Bars(bars)
 
 
-class _Lines(Observer):
-    """A line for each warning and each epoch; nothing that would have to be overwritten."""
+class _Lines(LineObserver):
+    """Lines on standard error; nothing that would have to be overwritten."""
 
     def __init__(self) -> None:
-        self._epoch: tuple[str, int] = ("", 0)
-
-    def train(self, progress: EpochProgress) -> None:
-        last = progress.step == progress.steps and progress.ended is None
-        if last and (progress.phase, progress.epoch) != self._epoch:
-            self._epoch = (progress.phase, progress.epoch)
-            click.echo(
-                f"{progress.phase}: epoch {progress.epoch}/{progress.epochs}, {_figures(progress)}", err=True
-            )
+        super().__init__(lambda line: click.echo(clean(line), err=True))
 
     def say(self, text: str) -> None:
         print_note(text)
@@ -67,7 +58,7 @@ class _Bars(Observer):
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._task = None if not bars else bars.add_task("", visible=False, figures="")
-        self._phases: dict[str, object] = {}
+        self._figures = ""
 
     def begin(self, stage: str, total: int | None = None) -> None:
         self._stage = stage
@@ -80,8 +71,10 @@ class _Bars(Observer):
             self._bars.update(self._task, completed=done, figures=f"{done:,}")
 
     def train(self, progress: EpochProgress) -> None:
-        if self._task is None or progress.ended is not None:
+        if self._task is None:
             return
+        if progress.step == progress.steps:  # then validation is of the same weights
+            self._figures = epoch_words(progress)
         steps = progress.steps * progress.epochs
         done = progress.steps * (progress.epoch - 1) + progress.step
         self._bars.update(
@@ -89,7 +82,7 @@ class _Bars(Observer):
             description=f"training the {progress.phase} {progress.epoch}/{progress.epochs}",
             total=steps,
             completed=done,
-            figures=_figures(progress),
+            figures=self._figures,
         )
 
     def end(self, stage: str, seconds: float) -> None:
@@ -99,13 +92,3 @@ class _Bars(Observer):
 
     def say(self, text: str) -> None:
         self._bars.console.print(clean(text), style="yellow", markup=False, highlight=False)
-
-
-def _figures(progress: EpochProgress) -> str:
-    """Loss and accuracy in a few words."""
-    words = f"loss {progress.loss:.3f}"
-    if progress.val_loss is not None:
-        words += f", val {progress.val_loss:.3f}"
-    if progress.val_accuracy is not None:
-        words += f", {percent(progress.val_accuracy)}"
-    return words

@@ -48,7 +48,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots, the other process and the clock."""
     monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
+        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.report.page.plots", Blank())
     monkeypatch.setattr(candidates, "milliseconds", lambda model: 2.0 if "24" in repr(model) else 1.0)

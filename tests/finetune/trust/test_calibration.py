@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from finetune.trust.calibration import (
     TEMPERATURES,
     calibration_error,
+    checked_temperature,
     fit_temperature,
     reliability,
+    temperature_helps,
 )
 from finetune.trust.measures import softmax
 from models.errors import InputError, NumericsError
@@ -26,6 +28,35 @@ def drawn(n: int, classes: int = 4, seed: int = 0) -> tuple[NDArray[np.float64],
 
 def likelihood(logits: NDArray[np.float64], y: NDArray[np.int64], temperature: float) -> float:
     return float(-np.log(softmax(logits, temperature)[np.arange(len(y)), y]).mean())
+
+
+class TestCheckedTemperature:
+    def test_one_that_many_images_agree_on_is_taken(self) -> None:
+        logits, y = drawn(500)
+        assert temperature_helps(3 * logits, y)
+        assert checked_temperature(3 * logits, y) == fit_temperature(3 * logits, y)
+
+    def test_one_that_makes_other_images_worse_is_not(self) -> None:
+        """Half of so few sets of images ask for a temperature that their own rest contradicts."""
+        taken, left = [], []
+        for seed in range(16):
+            logits, y = drawn(11, seed=seed)
+            others, truth = drawn(500, seed=seed + 1000)
+            loss = likelihood(others, truth, fit_temperature(logits, y)) - likelihood(others, truth, 1.0)
+            (taken if temperature_helps(logits, y) else left).append(loss)
+            if not temperature_helps(logits, y) and (logits.argmax(axis=1) != y).any():
+                assert checked_temperature(logits, y) == 1.0
+        assert len(left) > 6
+        assert np.mean(left) > 0
+
+    def test_answers_without_a_mistake_stay_uncertain(self) -> None:
+        logits = np.array([[30.0, 0.0]] * 10)
+        y = np.zeros(10, np.int64)
+        assert checked_temperature(logits, y) == fit_temperature(logits, y) > 1
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_next_to_no_images(self, n: int) -> None:
+        assert checked_temperature(np.eye(2)[:n], np.arange(n)[::-1].copy() * 0 + 1) == 1.0
 
 
 class TestTemperature:

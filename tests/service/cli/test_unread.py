@@ -22,7 +22,7 @@ REMEDY = "a HEIF photo, which nothing installed here reads. Run: pip install '.[
 def _no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preprocessing, "heif_reader", lambda: None)
     monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
+        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.report.page.plots", _Blank())
 

@@ -24,7 +24,7 @@ QUICK = ("--views", "1", "--epochs", "5", "--learning-rate", "0.05", "--device",
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and the other process."""
     monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected: Proof(len(images), 0.0, {}, 1e-4)
+        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.report.page.plots", Blank())
 

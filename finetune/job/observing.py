@@ -86,6 +86,8 @@ def epoch_words(progress: EpochProgress) -> str:
         words += f", val {progress.val_loss:.3f}"
     if progress.val_accuracy is not None:
         words += f", {percent(progress.val_accuracy)}"
+    if progress.val_r2 is not None:
+        words += f", R² {progress.val_r2:.3f}"
     return words
 
 

@@ -77,18 +77,22 @@ def plural(items: int, word: str) -> str:
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as rows of a table: names joined with points, values as text."""
+    """Nested settings as rows of a table: names in words, values as text; what is not set is left out."""
     rows: list[tuple[str, str]] = []
     for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            rows += flatten(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", _value(value)))
+        name = f"{prefix}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            rows += flatten(value, f"{name}: ")
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(one, Mapping) for one in value):
+            for number, one in enumerate(value, 1):
+                rows += flatten(one, f"{name} {number}: " if len(value) > 1 else f"{name}: ")
+        elif (text := _value(value)) != NONE:
+            rows.append((name, text))
     return rows
 
 
 def _value(value: Any) -> str:
-    if value is None or value == "" or value == {}:
+    if value is None or value == "" or (isinstance(value, (list, tuple)) and not value):
         return NONE
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -76,6 +76,18 @@ def draw(name: str, alt: str, paint: Callable[[Axes], None], size: tuple[float, 
     return _inline(stream.getvalue(), name, alt)
 
 
+def legend(axes: Axes) -> None:
+    """Names of the lines above the plot, where no line is."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=3,
+        borderaxespad=0.2,
+        columnspacing=1.2,
+        handlelength=1.6,
+    )
+
+
 def _import_matplotlib() -> None:
     """Import matplotlib whatever MPLBACKEND says: a notebook's may be unknown here, and nothing is shown anyway."""
     wanted = os.environ.get("MPLBACKEND")

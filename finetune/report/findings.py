@@ -69,7 +69,7 @@ class Rejection:
     known: Floats  # (N,), of the measured images, in their order
     unknown: Floats | None = None  # (U,), of images that belong to none of the classes
     auroc: float | None = None  # None: computed from the scores, where there are unknown ones
-    measured: str = ""  # one sentence: which images stood for the unknown
+    measured: str = ""  # how, as words behind "measured": "on 40 images that are none of the classes"
 
 
 @dataclass(frozen=True)

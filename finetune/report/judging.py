@@ -23,15 +23,23 @@ LOSS_RISE = 0.10  # rise of the validation loss after its best epoch
 STILL_FALLING = 0.01  # fall of the validation loss over the last quarter of the epochs
 UNBALANCED = 3.0  # largest class over smallest
 FEW = 20  # training images of a class
+_AGAINST_OVERFITTING = (
+    "Add training images, which helps most; more altered versions (--views), weight decay or dropout help "
+    "too."
+)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A finding in words. `kind` is one word for programs, `concern` whether it is a reason for care."""
+    """A finding in words. `kind` is one word for programs, `concern` whether it is a reason for care.
+
+    `advice`: what to do about it, empty where there is nothing to do.
+    """
 
     kind: Fit
     words: str
     concern: bool = False
+    advice: str = ""
 
 
 def judge_fit(history: History, val_images: int | None = None) -> Judgement:
@@ -53,8 +61,9 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
         return Judgement(
             "diverged",
             f"The training loss became infinite or not a number in epoch {epoch}: the learning rate is too high for "
-            "this model. Try a tenth of it.",
+            "this model.",
             True,
+            "Train again with a tenth of the learning rate (--learning-rate).",
         )
     val = history.deciding
     if val is None or not np.isfinite(val).any():
@@ -98,9 +107,9 @@ def _gap(history: History, best: int, val_images: int | None) -> Judgement | Non
     return Judgement(
         "overfitted",
         f"The model is {'strongly' if gap > LARGE_GAP else 'somewhat'} over-fitted: it is right on {100 * train:.1f} % "
-        f"of the images that it learned from, but only on {100 * val:.1f} % of the validation images. More training "
-        "images help most; more augmented views, weight decay or dropout help too.",
+        f"of the images that it learned from, but only on {100 * val:.1f} % of the validation images.",
         gap > LARGE_GAP,
+        _AGAINST_OVERFITTING,
     )
 
 
@@ -113,8 +122,9 @@ def _loss_gap(history: History, best: int) -> Judgement | None:
     return Judgement(
         "overfitted",
         f"The model is over-fitted: its loss on validation images is {val / train:.1f} times that on the images that "
-        "it learned from. More training images help most; more augmented views, weight decay or dropout help too.",
+        "it learned from.",
         val > 2 * LOSS_RATIO * train,
+        _AGAINST_OVERFITTING,
     )
 
 

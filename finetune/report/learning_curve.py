@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from finetune.report.findings import Floats, Ints, LearningPoint
 
 SIZES = (50, 100, 1000, 5000)
+FEWEST = 100  # images that a score is measured on below which the end of the curve says nothing
+APART = 1.5  # times as many samples that two points have between which the rise is measured
 LEVELLED = 0.005  # gain for each doubling of the samples below which more of them are not worth asking for
 
 Predict = Callable[[Floats], NDArray[Any]]
@@ -75,18 +77,22 @@ def nested_order(classes: Ints, seed: int = 0) -> Ints:
     return shuffled[np.argsort(place[shuffled], kind="stable")]
 
 
-def growth(points: tuple[LearningPoint, ...]) -> tuple[bool, float] | None:
+def growth(points: tuple[LearningPoint, ...], images: int | None = None) -> tuple[bool | None, float] | None:
     """Whether the score still rises at the end of the curve, and its gain for each doubling there.
 
-    Looks at validation images where there are any, so that the test images decide nothing. None: too few points.
+    Looks at validation images where there are any, so that the test images decide nothing; `images`: how many those
+    are. Of fewer than 100 it cannot be told whether the score rises: None in its place. None for all: too few points.
     """
     scores = [(p.samples, p.val if p.val is not None else p.test) for p in points]
     known = [(n, score) for n, score in scores if score is not None and np.isfinite(score)]
     if len(known) < 2:
         return None
-    (few, before), (many, after) = known[-2:]
+    many, after = known[-1]
+    # Of two points next to each other a doubling would be guessed from a few samples.
+    few, before = next((point for point in known[-2::-1] if many >= APART * point[0]), known[0])
     gain = (after - before) / np.log2(many / few)
-    return bool(gain > LEVELLED), float(gain)
+    told = images is None or images >= FEWEST
+    return bool(gain > LEVELLED) if told else None, float(gain)
 
 
 def _accuracy(y: NDArray[Any], answers: NDArray[Any]) -> float:

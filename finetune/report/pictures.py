@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,19 +36,23 @@ class Pictures:
     """All images that the page shows, each list in the order in which they are worth looking at."""
 
     confusions: tuple[tuple[Picture, ...], ...]  # for the first PAIRS of the confusions
-    mistakes: tuple[Picture, ...]  # the most confident first
-    rejected: tuple[Picture, ...]  # the highest score first
+    mistakes: tuple[Picture, ...]  # the most confident first, without those above
+    rejected: tuple[Picture, ...]  # the highest score first, without those above
+    all_mistakes: int  # that there would be, with those above
+    all_rejected: int
 
 
 def choose(findings: Findings, classification: Classification, thumbnails: Thumbnails) -> Pictures:
-    """Fetch the pictures of the worst confusions, of confident mistakes, and of what would be rejected."""
-    seen: dict[int, Picture] = {}
+    """Fetch the pictures of the worst confusions, of confident mistakes, and of what would be rejected, each once."""
+    seen: set[int] = set()
 
     def picture(row: int) -> Picture:
-        if row not in seen:
-            data = thumbnails(row)
-            seen[row] = Picture(row, data_uri(data) if data else None)
-        return seen[row]
+        seen.add(row)
+        data = thumbnails(row)
+        return Picture(row, data_uri(data) if data else None)
+
+    def pictures(rows: Sequence[int]) -> tuple[Picture, ...]:
+        return tuple(picture(row) for row in rows if row not in seen)
 
     refused = np.zeros(0, np.int64)
     if findings.rejection:
@@ -56,10 +60,13 @@ def choose(findings: Findings, classification: Classification, thumbnails: Thumb
         refused = np.flatnonzero(scores > findings.rejection.threshold)
         refused = refused[np.argsort(-scores[refused], kind="stable")]
     mistakes = confident_mistakes(_truth(findings), classification.predicted, classification.confidence)
+    surest, highest = mistakes[:MISTAKES].tolist(), refused[:REJECTED].tolist()
     return Pictures(
-        tuple(tuple(map(picture, pair.rows[:OF_A_PAIR])) for pair in classification.confusions[:PAIRS]),
-        tuple(map(picture, mistakes[:MISTAKES].tolist())),
-        tuple(map(picture, refused[:REJECTED].tolist())),
+        tuple(pictures(pair.rows[:OF_A_PAIR]) for pair in classification.confusions[:PAIRS]),
+        pictures(surest),
+        pictures(highest),
+        len(surest),
+        len(highest),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from finetune.report.calibrating import Calibration
-from finetune.report.drawing import BLUE, GREEN, GROUND, INK, ORANGE, RULE, SOFT, draw
+from finetune.report.drawing import BLUE, GREEN, GROUND, INK, ORANGE, RULE, SOFT, draw, legend
 from finetune.report.findings import Floats, History, Interval, LearningPoint, RateSearch, Rejection
 from finetune.report.judging import decimate
 from finetune.trust.measures import wilson_interval
@@ -41,7 +41,7 @@ def curves(history: History, what: str) -> Markup | None:
         axes.set_ylabel("loss" if what == "loss" else "accuracy (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.02)
-        axes.legend()
+        legend(axes)
 
     last = f"{train[history.best] * scale:.3g}"
     other = f" and {val[history.best] * scale:.3g} on validation images" if val is not None else ""
@@ -71,7 +71,7 @@ def rate_search(search: RateSearch) -> Markup | None:
         axes.set_ylim(top=min(losses.max(), losses[0] + 3 * (losses[0] - losses.min()) + 1e-6))
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
-        axes.legend()
+        legend(axes)
 
     return draw("rates", f"Loss over the learning rate; {search.chosen:.2g} was taken.", paint)
 
@@ -96,7 +96,7 @@ def reliability(before: Calibration | None, after: Calibration) -> Markup:
         axes.set_ylim(0, 102)
         axes.set_xlabel("probability of the answer (%)")
         axes.set_ylabel("of these, right (%)")
-        axes.legend(loc="upper left")
+        legend(axes)
 
     was = f", {100 * before.error:.1f} % before" if before else ""
     return draw(
@@ -121,7 +121,7 @@ def confidences(after: Calibration) -> Markup:
         axes.set_xlabel("probability of the answer (%)")
         axes.set_ylabel("images")
         axes.grid(False, axis="x")
-        axes.legend(loc="upper left")
+        legend(axes)
 
     return draw(
         "confidences",
@@ -157,7 +157,7 @@ def rejection(rejection: Rejection) -> Markup | None:
         axes.set_xlabel("reject score (larger: less like anything known)")
         axes.set_ylabel("images of each kind (%)")
         axes.grid(False, axis="x")
-        axes.legend()
+        legend(axes)
 
     alt = f"Histogram of reject scores of known{' and unknown' if len(unknown) else ''} images with the threshold."
     return draw("rejection", alt, paint)
@@ -194,7 +194,7 @@ def learning(points: tuple[LearningPoint, ...], images: dict[str, int], regressi
                     axes.fill_between(samples, *(100 * ends.T), color=colour, alpha=0.14, linewidth=0)
         _sample_axis(axes, samples)
         axes.set_ylabel("R²" if regression else "accuracy (%)")
-        axes.legend(loc="lower right")
+        legend(axes)
 
     scores = ", ".join(f"{point.samples}: {_score(point) * scale:.3g}" for point in points)
     return draw("learning", f"Learning curve; score by number of training samples: {scores}.", paint)
@@ -234,7 +234,7 @@ def scatter(truth: Floats, values: Floats, interval: Interval | None, unit: str)
         axes.scatter(truth[rows], values[rows], s=12, color=BLUE, edgecolors=GROUND, linewidths=0.4, zorder=3)
         axes.set_xlabel(_with("true value", unit))
         axes.set_ylabel(_with("the model's answer", unit))
-        axes.legend(loc="upper left")
+        legend(axes)
 
     return draw("scatter", f"Predicted against true values of {len(truth)} images.", paint, (5.2, 3.6))
 

@@ -66,7 +66,8 @@ class Summary:
     regression: Regression | None
     fit: judging.Judgement | None
     balance: str | None
-    growth: tuple[bool, float] | None  # still rising with more samples; gain for each doubling
+    # Still rising with more samples, None where so few images do not tell; gain for each doubling.
+    growth: tuple[bool | None, float] | None
 
 
 def summarise(findings: Findings) -> Summary:
@@ -81,8 +82,14 @@ def summarise(findings: Findings) -> Summary:
         if findings.history and len(findings.history.train_loss)
         else None,
         judging.judge_balance(train, findings.classes) if classifies and train is not None else None,
-        growth(findings.learning_curve) if findings.learning_curve else None,
+        growth(findings.learning_curve, _scored(findings)) if findings.learning_curve else None,
     )
+
+
+def _scored(findings: Findings) -> int:
+    """How many images the scores of the learning curve are measured on."""
+    val = findings.counts.get("val")
+    return int(val.sum()) if val is not None and val.any() else len(findings.ids)
 
 
 def _classification(findings: Findings) -> Classification:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from finetune.pages.formatting import percent, quoted
+from finetune.pages.formatting import number, percent, quoted
 from finetune.report.comparing import Leaks
 from finetune.report.findings import Findings
 from finetune.report.summary import Classification, Summary
@@ -18,6 +18,8 @@ FEWEST_OF_A_CLASS = 10  # measured images of a class below which its recall says
 MANY_FAILED = 0.05
 MANY_LEAKS = 0.01  # of the measured images
 LEAK_EFFECT = 0.005  # on the accuracy
+LARGE_IMBALANCE = 10.0  # largest class over smallest
+MANY_REJECTED = 2.0  # times as many known images rejected as asked for
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,13 @@ def _figure(findings: Findings, summary: Summary) -> str:
     if summary.regression:
         errors = summary.regression.errors
         unit = f" {findings.unit}" if findings.unit else ""
-        explained = (
-            f" It explains {percent(errors.r2)} of the differences (R²)." if math.isfinite(errors.r2) else ""
-        )
+        explained = ""
+        if math.isfinite(errors.r2):
+            explained = (
+                f" It explains {percent(errors.r2)} of the differences (R²)."
+                if errors.r2 > 0
+                else f" Always answering the mean would be closer (R² {number(errors.r2)})."
+            )
         return (
             f"On {errors.images} {where} image{_s(errors.images)} that it did not learn from, the model is off by "
             f"{errors.mae:.3g}{unit} on average.{explained}"
@@ -116,8 +122,7 @@ def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
             "Measure it on a few hundred labelled images: graft evaluate.",
         )
     if summary.fit and summary.fit.concern and summary.fit.kind != "unknown":
-        first, _, rest = summary.fit.words.partition(": ")
-        yield Concern(f"{_lower(first)}.", _upper(rest))
+        yield Concern(_lower(summary.fit.words), summary.fit.advice)
     everything = sum(int(counted.sum()) for counted in findings.counts.values()) + len(findings.failed)
     if len(findings.failed) > MANY_FAILED * everything:
         yield Concern(
@@ -145,7 +150,15 @@ def _classification_concerns(findings: Findings, classification: Classification)
     if len(classification.classes) > 1 and right.interval[0] <= classification.baseline.value:
         yield Concern(
             f"always answering the most frequent class would be right on {percent(classification.baseline.value)}.",
-            "Check the labels (graft dataset inspect), or try a stronger backbone.",
+            _against_the_baseline(findings, right.images),
+        )
+    ratio, most, least = _imbalance(findings)
+    if ratio >= LARGE_IMBALANCE:
+        yield Concern(
+            f"there are {ratio:,.0f} times as many training images of {quoted(most)} as of {quoted(least)}, and "
+            "accuracy speaks mostly of the large classes.",
+            f"Go by the numbers of each class, and add images of {quoted(least)}, or weigh the classes "
+            "(--class-weights).",
         )
     enough = right.images >= 2 * FEW_IMAGES
     if enough and classification.after and classification.after.error > LARGE_ECE:
@@ -153,6 +166,7 @@ def _classification_concerns(findings: Findings, classification: Classification)
             f"its probabilities are off by {100 * classification.after.error:.1f} points on average.",
             "Use the class that it names, not the percentage beside it.",
         )
+    yield from _rejection_concerns(findings, classification)
     weak = [
         one for one in classification.classes if one.images >= FEWEST_OF_A_CLASS and one.recall < LOW_RECALL
     ]
@@ -167,6 +181,40 @@ def _classification_concerns(findings: Findings, classification: Classification)
             f"it finds only {percent(worst.recall)} of {quoted(worst.name)}{others}.",
             f"Add training images of {quoted(worst.name)}, and look at its confusions below.",
         )
+
+
+def _rejection_concerns(findings: Findings, classification: Classification) -> Iterator[Concern]:
+    keep, rejection = findings.settings.get("keep"), classification.rejection
+    if rejection is None or not isinstance(keep, float):
+        return
+    asked, rejected = 1 - keep, rejection.known_rejected
+    if rejected.interval[0] > asked and rejected.value > MANY_REJECTED * asked:
+        yield Concern(
+            f"{percent(rejected.value)} of the images of known classes are taken for none of these, where "
+            f"{percent(asked, 0)} was asked for.",
+            "Add validation images, on which the threshold is set, or raise --keep; until then go by the class and not "
+            "by the threshold.",
+        )
+
+
+def _against_the_baseline(findings: Findings, images: int) -> str:
+    """What may show whether a model is better than naming the most frequent class."""
+    if images < FEW_IMAGES:
+        return f"Measure it on more images before anything else: {images} cannot tell the two apart (graft evaluate)."
+    ratio, _, least = _imbalance(findings)
+    if ratio >= LARGE_IMBALANCE:
+        return (
+            f"Weigh the classes (--class-weights), and add images of the small ones, such as {quoted(least)}."
+        )
+    return "Check the labels (graft dataset inspect), or try a stronger backbone (--try)."
+
+
+def _imbalance(findings: Findings) -> tuple[float, str, str]:
+    """How many times as many training images the largest class has as the smallest, and both names."""
+    counts = findings.counts.get("train")
+    if counts is None or len(counts) < 2 or not counts.min():
+        return 1.0, "", ""
+    return counts.max() / counts.min(), findings.classes[counts.argmax()], findings.classes[counts.argmin()]
 
 
 def _matter(leaks: Leaks) -> bool:

@@ -162,7 +162,6 @@ class Loop:
         """What an epoch came to: the training loss, and validation with the same weights."""
         observer, state = self.training.observer, self.state
         if observer is not None:
-            score = epoch.val_accuracy if epoch.val_accuracy is not None else epoch.val_r2
             observer(
                 EpochProgress(
                     state.phase,
@@ -172,7 +171,8 @@ class Loop:
                     steps,
                     epoch.loss,
                     epoch.val_refined,
-                    score,
+                    epoch.val_accuracy,
+                    epoch.val_r2,
                     ended=epoch,
                 )
             )

@@ -12,8 +12,9 @@ from finetune.heads.top import Top
 class EpochProgress:
     """Where training stands: after `step` of `steps` in epoch `epoch` (from 1) of at most `epochs`.
 
-    `loss`: mean of this epoch so far. `val_loss`, `val_accuracy` (R2 in a regression): of the same epoch, where it has
-    ended; the loss is the one that decides which epoch is kept, `Epoch.val_refined`. `ended`: all that is known of an epoch that has ended.
+    `loss`: mean of this epoch so far. `val_loss`, `val_accuracy` and in a regression `val_r2`: of the same epoch, where
+    it has ended; the loss is the one that decides which epoch is kept, `Epoch.val_refined`. `ended`: all that is
+    known of an epoch that has ended.
     """
 
     phase: str
@@ -24,6 +25,7 @@ class EpochProgress:
     loss: float
     val_loss: float | None = None
     val_accuracy: float | None = None
+    val_r2: float | None = None
     ended: Epoch | None = None
 
 

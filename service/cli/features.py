@@ -23,7 +23,7 @@ from models.errors import OutputError
 from models.features import FeatureModel, FeatureOptions, open_features
 from models.files import check_writable
 from models.runtime import RuntimeConfig
-from models.wording import percent
+from models.wording import counted, percent
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
 from service.cli.terminal.options import cache_option, device_options, model_option, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
@@ -133,7 +133,7 @@ def _quantized(model: str, source: str) -> str:
 
 def _print(report: ExtractionReport, features: FeatureModel, out: Path) -> None:
     done = report.images + report.failed
-    summary = f"{report.images:,} images in {report.seconds:,.1f} s"
+    summary = f"{counted(report.images, 'image')} in {report.seconds:,.1f} s"
     if report.images:
         summary += f", {done / report.seconds:,.1f} images/s on {features.model.session.device}"
     click.echo(f"{out}: {summary}; {features.model.card.name} at {', '.join(features.cuts)}")

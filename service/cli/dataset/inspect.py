@@ -11,7 +11,7 @@ import click
 
 from finetune.dataset.list_options import ListOptions
 from models.files import check_writable
-from models.wording import percent
+from models.wording import counted, percent
 from service.cli.dataset.source import inspected, source_options
 from service.cli.terminal.messages import print_error, print_warning
 from service.cli.terminal.text import bar, clean, columns
@@ -92,7 +92,8 @@ def _print(inspection: Inspection) -> None:
     )
     of = f" of {len(dataset.classes):,} classes" if dataset.classes else ""
     click.echo(
-        f"  {len(facts):,} images{of}{f' ({splits})' if splits else ''}, {len(inspection.unreadable):,} unreadable"
+        f"  {counted(len(facts), 'image')}{of}{f' ({splits})' if splits else ''}, "
+        f"{len(inspection.unreadable):,} unreadable"
     )
     if dataset.classes:
         _print_classes(inspection)

@@ -99,7 +99,8 @@ def command(
 
 def _print(result: Evaluation, model: Model) -> None:
     click.echo(
-        f"  {result.images:,} images of {len(result.classes)} classes, {len(result.failed)} could not be read\n"
+        f"  {counted(result.images, 'image')} of {counted(len(result.classes), 'class')}, "
+        f"{len(result.failed)} could not be read\n"
     )
     low, high = (f"{100 * bound:.2f}" for bound in result.interval)
     rows = [("  top-1", percent(result.top1, 2), f"95 % confidence: {low} to {high} %")]

@@ -6,7 +6,7 @@ import click
 
 from finetune.trust.regression import RegressionEvaluation
 from models.model import Model
-from models.wording import percent
+from models.wording import counted, percent
 from service.cli.terminal.text import clean, columns
 
 
@@ -14,7 +14,7 @@ def print_regression(result: RegressionEvaluation, model: Model) -> None:
     """Print errors in the unit of the target."""
     target = model.card.target
     unit = target.unit if target is not None else ""
-    click.echo(f"  {result.images:,} images, {len(result.failed)} could not be read\n")
+    click.echo(f"  {counted(result.images, 'image')}, {len(result.failed)} could not be read\n")
     rows = [
         ("  mean absolute error", f"{result.mae:.4g}", unit),
         ("  mean squared error", f"{result.mse:.4g}", f"{unit} squared" if unit else ""),

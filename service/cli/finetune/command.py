@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from finetune.dataset.list_options import ListOptions
 from finetune.job.recipe import Recipe, chosen
-from models.wording import percent, size
+from models.wording import counted, percent, size
 from service.cli.terminal.messages import print_note
 from service.cli.terminal.options import (
     GroupedCommand,
@@ -166,7 +166,7 @@ def _print(outcome: Outcome) -> None:
     click.echo("")
     rows = [("model", f"{outcome.model} ({size(findings.file_bytes or 0)})"), ("report", str(outcome.report))]
     if (proof := findings.proof) is not None:
-        same = f"a fresh process gives the same answers for {proof.images} images, to {proof.largest:.1g}"
+        same = f"a fresh process gives the same answers for {counted(proof.images, 'image')}, to {proof.largest:.1g}"
         rows.append(("proof", same))
     rows.append(
         ("time", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in _longest(findings.timings)))

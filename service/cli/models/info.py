@@ -9,7 +9,7 @@ import click
 from models.card import Accuracy, ModelCard, Regression, Reject, Target
 from models.locating import locate
 from models.preprocessing import Preprocessing
-from models.wording import percent, size
+from models.wording import counted, percent, size
 from models.zoo import ZooRow, find
 from service.cli.terminal.cards import model_and_card
 from service.cli.terminal.text import clean, columns
@@ -94,7 +94,7 @@ def _preprocessing(how: Preprocessing) -> str:
 
 def _accuracy(figure: Accuracy) -> str:
     top5 = "" if figure.top5 is None else f", top-5 {percent(figure.top5, 2)}"
-    where = f"on {figure.images:,} images of {figure.data} {figure.split}"
+    where = f"on {counted(figure.images, 'image')} of {figure.data} {figure.split}"
     between = ""
     if figure.interval is not None:
         low, high = figure.interval

@@ -47,7 +47,7 @@ def run(names: tuple[str, ...] = NAMES, images: int = 300, wrong: int = 60, **ch
         "method": "head",
         "classes": names,
         "counts": {
-            split: np.full(classes, n, np.int64) for split, n in (("train", 50), ("val", 10), ("test", 10))
+            split: np.full(classes, n, np.int64) for split, n in (("train", 50), ("val", 40), ("test", 10))
         },
         "settings": {"seed": 0, "training": {"rate": 0.001, "views": 4}, "cut": None},
         "backbone": "A small network.",
@@ -66,9 +66,7 @@ def run(names: tuple[str, ...] = NAMES, images: int = 300, wrong: int = 60, **ch
             RateSearch(np.logspace(-5, 0, 20), np.linspace(2, 1, 20), 0.01),
         ),
         "learning_curve": (LearningPoint(50, 1.0, 0.7, 0.7, 0.01), LearningPoint(150, 0.99, 0.8, 0.8, 0.02)),
-        "rejection": Rejection(
-            "energy", 0.95, known, known + 0.8, None, "Photos of clouds stood for the unknown."
-        ),
+        "rejection": Rejection("energy", 0.95, known, known + 0.8, None, "on photos of clouds"),
         "leaks": np.array([], np.int64),
         "previous": Previous("old.onnx", (truth + (np.arange(images) % 3 == 0)) % classes),
         "timings": {"features": 12.3, "training": 0.5},

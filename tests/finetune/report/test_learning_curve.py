@@ -87,3 +87,15 @@ def test_growth_is_per_doubling_and_prefers_validation() -> None:
 def test_growth_of_one_point_is_unknown() -> None:
     assert growth(points((100, 0.5, 0.5))) is None
     assert growth(points((100, float("nan"), 0.5), (200, 0.5, 0.5))) is None
+
+
+def test_few_images_do_not_tell_whether_the_curve_rises() -> None:
+    points = tuple(LearningPoint(n, 1.0, 0.8, 0.7, 0.0) for n in (50, 100))
+    assert growth(points, 12) == (None, 0.0)
+    assert growth(points, 200) == (False, 0.0)
+
+
+def test_the_rise_is_not_taken_from_a_few_samples_more() -> None:
+    scores = {50: 0.6, 100: 0.8, 105: 0.81}
+    gain = growth(tuple(LearningPoint(n, 1.0, score, None, 0.0) for n, score in scores.items()))
+    assert gain == (True, pytest.approx(0.21 / np.log2(105 / 50)))

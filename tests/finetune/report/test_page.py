@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,9 @@ def test_whole_report(whole: Page) -> None:
         "cat taken for dog : 20 images",
         "train/cat/broken.jpg",
         "Three images are grey.",
-        "training.rate 0.001",
+        "training: rate 0.001",
         "graft classify photo.jpg --model model.onnx",
-        "Photos of clouds stood for the unknown.",
+        "How well that works was measured on photos of clouds.",
         "No measured image has a duplicate",
         "the largest difference was 1.0e-07",
         "Unknown images rejected 85.0 % 255 of 300",
@@ -140,6 +141,20 @@ def test_page_requests_nothing(whole: Page) -> None:
     assert "@import" not in found.html
     assert "url(http" not in found.html
     assert all(str(value).startswith("data:image/jpeg") for name, value in found.attributes if name == "src")
+
+
+def test_each_picture_is_shown_once(whole: Page) -> None:
+    named = re.findall(r'<span class="file soft" title="([^"]*)"', whole.html)
+    assert len(named) == len(set(named)) > 8
+    assert "of the 12 surest stand above already" in " ".join(whole.text.split())
+
+
+def test_the_curve_says_why_it_ends_elsewhere_than_the_headline(whole: Page, tmp_path: Path) -> None:
+    text = " ".join(whole.text.split())
+    assert "The curve ends at 80.0" not in text  # where both are 80.0 %
+    points = (LearningPoint(50, 1.0, 0.7, 0.7, 0.01), LearningPoint(150, 0.99, 0.8, 0.71, 0.02))
+    other = " ".join(page(tmp_path, run(learning_curve=points)).text.replace("\u00a0", " ").split())
+    assert "The curve ends at 71.0 %, and the model itself is right on 80.0 %" in other
 
 
 def test_pictures_and_drawings_have_words(whole: Page) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.report.findings import Findings, History, LearningPoint, ProofResult
+from finetune.report.findings import Findings, History, LearningPoint, ProofResult, Rejection
 from finetune.report.summary import summarise
 from finetune.report.verdict import Verdict, judge
 from tests.finetune.report.making import NAMES, answers, regression, run
@@ -71,7 +71,7 @@ OVERFITTED = History(np.ones(4), np.ones(4), np.ones(4), np.ones(4) * 0.7)
         ({"images": 99, "wrong": 0}, "99 images are few to judge by"),
         ({"images": 1, "wrong": 0}, "1 image is few to judge by"),
         ({"history": OVERFITTED}, "the model is strongly over-fitted"),
-        ({"failed": (("a.jpg", "broken"),) * 50}, "50 of 260 images could not be read"),
+        ({"failed": (("a.jpg", "broken"),) * 50}, "50 of 350 images could not be read"),
     ],
 )
 def test_concerns_are_named(changes: dict[str, Any], words: str) -> None:
@@ -111,3 +111,62 @@ def test_regression_has_a_figure_in_its_unit() -> None:
 def test_regression_no_better_than_the_median() -> None:
     flat = regression(values=np.full(200, 5, np.float32), interval=None)
     assert "answering the median would be as good" in verdict(flat).trust
+
+
+def test_a_regression_worse_than_the_mean_does_not_explain() -> None:
+    truth = regression().truth
+    assert truth is not None
+    figure = verdict(regression(values=np.asarray(truth)[::-1].copy(), interval=None)).figure
+    assert "Always answering the mean would be closer (R² −" in figure
+    assert "explains" not in figure
+
+
+def test_many_known_images_rejected_are_a_reason_for_care() -> None:
+    scores = np.linspace(0, 1, 300)
+    rejected = Rejection("energy", 0.74, scores)
+    found = verdict(run(rejection=rejected, settings={"keep": 0.95}))
+    (concern,) = [one for one in found.concerns if "taken for none of these" in one.words]
+    assert "26.0\u00a0% of the images of known classes" in concern.words
+    assert "5\u00a0% was asked for" in concern.words
+    assert "raise --keep" in concern.advice
+    fine = verdict(run(rejection=Rejection("energy", 0.94, scores), settings={"keep": 0.95}))
+    assert not any("none of these" in one.words for one in fine.concerns)
+
+
+def test_unequal_classes_have_advice_of_their_own() -> None:
+    counts = {
+        "train": np.array([340, 10, 50]),
+        "val": np.array([10, 10, 10]),
+        "test": np.array([100, 100, 100]),
+    }
+    found = verdict(run(counts=counts))
+    (concern,) = [one for one in found.concerns if "34 times as many" in one.words]
+    assert "--class-weights" in concern.advice
+
+
+def test_few_images_that_are_no_better_than_one_class_call_for_more_of_them() -> None:
+    truth = np.repeat([0, 1, 2], [10, 1, 1])
+    after = np.tile([0.8, 0.1, 0.1], (12, 1))
+    found = verdict(
+        run(
+            ids=tuple("abcdefghijkl"), truth=truth, before=after, after=after, previous=None, rejection=None,
+            history=None,
+        )
+    )  # fmt: skip
+    assert "12 cannot tell the two apart" in found.advice
+
+
+@pytest.mark.parametrize("history", [OVERFITTED, History(np.array([1.0, np.nan, 1]), np.ones(3))])
+def test_what_to_do_holds_things_to_do(history: History) -> None:
+    for concern in verdict(run(history=history)).concerns:
+        assert concern.advice.split()[0] in (
+            "Add",
+            "Train",
+            "Measure",
+            "Check",
+            "Put",
+            "Go",
+            "Use",
+            "Look",
+            "Weigh",
+        )

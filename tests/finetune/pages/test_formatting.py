@@ -1,0 +1,24 @@
+"""Settings as a person reads them."""
+
+from __future__ import annotations
+
+from finetune.pages.formatting import flatten
+
+
+def test_settings_are_words() -> None:
+    settings = {
+        "learning_rate": 0.01, "hidden": (64, 32), "cut": None, "flip": True, "class_weights": "", "candidates": (),
+        "phases": [{"phase": "head", "best_epoch": 3, "val_r2": None}],
+        "two": [{"a_b": 1}, {"a_b": 2}],
+        "training": {"rate_factor": 0.1},
+    }  # fmt: skip
+    assert flatten(settings) == [
+        ("learning rate", "0.01"),
+        ("hidden", "64, 32"),
+        ("flip", "yes"),
+        ("phases: phase", "head"),
+        ("phases: best epoch", "3"),
+        ("two 1: a b", "1"),
+        ("two 2: a b", "2"),
+        ("training: rate factor", "0.1"),
+    ]

@@ -12,7 +12,10 @@ IMAGES ?= serve cpu
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
-	$(BIN)/graft classify --device $(DEVICE) "$$photos/coffee.png" "$$photos/rocket.jpg"
+	cd "$$photos" && "$(CURDIR)/$(BIN)/graft" classify --device $(DEVICE) coffee.png
+	@echo
+	@echo "Next: $(BIN)/graft classify PHOTO says what is on a photo of yours, $(BIN)/graft finetune FOLDER teaches"
+	@echo "your own classes from a folder with a folder of photos for each; $(BIN)/graft --help names the rest."
 
 test: $(VENV)/.installed $(addprefix $(VENV)/.installed-,$(EXTRAS))
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""Draw the picture of the README: `graft classify` on two photos, as a terminal shows it.
+"""Draw the picture of the README: `graft classify` on a photo, as a terminal shows it.
 
 python -m scripts.picture docs/classify.svg
 """
@@ -17,15 +17,14 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-COMMAND = ["graft", "classify", "photos/coffee.png", "photos/rocket.jpg", "--top-k", "4"]
+COMMAND = ["graft", "classify", "photos/coffee.png", "--top-k", "4"]
 
 
 def main(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
-        for name in ("coffee.png", "rocket.jpg"):
-            shutil.copy(Path(skimage.__file__).parent / "data" / name, photos)
+        shutil.copy(Path(skimage.__file__).parent / "data" / "coffee.png", photos)
         done = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, check=True)
     console = Console(record=True, width=80, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
     console.print(Text(f"$ {' '.join(COMMAND)}", "bold"))

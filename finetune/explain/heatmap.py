@@ -26,6 +26,8 @@ from models.runtime import RuntimeConfig
 from models.serialized import session_of
 from models.truncation import cut_model
 
+_LISTED = 40  # classes that an error names all of
+
 
 @dataclass(frozen=True)
 class Heatmap:
@@ -173,9 +175,11 @@ class Explainer(ABC):
             index = self.card.label(label)
             if index is None:
                 names = [each.name for each in self.card.labels]
-                close = difflib.get_close_matches(label, names, 3, 0.4) or names[:3]
-                raise InputError(
-                    f"{self.card.name}: no class {label!r} among its {len(names):,}; there is {', '.join(close)}."
-                )
+                if len(names) <= _LISTED:
+                    known = f"it knows {', '.join(names)}"
+                else:
+                    close = difflib.get_close_matches(label, names, 5, 0.4) or names[:5]
+                    known = f"such as {', '.join(close)}; `graft models info MODEL --json` lists all"
+                raise InputError(f"{self.card.name}: no class {label!r} among its {len(names):,}: {known}.")
             indices.append(index)
         return indices

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from feature_extraction.items import read_item
 from finetune import tensorboard
 from finetune.dataset.examples import SPLITS, Dataset
 from finetune.heads.running import TopOutputs
@@ -20,11 +17,9 @@ from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.findings import Candidates, Findings, Interval, Previous, ProofResult, Rejection
+from finetune.report.pictures import pictures_of
 from finetune.trust.proof import Proof
-from models.errors import GraftError
-from models.preprocessing import Preprocessing
 
-_THUMBNAIL = 160  # pixels, a square
 MOST_PROJECTED = 2_000  # images in the projector, which slows down with more
 
 
@@ -130,16 +125,4 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
 
 def thumbnails(prepared: Prepared, assessment: Assessment) -> Callable[[int], bytes | None]:
     """A function from places among the measured images to small JPEGs of them."""
-    rows = prepared.rows[assessment.measured]
-    small = Preprocessing((_THUMBNAIL, _THUMBNAIL))
-
-    def picture(row: int) -> bytes | None:
-        item = prepared.examples[rows[row]].item
-        stream = io.BytesIO()
-        try:
-            Image.fromarray(small.load(read_item(item), name=item.id)).save(stream, "JPEG", quality=80)
-        except GraftError:  # it was there when features were computed
-            return None
-        return stream.getvalue()
-
-    return picture
+    return pictures_of([prepared.examples[row].item for row in prepared.rows[assessment.measured]])

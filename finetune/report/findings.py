@@ -16,6 +16,7 @@ from models.card import html_table
 from models.errors import InputError
 from models.wording import counted, listed, percent
 
+EVALUATION = "evaluation"  # in place of a method
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
@@ -130,7 +131,7 @@ class Findings:
     Attributes:
         title: what the model is for, such as the name of the folder.
         model: the backbone's name.
-        method: sklearn, head or blocks, as it was asked for.
+        method: sklearn, head or blocks, as it was asked for; `EVALUATION` where a model was only measured.
         task: classification or regression.
         classes: names in the order of the outputs; empty in a regression.
         counts: images of each split, int64 (classes,); in a regression (1,).
@@ -217,6 +218,11 @@ class Findings:
             _within("truth", self.truth, classes)
         if self.leaks is not None:
             _within("leaks", self.leaks, images)
+
+    @property
+    def evaluation(self) -> bool:
+        """Whether these are about a model that was measured alone, and not trained here."""
+        return self.method == EVALUATION
 
     @property
     def measured(self) -> bool:

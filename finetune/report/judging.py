@@ -91,9 +91,19 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
             f"rose {rise}. The weights of epoch {best + 1} were kept, so "
             "the model does not suffer from it.",
         )
-    return Judgement(
-        "good", "Training and validation curves stay close together: there is no sign of over-fitting."
-    )
+    return Judgement("good", _close(history, best, val_images))
+
+
+def _close(history: History, best: int, val_images: int | None) -> str:
+    """That there is no sign of over-fitting, and how far apart the curves are all the same."""
+    if history.train_accuracy is not None and history.val_accuracy is not None and val_images:
+        gap = float(history.train_accuracy[best] - history.val_accuracy[best])
+        if gap > GAP:
+            return (
+                f"Validation is {100 * gap:.1f} points below training, which is no more than {val_images} validation "
+                "images can be off by chance: there is no proof of over-fitting."
+            )
+    return "Training and validation curves stay close together: there is no sign of over-fitting."
 
 
 def _gap(history: History, best: int, val_images: int | None) -> Judgement | None:

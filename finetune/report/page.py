@@ -44,6 +44,17 @@ def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None
     return folder / PAGE
 
 
+def write_evaluation(path: Path, findings: Findings, thumbnails: Thumbnails | None = None) -> None:
+    """Write the page about an evaluation alone into the file `path`; see `write_report`.
+
+    Raises:
+        OutputError: the disk is full or the folder is not writable.
+    """
+    summary = summarise(findings)
+    page = _render(findings, summary, judge(findings, summary), thumbnails or (lambda row: None))
+    write_atomically(path, page.encode(errors="replace"))
+
+
 def _render(findings: Findings, summary: Summary, verdict: Verdict, thumbnails: Thumbnails) -> str:
     classification = summary.classification
     template = environment(HERE).get_template("report.html")
@@ -111,6 +122,8 @@ def _class_counts(findings: Findings) -> list[tuple[str, list[int]]]:
 
 def _absent(findings: Findings, summary: Summary) -> Iterator[tuple[str, str]]:
     """What the report does not hold, and why."""
+    if findings.evaluation:
+        return
     classifies = findings.task == "classification"
     if not findings.measured:
         lost = "accuracy, confusions, calibration and numbers for each class" if classifies else "errors"

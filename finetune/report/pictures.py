@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from feature_extraction.items import ImageItem, read_item
 from finetune.report.classification import confident_mistakes
 from finetune.report.findings import Findings
 from finetune.report.summary import Classification
+from models.errors import GraftError
+from models.preprocessing import Preprocessing
 
 Thumbnails = Callable[[int], bytes | None]
 
@@ -68,6 +71,24 @@ def choose(findings: Findings, classification: Classification, thumbnails: Thumb
         len(surest),
         len(highest),
     )
+
+
+def pictures_of(items: Sequence[ImageItem]) -> Thumbnails:
+    """A function from places among images to small JPEGs of them."""
+    small = Preprocessing((SIDE, SIDE))
+
+    def picture(row: int) -> bytes | None:
+        from PIL import Image
+
+        stream = io.BytesIO()
+        try:
+            pixels = small.load(read_item(items[row]), name=items[row].id)
+        except GraftError:  # it was there when it was measured
+            return None
+        Image.fromarray(pixels).save(stream, "JPEG", quality=80)
+        return stream.getvalue()
+
+    return picture
 
 
 def data_uri(encoded: bytes) -> str | None:

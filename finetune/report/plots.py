@@ -170,9 +170,9 @@ def learning(points: tuple[LearningPoint, ...], images: dict[str, int], regressi
     def paint(axes: Axes) -> None:
         samples = np.array([point.samples for point in points])
         lines: tuple[tuple[str, str, str, str], ...] = (
-            ("train", "the samples themselves", SOFT, ":"),
-            ("val", "validation images", ORANGE, "--"),
-            ("test", "test images", BLUE, "-"),
+            ("train", "on these samples", SOFT, ":"),
+            ("val", "validation", ORANGE, "--"),
+            ("test", "test", BLUE, "-"),
         )
         for key, name, colour, style in lines:
             values: list[Any] = [getattr(point, key) for point in points]

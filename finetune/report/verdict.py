@@ -68,6 +68,12 @@ def _figure(findings: Findings, summary: Summary) -> str:
     if summary.classification:
         right = summary.classification.accuracy
         low, high = right.interval
+        if findings.evaluation:
+            return (
+                f"{quoted(findings.model)} is right on {percent(right.value)} of {right.images} image"
+                f"{_s(right.images)}; on other images of the same kind, expect {percent(low)} to {percent(high)} "
+                "(95 % confidence), unless it has learned from these."
+            )
         return (
             f"The model is right on {percent(right.value)} of {right.images} {where} image{_s(right.images)} that it "
             f"did not learn from; on other images of the same kind, expect {percent(low)} to {percent(high)} "

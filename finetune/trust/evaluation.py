@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_extraction.batches import decoded_batches
 from feature_extraction.items import ImageItem
 from finetune.trust.measures import wilson_interval
 from models.card import Label, ModelCard
 from models.errors import InputError
-from models.model import Model
+from models.model import Answers, Model
 from models.wording import listed
 
 TOP = 5
@@ -33,6 +34,16 @@ class ClassResult:
         return self.correct / self.images
 
 
+@dataclass(frozen=True, eq=False)
+class ImageAnswers:
+    """What the model gave for each image that could be read, in their order."""
+
+    items: tuple[ImageItem, ...]
+    truth: NDArray[np.int64]  # (N,), indices of labels
+    probabilities: NDArray[np.float32]  # (N, classes)
+    reject_scores: NDArray[np.float32] | None  # (N,)
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The result of an evaluation. Accuracies are 0 to 1, over the images that could be read."""
@@ -47,6 +58,7 @@ class Evaluation:
     # Images that the model takes for none of its classes; None where it cannot tell.
     rejected: int | None = None
     accepted_top1: float | None = None  # over the images that it does not reject; None where there is none
+    answers: ImageAnswers | None = None  # where they are asked for
 
     @property
     def images_per_second(self) -> float:
@@ -60,10 +72,12 @@ def evaluate(
     *,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keep_answers: bool = False,
 ) -> Evaluation:
     """Classify images whose class is known, given by its label's id or name, and count.
 
-    `threads` decode images while others run. `progress` hears (images done, images in all).
+    `threads` decode images while others run. `progress` hears (images done, images in all). `keep_answers` keeps the
+    probabilities of each image, for a report.
 
     Raises:
         InputError: a class that the model does not know, or not one image that can be read.
@@ -77,6 +91,7 @@ def evaluate(
     seen, correct = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
     within_five, done, rejected, accepted = 0, 0, 0, 0
     failed: list[tuple[str, str]] = []
+    kept: list[tuple[list[ImageItem], NDArray[np.int64], Answers]] = []
     started = time.perf_counter()
     for batch in decoded_batches(known, model.card.preprocessing, model.batch_size, threads):
         failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
@@ -85,6 +100,9 @@ def evaluate(
             outputs = model.answers(batch.pixels)
             assert outputs.probabilities is not None  # it is a classifier
             # (N, up to 5), best first.
+            if keep_answers:
+                readable = [item for i, (item, _) in enumerate(batch.items) if i not in batch.failures]
+                kept.append((readable, truth, outputs))
             best = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :TOP]
             if outputs.rejected is not None:
                 rejected += int(outputs.rejected.sum())
@@ -116,6 +134,18 @@ def evaluate(
         time.perf_counter() - started,
         rejected if model.rejects else None,
         accepted / (images - rejected) if model.rejects and images > rejected else None,
+        _answers(kept) if keep_answers else None,
+    )
+
+
+def _answers(kept: Sequence[tuple[list[ImageItem], NDArray[np.int64], Answers]]) -> ImageAnswers:
+    scores = [outputs.reject_scores for _, _, outputs in kept if outputs.reject_scores is not None]
+    probabilities = [outputs.probabilities for _, _, outputs in kept if outputs.probabilities is not None]
+    return ImageAnswers(
+        tuple(item for items, _, _ in kept for item in items),
+        np.concatenate([truth for _, truth, _ in kept]),
+        np.concatenate(probabilities),
+        np.concatenate(scores) if scores else None,
     )
 
 

@@ -30,9 +30,9 @@ from service.results import image_results
     show_default=True,
     help="Classes to print for each image.",
 )
-@click.option("--json", "form", flag_value="json", help="One JSON object a line for each image.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each image.")
 @click.option(
-    "--csv", "form", flag_value="csv", help="Comma-separated, with a header: a line for each image and class."
+    "--csv", "as_csv", is_flag=True, help="Comma-separated, with a header: a line for each image and class."
 )
 @device_options
 @click.pass_context
@@ -41,7 +41,8 @@ def command(
     paths: tuple[str, ...],
     model: str,
     top_k: int,
-    form: str | None,
+    as_json: bool,
+    as_csv: bool,
     device: str,
     threads: int | None,
 ) -> None:
@@ -53,6 +54,9 @@ def command(
     PATH is an image, a folder (with all below it), a quoted glob, a zip archive, or - for standard input. An image
     that cannot be read is reported on standard error; the others are answered, and the exit code is 1.
     """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv are two forms of the same answers: give one of them.")
+    form = "json" if as_json else "csv" if as_csv else None
     opened = open_model(model, device, threads)
     if not opened.is_regression:
         opened.require_classifier()

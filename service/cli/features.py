@@ -19,9 +19,10 @@ from feature_extraction.manifest import NAME
 from feature_extraction.output import FAILED
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import image_count, images, is_stream
-from models.errors import OutputError
+from models.errors import InputError, OutputError
 from models.features import FeatureModel, FeatureOptions, open_features
 from models.files import check_writable
+from models.image_kinds import kind_of_name
 from models.runtime import RuntimeConfig
 from models.wording import counted, percent
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
@@ -72,6 +73,7 @@ def command(
     numbered shards such as 'shards/{000..127}.tar', or - for standard input. Images that cannot be read are reported
     and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
+    _refuse_among_photos(out)
     check_writable(out / NAME)
     if quantize:
         model = _quantized(model, source)
@@ -99,6 +101,14 @@ def command(
                 on_failure=lambda _, error: print_error(error),
                 progress=progress,
             )
+        except KeyboardInterrupt:
+            click.secho(
+                f"Interrupted; the parts that are finished are kept in {out}. Go on with the same command and: "
+                "--resume",
+                err=True,
+                fg="yellow",
+            )
+            ctx.exit(130)
         except OutputError as exc:  # a full disk in the middle: what is finished stays
             if not report.images + report.before:
                 raise
@@ -113,6 +123,21 @@ def command(
     print_passed_over(tally.words())
     if report.failed + report.failed_before:
         ctx.exit(1)
+
+
+def _refuse_among_photos(out: Path) -> None:
+    """See that features are not written among photos, where the next run would meet them.
+
+    Raises:
+        InputError: the folder holds images.
+    """
+    with contextlib.suppress(OSError):
+        photo = next((entry.name for entry in out.iterdir() if kind_of_name(entry.name)), None)
+        if photo is not None:
+            raise InputError(
+                f"{out}: holds photos, such as {photo}; features are written into a folder of their own. Choose "
+                "another --out."
+            )
 
 
 def _open(model: str, options: FeatureOptions, device: str, threads: int | None) -> FeatureModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from finetune.dataset.list_options import ListOptions
 from finetune.dataset.opening import open_split
 from finetune.trust.evaluation import Evaluation, evaluate
 from finetune.trust.regression import RegressionEvaluation, evaluate_regression
+from models.files import check_writable
 from models.model import Model
 from models.wording import counted, percent
 from service.cli.evaluate.regression import print_regression
@@ -22,6 +24,7 @@ from service.cli.terminal.progress import images_progress
 from service.cli.terminal.text import clean, columns
 
 _WEAKEST = 5
+_ALL = 20  # classes that are all listed
 
 
 @click.command()
@@ -31,6 +34,10 @@ _WEAKEST = 5
     "--split", metavar="NAME", help="Which part to take: train, val, test, or a folder above the classes."
 )
 @list_options
+@click.option(
+    "--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Also write an HTML page: confusion matrix, mistakes with their photos, each class.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="All results as one JSON object, each class included.")
 @device_options
 @click.pass_context
@@ -41,6 +48,7 @@ def command(
     split: str | None,
     outside: bool,
     lists: ListOptions,
+    report: Path | None,
     as_json: bool,
     device: str,
     threads: int | None,
@@ -51,7 +59,13 @@ def command(
     label's id or name; a list (.csv, .tsv, .jsonl) with the columns path and label, or path and target for a
     regression; or a folder with MNIST's idx files.
     """
+    if report is not None:
+        if report.suffix.lower() not in (".html", ".htm"):
+            raise click.UsageError(f"--report is {report}; expected a name that ends in .html.")
+        check_writable(report)
     opened = open_model(model, device, threads)
+    if report is not None and opened.is_regression:
+        raise click.UsageError("--report is about classes, and this model gives a number. Leave it out.")
     if not opened.is_regression:
         opened.require_classifier()
     if opened.card.task == "multilabel":
@@ -75,7 +89,11 @@ def command(
         if opened.is_regression:
             result = evaluate_regression(opened, dataset.numbered, progress=progress)
         else:
-            result = evaluate(opened, dataset.labelled, progress=progress)
+            result = evaluate(opened, dataset.labelled, progress=progress, keep_answers=report is not None)
+    if report is not None and isinstance(result, Evaluation):
+        from service.cli.evaluate.report import write_page  # its libraries take a second
+
+        write_page(report, result, opened.card, source)
     if as_json:
         known = {"model": opened.card.name, "source": source, "split": split}
         click.echo(json.dumps(known | _as_json(result), indent=2))
@@ -86,6 +104,8 @@ def command(
             print_regression(result, opened)
         else:
             _print(result, opened)
+    if report is not None and not as_json:
+        click.echo(f"\n  report  {clean(str(report))}")
     for _, reason in result.failed:
         print_error(reason)
     for note in dataset.notes:
@@ -120,19 +140,26 @@ def _print(result: Evaluation, model: Model) -> None:
         )
     )
     click.echo(columns(rows, right=(1,)))
-    weakest = sorted(result.classes, key=lambda row: row.accuracy)[:_WEAKEST]
-    if len(result.classes) > _WEAKEST:
-        click.echo("\n  weakest classes")
+    weakest = sorted(result.classes, key=lambda row: row.accuracy)
+    if len(weakest) > 1:
+        shown = weakest if len(weakest) <= _ALL else weakest[:_WEAKEST]
+        more = (
+            ""
+            if shown is weakest
+            else f", the weakest {_WEAKEST} of {len(weakest):,}; --json and --report have all"
+        )
+        click.echo(f"\n  classes{more}")
         click.echo(
             columns(
-                [("  ", percent(row.accuracy), f"of {row.images}", clean(row.label.name)) for row in weakest],
+                [("  ", percent(row.accuracy), f"of {row.images:,}", clean(row.label.name)) for row in shown],
                 right=(1, 2),
             )
         )
 
 
 def _as_json(result: Evaluation | RegressionEvaluation) -> dict[str, Any]:
-    values = dataclasses.asdict(result)
+    values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    values.pop("answers", None)
     values["failed"] = [{"image": image, "error": reason} for image, reason in result.failed]
     if isinstance(result, Evaluation):
         values["classes"] = [

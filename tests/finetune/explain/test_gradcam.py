@@ -249,7 +249,7 @@ def test_a_top_without_gradients_is_named(
 def test_what_cannot_be_explained(net: Path, tmp_path: Path, tiny_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gives features, not classes.*Fine-tune it"):
         grad_cam(residual_net(tmp_path / "features.onnx", end="features"), photo())
-    with pytest.raises(InputError, match="no class 'f' among its 5; there is a, b, c"):
+    with pytest.raises(InputError, match="no class 'f' among its 5: it knows a, b, c, d, e"):
         grad_cam(net, photo(), "f")
     with pytest.raises(CutError, match=r"no cut point or tensor named 'bloc'.*Did you mean block"):
         grad_cam(net, photo(), cut="bloc")

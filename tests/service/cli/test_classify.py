@@ -171,3 +171,9 @@ def test_device_that_cannot_be_had_is_an_error(
     result = graft("classify", "-m", tiny_path, photos, "--device", device)
     assert result.exit_code == 2
     assert f"device '{device}'" in result.stderr
+
+
+def test_two_forms_at_once_are_refused(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
+    result = graft("classify", "-m", tiny_path, tmp_path, "--json", "--csv")
+    assert result.exit_code == 2
+    assert "--json and --csv are two forms of the same answers" in result.stderr

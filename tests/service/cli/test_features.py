@@ -295,3 +295,23 @@ def test_wrong_usage_is_code_2(
     result = graft("features", *arguments, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_nothing_is_written_among_photos(graft: Run, tiny_path: Path, photos: Path) -> None:
+    before = sorted(photos.rglob("*"))
+    result = graft("features", photos, "-m", tiny_path, "--out", photos, "--device", "cpu")
+    assert result.exit_code == 2
+    assert "holds photos, such as" in result.stderr
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_ctrl_c_says_how_to_go_on(
+    graft: Run, tiny_path: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.cli.features.extract_to", stop)
+    result = graft("features", photos, "-m", tiny_path, "--out", tmp_path / "vectors", "--device", "cpu")
+    assert result.exit_code == 130
+    assert "Go on with the same command and: --resume" in result.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from finetune.dataset.examples import Dataset
 from tests.finetune.dataset.samples import SOURCES, jpeg, write
+from tests.finetune.job.test_run import Blank
 from tests.fixtures import COLOURS, plain
 from tests.service.running import Run
 
@@ -77,3 +78,48 @@ def test_list_from_elsewhere_is_allowed(graft: Run, tiny_path: Path, tmp_path: P
     result = graft("evaluate", "-m", tiny_path, tmp_path / "in" / "l.csv")
     assert (result.exit_code, "--outside" in result.stderr) == (2, True)
     assert graft("evaluate", "-m", tiny_path, tmp_path / "in" / "l.csv", "--outside").exit_code == 0
+
+
+def test_each_class_is_listed(graft: Run, tiny_path: Path, data: Path) -> None:
+    (data / "val" / "red" / "wrong.png").write_bytes(plain("blue"))
+    lines = graft("evaluate", "-m", tiny_path, data, "--split", "val").stdout.splitlines()
+    listed = [line.split() for line in lines[lines.index("  classes") + 1 :]]
+    assert listed[0] == ["66.7", "%", "of", "3", "red"]  # the weakest first
+    assert {row[-1] for row in listed} == set(COLOURS)
+
+
+def test_a_page_shows_the_matrix_and_the_mistakes(
+    graft: Run, tiny_path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetune.report.page.plots", Blank())
+    (data / "val" / "red" / "wrong.png").write_bytes(plain("blue"))
+    page = tmp_path / "evaluation.html"
+    result = graft("evaluate", "-m", tiny_path, data, "--split", "val", "--report", page)
+    assert result.exit_code == 0, result.output
+    assert str(page) in result.stdout
+    text = page.read_text(encoding="utf-8")
+    assert "Report of an evaluation" in text
+    assert "is right on 85.7" in text
+    assert "wrong.png" in text
+    assert 'class="matrix"' in text
+    assert "data:image/jpeg;base64," in text
+    assert not any(
+        word in text
+        for word in ("did not learn from;", "Not in this report", "report.json beside", "fine-tuned")
+    )
+    as_json = json.loads(
+        graft("evaluate", "-m", tiny_path, data, "--split", "val", "--json", "--report", page).stdout
+    )
+    assert "answers" not in as_json
+
+
+@pytest.mark.parametrize(("name", "words"), [("page.txt", "ends in .html"), ("none/page.html", "none")])
+def test_a_page_that_cannot_be_written_is_told_first(
+    graft: Run, tiny_path: Path, data: Path, tmp_path: Path, name: str, words: str
+) -> None:
+    if name.startswith("none"):
+        (tmp_path / "none").write_text("a file")
+    result = graft("evaluate", "-m", tiny_path, data, "--split", "val", "--report", tmp_path / name)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not result.stdout

@@ -30,7 +30,7 @@ class Reading:
         """The message of a call.
 
         Raises:
-            Refused: it came too slowly, or others needed the room.
+            Refused: it came too slowly, is too large, or others needed the room.
             InputError: the call ended without one.
         """
         limits = self._gate.limits
@@ -39,16 +39,26 @@ class Reading:
         if data is grpc.aio.EOF:
             await asyncio.sleep(_BROKEN_S)
             raise InputError("the call ended without a message. Send one.")
+        self._check_size(data)
         return data
 
     async def next(self, context: Any) -> bytes | None:
         """The next message of a stream, however long that takes; None at its end.
 
         Raises:
-            Refused: others needed the room, or the server stops.
+            Refused: it is too large, others needed the room, or the server stops.
         """
         data = await self._wait(context.read(), self._streams, self._gate.limits.connections, None)
-        return None if data is grpc.aio.EOF else data
+        if data is grpc.aio.EOF:
+            return None
+        self._check_size(data)
+        return data  # type: ignore[no-any-return]
+
+    def _check_size(self, data: bytes) -> None:
+        """Refuse what is too large since the configuration was read again; gRPC itself knows the limit of the start."""
+        most = self._gate.limits.body_bytes
+        if len(data) > most:
+            raise Refused(413, f"the message has {len(data):,} bytes; at most {most:,} are taken")
 
     async def idle(self, seconds: float) -> None:
         """Wait for so long with a stream that is open.

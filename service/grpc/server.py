@@ -61,6 +61,11 @@ class GrpcServer:
                 ("grpc.max_metadata_size", limits.header_bytes),
                 ("grpc.absolute_max_metadata_size", limits.header_bytes),
                 ("grpc.max_concurrent_streams", limits.connections),
+                ("grpc.max_allowed_incoming_connections", limits.connections),
+                ("grpc.max_connection_idle_ms", round(1000 * limits.idle_s)),
+                # Whether a client that says nothing is still there.
+                ("grpc.keepalive_time_ms", round(1000 * limits.idle_s)),
+                ("grpc.keepalive_timeout_ms", round(1000 * limits.send_s)),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
             maximum_concurrent_rpcs=limits.connections + limits.workers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import ssl
 import sys
@@ -90,3 +91,24 @@ def test_long_metadata_are_refused(own_service: OwnService) -> None:
 def test_the_port_may_come_from_the_environment() -> None:
     assert read_configuration({}, {"GRAFT_SERVE_GRPC_PORT": "8001"}).config.grpc_port == 8001
     assert read_configuration({}, {}).config.grpc_port is None
+
+
+def test_connections_are_bounded(own_service: OwnService) -> None:
+    service = own_service(bounds={"connections": 1})
+    with Client(service.grpc_address) as first:
+        assert first.call("ServerLive").live
+        with Client(service.grpc_address) as second:
+            assert second.refused("ServerLive")[0] == grpc.StatusCode.UNAVAILABLE
+        assert first.call("ServerLive").live
+
+
+def test_a_limit_that_was_lowered_counts_at_once(own_service: OwnService) -> None:
+    service = own_service()
+    with Client(service.grpc_address) as client:
+        assert numbers(client.call("ModelInfer", infer())).argmax() == 0
+        service.server.renew(dataclasses.replace(service.server.limits, body_bytes=500), None)
+        code, text = client.refused("ModelInfer", infer())
+        assert (code, "at most 500 are taken" in text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
+        with pytest.raises(grpc.RpcError, match="at most 500 are taken"):
+            next(client.stream([infer()]))
+        assert client.call("ServerLive").live

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -47,6 +48,28 @@ def test_reflection_is_enough_to_call(channel: Any) -> None:
         response.FromString,
     )
     assert call(request(name="tiny")).inputs[0].name == "image"
+
+
+def test_descriptors_are_those_of_the_definitions(tmp_path: Path) -> None:
+    protoc = pytest.importorskip(
+        "grpc_tools.protoc", reason="grpcio-tools is not installed; kserve brings it"
+    )
+    committed = Path(os.environ["GRAFT_DESCRIPTORS"])
+    files, out = sorted(committed.parent.glob("*.proto")), tmp_path / "descriptors"
+    well_known = Path(protoc.__file__).parent / "_proto"
+    arguments = [
+        "protoc",
+        f"-I{committed.parent}",
+        f"-I{well_known}",
+        "--include_imports",
+        f"--descriptor_set_out={out}",
+    ]
+    assert protoc.main([*arguments, *map(str, files)]) == 0
+    made, known = (
+        {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(one.read_bytes()).file}
+        for one in (out, committed)
+    )
+    assert made == known, "make protos was not run"
 
 
 def test_messages_are_those_of_the_published_client() -> None:

@@ -33,7 +33,7 @@ FLAGS = [
     # Its sandbox asks not to be root, as which containers run.
     *(["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
 ]
-WAIT_MS = 20_000  # until something is there, on a machine that is busy
+WAIT_MS = 60_000  # until something is there, on a machine that is busy
 
 
 @pytest.fixture(scope="session")

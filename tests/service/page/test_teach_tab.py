@@ -173,7 +173,8 @@ def test_a_mistake_is_put_right_and_the_next_training_is_compared(page: Page, ph
         (photos / "discs" / f"wrong-{i}.jpg").write_bytes(encoded(cross(3000 + i), "JPEG"))
     begin(page, "mended")
     add_folder(page, photos)
-    set_epochs(page, 8)
+    page.get_by_label("What is trained").select_option("sklearn")
+    page.get_by_text("All settings").click()
     page.get_by_label("test", exact=True).fill("0.4")
     train(page)
     expect_verdict(page)
@@ -203,7 +204,7 @@ def test_the_camera_teaches_while_a_button_is_held(
     page = watched.page()
     page.goto(f"{service.url}#teach")
     begin(page, "camera")
-    for name in ("discs", "empty"):
+    for name in ("discs", "crosses"):
         page.get_by_label("Name of a new class").fill(name)
         page.get_by_role("button", name="Add class").click()
     discs = card(page, "discs")
@@ -221,8 +222,22 @@ def test_the_camera_teaches_while_a_button_is_held(
     page.keyboard.up(" ")
     expect(page.locator(".warnings")).to_contain_text("no image yet")
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
+    # The other class is dropped on its card.
+    write_photos(tmp_path / "photos", 24)
+    drop(page, ".class-card:nth-child(2)", *(tmp_path / "photos" / "crosses").iterdir())
+    expect(card(page, "crosses").locator(".count")).to_have_text("24 photos")
+    hold.hover()
+    page.mouse.down()
+    expect(discs.locator(".count")).to_have_text(re.compile(r"^(2[4-9]|[3-9]\d|\d{3,}) photos$"))
+    page.mouse.up()
     discs.get_by_role("button", name="Close the camera").click()
     expect(discs.locator("video")).to_have_count(0)
+    page.get_by_label("What is trained").select_option("sklearn")
+    train(page)
+    expect_verdict(page)
+    page.locator(".slim").get_by_role("button", name="Take a photo").click()
+    page.get_by_role("button", name="Take it").click()
+    expect(page.locator(".step .bar-row")).to_have_count(2)
     watched.close()
 
 
@@ -368,5 +383,15 @@ def test_fits_a_phone(
     page = watched.page(390, 844, color_scheme=scheme)
     page.goto(f"{service.url}#teach")
     expect(page.get_by_label("What is it about?")).to_be_visible()
+    accessible(page)
+    begin(page, f"phone {scheme}")
+    page.get_by_label("Name of a new class").fill("a class whose name is longer than a phone is wide, by far")
+    page.get_by_role("button", name="Add class").click()
+    page.locator(".class-card input[type=file]").set_input_files(
+        [{"name": f"{i}.png", "mimeType": "image/png", "buffer": encoded(disc(i // 2))} for i in range(4)]
+    )
+    expect(page.locator(".strip-item img")).to_have_count(4)
+    expect(page.locator(".warnings li").first).to_be_visible()
+    page.get_by_text("All settings").click()
     accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -93,6 +93,7 @@ def test_commands_that_need_more_say_so(tmp_path: Path, tiny_path: Path) -> None
     for arguments in (
         ("finetune", tmp_path),
         ("features", tmp_path / "photo.png", "--out", tmp_path / "out"),
+        ("serve", tiny_path, "--workspace", tmp_path / "workspace", "--port", "0"),
     ):
         done = graft(*arguments)
         assert done.returncode == 2

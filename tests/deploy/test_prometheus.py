@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import json
 import re
@@ -10,12 +11,15 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests import optional
 from tests.deploy.manifests import DEPLOY
 from tests.deploy.running import Load, Process, awaited, configured, fetched, queried, ready, replica
 from tests.fixtures import encoded, photo, reserved_port
+from tests.tuned import described_classifier, shades
 
 yaml = optional.library("yaml", extra="deploy")
 pytestmark = [pytest.mark.deploy, pytest.mark.smoke]
@@ -35,13 +39,32 @@ QUERIES = [
 ]
 
 
+def classify_shades(port: int, seed: int) -> None:
+    """Ask about as many images as a window of drift has, like those that the model was taught with."""
+    for red, green, blue in shades(np.random.default_rng(seed), 20):
+        body = encoded(Image.new("RGB", (16, 16), (int(red), int(green), int(blue))))
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            connection.request("POST", "/v1/classify?model=described", body, {"Content-Type": "image/png"})
+            assert connection.getresponse().status == 200
+
+
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """Ports of a Prometheus and of the service that it scrapes, by the configuration of the deployment."""
     program, folder = optional.program("prometheus"), tmp_path_factory.mktemp("prometheus")
     with contextlib.ExitStack() as ends:
         port, own = (ends.enter_context(reserved_port()) for _ in range(2))
-        service = replica(folder, "a", port)
+        # A model that knows what it was taught with, and one that answers unseen beside it.
+        described = described_classifier(folder)
+        watched = (
+            str(described),
+            f"clone={described}",
+            "--shadow",
+            "described=clone:1",
+            "--shadow-share",
+            "1",
+        )
+        service = replica(folder, "a", port, *watched, "--drift-window", "20")
         ends.callback(service.end)
         ready(port)
         configured(folder, DEPLOY / "prometheus" / "alerts.yml", [])
@@ -61,8 +84,10 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int
             assert b" 400 " in connection.recv(1000)
         with Load(port, encoded(photo())).running() as load:
             load.more(1)
-            awaited("a first scrape", lambda: queried(own, "graft_images_total"))
+            classify_shades(port, 0)
+            awaited("a first scrape", lambda: queried(own, 'graft_shadow_images_total{outcome="agreed"} > 0'))
             load.more(5)
+            classify_shades(port, 1)
         yield own, port
 
 
@@ -78,7 +103,7 @@ def test_a_query_answers_with_a_served_request(scraped: tuple[int, int]) -> None
     )
     assert series["metric"]["job"] == "graft"
     (loaded,) = queried(prometheus, "graft_models_loaded")
-    assert value(loaded) == 1
+    assert value(loaded) == 3
 
 
 @pytest.mark.parametrize(("title", "query"), QUERIES, ids=[title for title, _ in QUERIES])

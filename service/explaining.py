@@ -44,7 +44,7 @@ class Question:
     """What is asked about a photo: which class, or how many of the most probable ones; as a picture, or as maps."""
 
     photo: Photo
-    class_: str | None
+    classes: tuple[str, ...]  # ids or names; empty for the most probable ones
     top_k: int
     picture: bool
 
@@ -108,9 +108,8 @@ def _explain(key: Any, questions: Sequence[Question], crowded: bool) -> list[Exp
     served, cut = key
     (question,) = questions
     photo = question.photo
-    labels = () if question.class_ is None else (question.class_,)
     maps = served.grad_cam(cut).explain_pixels(
-        photo.pixels, photo.size, photo.small.size, labels, top_k=question.top_k
+        photo.pixels, photo.size, photo.small.size, question.classes, top_k=question.top_k
     )
     if not question.picture:
         return [Explanation(maps)]

@@ -40,15 +40,25 @@ def is_preflight(request: Request) -> bool:
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
 
 
-def _share(response: Response, origins: Collection[str]) -> None:
-    """Let the page that asks read the answer, where its origin is one of some (https://fetch.spec.whatwg.org/#cors-protocol)."""
-    response.headers.add("Vary", "Origin")
-    origin = request.headers.get("Origin", "")
+def shared_with(origin: str, origins: Collection[str]) -> dict[str, str]:
+    """Headers by which a page of `origin` may read an answer, where it is one of some (https://fetch.spec.whatwg.org/#cors-protocol)."""
+    if not origins:
+        return {}
     if not origin or not ("*" in origins or origin in origins):
-        return
-    response.headers["Access-Control-Allow-Origin"] = "*" if "*" in origins else origin
-    response.headers["Access-Control-Expose-Headers"] = _READ
-    if is_preflight(request):
+        return {"Vary": "Origin"}
+    return {
+        "Vary": "Origin",
+        "Access-Control-Allow-Origin": "*" if "*" in origins else origin,
+        "Access-Control-Expose-Headers": _READ,
+    }
+
+
+def _share(response: Response, origins: Collection[str]) -> None:
+    """Let the page that asks read the answer."""
+    shared = shared_with(request.headers.get("Origin", ""), origins)
+    response.headers.add("Vary", shared.pop("Vary"))
+    response.headers.update(shared)
+    if shared and is_preflight(request):
         response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", _METHODS)
         response.headers["Access-Control-Allow-Headers"] = _SENT
         response.headers["Access-Control-Max-Age"] = str(_REMEMBERED_S)

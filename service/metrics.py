@@ -52,6 +52,7 @@ ERROR_REASONS = {
     "RequestEntityTooLarge": "large",
 }
 _OUTCOMES = ("answered", "unreadable", "failed", "refused", "expired", "cancelled")
+_UNREAD = 8  # versions that are served no longer, and whose last figures nobody has read
 Key = tuple[str, str]  # name and version of a model
 
 
@@ -183,6 +184,7 @@ class Metrics:
         key = (name, str(version))
         of_model = self._of_models.get(key)
         if of_model is None:
+            self._drop_unread()
             of_model = _OfModel(
                 {stage: self.stages.labels(stage, *key) for stage in _STAGES},
                 {outcome: self.images.labels(*key, outcome) for outcome in _OUTCOMES},
@@ -196,11 +198,20 @@ class Metrics:
         """Drop the series of models that are served no longer, once somebody has read their last figures."""
         served = {(one.name, str(one.version)) for one in self._models.served}
         retired = set(self._of_models) - served
-        for name, version in retired & self._retired:
-            self._of_models.pop((name, version), None)
-            for metric in (self.stages, self.images, self.sizes, self.runs):
-                metric.remove_by_labels({"model": name, "version": version})
+        for key in retired & self._retired:
+            self._drop(key)
         self._retired = retired
+
+    def _drop_unread(self) -> None:
+        """Drop the series of versions that went long ago, where nobody has read them: one may come every second."""
+        served = {(one.name, str(one.version)) for one in self._models.served}
+        for key in [key for key in list(self._of_models) if key not in served][:-_UNREAD]:
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        self._of_models.pop(key, None)
+        for metric in (self.stages, self.images, self.sizes, self.runs):
+            metric.remove_by_labels({"model": key[0], "version": key[1]})
 
 
 class _Queues(Collector):

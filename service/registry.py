@@ -22,7 +22,7 @@ from service.explaining import Explaining
 from service.monitoring.shadows import Shadows, rules_of
 from service.planning import Plan
 from service.records import RequestRecord
-from service.served import Served, Watch, all_cores
+from service.served import Served, Watch, all_cores, file_stamp
 from service.sources import Source, labels, sources
 from service.tickets import BatchReport
 from service.turns import Turns, end_turn
@@ -205,9 +205,10 @@ class Registry:
             if key not in self._ready():
                 self.states[key] = ("loading", "")
             try:
+                stamp = file_stamp(source.spec)
                 model = Model.open(source.spec, all_cores(self.config.runtime))
                 plan = self._plan_of_kin(source.name, model)
-                served = Served(source, model, self.config, plan, self._tell, self.turns)
+                served = Served(source, model, self.config, plan, self._tell, self.turns, stamp)
             except GraftError as exc:
                 if key not in self._ready():
                     self.states[key] = ("failed", str(exc))

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import stat
 import threading
 import time
 import weakref
@@ -51,6 +52,7 @@ RESULTS = "results"
 # Hears of the images of a run, and of its results.
 Hearer = Callable[[Sequence[NDArray[np.uint8]], Sequence[ImageResult]], None]
 _log = logging.getLogger("graft")
+FileStamp = tuple[int, int, int]
 
 
 class Served:
@@ -64,6 +66,7 @@ class Served:
         plan: Plan | None = None,
         watch: Watch = lambda name, version, report: None,
         turns: Turns | None = None,
+        stamp: FileStamp | None = None,
     ) -> None:
         """`plan`: how it is run, where that was measured already; `watch` hears of every run; `turns` at the cores are
         those of the requests that are decoded.
@@ -75,7 +78,8 @@ class Served:
         self.proof = proven(model, source.spec, anyway=config.no_proof)
         self.loaded_at = int(time.time())
         self._config = config
-        self._stamp = _stamp(source.spec)
+        # A file that is replaced while it is opened counts as changed.
+        self._stamp = stamp or file_stamp(source.spec)
         crowded = model
         if plan is None and config.measure_s > 0:
             reopened = self._reopened if config.runtime.threads is None else None
@@ -203,7 +207,7 @@ class Served:
     @property
     def changed(self) -> bool:
         """Whether its file was written, or has gone, since it was loaded."""
-        return _stamp(self.source.spec) != self._stamp
+        return file_stamp(self.source.spec) != self._stamp
 
     def _check_unchanged(self) -> None:
         """Refuse to open a part of a file that is another one by now: its answers would not be this version's.
@@ -362,10 +366,13 @@ def _hearing(drift: Drift) -> Hearer:
     return lambda images, results: drift.hear(results)
 
 
-def _stamp(spec: str) -> tuple[int, int] | None:
-    """What changes when a file is written; None for a name of the zoo."""
-    path = Path(spec)
-    return (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
+def file_stamp(spec: str) -> FileStamp | None:
+    """What changes when a file is written: time, size and inode; None where there is none, as for names of the zoo."""
+    try:
+        known = Path(spec).stat()
+    except (OSError, ValueError):
+        return None
+    return (known.st_mtime_ns, known.st_size, known.st_ino) if stat.S_ISREG(known.st_mode) else None
 
 
 def all_cores(runtime: RuntimeConfig) -> RuntimeConfig:

@@ -15,6 +15,7 @@ from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.requests import Refused
 from service.front.server import Server
+from service.headers import shared_with
 from service.jobs.opening import SPOOL
 from service.memory import return_freed_memory
 from service.metrics import Metrics
@@ -60,6 +61,7 @@ def make_server(
         stopping=stopping,
         relieved=return_freed_memory,
         refused=refused,
+        shared=lambda origin: shared_with(origin, registry.config.cors_origins),
         unwelcome=unwelcome_in(app),
         spool=app.extensions.get(SPOOL),
     )

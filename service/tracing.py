@@ -13,6 +13,8 @@ Attributes follow OpenTelemetry's semantic conventions for HTTP and for RPC; tho
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -29,6 +31,8 @@ from service.records import GRPC, RequestRecord
 from service.tickets import BatchReport
 from service.version import __version__
 
+_LAST_S = 3.0  # that the last spans may take at the end
+_log = logging.getLogger("graft")
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -47,8 +51,12 @@ class Tracing:
         self._tracer = provider.get_tracer("graft", __version__)
 
     def close(self) -> None:
-        """Send what waits, and make no more."""
-        self.provider.shutdown()
+        """Send what waits, for some seconds at most, and make no more."""
+        closing = threading.Thread(target=self.provider.shutdown, name="graft-traces", daemon=True)
+        closing.start()
+        closing.join(_LAST_S)
+        if closing.is_alive():  # nobody takes them, and the SDK goes on trying
+            _log.warning("the last traces could not be sent within %g s", _LAST_S)
 
     def began(self, record: RequestRecord, environ: Mapping[str, Any]) -> None:
         """A request has come, perhaps as a part of a trace of its client."""
@@ -145,7 +153,8 @@ def tracing_from_environment() -> Tracing:
     resource = Resource.create({SERVICE_VERSION: __version__})
     if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
         resource = resource.merge(Resource({SERVICE_NAME: "graft"}))
-    provider = TracerProvider(resource=resource)
+    # What Python would call at its end waits as long as the SDK likes.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracing(provider)
 

@@ -153,6 +153,7 @@ class Connection:
         if lane.full:
             raise self._gate.overloaded(lane)
         lane.running += 1
+        among, began = lane.running, time.monotonic()
         self.worked_on = True
         try:
             if lane.threads is None:
@@ -167,6 +168,7 @@ class Connection:
         finally:
             self.worked_on = False
             lane.running -= 1
+            lane.answered(time.monotonic() - began, among)
 
     # Writing
 
@@ -222,6 +224,7 @@ class Connection:
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
+            *self._gate.shared(request),
         ]
         if refused.retry_after is not None:
             headers.append((b"retry-after", whole_seconds(refused.retry_after).encode()))

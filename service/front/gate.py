@@ -40,6 +40,17 @@ class Lane:
     most: int
     threads: DaemonThreads | None  # None: the loop answers by itself, at once
     running: int = 0
+    each_s: float = 0.0  # of a request's time, for each of those that were there with it; moving average
+
+    @property
+    def seconds_to_empty(self) -> float:
+        """How long what is worked on, or waits for it, will take, as fast as it went lately."""
+        return self.running * self.each_s
+
+    def answered(self, seconds: float, among: int) -> None:
+        """A request has its answer; when it came there were so many, itself included."""
+        weight = 0.2 if self.each_s else 1.0
+        self.each_s += weight * (seconds / among - self.each_s)
 
     @property
     def full(self) -> bool:
@@ -56,7 +67,8 @@ class Routing:
     `stopping` is called when the server begins to stop; `refused` hears of each request (method, path, both "" where
     none could be read) that the front answers itself, with the status; `relieved` is called, in a thread, some time
     after many bytes of bodies were let go. `unwelcome`: whether a request (method, path, header Authorization) will be
-    turned away for who sends it; the application is then called without the body. `spool`: where the body of a POST
+    turned away for who sends it; the application is then called without the body. `shared`: headers that let a page of
+    an origin, that header's value, read a refusal. `spool`: where the body of a POST
     (path, content type) goes that is too large for memory; None for one that is held there.
     """
 
@@ -67,6 +79,7 @@ class Routing:
     stopping: Callable[[], None] = lambda: None
     refused: Callable[[str, str, int], None] = lambda method, path, status: None
     relieved: Callable[[], None] = lambda: None
+    shared: Callable[[str], Mapping[str, str]] = lambda origin: {}
     unwelcome: Callable[[str, str, str | None], bool] = lambda method, path, authorization: False
     spool: Callable[[str, str], Spool | None] | None = None
 
@@ -142,12 +155,20 @@ class Gate:
             429,
             f"{lane.running} requests are worked on, as many as this server takes. Try again later, or send several "
             "images in one request",
-            self._routing.retry_after(),
+            max(self._routing.retry_after(), lane.seconds_to_empty),
         )
 
     def refusal(self, path: str, refused: Refused) -> bytes:
         """The body of a refusal, in the form of the protocol that the path belongs to."""
         return self._routing.refusal(path, refused)
+
+    def shared(self, request: Request | None) -> Headers:
+        """Headers that let the page that asks read a refusal."""
+        headers = request.headers if request is not None else ()
+        origin = next((value.decode("latin-1") for name, value in headers if name == b"origin"), "")
+        return [
+            (name.lower().encode(), value.encode()) for name, value in self._routing.shared(origin).items()
+        ]
 
     def own_headers(self) -> Headers:
         """What every answer carries."""

@@ -59,6 +59,8 @@ class Wire:
         Raises:
             h11.RemoteProtocolError: no HTTP, or too long.
         """
+        if not self._buffer and not self._ended and self._fresh():
+            return MORE
         if self._buffer:
             plain = plain_request(self._buffer, self._header_bytes)
             if plain is not None:

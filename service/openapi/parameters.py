@@ -42,6 +42,9 @@ def parse_parameters(
             names = ", ".join(one for one in known if one not in path) or "none"
             raise InputError(f"parameter {name[:40]!r} is not known; expected {names}.")
         field, one = known[name]
+        if one.many:  # a comma may stand in a name: each has a parameter of its own
+            values[field] = one.checked(tuple(texts))
+            continue
         if len(texts) > 1:
             raise InputError(f"{name} is given {len(texts)} times; expected it once.")
         values[field] = _parsed(one, texts[0])

@@ -59,9 +59,15 @@ def own_request_id() -> str:
 
 
 def deadline(registry: Registry, record: RequestRecord, timeout_s: float | None) -> float:
-    """Until when a request may take, by the monotonic clock: what the service allows, or its own shorter time."""
+    """Until when a request may take, by the monotonic clock: what the service allows, or its own shorter time.
+
+    Raises:
+        InputError: it asks for more than that.
+    """
     allowed = registry.config.timeout_s
-    return record.began + min(allowed, allowed if timeout_s is None else timeout_s)
+    if timeout_s is not None and timeout_s > allowed:
+        raise InputError(f"the request asks for {timeout_s:g} s; at most {allowed:g} s are granted here.")
+    return record.began + (allowed if timeout_s is None else timeout_s)
 
 
 def json_of_body(registry: Registry, share: Share, expected: str) -> Any:

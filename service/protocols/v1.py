@@ -113,7 +113,7 @@ def routes(registry: Registry) -> Routes:
         caller = asking(given)
         picture = _wants_picture(given)
         with registry.use(given.model, *given.which, caller.record) as served:
-            if served.model.is_regression and given.class_ is not None:
+            if served.model.is_regression and given.class_:
                 raise InputError(f"{served.name} gives a number, not classes; ask without class.")
             preprocessing = served.model.card.preprocessing
             images = decoded(
@@ -176,6 +176,10 @@ def _wants_picture(given: Explain) -> bool:
     if given.top_k > 1:
         raise InputError(
             f"top_k is {given.top_k}, and a picture shows one class; expected 1, or format=json."
+        )
+    if len(given.class_) > 1:
+        raise InputError(
+            f"class is given {len(given.class_)} times, and a picture shows one; expected one, or format=json."
         )
     return True
 

@@ -7,6 +7,8 @@ from typing import Literal
 from models.errors import InputError
 from models.settings import setting, settings
 
+MOST_MAPS = 20  # in one answer
+
 
 @settings
 class OfVersion:
@@ -70,10 +72,12 @@ class FeaturesOf(Choosing):
 class Explain(Choosing):
     """Of /v1/explain."""
 
-    class_: str | None = setting(
-        None, "Id or name of a class to look for.", unset="the most probable ones, as many as top_k says"
+    class_: tuple[str, ...] = setting(
+        (),
+        "Id or name of a class to look for; may be given several times.",
+        unset="the most probable ones, as many as top_k says",
     )
-    top_k: int = setting(1, "How many of the most probable classes are looked for.", least=1, most=20)
+    top_k: int = setting(1, "How many of the most probable classes are looked for.", least=1, most=MOST_MAPS)
     cut: str | None = setting(None, "Feature map to look at.", unset="the last one before the classifier")
     format: Literal["json", "png"] | None = setting(
         None, "Maps as numbers, or a picture with one of them over the photo.", unset="what Accept prefers"
@@ -83,8 +87,10 @@ class Explain(Choosing):
     )
 
     def __post_init__(self) -> None:
-        if self.class_ is not None and self.top_k != 1:
-            raise InputError("class names one class, and top_k asks for several; expected one of them.")
+        if self.class_ and self.top_k != 1:
+            raise InputError("class names classes, and top_k counts them; expected one of the two.")
+        if len(self.class_) > MOST_MAPS:
+            raise InputError(f"class is given {len(self.class_)} times; expected at most {MOST_MAPS}.")
 
 
 @settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,6 +13,7 @@ from service.config import ServiceConfig
 from service.registry import Registry
 from service.safety import Guard
 from service.tokens import Tokens, new_token
+from tests.service.serving import serving
 
 HERE, ELSEWHERE = "https://shop.example", "https://evil.example"
 
@@ -53,6 +55,19 @@ def test_a_browser_that_asks_beforehand_hears_what_it_may_send(config: ServiceCo
     assert "POST" in headers["Access-Control-Allow-Methods"]
     assert "Content-Encoding" in headers["Access-Control-Allow-Headers"]
     assert "Access-Control-Allow-Methods" not in sharing(config, HERE).options("/v1/classify").headers
+
+
+def test_refusals_of_the_front_may_be_read_too(config: ServiceConfig) -> None:
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\nOrigin: %b\r\n\r\n"
+    with serving(dataclasses.replace(config, cors_origins=(HERE,))) as site:
+        for origin, allowed in ((HERE, True), ("https://elsewhere.example", False)):
+            with socket.create_connection((site.server.host, site.server.port), timeout=60) as client:
+                client.sendall(request % origin.encode())
+                with client.makefile("rb") as lines:
+                    head = b"".join(iter(lines.readline, b"\r\n")).lower()
+            assert head.startswith(b"http/1.1 417")
+            assert (b"\r\naccess-control-allow-origin: " + HERE.encode() in head) is allowed
+            assert b"\r\nvary: origin" in head
 
 
 def test_a_browser_that_asks_beforehand_needs_no_token(config: ServiceConfig) -> None:

@@ -21,7 +21,7 @@ from models.preprocessing import Preprocessing
 from service.app import create_app
 from service.config import ServiceConfig
 from service.decoding import Caller
-from service.metrics import ERROR_REASONS, FRONT_REASONS, OTHER
+from service.metrics import _UNREAD, ERROR_REASONS, FRONT_REASONS, OTHER
 from service.observing import METRICS
 from service.protocols import v1
 from service.records import RequestRecord
@@ -219,6 +219,21 @@ def test_series_of_a_retired_model_are_read_once_more_and_go(client: FlaskClient
     registry.open(Source("other", 1, registry.sources[1].spec))
     assert classify(client, plain("red"), address="/v1/classify?model=other") == 200
     assert Page(client)("graft_images_total", **other, outcome="answered") == 1
+
+
+def test_series_of_retired_models_go_where_nobody_reads(client: FlaskClient, registry: Registry) -> None:
+    metrics = client.application.extensions[METRICS]
+    source = registry.sources[1]
+    for version in range(2, 15):
+        registry.open(Source("other", version, source.spec))
+        assert classify(client, plain("red"), address=f"/v1/classify?model=other&version={version}") == 200
+        registry.unload("other", version)
+    versions = {version for name, version in metrics._of_models if name == "other"}
+    assert len(versions) <= _UNREAD + 1
+    assert "14" in versions
+    text = client.get("/metrics").text
+    assert 'model="other",version="14"' in text.replace('outcome="answered",', "")
+    assert 'version="2"' not in text
 
 
 def test_what_clients_name_makes_no_series(client: FlaskClient) -> None:

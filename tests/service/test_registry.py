@@ -8,11 +8,13 @@ import shutil
 import threading
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.errors import InputError, ModelError, OverloadedError, UnknownModelError
+from models.model import Model
 from service.config import ServiceConfig
 from service.decoding import Caller
 from service.registry import STABLE, Registry
@@ -251,6 +253,28 @@ def test_a_changed_file_gives_no_features_of_another_version(
     copy.write_bytes(copy.read_bytes() + b" ")
     with pytest.raises(ModelError, match=r"has changed since version 1 was loaded\. Load it again"):
         registry.get().feature_model("pool")
+    registry.close()
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_counts_as_changed(
+    config: ServiceConfig, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.onnx"
+    shutil.copy(tiny_path, copy)
+    registry = Registry(dataclasses.replace(config, models=(str(copy),)))
+    open_model = Model.open
+
+    def replaced(*arguments: Any) -> Model:
+        model = open_model(*arguments)
+        shutil.copy(tiny_path, tmp_path / "new.onnx")
+        (tmp_path / "new.onnx").replace(copy)
+        return model
+
+    monkeypatch.setattr(Model, "open", replaced)
+    registry.load()
+    assert registry.get().changed
+    monkeypatch.undo()
+    assert not registry.open(registry.sources[0]).changed
     registry.close()
 
 

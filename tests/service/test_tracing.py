@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,19 @@ def client(registry: Registry, traces: Traces) -> FlaskClient:
 
 def classify(client: FlaskClient, address: str = "/v1/classify", **headers: str) -> Any:
     return client.post(address, data=plain("red"), content_type="image/png", headers=headers)
+
+
+def test_the_end_does_not_wait_for_who_takes_no_traces(
+    traces: Traces, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, done = threading.Event(), threading.Event()
+    monkeypatch.setattr("service.tracing._LAST_S", 0.01)
+    monkeypatch.setattr(traces.provider, "shutdown", lambda: (gate.wait(60), done.set()))
+    traces.tracing.close()
+    assert not done.is_set()
+    assert "could not be sent" in caplog.text
+    gate.set()
+    assert done.wait(60)
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:

@@ -6,6 +6,9 @@ import socket
 import threading
 from collections.abc import Callable
 
+import pytest
+
+from service.front.gate import Lane
 from tests.service.front.site import PATIENCE_S, Site, get, head_of_post, post
 
 Serving = Callable[..., Site]
@@ -24,6 +27,16 @@ def test_answer_of_a_full_server_does_not_wait_for_the_body(serving: Serving) ->
         assert refused.ask(get("/list")).status == 200  # and a helper's request needs no worker
         site.app.gate.set()
         assert working.reply().status == 200
+
+
+def test_the_time_to_come_again_is_as_long_as_those_before_will_take() -> None:
+    lane = Lane("work", 64, None)
+    assert lane.seconds_to_empty == 0
+    lane.running = 10
+    lane.answered(seconds=4.0, among=8)
+    assert lane.seconds_to_empty == pytest.approx(5.0)
+    lane.answered(seconds=8.0, among=8)
+    assert 5.0 < lane.seconds_to_empty < 10.0
 
 
 def test_full_server_reads_no_large_body_away(serving: Serving) -> None:

@@ -17,6 +17,7 @@ class Wanted:
     name: str = setting("", "In the path.")
     class_: str | None = setting(None, "A word of Python.")
     count: int = setting(1, "How many.", least=1, most=9)
+    among: tuple[str, ...] = setting((), "Some.")
 
 
 def parsed(*query: tuple[str, str]) -> Wanted:
@@ -34,11 +35,16 @@ def test_values_come_from_path_and_query() -> None:
     assert parsed() == Wanted("x", None, 1)
 
 
+def test_one_of_many_has_a_parameter_of_its_own_and_may_have_a_comma() -> None:
+    assert parsed(("among", "tiger, tabby")).among == ("tiger, tabby",)
+    assert parsed(("among", "a"), ("count", "2"), ("among", "b")).among == ("a", "b")
+
+
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ([("name", "y")], "parameter 'name' is not known; expected class, count"),
-        ([("class_", "y")], "parameter 'class_' is not known; expected class, count"),
+        ([("name", "y")], "parameter 'name' is not known; expected class, count, among"),
+        ([("class_", "y")], "parameter 'class_' is not known; expected class, count, among"),
         ([("x" * 99, "y")], f"parameter '{'x' * 40}' is not known"),
         ([("count", "2"), ("count", "3")], "count is given 2 times; expected it once"),
         ([("count", "10")], "count is 10; expected a whole number from 1 to 9"),

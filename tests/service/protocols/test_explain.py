@@ -93,6 +93,11 @@ def test_numbers_are_those_of_the_command(client: FlaskClient) -> None:
         assert one["peak"] == pytest.approx([column, row], abs=5)
 
 
+def test_several_classes_are_explained_as_the_command_does(client: FlaskClient) -> None:
+    body = client.post(f"{URL}?model=net&class=d&class=a", **JPEG).get_json()
+    assert [one["label"] for one in body["classes"]] == ["d", "a"]
+
+
 def test_peak_and_what_is_seen_lie_on_the_whole_photo(client: FlaskClient) -> None:
     large, small = (client.post(f"{URL}?size={size}", **JPEG).get_json() for size in (2048, 64))
     assert small["seen"] == pytest.approx(large["seen"], abs=0.1)
@@ -168,7 +173,9 @@ class TestPicture:
         ("?model=tiny", 400, "no feature map of more than one pixel"),
         ("?cut=logits", 400, "logits: not a feature map"),
         ("?cut=gone", 400, "gone"),
-        ("?class=a&top_k=3", 400, "class names one class, and top_k asks for several"),
+        ("?class=a&top_k=3", 400, "class names classes, and top_k counts them"),
+        ("?" + "&".join(["class=a"] * 21), 400, "class is given 21 times; expected at most 20"),
+        ("?class=a&class=b&format=png", 400, "a picture shows one"),
         ("?top_k=21", 400, "top_k is 21; expected a whole number from 1 to 20"),
         ("?format=gif", 400, "format is 'gif'; expected one of json, png"),
         ("?size=9999", 400, "expected a whole number from 64 to 2048"),

@@ -75,6 +75,7 @@ class Metrics:
         self._models = models
         self._of_models: dict[Key, _OfModel] = {}
         self._of_answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._of_refusals: dict[tuple[str, str, int], list[Counter]] = {}
         self._retired: set[Key] = set()  # were not served any more when somebody read last
         self.requests = Counter(
             "graft_requests_total",
@@ -153,10 +154,15 @@ class Metrics:
 
     def refused(self, route: str, method: str, status: int) -> None:
         """The front has answered a request itself. `route`: the rule it would have had, or ""."""
-        method = method if method in _METHODS else OTHER
-        self.requests.labels(route or OTHER, method, status).inc()
-        if status != 500:  # the application failed
-            self.rejections.labels(FRONT_REASONS.get(status, OTHER)).inc()
+        key = (route or OTHER, method if method in _METHODS else OTHER, status)
+        counters = self._of_refusals.get(key)
+        if counters is None:
+            counters = [self.requests.labels(*key)]
+            if status != 500:  # the application failed
+                counters.append(self.rejections.labels(FRONT_REASONS.get(status, OTHER)))
+            self._of_refusals[key] = counters
+        for counter in counters:
+            counter.inc()
 
     def run(self, name: str, version: int, report: BatchReport) -> None:
         """A model has run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -143,6 +144,7 @@ def route_of(app: Flask) -> Callable[[str, str], str]:
     """Tells the rule that a path (as it came, still quoted) and a method have in `app`; "" for none."""
     routes = app.url_map.bind("")
 
+    @functools.lru_cache(maxsize=256)
     def rule(path: str, method: str) -> str:
         try:
             matched, _ = routes.match(unquote(path), method, return_rule=True)

@@ -50,9 +50,19 @@ def test_several_runs_at_once_are_taken_where_they_pay(model: Model, monkeypatch
     assert crowded is narrow
 
 
-def test_a_little_more_is_not_worth_a_second_session(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    rated(monkeypatch, {(1, 1): 100.0, (4, 1): 104.0})
+def test_several_runs_at_once_may_give_a_little_less(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They leave cores to those who decode."""
+    rated(monkeypatch, {(1, 1): 100.0, (4, 1): 97.0})
+    assert measured_plan(model, lambda threads: model, 0.0)[0].runners == 4
+    rated(monkeypatch, {(1, 1): 100.0, (4, 1): 93.0})
     assert measured_plan(model, lambda threads: model, 0.0)[0].runners == 1
+
+
+def test_a_batch_that_gives_little_more_is_not_waited_for(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rated(monkeypatch, {(1, 1): 100.0, (1, 2): 112.0})
+    assert measured_plan(model, None, 0.0)[0].largest == 1
 
 
 def test_runs_that_take_long_are_not_made_longer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from models.features import default_cuts
 from models.files import check_writable, write_atomically
 from models.importing import as_graft_model
 from models.locating import locate
+from models.metadata import REFERENCE
 from models.model import Model
 from models.names import LOGITS
 from models.proof_making import try_to_write_proof
@@ -114,6 +115,10 @@ def command(
     write_atomically(out, quantized)
     if (caution := _caution(before.card)) is not None:
         print_note(caution)
+    if any(entry.key == REFERENCE for entry in proto.metadata_props):
+        print_note(
+            "It tells nothing of its training images any more: a service cannot see whether it is shown others."
+        )
     click.echo(f"{out}: {size(sizes[1])}", err=as_json)
 
 

@@ -21,6 +21,7 @@ from finetune.trust.proof import Proof
 from models.errors import GraftError, InputError, ModelError, NumericsError, OutputError, SourceError
 from models.model import Model
 from models.proof import largest_gap, read_proof
+from models.reference import read_reference
 from models.runtime import RuntimeConfig
 from tests.finetune.shades import SHADES, folder_of, list_of_numbers, shade
 from tests.fixtures import tiny_classifier
@@ -74,12 +75,17 @@ def test_learns_and_leaves_one_file(method: str, photos: Path, tiny_path: Path, 
     assert (outcome.findings.after.argmax(1) == outcome.findings.truth).mean() > 0.9
     model = Model.open(outcome.model, RuntimeConfig("cpu", 1))
     assert [label.id for label in model.card.labels] == list(SHADES)
+    assert model.card.splits is not None
     proof = read_proof(model.session.metadata)
     assert proof is not None
     assert largest_gap(model, proof).holds
+    reference = read_reference(model.session.metadata)
+    assert reference is not None
+    assert reference.images == model.card.splits.val + model.card.splits.test
+    assert sum(reference.counts) == reference.images
+    assert model.run(np.zeros((1, 16, 16, 3), np.uint8), ["projection"])[0].shape == (1, reference.width)
     (best, *_) = model.classify([shade(SHADES["sky"], 999)])[0]
     assert best.label.id == "sky"
-    assert model.card.splits is not None
     assert model.card.splits.train + model.card.splits.val + model.card.splits.test == 60
     names = {path.name for path in (tmp_path / "out").iterdir()} - {"tensorboard"}
     assert names == {"model.onnx", "report.html", "report.json", "run.json"}

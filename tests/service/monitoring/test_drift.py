@@ -15,9 +15,8 @@ from flask.testing import FlaskClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from finetune.trust.reference import fit_reference
 from models.card import Label
-from models.errors import InputError, ModelError
+from models.errors import InputError
 from models.reference import Reference
 from service.app import create_app
 from service.config import ServiceConfig
@@ -307,40 +306,3 @@ def test_a_regression_is_compared_without_classes(tmp_path: Path, config: Servic
     assert last["p_classes"] is None
     assert last["p_value"] == last["p_features"] > 0.001
     registry.close()
-
-
-# What the file carries
-
-
-def test_an_entry_comes_back_as_it_was_written() -> None:
-    written = reference(np.random.default_rng(0))
-    again = Reference.from_json(written.to_json())
-    assert again.to_json() == written.to_json()
-    assert len(written.to_json()) < 12_000
-
-
-@pytest.mark.parametrize("change", [
-    {"format": 0}, {"images": -1}, {"images": 2.5}, {"counts": [1, 2]}, {"images": 10**6}, {"counts": None},
-    {"mean": 3},
-    {"sample": {"shape": [1 << 30, 4], "data": ""}}, {"phases": {"shape": [0], "data": "eNoDAAAAAAE="}},
-])  # fmt: skip
-def test_a_damaged_entry_is_refused(change: dict[str, object]) -> None:
-    values = json.loads(reference(np.random.default_rng(0)).to_json()) | change
-    with pytest.raises(ModelError, match="what it says of its training images cannot be read"):
-        Reference.from_json(json.dumps(values))
-
-
-def test_a_later_format_says_to_update() -> None:
-    values = json.loads(reference(np.random.default_rng(0)).to_json()) | {"format": 2}
-    with pytest.raises(ModelError, match=r"has format 2; this version reads 1\. Update graft"):
-        Reference.from_json(json.dumps(values))
-
-
-def test_too_few_or_equal_images_are_not_described() -> None:
-    random = np.random.default_rng(0)
-    rows = random.normal(size=(40, 8)).astype(np.float32)
-    assert fit_reference(rows, rows[:7], None, 0, "few") is None
-    assert fit_reference(np.ones((40, 8), np.float32), rows, None, 0, "equal") is None
-    described = fit_reference(rows, rows[:20], None, 0, "enough")
-    assert described is not None
-    assert described[1].width == 5

@@ -65,7 +65,10 @@ class Service:
         self._tracing = open_tracing() if config.tracing else None
         self._teaching = teaching_of(self.registry)
         if self._teaching is not None:
-            self.registry.sources += self._teaching.promoter.sources()
+            taken = {(source.name, source.version) for source in self.registry.sources}
+            promoted = list(self._teaching.promoter.sources())
+            self.registry.sources += [one for one in promoted if (one.name, one.version) not in taken]
+            self._clashing = [one for one in promoted if (one.name, one.version) in taken]
         self.app = create_app(
             registry=self.registry, guard=self.guard, tracing=self._tracing, teaching=self._teaching
         )
@@ -173,6 +176,11 @@ class Service:
         """Begin with the jobs of the workspace, and say for whom."""
         if self._teaching is None:
             return
+        for source in self._clashing:
+            self._warn(
+                f"{source.name} version {source.version} of the workspace is not served: another model is called "
+                f"so. Give that one another name: NAME={source.name}"
+            )
         self._teaching.promoter.restore_labels(self.registry)
         self._teaching.start()
         if self.guard.needs_no_token:

@@ -12,7 +12,6 @@ from typing import Any
 from models.errors import FullError, OutputError
 
 Row = sqlite3.Row
-VERSION = 1  # of the tables; a step of `_STEPS` leads to each
 _WAIT_S = 10.0
 _STEPS = (
     """
@@ -48,7 +47,10 @@ CREATE TABLE promotions (
 );
 CREATE TABLE labels (model TEXT NOT NULL, label TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (model, label));
 """,
+    # A number that was withdrawn is given to no other version.
+    "ALTER TABLE promotions ADD COLUMN withdrawn REAL;",
 )
+VERSION = len(_STEPS)  # of the tables
 
 
 class Database:
@@ -119,7 +121,8 @@ class Database:
                 try:
                     yield self._writer
                 except BaseException:
-                    self._writer.execute("ROLLBACK")
+                    if self._writer.in_transaction:  # SQLite ends it by itself where the disk is full
+                        self._writer.execute("ROLLBACK")
                     raise
                 self._writer.execute("COMMIT")
             except sqlite3.OperationalError as exc:

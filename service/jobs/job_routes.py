@@ -46,6 +46,14 @@ class OfFile(OfJob):
     file: str = setting("", "Name of a file, as listed with the job.")
 
 
+@settings
+class OfPromotion(OfJob):
+    """A version that was promoted."""
+
+    model: str = setting("", "Name of the model.")
+    version: int = setting(0, "Version of the model.", least=0)
+
+
 # The job to compare with; `with` is no name that Python takes.
 Other = TypedDict("Other", {"with": Annotated[str, "Id of the other job."]})
 
@@ -217,5 +225,21 @@ def job_routes(teaching: Teaching) -> Routes:
         response = jsonify(model=served.name, version=served.version, label=label)
         response.status_code = 201
         return response
+
+    @routes.route(
+        "DELETE", "/{job}/promotions/{model}/{version}", OfPromotion, answer=Deleted, statuses=(404,)
+    )
+    def withdraw_model(given: OfPromotion) -> Response:
+        """Serves a promoted version no longer, and deletes its file; refused where a label stands for it."""
+        teaching.promoter.withdraw(given.model, given.version)
+        request_id = request.environ.get(REQUEST_ID, "")
+        log_change(
+            f"{given.model} version {given.version} was withdrawn",
+            "retired",
+            given.model,
+            request_id,
+            given.version,
+        )
+        return jsonify(deleted=f"{given.model}:{given.version}")
 
     return routes

@@ -139,7 +139,9 @@ class Jobs:
 
     def promotions(self, job: str) -> list[Row]:
         """Where the model of a job is served."""
-        return self._database.rows("SELECT * FROM promotions WHERE job = ? ORDER BY rowid", (job,))
+        return self._database.rows(
+            "SELECT * FROM promotions WHERE job = ? AND withdrawn IS NULL ORDER BY rowid", (job,)
+        )
 
     # Changes of state
 

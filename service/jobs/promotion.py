@@ -11,7 +11,7 @@ import time
 import unicodedata
 from collections.abc import Iterator
 
-from models.errors import ConflictError, GraftError, InputError
+from models.errors import ConflictError, GraftError, InputError, MissingError
 from models.files import sha256
 from service.jobs.jobs import Jobs
 from service.jobs.workspace import Workspace
@@ -75,20 +75,43 @@ class Promoter:
                 )
                 with self._database.writing() as records:
                     records.execute(
-                        "INSERT INTO promotions VALUES (?, ?, ?, ?, ?)",
+                        "INSERT INTO promotions (job, model, version, label, at) VALUES (?, ?, ?, ?, ?)",
                         (job, name, version, label, time.time()),
                     )
             except BaseException:
+                with contextlib.suppress(GraftError):  # it may not have come so far
+                    self._registry.unload(name, version)
                 shutil.rmtree(place, ignore_errors=True)
                 raise
         if label is not None:
             self._registry.move_label(name, label, version)
         return served
 
+    def withdraw(self, name: str, version: int) -> None:
+        """Serve a promoted version no longer, and delete its file.
+
+        Raises:
+            MissingError: none of that name and version was promoted.
+            InputError: a label stands for it.
+        """
+        known = "model = ? AND version = ? AND withdrawn IS NULL"
+        if self._database.row(f"SELECT 1 FROM promotions WHERE {known}", (name, version)) is None:
+            raise MissingError(f"no version {version} of {name[:60]!r} was promoted here. See /v1/jobs.")
+        with self._promoting:
+            served = self._registry.families.get(name)
+            if served is not None and version in served.versions:
+                self._registry.unload(name, version)
+            with self._database.writing() as records:
+                records.execute(
+                    f"UPDATE promotions SET withdrawn = ? WHERE {known}", (time.time(), name, version)
+                )
+            shutil.rmtree(self._workspace.models / name / str(version), ignore_errors=True)
+        self._workspace.count_again()
+
     def sources(self) -> Iterator[Source]:
         """What was promoted and is to be served from the start."""
         for row in self._database.rows(
-            "SELECT DISTINCT model, version FROM promotions ORDER BY model, version"
+            "SELECT DISTINCT model, version FROM promotions WHERE withdrawn IS NULL ORDER BY model, version"
         ):
             file = self._workspace.models / row["model"] / str(row["version"]) / FILE
             if file.is_file():

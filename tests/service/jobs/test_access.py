@@ -93,8 +93,8 @@ def test_every_route_of_it_asks_who_is_there(guarded: FlaskClient) -> None:
             groups.add(rule.endpoint.partition(".")[0])
             assert access_of(rule) == "admin"
             path = rule.rule
-            for name in ("dataset", "class", "image", "job", "file"):
-                path = path.replace(f"<{name}>", "x")
+            for name in ("dataset", "class", "image", "job", "file", "model"):
+                path = path.replace(f"<{name}>", "x").replace("<version>", "1")
             for method in (rule.methods or set()) - {"OPTIONS"}:
                 assert guarded.open(path, method=method).status_code == 401, rule
     assert groups == {"datasets", "jobs"}

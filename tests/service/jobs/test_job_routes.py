@@ -141,6 +141,12 @@ def test_its_model_is_promoted_and_answers_also_after_a_restart(taught: Taught, 
     assert dict(registry.families["rot-blau"].labels) == {"stable": 1}
     assert sorted(registry.families["rot-blau"].versions) == [1, 2]
     registry.close()
+    gone = f"/v1/jobs/{taught.job['id']}/promotions/rot-blau"
+    assert client.delete(f"{gone}/1").status_code == 400  # a label stands for it
+    assert client.delete(f"{gone}/2").get_json() == {"deleted": "rot-blau:2"}
+    assert client.delete(f"{gone}/2").status_code == 404
+    assert [path.name for path in (taught.teaching.workspace.models / "rot-blau").iterdir()] == ["1"]
+    assert client.post(path, json={"name": "rot-blau"}).get_json()["version"] == 3
 
 
 def test_mistakes_and_comparisons_are_of_measured_images(taught: Taught) -> None:

@@ -13,7 +13,7 @@ from models.errors import GraftError, InputError
 from models.extras import how_to_install
 from service.app import create_app
 from service.configuration import Configuration
-from service.jobs.opening import teaching_of
+from service.jobs.opening import learners, teaching_of
 from service.logs import Say
 from service.memory import keep_large_blocks_apart
 from service.observing import open_tracing
@@ -183,16 +183,7 @@ class Service:
             )
         self._teaching.promoter.restore_labels(self.registry)
         self._teaching.start()
-        if self.guard.needs_no_token:
-            whom = "whoever works at this machine; it has no tokens, and takes nothing from elsewhere"
-        elif self.guard.tokens.count("admin"):
-            whom = "who has a token of the scope admin"
-        else:
-            whom = (
-                "nobody: it needs --tokens FILE with one of the scope admin (graft token admin --out FILE), or --host "
-                "127.0.0.1 without any"
-            )
-        self._say(f"teaching in {self._teaching.workspace.folder}: {whom}", event="teaching")
+        self._say(f"teaching in {self._teaching.workspace.folder}: {learners(self.guard)}", event="teaching")
 
     def _hear_hangup(self, *_: object) -> None:
         # One that waits will read what is there then: a second one would find nothing new.

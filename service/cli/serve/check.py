@@ -10,12 +10,14 @@ import click
 
 from models.card import ModelCard
 from models.errors import GraftError, InputError
+from models.files import check_writable
 from models.model import Model
 from models.settings import Setting
 from service.cli.terminal.messages import print_error, print_guesses, print_warning
 from service.cli.terminal.text import clean, fit, width_of
 from service.config import ServiceConfig, service_settings
 from service.configuration import Configuration
+from service.jobs.opening import learners
 from service.lifecycle import require_grpc
 from service.monitoring.proving import proven
 from service.monitoring.shadow import check_pair
@@ -23,6 +25,7 @@ from service.monitoring.shadows import rules_of
 from service.observing import open_tracing
 from service.permissions import too_open
 from service.registry import STABLE
+from service.safety import guard_of
 from service.served import all_cores
 from service.sources import Source, labels, sources
 from service.tls import tls_of
@@ -51,9 +54,17 @@ def check(configuration: Configuration) -> bool:
         _print("TLS", _certificate(config, failures))
     if config.tokens is not None:
         _print("tokens", _tokens(Path(config.tokens), failures))
+    if config.workspace is not None:
+        for guard in _caught(lambda: [guard_of(config)], []):  # tokens that cannot be read are told already
+            click.echo(f"Would teach in {clean(config.workspace)}: {learners(guard)}")
+        try:
+            check_writable(Path(config.workspace) / "workspace.db")
+        except GraftError as exc:
+            failures.append(exc)
     failures += [
-        InputError(f"{folder}: no folder; --repository takes folders that exist.")
-        for folder in config.repository
+        InputError(f"{folder}: no folder; --{option} takes folders that exist.")
+        for option, folders in (("repository", config.repository), ("datasets-root", config.datasets_root))
+        for folder in folders
         if not Path(folder).is_dir()
     ]
     if config.tracing:

@@ -51,6 +51,21 @@ def test_grpc(graft: Run, tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "gRPC needs grpcio and protobuf, which are not installed" in " ".join(result.stderr.split())
 
 
+def test_teaching(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
+    arguments = ("serve", tiny_path, "--check", "--device", "cpu", "--workspace")
+    result = graft(*arguments, tmp_path / "new", "--datasets-root", tmp_path)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"Would teach in {tmp_path / 'new'}: whoever works at this machine" in result.stdout
+    assert not (tmp_path / "new").exists()
+    result = graft(*arguments, tmp_path / "new", "--host", "0.0.0.0")
+    assert "nobody: it needs --tokens FILE" in result.stdout
+    (tmp_path / "file").write_text("in the way")
+    result = graft(*arguments, tmp_path / "file", "--datasets-root", tmp_path / "gone")
+    assert result.exit_code == 2
+    assert "no folder; --datasets-root takes folders that exist" in " ".join(result.stderr.split())
+    assert result.stderr.count("Error: ") == 2
+
+
 def test_all_that_would_fail_is_said_and_is_code_2(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     result = graft("serve", "--check", tmp_path / "text.onnx", tiny_path, tmp_path / "gone.onnx")

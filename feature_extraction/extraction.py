@@ -75,6 +75,7 @@ def extract_to(
         path, form, features.blank, settings(features, size), part_items=part_items, resume=resume
     ) as folder:
         report.before, report.failed_before = folder.manifest.items, folder.manifest.failed
+        report.before += folder.waiting
         if not folder.manifest.complete:
             with closing(
                 extract_vectors(features, folder.rest(items), size, threads, store, report)

@@ -13,13 +13,15 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
+from feature_extraction import unfinished
 from feature_extraction.folder_lock import locked
 from feature_extraction.formats import FORMATS, Format
 from feature_extraction.items import ImageItem
@@ -100,14 +102,28 @@ class OutputFolder:
             begin = Manifest.resume if has_features else Manifest.begin
             self.manifest = begin(self.path, self._settings)
             self._remove_unfinished()
+            before = (
+                unfinished.kept(self.path, self._blank, self._settings, self.manifest.parts)
+                if self._resume
+                else None
+            )
+            self._waiting = [before] if before is not None else []
             self._context = context.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let others in."""
+        """Keep what Ctrl-C ended in the middle of a part, and let others in."""
+        if isinstance(error, KeyboardInterrupt) and self._waiting:
+            with suppress(OutputError):  # the finished parts stay all the same
+                unfinished.keep(self.path, self._waiting, self._settings, self.manifest.parts)
         self._context.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many images are done of a part that is not full."""
+        return sum(len(batch.names) for batch in self._waiting)
 
     def rest(self, items: Iterable[ImageItem]) -> Iterator[ImageItem]:
         """The images that are not done yet.
@@ -117,6 +133,11 @@ class OutputFolder:
         """
         stream = iter(items)
         self.manifest.skip(stream)
+        names = [name for batch in self._waiting for name in batch.names]
+        passed = list(islice(stream, len(names)))
+        if [item.id for item in passed] != names:  # other images now: they are computed
+            self._waiting = []
+            yield from passed
         yield from stream
 
     def write(self, vectors: Vectors) -> None:
@@ -126,7 +147,7 @@ class OutputFolder:
             OutputError: the disk is full or the folder not writable. The parts before stay.
         """
         self._waiting.append(vectors)
-        if sum(len(batch.names) for batch in self._waiting) >= self._part_items:
+        if self.waiting >= self._part_items:
             self._flush()
 
     def finish(self) -> None:
@@ -162,6 +183,7 @@ class OutputFolder:
                 write_atomically(self.path / name, data, advice=_ADVICE)
                 files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             self.manifest.add(Part(number, len(names), names_digest(names), len(ids), failed, files))
+            (self.path / unfinished.NAME).unlink(missing_ok=True)
 
     def _refuse_others(self) -> None:
         """See that nothing would be overwritten in a folder without a manifest."""

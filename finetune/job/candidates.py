@@ -40,7 +40,7 @@ EQUALLY_FAST = (
     1.25  # times as long within which two backbones count as equally fast: clocks differ from run to run
 )
 _STRENGTHS = tuple(10.0**power for power in range(6))  # of the ridge; the images that are learned from choose
-_RUNS = 5  # of which the fastest counts
+_ROUNDS = 7  # of which the fastest counts
 
 
 def require_here(names: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ def compare_candidates(
     with stages.stage("candidates", len(examples) * len(trunks)):
         for place, (name, trunk) in enumerate(zip(recipe.candidates, trunks, strict=True)):
             before = place * len(examples)
-            one, failed = _try(name, trunk, examples, recipe, stages, before, store, threads, work)
+            one, failed = _run(name, trunk, examples, recipe, stages, before, store, threads, work)
             tried.append((one, failed))
             lost |= failed
         kept = [i for i, example in enumerate(examples) if example.item.id not in lost]
@@ -103,13 +103,15 @@ def compare_candidates(
             different = len({fact.digest for fact in known}) > 1
             for text in variation_warnings(one.vectors, different, one.name, trunk.cut):
                 stages.observer.say(f"{one.name}: {text}")
+        times = milliseconds([trunk.features.model for trunk in trunks])
+        every = [dataclasses.replace(one, milliseconds=time) for one, time in zip(every, times, strict=True)]
         rows, groups = _not_for_the_test(dataset, examples, known, every, recipe)
         comparison = choose(examples, rows, groups, every, recipe)
     write_atomically(work / FILE, json.dumps(dataclasses.asdict(comparison)).encode())
     return comparison
 
 
-def _try(
+def _run(
     name: str,
     trunk: Trunk,
     examples: Sequence[Example],
@@ -126,22 +128,28 @@ def _try(
         progress=lambda done: stages.observer.advance(before + done),
     )  # fmt: skip
     octets = sum(path.stat().st_size for path in (trunk.file, Path(f"{trunk.file}.data")) if path.is_file())
-    tried = Tried(name, pooled(features[:, 0], trunk), milliseconds(trunk.features.model), octets)
+    tried = Tried(name, pooled(features[:, 0], trunk), 0.0, octets)
     return tried, {image for image, _ in failures}
 
 
-def milliseconds(model: Model, clock: Callable[[], float] = time.perf_counter) -> float:
-    """How long a network takes for an image here, in a batch of its usual size; the fastest of some runs."""
-    height, width = model.card.preprocessing.size
-    count = model.batch_size
-    pixels = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
-    model.run(pixels)
-    seconds = []
-    for _ in range(_RUNS):
-        began = clock()
-        model.run(pixels)
-        seconds.append(clock() - began)
-    return 1000 * min(seconds) / count
+def milliseconds(models: Sequence[Model], clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """How long networks take for an image here, in batches of their usual size: the fastest of some rounds.
+
+    They take turns, so that what else the machine does slows all of them alike.
+    """
+    dice = np.random.default_rng(0)
+    batches = [
+        dice.integers(0, 256, (model.batch_size, *model.card.preprocessing.size, 3), np.uint8)
+        for model in models
+    ]
+    seconds = [float("inf")] * len(models)
+    for number in range(_ROUNDS + 1):
+        for i, (model, pixels) in enumerate(zip(models, batches, strict=True)):
+            began = clock()
+            model.run(pixels)
+            if number:  # the first one warms up
+                seconds[i] = min(seconds[i], clock() - began)
+    return [1000 * each / model.batch_size for each, model in zip(seconds, models, strict=True)]
 
 
 def _without(

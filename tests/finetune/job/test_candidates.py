@@ -26,6 +26,7 @@ from tests.finetune.shades import folder_of, list_of_numbers
 from tests.fixtures import tiny_classifier
 
 QUICK = Settings(epochs=4, learning_rate=0.05)
+MILLISECONDS = candidates.milliseconds  # as it is without the fixture below
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,9 @@ def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
         "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.report.page.plots", Blank())
-    monkeypatch.setattr(candidates, "milliseconds", lambda model: 2.0 if "24" in repr(model) else 1.0)
+    monkeypatch.setattr(
+        candidates, "milliseconds", lambda models: [2.0 if "24" in repr(model) else 1.0 for model in models]
+    )
 
 
 def run(source: Path, out: Path, names: tuple[str, ...], *, resume: bool = False, **options: Any) -> Outcome:
@@ -143,8 +146,7 @@ def test_resuming_keeps_the_choice_whatever_the_clock_says(
     whole = run(photos, tmp_path / "whole", (twin, networks[0])).model
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "out", (twin, networks[0]), observer=Heard("train"))
-    times = iter([9.0, 1.0])
-    monkeypatch.setattr(candidates, "milliseconds", lambda model: next(times))
+    monkeypatch.setattr(candidates, "milliseconds", lambda models: [9.0, 1.0])
     outcome = run(photos, tmp_path / "out", (twin, networks[0]), resume=True)
     assert outcome.findings is not None
     assert outcome.findings.candidates is not None
@@ -233,6 +235,21 @@ def test_what_does_not_go_together(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match="candidates") as refused:
         Recipe(**options)
     assert words in str(refused.value)
+
+
+def test_networks_take_turns_on_the_clock(tiny: Model) -> None:
+    """A slow minute of the machine slows all of them, and the fastest round counts."""
+    ticks = iter(range(10_000))
+    readings = [0.0]
+
+    def clock() -> float:
+        number = next(ticks)
+        if number % 2:  # a run ends: those of the first half take long
+            readings.append(readings[-1] + (9.0 if number < 12 else 0.5))
+        return readings[-1]
+
+    one, other = MILLISECONDS([tiny, tiny], clock)
+    assert one == other == pytest.approx(500 / tiny.batch_size)
 
 
 def test_too_few_photos_to_compare_on(networks: tuple[str, str], tmp_path: Path) -> None:

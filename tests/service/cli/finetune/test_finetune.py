@@ -159,7 +159,7 @@ def test_interrupted_outside_of_training_says_how_to_go_on(
     with monkeypatch.context() as patched:
         patched.setattr("finetune.job.run.scan", pressed)
         result = graft("finetune", photos, "-m", tiny_path, "--out", tmp_path / "early", *QUICK)
-    assert (result.exit_code, result.stderr) == (130, "")
+    assert (result.exit_code, result.stderr) == (130, "looking at the images: 36\n")
     assert not (tmp_path / "early").exists()
 
 

@@ -40,9 +40,10 @@ def proven(model: Model, spec: str, *, anyway: bool = False) -> Proven:
         if gap.holds:
             exact = f"to {gap.difference:.1g}; {gap.tolerance:g} is allowed"
             return Proven("holds", f"{IMAGES} stored inputs give the stored answers {exact}")
+        elsewhere = "" if device.kind == "cpu" else "--device cpu or "
         raise ModelError(
-            f"{spec}: computes differently on this machine ({device}): {gap}. Get the file again, try "
-            "--device cpu or another version of onnxruntime; or serve it all the same with --no-proof."
+            f"{spec}: computes differently on this machine ({device}): {gap}. Get the file again, or try {elsewhere}"
+            "another version of onnxruntime; --no-proof serves it all the same."
         )
     except GraftError as exc:
         if not anyway:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,11 @@ def require_grpc() -> type[GrpcServer]:
             f"{how_to_install('grpc')}; or serve without --grpc-port."
         ) from exc
     return GrpcServer
+
+
+# After so long a thread that waits for Python's interpreter is given it. The loop waits for it with each read and write
+# while others decode, and has hundreds of requests a second to refuse; by itself Python lets it wait for 5 ms.
+_SWITCH_S = 0.0002
 
 
 class Service:
@@ -93,6 +99,7 @@ class Service:
             GraftError: a model that was named cannot be loaded.
         """
         keep_large_blocks_apart()
+        sys.setswitchinterval(_SWITCH_S)
         self.server.stop_on_signals()
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, self._hear_hangup)

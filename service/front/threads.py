@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,16 +13,13 @@ from typing import Any, TypeVar
 from service.turns import Turns
 
 Result = TypeVar("Result")
-_NICE = 5
 
 
 class DaemonThreads:
     """At most so many threads, each made when it is first needed; Python waits for none of them at its end."""
 
     def __init__(self, most: int, name: str, turns: Turns | None = None) -> None:
-        """`turns`: each job has one of them when it begins, and until it ends or lets others have it; such threads come
-        after all others of the process, those that read requests and refuse them.
-        """
+        """`turns`: each job has one of them when it begins, and until it ends or lets others have it."""
         self._most, self._name, self._turns = most, name, turns
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._changing = threading.Lock()
@@ -86,8 +81,6 @@ class DaemonThreads:
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
-        if self._turns is not None:
-            _come_after_others()
         while (job := self._jobs.get()) is not None:
             if self._turns is None:
                 job()
@@ -96,14 +89,6 @@ class DaemonThreads:
             del job  # an idle thread would hold a request's body
             with self._changing:
                 self._idle += 1
-
-
-def _come_after_others() -> None:
-    """Let this thread have a core only where the others of the process leave one; on Linux, where threads can."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            own = os.getpriority(os.PRIO_PROCESS, 0)
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + _NICE)
 
 
 def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

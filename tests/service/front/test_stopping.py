@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 from collections.abc import Callable
 
@@ -17,7 +15,6 @@ from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.server import Server
 from service.front.threads import DaemonThreads
-from service.turns import Turns
 from tests.service.front.site import PATIENCE_S, Site, get, post
 
 Serving = Callable[..., Site]
@@ -142,20 +139,6 @@ def test_threads_are_made_when_needed_and_used_again() -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
         asyncio.run(threads.run(lambda: next(iter(()))))
     threads.shutdown()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
-def test_those_who_take_turns_come_after_the_others() -> None:
-    def niceness() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    usual, last = DaemonThreads(1, "test-front"), DaemonThreads(1, "test-front", Turns(1))
-    own = niceness()
-    assert asyncio.run(usual.run(niceness)) == own
-    assert asyncio.run(last.run(niceness)) == min(19, own + 5)
-    assert niceness() == own
-    for threads in (usual, last):
-        threads.shutdown()
 
 
 def test_what_nobody_waits_for_is_not_begun_and_what_fails_is_logged(

@@ -51,7 +51,7 @@ class Registry:
 
     def __init__(self, config: ServiceConfig) -> None:
         """Nothing is loaded yet. Who appends to `watchers` hears of every run of every model; to `label_watchers`, of
-        each label that is moved: model, label, and version or None.
+        each label that is about to be moved: model, label, and version or None.
 
         Raises:
             InputError: two models would have the same name, or a label or a shadow is none.
@@ -298,10 +298,10 @@ class Registry:
                 family, labels=MappingProxyType(labels if version is None else {**labels, label: version})
             )
 
+        for hear in self.label_watchers:  # before it is done: what cannot be remembered is not done
+            hear(name, label, version)
         self._change(name, labelled)
         self._follow()
-        for hear in self.label_watchers:
-            hear(name, label, version)
 
     def close(self) -> None:
         """Serve nothing any more; memory is given back when the last request has left."""

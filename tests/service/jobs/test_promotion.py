@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import FullError
 from service.configuration import Configuration, read_configuration
 from service.jobs.promotion import model_name
 from service.jobs.teaching import Teaching
@@ -86,3 +87,13 @@ def started(tmp_path: Path, tiny_path: Path, settings: dict[str, object]) -> lis
     service._teaching.close()
     service.registry.close()
     return said
+
+
+def test_a_label_that_cannot_be_remembered_stays(teaching: Teaching) -> None:
+    def full(*_: object) -> None:
+        raise FullError("the disk is full.")
+
+    teaching.registry.label_watchers.append(full)
+    with pytest.raises(FullError, match="the disk is full"):
+        teaching.registry.move_label("tiny", "stable", 1)
+    assert dict(teaching.registry.families["tiny"].labels) == {}

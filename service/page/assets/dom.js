@@ -1,4 +1,6 @@
 // Elements, and what is said to those who do not see them.
+import { t } from "./text.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 // An element: properties are attributes, but for `class`, `on` (listeners by event) and `style` (variables and the like).
@@ -48,8 +50,8 @@ export function announce(text) {
 // A short message at the lower edge, which goes by itself unless it is about a failure.
 export function notify(text, failed = false) {
   document.querySelector(".toast")?.remove();
-  const close = button("×", () => toast.remove(), { "aria-label": text });
-  const toast = h("div", { class: failed ? "toast failed" : "toast" }, h("span", {}, text), close);
+  const close = button("×", () => toast.remove(), { "aria-label": t("app.dismiss") });
+  const toast = h("aside", { class: failed ? "toast failed" : "toast", "aria-label": t("app.notice") }, h("span", {}, text), close);
   document.body.append(toast);
   announce(text);
   if (!failed) setTimeout(() => toast.remove(), 6000);

@@ -10,6 +10,8 @@ export default {
   "app.teach": "Teach",
   "app.models": "Models",
   "app.docs": "HTTP interface",
+  "app.notice": "Notice",
+  "app.dismiss": "Close this notice",
   "app.noscript": "This page is made by JavaScript, which is switched off. /docs works without it, and so does the command line.",
 
   "token.button": "Token",

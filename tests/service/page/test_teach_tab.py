@@ -361,7 +361,7 @@ def test_asks_for_a_token_where_only_some_may_teach(watched: Watched, tmp_path: 
         watched.expected.append("401")
         page = watched.page()
         page.goto(f"{service.url}#teach")
-        page.get_by_label("Token of this service").fill(token)
+        page.locator("#token-field").fill(token)
         page.get_by_role("button", name="Use it").click()
         begin(page, "guarded")
         page.get_by_label("Name of a new class").fill("discs")

@@ -98,13 +98,18 @@ def test_a_photo_gets_its_classes_and_shows_where_they_are_seen(page: Page) -> N
     expect(canvas).to_have_count(0)
 
 
-def test_dropped_and_pasted_photos_stand_in_a_grid_and_a_text_is_named(page: Page) -> None:
+def test_dropped_and_pasted_photos_stand_in_a_grid_and_a_text_is_named(
+    page: Page, accessible: Callable[[Page], None]
+) -> None:
     send(page, ".try", "drop", {"red.png": plain("red"), "blue.png": plain("blue"), "notes.txt": b"hello"})
     send(page, "", "paste", {"green.png": plain((0, 255, 0))})
     expect(page.locator(".card")).to_have_count(3)
     for name, label in (("red.png", "red"), ("blue.png", "blue"), ("green.png", "green")):
         expect(page.locator(".card", has_text=name).locator(".verdict-line strong")).to_have_text(label)
     expect(page.locator(".toast")).to_contain_text("1 file is no photo and was left out.")
+    accessible(page)
+    page.get_by_role("button", name="Close this notice").click()
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_what_is_none_of_the_classes_is_said(page: Page) -> None:
@@ -197,13 +202,17 @@ def test_by_keyboard_alone(page: Page) -> None:
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
 
 
-def test_asks_for_a_token_where_the_service_does(watched: Watched, config: ServiceConfig) -> None:
+def test_asks_for_a_token_where_the_service_does(
+    watched: Watched, config: ServiceConfig, accessible: Callable[[Page], None]
+) -> None:
     watched.expected.append("401")
     token, line = new_token(["infer"])
     with serving(config, Tokens([line])) as url:
         page = watched.page()
         page.goto(url)
-        field = page.get_by_label("Token of this service")
+        field = page.locator("#token-field")
+        expect(field).to_be_visible()
+        accessible(page)
         field.fill("wrong")
         page.get_by_role("button", name="Use it").click()
         expect(page.locator(".toast.failed")).to_contain_text("the token is not known here")

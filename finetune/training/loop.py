@@ -172,7 +172,7 @@ class Loop:
                     epoch.loss,
                     epoch.val_refined,
                     epoch.val_accuracy,
+                    epoch,
                     epoch.val_r2,
-                    ended=epoch,
                 )
             )

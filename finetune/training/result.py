@@ -25,8 +25,8 @@ class EpochProgress:
     loss: float
     val_loss: float | None = None
     val_accuracy: float | None = None
-    val_r2: float | None = None
     ended: Epoch | None = None
+    val_r2: float | None = None
 
 
 EpochObserver = Callable[[EpochProgress], None]

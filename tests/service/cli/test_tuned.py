@@ -165,7 +165,7 @@ class TestEvaluate:
         (photos / "list.csv").write_text("path,target\nred/0.png,1\nblue/0.png,0\n")
         result = graft("evaluate", "-m", redness, photos / "list.csv")
         assert result.exit_code == 1
-        assert "1 images, 1 could not be read" in result.stdout
+        assert "1 image, 1 could not be read" in result.stdout
         assert " R2 none " in " ".join(result.stdout.split())  # of one image
         assert "not an image" in result.stderr
 

@@ -51,7 +51,9 @@ def test_app_loads_its_models_where_nobody_else_does(config: ServiceConfig) -> N
 
 def test_pages_about_http_and_protocols_name_every_route(registry: Registry) -> None:
     docs = Path(__file__).parents[2] / "docs"
-    page = "".join((docs / name).read_text(encoding="utf-8") for name in ("http.md", "protocols.md"))
+    page = "".join(
+        (docs / name).read_text(encoding="utf-8") for name in ("http.md", "protocols.md", "jobs.md")
+    )
     for rule in create_app(registry=registry).url_map.iter_rules():
         address = re.sub(r"<(?:\w+:)?(\w+)>", lambda name: name[1].upper(), rule.rule)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:

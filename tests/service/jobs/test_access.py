@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def test_with_tokens_only_an_admin_may_from_wherever(
 
 
 def test_every_route_of_it_asks_who_is_there(guarded: FlaskClient) -> None:
-    groups = set()
+    groups, page = set(), (Path(__file__).parents[3] / "docs" / "jobs.md").read_text(encoding="utf-8")
     for rule in guarded.application.url_map.iter_rules():
         if rule.endpoint.partition(".")[0] in ("datasets", "jobs"):
             groups.add(rule.endpoint.partition(".")[0])
@@ -95,7 +96,9 @@ def test_every_route_of_it_asks_who_is_there(guarded: FlaskClient) -> None:
             path = rule.rule
             for name in ("dataset", "class", "image", "job", "file", "model"):
                 path = path.replace(f"<{name}>", "x").replace("<version>", "1")
+            address = re.sub(r"<(?:\w+:)?(\w+)>", lambda name: name[1].upper(), rule.rule)
             for method in (rule.methods or set()) - {"OPTIONS"}:
+                assert method == "HEAD" or f"`{method} {address}`" in page
                 assert guarded.open(path, method=method).status_code == 401, rule
     assert groups == {"datasets", "jobs"}
 

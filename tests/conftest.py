@@ -17,7 +17,7 @@ import models
 # of the machine, and what it reports to its makers, and a test needs no network.
 _caches = Path(tempfile.mkdtemp(prefix="graft-tests-"))
 _numbers = itertools.count()
-_KEPT = {"GRAFT_CACHE", "GRAFT_DATA", "GRAFT_MODELS", "GRAFT_TRITON", "GRAFT_TRITON_GRPC"}
+_KEPT = {"GRAFT_CACHE", "GRAFT_DATA", "GRAFT_IMAGES", "GRAFT_MODELS", "GRAFT_TRITON", "GRAFT_TRITON_GRPC"}
 _surroundings = pytest.MonkeyPatch()
 _surroundings.setenv("XDG_CACHE_HOME", str(_caches))
 _surroundings.setenv("MPLCONFIGDIR", str(_caches / "matplotlib"))

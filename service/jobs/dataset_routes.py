@@ -15,7 +15,7 @@ from service.jobs.answers import Added, DatasetAnswer, DatasetList, Deleted, Ima
 from service.jobs.bodies import ARCHIVES, DATASETS, ZIP, received, text_fields
 from service.jobs.database import Row
 from service.jobs.hygiene import Hygiene
-from service.jobs.images import SIDES
+from service.jobs.images import IMAGES_MOST, SIDES
 from service.jobs.photos import TYPES, read_photo
 from service.jobs.teaching import Teaching
 from service.openapi.parameters import NoParameters
@@ -75,7 +75,7 @@ class Some(OfDataset):
     """Of GET .../images."""
 
     class_: str | None = setting(None, "Name of a class.", unset="all of them")
-    offset: int = setting(0, "Images to pass over.", least=0)
+    offset: int = setting(0, "Images to pass over.", least=0, most=IMAGES_MOST)
     limit: int = setting(200, "Images to list.", least=1, most=_MOST)
 
 

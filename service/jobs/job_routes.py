@@ -30,6 +30,7 @@ _PLAIN = "text/plain; charset=utf-8"
 # A report is a page of ours with names of other people in it: it runs no script, wherever it is shown.
 _REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 _OWN = ("dataset", "name")  # fields of a job that are no settings
+_LARGEST = (1 << 63) - 1  # number that SQLite keeps
 
 
 @settings
@@ -51,7 +52,7 @@ class OfPromotion(OfJob):
     """A version that was promoted."""
 
     model: str = setting("", "Name of the model.")
-    version: int = setting(0, "Version of the model.", least=0)
+    version: int = setting(1, "Version of the model.", least=1, most=_LARGEST)
 
 
 # The job to compare with; `with` is no name that Python takes.

@@ -169,3 +169,28 @@ def test_a_file_with_two_names_counts_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "one").write_bytes(bytes(1000))
     (tmp_path / "two").hardlink_to(tmp_path / "a" / "one")
     assert folder_bytes(tmp_path) == 1000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("DELETE", "/v1/jobs/x/promotions/m/9223372036854775808", "version is 9223372036854775808; expected"),
+        (
+            "GET",
+            "/v1/datasets/{}/images?offset=9223372036854775808",
+            "offset is 9223372036854775808; expected",
+        ),
+        ("GET", "/v1/datasets/{}/images?limit=1001", "limit is 1001; expected a whole number from 1 to 1000"),
+        (
+            "GET",
+            "/v1/datasets/{}/images/x/thumbnail?size=0",
+            "size is 0; expected a whole number from 1 to 640",
+        ),
+    ],
+)
+def test_numbers_that_are_too_large(
+    client: FlaskClient, empty: str, method: str, path: str, message: str
+) -> None:
+    answer = client.open(path.format(empty), method=method)
+    assert answer.status_code == 400
+    assert message in answer.get_json()["error"]["message"]

@@ -164,7 +164,7 @@ def test_from_folders_to_a_model_that_answers(
     page.get_by_role("button", name="Report").first.click()
     expect(page.frame_locator("dialog iframe").get_by_role("heading", level=1)).to_be_visible()
     assert page.frame_locator("dialog iframe").locator("script").count() == 0
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close", exact=True).click()
     accessible(page)
 
 

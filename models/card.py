@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
     from onnx import ModelProto
 
 KEY = "graft.card"  # of the ONNX metadata entry
+ANY_SIZE = "graft.any-size"  # of that in its place in files that resize photos themselves: `models.any_size`
 FORMAT = 3  # the lowest that can hold a card is written: earlier versions read no later one
 MAX_BATCH = 4096
 # Fields of the card that are left out of it where they are empty.
@@ -314,10 +315,25 @@ def read_card(metadata: Mapping[str, str], where: str = "the model") -> ModelCar
     """The card in a model's metadata, or None where the model was not written by Graft.
 
     Raises:
-        ModelError: there is a card, and it cannot be read.
+        ModelError: there is a card, and it cannot be read, or the file is for other runtimes.
     """
+    refuse_any_size(metadata, where)
     text = metadata.get(KEY)
     return None if text is None else ModelCard.from_json(text, where)
+
+
+def refuse_any_size(metadata: Mapping[str, str], where: str) -> None:
+    """Refuse a file that resizes photos itself.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if ANY_SIZE in metadata:
+        raise ModelError(
+            f"{where}: an any-size file, which takes one photo of any size and resizes it itself. It is for other "
+            "runtimes (onnxruntime-web, C#, Java): give them pixels, get probabilities. Graft decodes and resizes by "
+            "itself: give it the model that this file was made from."
+        )
 
 
 def _finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from models.batch import free_batch
-from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Target, card_of, write_card
+from models.card import KEY, MAX_BATCH, Cut, Label, ModelCard, Target, card_of, refuse_any_size, write_card
 from models.conventions import PixelValues, is_ultralytics, pixel_values
 from models.cut_points import named_cuts
 from models.dry_run import dry_run
@@ -76,6 +76,7 @@ def import_model(path: Path, options: ImportOptions | None = None) -> tuple[Mode
             "preprocessing, import the network that it was made from."
         )
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
+    refuse_any_size(metadata, str(path))
     guesses = Guesses()
     model = _to_our_opset(loaded, guesses)
     if is_for_one_processor(model):

@@ -47,7 +47,7 @@ _DECODING = WeightedSemaphore(MAX_PIXELS)
 # of smaller blocks each thread would keep those of its largest image.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]
 _OPENING = threading.Lock()  # warnings.catch_warnings is not made for threads; only headers are read under it
-_LONGEST = 32  # how many times the kept area the scaled image may have
+LONGEST = 32  # how many times the kept area the scaled image may have
 _SWAPS_SIDES = (5, 6, 7, 8)  # EXIF orientations that turn a portrait into a landscape
 _EXIF_ORIENTATION = 0x0112
 
@@ -155,7 +155,7 @@ class Preprocessing:
             return box
         left, top = round((whole[0] - width) / 2.0), round((whole[1] - height) / 2.0)
         filter_ = _FILTERS[self.interpolation]
-        if whole[0] * whole[1] <= _LONGEST * width * height:
+        if whole[0] * whole[1] <= LONGEST * width * height:
             return image.resize(whole, filter_).crop((left, top, left + width, top + height))
         # A strip of 1 x 30,000 pixels would become gigabytes: scale only the part that is kept. Ordinary photos
         # do not go this way, because its rounding differs from the references by one level here and there.

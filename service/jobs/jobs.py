@@ -26,7 +26,7 @@ ENDED = ("cancelled", "failed", "finished")
 _NAME_MOST = 120
 _QUEUED_MOST = 100
 _PHOTOS = "images"  # folder of a job, in which its photos stay as they were when it was made
-_EXAMPLES = "model.onnx, report.html, report.json, log.txt"
+_EXAMPLES = "model.onnx, model-any-size.onnx, report.html, report.json, log.txt"
 
 
 class Jobs:

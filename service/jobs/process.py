@@ -5,7 +5,7 @@ images.jsonl  the images with their classes
 events.jsonl  how it goes (`finetune.job.event_log`)
 result.json   {"state": "finished", "digest"} or {"state": "failed", "error"}; there once it has ended by itself
 process       who does the job: its number and when it began
-run/          the folder that the run writes; one that was begun goes on
+run/          the folder that the run writes; one that was begun goes on; at the end model-any-size.onnx too
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from service.jobs.processes import give_way, identity
 JOB, IMAGES, LOG, EVENTS, RESULT, RUN, PROCESS = (
     "job.json", "images.jsonl", "log.txt", "events.jsonl", "result.json", "run", "process"
 )  # fmt: skip
+ANY_SIZE = "model-any-size.onnx"  # in the folder of the run, beside the model
 BUSY = 75  # exit status: another process does the job
 _RESERVE, _RESERVED = "reserve", 1 << 20  # bytes that are there for the result when the disk is full
 
@@ -91,7 +92,22 @@ def _finetuned(folder: Path) -> str:
             resume=True,
             observer=events,
         )
+    _for_other_runtimes(outcome.model)
     return sha256(outcome.model)
+
+
+def _for_other_runtimes(file: Path) -> None:
+    """Put the any-size version of a model beside it; where there can be none the log says why, and the job goes on."""
+    try:
+        from models.any_size import checked_any_size
+        from models.loading import load
+
+        made, _ = checked_any_size(load(file))
+        write_atomically(file.with_name(ANY_SIZE), made.SerializeToString())
+    except Exception as exc:
+        if not isinstance(exc, GraftError):
+            traceback.print_exc()
+        print(f"No {ANY_SIZE}: {exc}", file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ COMMANDS = {
     "pull": ("service.cli.models.pull", "Download a model and build its ONNX file."),
     "import": ("service.cli.models.importing", "Make any ONNX network explain itself."),
     "quantize": ("service.cli.models.quantize", "Make an int8 version, and compare it."),
+    "any-size": ("service.cli.models.any_size", "Make a file for other runtimes that resizes photos itself."),
 }
 
 

@@ -53,6 +53,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "graft models import network.onnx --scale 0..255 --channels bgr --resize pad:224x224",
     ),
     "service.cli.models.quantize": ("graft models quantize mine.onnx --calibrate photos --out small.onnx",),
+    "service.cli.models.any_size": (
+        "graft models any-size my_photos-model/model.onnx --out phone.onnx",
+        "graft models any-size mobilenet_v2 --out web.onnx",
+    ),
     "service.cli.serve.command": (
         "graft serve my_photos-model/model.onnx --port 8000",
         "graft serve --config graft.toml --check",

@@ -1,4 +1,6 @@
 // The service as the page sees it: its public routes, the token where one is needed, and streams of events.
+import { t } from "./text.js";
+
 const KEY = "graft.token";
 const listeners = new Set();
 
@@ -59,7 +61,7 @@ export async function send(address, { method = "GET", body, json, type, signal, 
       response = await fetch(address, { method, body, headers: headers(more), signal });
     } catch (error) {
       if (signal?.aborted) throw error;
-      throw new Unreachable(error.message);
+      throw new Unreachable(t("app.unreachable"));
     }
     if (response.ok) return response;
     const wait = Number(response.headers.get("Retry-After"));

@@ -12,6 +12,7 @@ export default {
   "app.docs": "HTTP interface",
   "app.notice": "Notice",
   "app.dismiss": "Close this notice",
+  "app.unreachable": "The service does not answer. Is it running?",
   "app.noscript": "This page is made by JavaScript, which is switched off. /docs works without it, and so does the command line.",
 
   "token.button": "Token",
@@ -120,9 +121,11 @@ export default {
   "traffic.images_lost.one": "{count} image, {lost} without an answer",
   "traffic.images_lost.other": "{count} images, {lost} without an answer",
   "traffic.each": "{time} an image",
-  "watched.drift": "Drift:",
-  "watched.shadow": "Shadow:",
+  "watched.drift": "Drift",
+  "watched.shadow": "Shadow",
   "watched.alarm": "alarm",
+  "watched.version": "of version {version}",
+  "watched.mixed": "other mix of classes",
   "watched.figures": "Figures",
 
   "agreement.title": "Do two versions agree?",

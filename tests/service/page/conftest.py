@@ -20,6 +20,7 @@ from service.registry import Registry
 from service.safety import Guard
 from service.server import make_server
 from service.tokens import Tokens
+from tests.service.page.teaching import Service
 from tests.tuned import tuned_classifier, tuned_regression
 
 if TYPE_CHECKING:
@@ -133,6 +134,14 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     specs = (str(folder / "served"), f"redness={tuned_regression(folder)}", "builtin")
     with serving(ServiceConfig(specs, runtime=RuntimeConfig("cpu", threads=1), measure_s=0.0)) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("service"))
+    service.start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture

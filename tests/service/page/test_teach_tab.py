@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,17 @@ from service.tokens import new_token
 from tests import optional
 from tests.fixtures import encoded, plain
 from tests.service.page.conftest import Watched
+from tests.service.page.steps import (
+    GONE,
+    TRAINED_MS,
+    add_folder,
+    begin,
+    card,
+    drop,
+    expect_verdict,
+    set_epochs,
+    train,
+)
 from tests.service.page.teaching import Service, cross, disc, write_photos, write_video
 
 if TYPE_CHECKING:
@@ -28,23 +39,12 @@ from playwright.sync_api import expect  # noqa: E402
 
 pytestmark = [pytest.mark.browser, pytest.mark.smoke]
 
-TRAINED_MS = 600_000  # on a machine that does a lot else
 # Remembers how the first curve was described, each time that it was drawn.
 WATCH_CURVES = """() => {
   window.told = [];
   const watch = new MutationObserver((changes) => window.told.push(...changes.map((one) => one.oldValue)));
   watch.observe(document.querySelector(".curves svg"), { attributeFilter: ["aria-label"], attributeOldValue: true });
 }"""
-# What a browser says while the service is gone.
-GONE = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("service"))
-    service.start()
-    yield service
-    service.stop()
 
 
 @pytest.fixture
@@ -60,56 +60,10 @@ def page(watched: Watched, service: Service) -> Page:
     return page
 
 
-def begin(page: Page, name: str) -> None:
-    page.get_by_label("What is it about?").fill(name)
-    page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
-
-
-def drop(page: Page, selector: str, *paths: Path) -> None:
-    """Let go of files and folders of this machine over an element, as their owner would with the mouse."""
-    page.locator(selector).scroll_into_view_if_needed()
-    box = page.locator(selector).bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    session = page.context.new_cdp_session(page)
-    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
-
-
-def add_folder(page: Page, folder: Path, *, dropped: bool = False) -> None:
-    if dropped:
-        drop(page, ".drop.folders", *folder.iterdir())
-    else:
-        page.locator(".folders input[webkitdirectory]").set_input_files(folder)
-    for one in folder.iterdir():
-        expect(card(page, one.name).locator(".count")).to_have_text(f"{len(list(one.iterdir()))} photos")
-    expect(page.locator(".uploading")).to_be_empty()
-
-
-def card(page: Page, name: str) -> Any:
-    return page.get_by_role("listitem", name=name, exact=True).and_(page.locator(".class-card"))
-
-
-def set_epochs(page: Page, epochs: int) -> None:
-    page.get_by_text("All settings").click()
-    page.get_by_label("epochs", exact=True).fill(str(epochs))
-    page.get_by_label("views", exact=True).fill("1")
-
-
-def train(page: Page) -> None:
-    page.get_by_role("button", name=re.compile("^Train( again)?$")).first.click()
-
-
 def told(rows: Any) -> dict[str, str]:
     """The share of each class as bars show it."""
     names, shares = (rows.locator(part).all_inner_texts() for part in (".bar-name", ".bar-share"))
     return dict(zip(names, shares, strict=True))
-
-
-def expect_verdict(page: Page) -> None:
-    expect(page.locator(".verdict")).to_be_visible(timeout=TRAINED_MS)
 
 
 def test_from_folders_to_a_model_that_answers(
@@ -361,6 +315,12 @@ def test_asks_for_a_token_where_only_some_may_teach(watched: Watched, tmp_path: 
         watched.expected.append("401")
         page = watched.page()
         page.goto(f"{service.url}#teach")
+        with page.expect_response(
+            lambda one: one.status == 401 and "authorization" in one.request.headers
+        ) as answer:
+            page.locator("#token-field").fill("wrong")
+            page.get_by_role("button", name="Use it").click()
+        expect(page.locator(".toast.failed span")).to_have_text(answer.value.json()["error"]["message"])
         page.locator("#token-field").fill(token)
         page.get_by_role("button", name="Use it").click()
         begin(page, "guarded")

@@ -1,0 +1,65 @@
+"""What people do in Teach, again and again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests import optional
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+optional.library("playwright.sync_api", extra="browser")
+from playwright.sync_api import expect  # noqa: E402
+
+TRAINED_MS = 600_000  # on a machine that does a lot else
+# What a browser says while the service is gone.
+GONE = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+
+
+def begin(page: Page, name: str) -> None:
+    page.get_by_label("What is it about?").fill(name)
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
+
+
+def drop(page: Page, selector: str, *paths: Path) -> None:
+    """Let go of files and folders of this machine over an element, as their owner would with the mouse."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+
+def add_folder(page: Page, folder: Path, *, dropped: bool = False) -> None:
+    if dropped:
+        drop(page, ".drop.folders", *folder.iterdir())
+    else:
+        page.locator(".folders input[webkitdirectory]").set_input_files(folder)
+    for one in folder.iterdir():
+        expect(card(page, one.name).locator(".count")).to_have_text(f"{len(list(one.iterdir()))} photos")
+    expect(page.locator(".uploading")).to_be_empty()
+
+
+def card(page: Page, name: str) -> Any:
+    return page.get_by_role("listitem", name=name, exact=True).and_(page.locator(".class-card"))
+
+
+def set_epochs(page: Page, epochs: int) -> None:
+    page.get_by_text("All settings").click()
+    page.get_by_label("epochs", exact=True).fill(str(epochs))
+    page.get_by_label("views", exact=True).fill("1")
+
+
+def train(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("^Train( again)?$")).first.click()
+
+
+def expect_verdict(page: Page) -> None:
+    expect(page.locator(".verdict")).to_be_visible(timeout=TRAINED_MS)

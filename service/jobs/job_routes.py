@@ -183,14 +183,15 @@ def job_routes(teaching: Teaching) -> Routes:
         answer={"application/octet-stream": None, "text/html": str, JSON: Any, "text/plain": str},
     )  # fmt: skip
     def get_file(given: OfFile) -> Response:
-        """Gives a file that a job has made: model.onnx, report.html, report.json, log.txt, ..."""
+        """Gives a file that a job has made: model.onnx, model-any-size.onnx, report.html, report.json, log.txt, ..."""
         file = jobs.file(given.job, given.file)
         kind = _TYPES.get(file.suffix, _PLAIN if file.suffix == ".txt" else "application/octet-stream")
         response = Response(file.read_bytes(), content_type=kind)
         if file.suffix == ".html":
             response.headers["Content-Security-Policy"] = _REPORT
         elif kind == "application/octet-stream":
-            name = f"{jobs.row(given.job)['name']}{file.suffix}" if file.suffix == ".onnx" else file.name
+            of_job = file.suffix == ".onnx"
+            name = f"{jobs.row(given.job)['name']}{file.name.removeprefix('model')}" if of_job else file.name
             response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
         return response
 

@@ -92,11 +92,11 @@ def _finetuned(folder: Path) -> str:
             resume=True,
             observer=events,
         )
-    _for_other_runtimes(outcome.model)
+    add_any_size(outcome.model)
     return sha256(outcome.model)
 
 
-def _for_other_runtimes(file: Path) -> None:
+def add_any_size(file: Path) -> None:
     """Put the any-size version of a model beside it; where there can be none the log says why, and the job goes on."""
     try:
         from models.any_size import checked_any_size

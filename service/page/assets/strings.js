@@ -284,7 +284,7 @@ export default {
   "use.drop": "Drop photos that it has not seen",
   "use.try": "Try it at once",
   "use.take": "Take it with you",
-  "use.take_more": "One file with labels and preprocessing inside. graft classify reads it, and so does any program for ONNX.",
+  "use.take_more": "One file with labels and preprocessing inside. graft classify reads model.onnx, and so does any program for ONNX. model-any-size.onnx is for programs without an image library (a browser, C#, Java): it takes the pixels of a photo of any size; graft classify refuses it.",
   "use.download": "Download {name} ({size})",
   "use.serve": "Serve it",
   "use.serve_more": "Promoted, it answers everybody who asks this service for its name.",

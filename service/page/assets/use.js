@@ -24,7 +24,8 @@ export function useView(job) {
   };
   const zone = h("div", { class: "drop slim" }, h("p", { class: "drop-call" }, t("use.drop")), h("div", { class: "row" }, ...chooser(t("photos.choose"), take), button(t("photos.shoot"), shoot)));
   takesDrops(zone, take);
-  const networks = job.files.filter(({ name }) => name.endsWith(".onnx"));
+  // "model.onnx" before what is made of it.
+  const networks = job.files.filter(({ name }) => name.endsWith(".onnx")).sort((a, b) => a.name.length - b.name.length);
   const files = networks.map(({ name, bytes: size }) => button(t("use.download", { name, size: bytes(size) }), () => fetchFile(name)));
   const element = h(
     "div", {},
@@ -36,7 +37,7 @@ export function useView(job) {
 
   async function fetchFile(name) {
     try {
-      await download(`v1/jobs/${path(job.id, "files", name)}`, name === "model.onnx" ? `${job.name}.onnx` : name);
+      await download(`v1/jobs/${path(job.id, "files", name)}`, name.replace(/^model(?=.*\.onnx$)/, () => job.name));
     } catch (error) {
       notify(error.message, true);
     }

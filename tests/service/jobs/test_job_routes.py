@@ -9,13 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image
 
+from models.any_size import TOLERANCE
 from models.model import Model
+from models.names import INPUT, PROBABILITIES
+from models.rgb import upright_rgb
+from models.runtime import OnnxSession
 from service.app import create_app
+from service.jobs.process import ANY_SIZE, add_any_size
 from service.jobs.teaching import Teaching
 from service.registry import Registry
+from tests.fixtures import tiny_classifier
 from tests.service.jobs.conftest import class_folders, snapshot, workspace_config, zipped
 
 PATIENCE_S = 300.0
@@ -118,9 +126,29 @@ def test_its_files_are_given(taught: Taught, tmp_path: Path) -> None:
     assert "attachment; filename*=UTF-8''Rot%20%26%20Blau.onnx" in model.headers["Content-Disposition"]
     (tmp_path / "m.onnx").write_bytes(model.data)
     assert [one.id for one in Model.open(tmp_path / "m.onnx").card.labels] == ["blue", "red"]
+    other = taught.client.get(f"{path}/model-any-size.onnx")
+    disposition = "attachment; filename*=UTF-8''Rot%20%26%20Blau-any-size.onnx"
+    assert disposition in other.headers["Content-Disposition"]
+    given = np.asarray(upright_rgb(Image.open(io.BytesIO(snapshot("red", 3)))))
+    (answer,) = OnnxSession(other.data).run({INPUT: given[None]}, [PROBABILITIES])
+    model_itself = Model.open(tmp_path / "m.onnx")
+    expected = model_itself.probabilities(model_itself.decode(given)[None])
+    assert np.abs(answer - expected).max() <= TOLERANCE
     for name in ("../job.json", "job.json", "workspace.db", ".lock"):
         assert taught.client.get(f"{path}/{name}").status_code == 404
     assert taught.client.get(f"/v1/jobs/{taught.job['id']}/log").status_code == 200
+
+
+def test_without_an_any_size_file_the_job_goes_on_and_its_log_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_classifier(tmp_path / "model.onnx", batch_size=4)
+    add_any_size(model)
+    assert f"No {ANY_SIZE}: tiny takes 4 images at a time" in capsys.readouterr().err
+    assert not model.with_name(ANY_SIZE).exists()
+    model.write_bytes(b"no model")
+    add_any_size(model)
+    assert f"No {ANY_SIZE}: " in capsys.readouterr().err
 
 
 def test_its_model_is_promoted_and_answers_also_after_a_restart(taught: Taught, tiny_path: Path) -> None:

@@ -32,8 +32,8 @@ TOLERANCE = 0.02
 _RESIZE_OPSET = 18  # the first whose Resize can smooth while it makes smaller
 _PREFIX = "any_size/"
 # Attributes of Resize for Pillow's filters. Pillow's cubic has a = -0.5, and renormalises its weights at borders.
+# "nearest" is not here: both round ties by chance, and pixels of enlarged photos then come from the neighbour.
 _RESIZE: dict[str, dict[str, Any]] = {
-    "nearest": {"mode": "nearest", "nearest_mode": "round_prefer_ceil"},
     "bilinear": {"mode": "linear", "antialias": 1},
     "bicubic": {"mode": "cubic", "antialias": 1, "cubic_coeff_a": -0.5, "exclude_outside": 1},
 }
@@ -55,8 +55,9 @@ def any_size(model: ModelProto) -> ModelProto:
     plan = card.preprocessing
     if plan.interpolation not in _RESIZE:
         raise ModelError(
-            f"{card.name} is made for photos resized by {plan.interpolation!r}, which no ONNX operator does; expected "
-            f"one of {', '.join(_RESIZE)}. Resize outside (docs/models.md) and give the model itself the pixels."
+            f"{card.name} is made for photos resized by {plan.interpolation!r}, which no ONNX operator does as "
+            f"Pillow does; expected {' or '.join(_RESIZE)}. Resize outside of the network, and give the model itself "
+            "the pixels."
         )
     if card.batch_size not in (None, 1):
         raise ModelError(
@@ -167,8 +168,7 @@ class _Fitting:
     def __init__(self, nodes: Nodes, plan: Preprocessing) -> None:
         self._nodes, self._plan = nodes, plan
         self._size = nodes.constant("size", plan.size, np.int64)
-        self._one = nodes.constant("one", [1], np.int64)
-        self._two = nodes.constant("two", [2], np.int64)
+        self._numbers: dict[int, str] = {}
         self._photo = INPUT
         self._sides = nodes.add("Shape", INPUT, start=1, end=3)
 
@@ -178,7 +178,7 @@ class _Fitting:
         if plan.crop_fraction < 1:
             fraction = self._nodes.constant("crop_fraction", plan.crop_fraction, np.float64)
             part = self._whole_numbers(add("Mul", self._doubles(self._sides), fraction))
-            self._keep_centre(add("Max", part, self._one))
+            self._keep_centre(add("Max", part, self._number(1)))
         if plan.resize == "squash":
             return self._resized(self._size)
         if plan.resize == "pad":
@@ -202,9 +202,9 @@ class _Fitting:
             "ReduceMin", add("Div", self._doubles(self._size), self._doubles(self._sides)), keepdims=1
         )
         rounded = add("Round", add("Mul", self._doubles(self._sides), factor))
-        whole = add("Max", self._whole_numbers(rounded), self._one)
+        whole = add("Max", self._whole_numbers(rounded), self._number(1))
         rest = add("Sub", self._size, whole)
-        before = add("Div", rest, self._two)
+        before = add("Div", rest, self._number(2))
         none = self._nodes.constant("none", [0, 0], np.int64)
         pads = add("Concat", none, before, none, add("Sub", rest, before), axis=0)
         grey = self._nodes.constant("pad_value", self._plan.pad_value, np.uint8)
@@ -217,7 +217,7 @@ class _Fitting:
         return self._nodes.add("Resize", turned, "", "", sizes, **_RESIZE[self._plan.interpolation])
 
     def _keep_centre(self, kept: str) -> None:
-        start = self._nodes.add("Div", self._nodes.add("Sub", self._sides, kept), self._two)
+        start = self._nodes.add("Div", self._nodes.add("Sub", self._sides, kept), self._number(2))
         self._photo = self._slice(self._photo, start, kept, (1, 2))
         self._sides = kept
 
@@ -229,10 +229,16 @@ class _Fitting:
     def _half_to_even(self, difference: str) -> str:
         """Half of a pair of numbers as Python rounds it: 0.5 to 0, 1.5 to 2."""
         add = self._nodes.add
-        half = add("Div", difference, self._two)
-        odd = add("Sub", difference, add("Mul", half, self._two))
-        half_is_odd = add("Sub", half, add("Mul", add("Div", half, self._two), self._two))
+        half = add("Div", difference, self._number(2))
+        odd = add("Sub", difference, add("Mul", half, self._number(2)))
+        half_is_odd = add("Sub", half, add("Mul", add("Div", half, self._number(2)), self._number(2)))
         return add("Add", half, add("Mul", odd, half_is_odd))
+
+    def _number(self, value: int) -> str:
+        """A whole number, once in the graph and only where a node reads it."""
+        if value not in self._numbers:
+            self._numbers[value] = self._nodes.constant(f"number_{value}", [value], np.int64)
+        return self._numbers[value]
 
     def _doubles(self, x: str) -> str:
         return self._nodes.add("Cast", x, to=TensorProto.DOUBLE)

@@ -34,7 +34,7 @@ PLANS = {
     "pad": Preprocessing((24, 32), "pad", pad_value=114),
     "pad, upright": Preprocessing((33, 24), "pad", interpolation="bicubic"),
 }
-MOST_LEVELS = {"bicubic": 1, "bilinear": 12}  # a pixel, at borders
+MOST_LEVELS = {"bicubic": 1, "bilinear": 12}  # a pixel, in single rows and columns
 MEAN_LEVELS = {"bicubic": 0.3, "bilinear": 0.3}
 
 
@@ -147,7 +147,9 @@ def test_a_difference_is_noticed(tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     for interpolation in ("lanczos", "nearest"):
-        refusal = f"resized by '{interpolation}', which no ONNX operator does as Pillow does; expected bilinear"
+        refusal = (
+            f"resized by '{interpolation}', which no ONNX operator does as Pillow does; expected bilinear"
+        )
         with pytest.raises(ModelError, match=refusal):
             any_size(pixels_net(Preprocessing((8, 8), interpolation=interpolation)))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="takes 4 images at a time; expected any number, or one"):

@@ -68,6 +68,10 @@ class ToClass(OfDataset):
     """Of POST .../images."""
 
     class_: str = setting("", "Name of the class, which is made where there is none.")
+    again: bool = setting(
+        False,
+        "The same was sent before and had no answer: what the class has already, by name and bytes, stays one.",
+    )
 
 
 @settings
@@ -207,7 +211,8 @@ def dataset_routes(teaching: Teaching) -> Routes:
             for upload in uploads:
                 try:
                     photo = read_photo(upload.name, upload.content, registry.config.max_pixels)
-                    known = photos.add(given.dataset, class_id, photo)
+                    known = photos.same(class_id, photo) if given.again else None
+                    known = known or photos.add(given.dataset, class_id, photo)
                 except InputError as exc:
                     errors.append(exc.with_traceback(None))
                     images.append({"name": upload.name, "error": error_json(exc)})

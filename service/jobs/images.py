@@ -83,6 +83,14 @@ class Images:
             raise
         return known
 
+    def same(self, class_id: str, photo: Photo) -> str | None:
+        """The id of the very same photo, by name and bytes, that a class has already."""
+        row = self._database.row(
+            "SELECT id FROM images WHERE class = ? AND name = ? AND digest = ?",
+            (class_id, photo.name, photo.facts.digest),
+        )
+        return None if row is None else str(row["id"])
+
     def images(
         self, dataset: str, class_id: str | None = None, offset: int = 0, limit: int = -1
     ) -> list[Row]:

@@ -49,11 +49,11 @@ export class Dataset {
     this.update(await ask(`${this.address}/classes/${path(id)}`, { method: "DELETE" }));
   }
 
-  // Photos of a class; what was not taken has an `error` in its place.
-  async addImages(name, files, signal) {
+  // Photos of a class; what was not taken has an `error` in its place. `again`: they were sent before, without an answer.
+  async addImages(name, files, signal, again) {
     const body = new FormData();
     for (const file of files) body.append("image", file, file.name);
-    const address = `${this.address}/images${query({ class: name })}`;
+    const address = `${this.address}/images${query({ class: name, again: again || undefined })}`;
     const answer = await ask(address, { method: "POST", body, signal }).catch((error) => {
       if (!error.body?.images) throw error;
       return error.body;

@@ -61,11 +61,11 @@ export class Uploads {
     this.changed(this);
   }
 
-  // Goes on once the service is back where it was gone.
+  // Goes on once the service is back where it was gone; what had arrived before is not taken twice.
   async #sent(name, batch, signal) {
-    for (let wait = LEAST_WAIT_S; ; wait = Math.min(2 * wait, MOST_WAIT_S)) {
+    for (let wait = LEAST_WAIT_S, again = false; ; wait = Math.min(2 * wait, MOST_WAIT_S), again = true) {
       try {
-        const images = await this.dataset.addImages(name, batch, signal);
+        const images = await this.dataset.addImages(name, batch, signal, again);
         this.lost = false;
         return images;
       } catch (error) {

@@ -174,3 +174,19 @@ def test_an_archive_in_pieces_is_taken_as_it_is(client: FlaskClient) -> None:
     stream = io.BytesIO(zipped(class_folders(2)))
     answer = client.post("/v1/datasets", input_stream=stream, content_type="application/zip")
     assert answer.status_code == 201
+
+
+def test_what_is_sent_again_is_not_taken_twice(client: FlaskClient, dataset: str) -> None:
+    def send(query: str, name: str = "new.jpg") -> str:
+        answer = client.post(
+            f"/v1/datasets/{dataset}/images?class=red{query}",
+            data={"image": (io.BytesIO(snapshot("red", 77)), name)},
+        )
+        assert answer.status_code == 201
+        return str(answer.get_json()["images"][0]["id"])
+
+    first = send("&again=true")
+    assert send("&again=true") == first
+    assert send("&again=true", "other.jpg") != first
+    assert send("") != first  # a copy that somebody adds is a copy, and is warned about
+    assert client.get(f"/v1/datasets/{dataset}").get_json()["images"] == 9

@@ -15,7 +15,7 @@ from PIL import Image
 from tests import optional
 from tests.fixtures import encoded, plain
 from tests.service.page.conftest import Watched
-from tests.service.page.steps import TRAINED_MS, add_folder, begin, card, expect_verdict, train
+from tests.service.page.steps import GONE, TRAINED_MS, add_folder, begin, card, expect_verdict, train
 from tests.service.page.teaching import Service, cross, disc, write_photos
 
 if TYPE_CHECKING:
@@ -136,6 +136,42 @@ def test_files_that_are_no_photos_are_named_in_teach_and_in_try(watched: Watched
         page.locator(".try .card", has_text="larger.jpg").locator(".said .failed, .said .bar-row").first
     ).to_be_visible()
     expect(page.locator(".try .card", has_text="disc.png").locator(".bar-row")).to_have_count(5)
+
+
+def test_an_interrupted_upload_is_said_and_leaves_no_half(
+    watched: Watched, service: Service, tmp_path: Path
+) -> None:
+    watched.expected.extend((*GONE, "ERR_ABORTED"))
+    page = watched.page()
+    page.goto(f"{service.url}#teach")
+    expect(page.get_by_label("What is it about?")).to_be_visible()
+    before = service.ask("v1/datasets")
+    # A page that is left in the middle of it.
+    slow = page.context.new_cdp_session(page)
+    slow.send("Network.enable")
+    limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
+    slow.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": 200_000})
+    red = Image.effect_noise((1000, 1000), 90)
+    large = archive([("red/one.png", encoded(red)), ("blue/one.png", encoded(red.rotate(90)))])
+    with page.expect_request(re.compile(r"/v1/datasets\?")):
+        give(page, "input[accept*=zip]", ("large.zip", large))
+    page.reload()
+    expect(page.get_by_label("What is it about?")).to_be_visible()
+    assert service.ask("v1/datasets") == before
+    slow.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": -1})
+
+    # A service that ends in the middle of it: photos go on when it is back, an archive is to be given again.
+    begin(page, "interrupted")
+    write_photos(tmp_path / "photos", 40)
+    page.locator(".folders input[webkitdirectory]").set_input_files(tmp_path / "photos")
+    service.kill()
+    expect(page.get_by_text("The service does not answer; adding goes on when it does.")).to_be_visible()
+    give(page, "input[accept*=zip]", ("large.zip", large))
+    expect(page.locator(".toast.failed span")).to_have_text("The service does not answer. Is it running?")
+    service.start()
+    expect(page.locator(".uploading")).to_be_empty()
+    for name in ("discs", "crosses"):
+        expect(card(page, name).locator(".count")).to_have_text("40 photos")
 
 
 def test_two_browsers_on_one_set(watched: Watched, service: Service, tmp_path: Path) -> None:

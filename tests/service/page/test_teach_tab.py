@@ -12,8 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+from models.names import INPUT, PROBABILITIES
+from models.runtime import OnnxSession
 from service.tokens import new_token
 from tests import optional
 from tests.fixtures import encoded, plain
@@ -96,6 +99,15 @@ def test_from_folders_to_a_model_that_answers(
         page.get_by_role("button", name="Download model.onnx").click()
     file = tmp_path / "home.onnx"
     download.value.save_as(file)
+    with page.expect_download() as other:
+        page.get_by_role("button", name="Download model-any-size.onnx").click()
+    assert other.value.suggested_filename == download.value.suggested_filename.replace(
+        ".onnx", "-any-size.onnx"
+    )
+    other.value.save_as(tmp_path / "web.onnx")
+    pixels = np.asarray(disc(5000).convert("RGB"))[None]
+    (probabilities,) = OnnxSession(tmp_path / "web.onnx").run({INPUT: pixels}, [PROBABILITIES])
+    assert probabilities.shape == (1, 2)
     done = subprocess.run(
         [sys.executable, "-m", "graft", "classify", "--device", "cpu", "--json", "--model", file, unseen],
         capture_output=True, text=True, check=True,

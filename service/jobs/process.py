@@ -92,17 +92,17 @@ def _finetuned(folder: Path) -> str:
             resume=True,
             observer=events,
         )
-    add_any_size(outcome.model)
+    add_any_size(outcome.model, job["threads"])
     return sha256(outcome.model)
 
 
-def add_any_size(file: Path) -> None:
+def add_any_size(file: Path, threads: int | None) -> None:
     """Put the any-size version of a model beside it; where there can be none the log says why, and the job goes on."""
     try:
         from models.any_size import checked_any_size
         from models.loading import load
 
-        made, _ = checked_any_size(load(file))
+        made, _ = checked_any_size(load(file), threads=threads)
         write_atomically(file.with_name(ANY_SIZE), made.SerializeToString())
     except Exception as exc:
         if not isinstance(exc, GraftError):

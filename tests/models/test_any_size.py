@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from models.card import ANY_SIZE, Label, ModelCard, card_of, write_card
 from models.errors import ModelError
 from models.importing import import_model
 from models.model import Model
-from models.names import INPUT, PROBABILITIES
+from models.names import INPUT, PROBABILITIES, REJECT_SCORE, VALUE
 from models.opset import IR_VERSION
 from models.preprocessing import Preprocessing
 from models.proof_making import write_proof
 from models.serialized import session_of
 from tests.fixtures import photo, tiny_classifier
 from tests.models.nets import nhwc_net, residual_net, token_net
+from tests.tuned import described_classifier, tuned_classifier, tuned_regression
 
 # (width, height): larger and smaller than the input, wide, upright, of odd sides, of the same size, and strips.
 SIZES = ((97, 64), (61, 203), (20, 15), (9, 14), (32, 24), (33, 33), (1, 1), (3, 300), (301, 2))
@@ -129,6 +131,21 @@ def test_a_photo_gets_the_probabilities_of_the_model(tmp_path: Path) -> None:
         given = array(size, seed)
         (answer,) = session.run({INPUT: given[None]}, [PROBABILITIES])
         assert np.abs(answer - model.probabilities(model.decode(given)[None])).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("make", [tuned_classifier, tuned_regression, described_classifier])
+def test_fine_tuned_files_keep_all_that_they_say(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    file = make(tmp_path)
+    made, gap = checked_any_size(onnx.load(file))
+    assert gap <= TOLERANCE
+    model, session = Model.open(file), session_of(made)
+    given = array((91, 40))
+    names = [name for name in session.outputs if name in (REJECT_SCORE, VALUE, PROBABILITIES)]
+    assert names
+    for expected, answer in zip(
+        model.run(model.decode(given)[None], names), session.run({INPUT: given[None]}, names), strict=True
+    ):
+        assert answer == pytest.approx(expected, rel=0.02, abs=0.02)
 
 
 def test_a_difference_is_noticed(tmp_path: Path) -> None:

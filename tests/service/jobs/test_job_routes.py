@@ -143,11 +143,11 @@ def test_without_an_any_size_file_the_job_goes_on_and_its_log_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = tiny_classifier(tmp_path / "model.onnx", batch_size=4)
-    add_any_size(model)
+    add_any_size(model, 1)
     assert f"No {ANY_SIZE}: tiny takes 4 images at a time" in capsys.readouterr().err
     assert not model.with_name(ANY_SIZE).exists()
     model.write_bytes(b"no model")
-    add_any_size(model)
+    add_any_size(model, 1)
     assert f"No {ANY_SIZE}: " in capsys.readouterr().err
 
 

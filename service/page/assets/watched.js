@@ -48,8 +48,8 @@ function facts(value, key) {
 function table(rows) {
   const keys = Object.keys(rows[0]);
   const head = h("thead", {}, h("tr", {}, ...keys.map((key) => h("th", { scope: "col" }, title(key)))));
-  const body = h("tbody", {}, ...rows.map((row) => h("tr", {}, ...keys.map((key) => h("td", {}, facts(row[key], key))))));
-  return h("div", { class: "frame", tabindex: "0", role: "group", "aria-label": keys.map(title).join(", ") }, h("table", {}, head, body));
+  const body = h("tbody", {}, ...rows.map((row) => h("tr", {}, ...keys.map((key) => h("td", { "data-column": title(key) }, facts(row[key], key))))));
+  return h("div", { class: "frame", tabindex: "0", role: "group", "aria-label": keys.map(title).join(", ") }, h("table", { class: "stacks" }, head, body));
 }
 
 const title = (key) => key.replaceAll("_", " ");

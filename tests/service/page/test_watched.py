@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from finetune.heads.assembly import assemble
 from models.runtime import RuntimeConfig
 from service.config import ServiceConfig
 from tests import optional
 from tests.fixtures import encoded
 from tests.service.page.conftest import Watched, serving
-from tests.tuned import described_classifier, shades, tuned_classifier
+from tests.tuned import CARD, WEIGHTS, described_classifier, linear_top, shades, trunk, tuned_classifier
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -41,12 +42,15 @@ def post(page: Page, url: str, colours: NDArray[np.uint8]) -> None:
 def test_drift_and_shadow_are_told_as_they_are(
     watched: Watched, tmp_path: Path, accessible: Callable[[Page], None]
 ) -> None:
+    opposite = tmp_path / "opposite.onnx"
+    proto = assemble(trunk(tmp_path), "pool", linear_top(-WEIGHTS), CARD)
+    opposite.write_bytes(proto.SerializeToString())
     config = ServiceConfig(
-        (str(described_classifier(tmp_path)), str(tuned_classifier(tmp_path))),
+        (str(described_classifier(tmp_path)), str(tuned_classifier(tmp_path)), str(opposite)),
         runtime=RuntimeConfig("cpu", threads=1),
         measure_s=0.0,
         drift_window=WINDOW,
-        shadows=("described=tuned",),
+        shadows=("described=opposite",),
         shadow_share=1.0,
     )
     random = np.random.default_rng(3)
@@ -54,12 +58,12 @@ def test_drift_and_shadow_are_told_as_they_are(
         page = watched.page()
         page.goto(f"{url}#models")
         model = page.get_by_role("article", name="described")
-        drift = model.get_by_role("group", name="Drift")
-        shadow = model.get_by_role("group", name="Shadow")
+        drift = model.get_by_role("group", name="Drift", exact=True)
+        shadow = model.get_by_role("group", name="Shadow", exact=True)
         expect(drift).to_contain_text(f"no window is full yet; {WINDOW} images are missing")
-        expect(shadow).to_contain_text("tuned version 1 has answered no image yet")
+        expect(shadow).to_contain_text("opposite version 1 has answered no image yet")
         # A model that tells nothing says so, without figures of nothing.
-        other = page.get_by_role("article", name="tuned").get_by_role("group", name="Drift")
+        other = page.get_by_role("article", name="tuned").get_by_role("group", name="Drift", exact=True)
         expect(other).to_contain_text("the file tells nothing of the images")
         expect(other.locator("details")).to_have_count(0)
 
@@ -76,13 +80,18 @@ def test_drift_and_shadow_are_told_as_they_are(
         expect(drift).to_contain_text(f"the last {WINDOW} images do not look like those")
         told = page.request.get(f"{url}v1/models/described/shadow").json()
         expect(shadow).to_contain_text(told["sentence"])
-        assert told["images"] > 0
+        assert told["disagreements"] == told["images"] > 0
 
         drift.get_by_text("Figures").click()
         shadow.get_by_text("Figures").click()
         expect(drift.get_by_text("p features").first).to_be_visible()
         expect(shadow.get_by_text("disagreements", exact=True)).to_be_visible()
         expect(shadow).not_to_contain_text("last error")
+        pairs, examples = shadow.locator("table").all()
+        assert pairs.locator("tbody tr").count() == len(told["pairs"])
+        first = told["examples"][0]
+        expect(examples.locator("tbody tr").first).to_contain_text(first["model"]["answer"])
+        expect(examples.locator("tbody tr").first).to_contain_text(first["shadow"]["answer"])
         assert "[object Object]" not in model.inner_text()
         accessible(page)
         page.set_viewport_size({"width": 390, "height": 844})

@@ -15,7 +15,16 @@ from PIL import Image
 from tests import optional
 from tests.fixtures import encoded, plain
 from tests.service.page.conftest import Watched
-from tests.service.page.steps import GONE, TRAINED_MS, add_folder, begin, card, expect_verdict, train
+from tests.service.page.steps import (
+    GONE,
+    TRAINED_MS,
+    add_folder,
+    begin,
+    card,
+    expect_verdict,
+    set_epochs,
+    train,
+)
 from tests.service.page.teaching import Service, cross, disc, write_photos
 
 if TYPE_CHECKING:
@@ -225,6 +234,7 @@ def test_a_full_disk_ends_the_training_and_nothing_else(watched: Watched, tmp_pa
         begin(page, "full")
         write_photos(tmp_path / "photos", 30)
         add_folder(page, tmp_path / "photos")
+        set_epochs(page, 200)  # more than it has room for, however quick it is
         train(page)
         expect(page.get_by_text(re.compile("^Training failed: "))).to_be_visible(timeout=TRAINED_MS)
         told: Any = service.ask("v1/jobs")

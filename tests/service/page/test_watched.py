@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from models.runtime import RuntimeConfig
 from service.config import ServiceConfig
 from tests import optional
 from tests.fixtures import encoded
-from tests.service.page.conftest import Watched, serving
+from tests.service.page.conftest import WAIT_MS, Watched, serving
 from tests.tuned import CARD, WEIGHTS, described_classifier, linear_top, shades, trunk, tuned_classifier
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ def post(page: Page, url: str, colours: NDArray[np.uint8]) -> None:
         page.request.post(
             f"{url}v1/classify?model=described", data=photo, headers={"Content-Type": "image/png"}
         )
+
+
+def shadow_has_heard(page: Page, url: str, images: int) -> None:
+    """Wait until the shadow has answered or dropped all of them."""
+    until = time.monotonic() + WAIT_MS / 1000
+    while time.monotonic() < until:
+        told = page.request.get(f"{url}v1/models/described/shadow").json()
+        if told["images"] + sum(told["dropped"].values()) == images:
+            return
+    raise AssertionError(told)
 
 
 def test_drift_and_shadow_are_told_as_they_are(
@@ -75,6 +86,7 @@ def test_drift_and_shadow_are_told_as_they_are(
         expect(drift.locator(".tag")).to_have_count(0)
         grey = np.full((WINDOW, 3), 128, np.uint8) + random.integers(0, 9, (WINDOW, 3), np.uint8)
         post(page, url, grey)
+        shadow_has_heard(page, url, 2 * WINDOW)
         page.reload()
         expect(drift.locator(".tag")).to_have_text("alarm")
         expect(drift).to_contain_text(f"the last {WINDOW} images do not look like those")

@@ -47,18 +47,27 @@ def is_tar_name(name: str) -> bool:
     return name.lower().endswith(_TAR_SUFFIXES)
 
 
+def opened_zip(path: Path) -> zipfile.ZipFile:
+    """A zip archive whose directory has been read; its members have not.
+
+    Raises:
+        SourceError: not a zip archive; its cause says why.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as exc:
+        raise SourceError(
+            f"{path}: not a zip archive that can be read ({exc}). Copy or download it again."
+        ) from exc
+
+
 def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None = None) -> Iterator[Entry]:
     """Images in a zip archive, in the order of their names; the folders in it go to `folders`.
 
     Raises:
         SourceError: not a zip archive.
     """
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as exc:
-        raise SourceError(
-            f"{path}: not a zip archive that can be read ({exc}). Copy or download it again."
-        ) from exc
+    archive = opened_zip(path)
     entered = cache(partial(is_entered, tally=tally))
     # The archive stays open as long as an item of it is held; zipfile may be read from several threads.
     for info in sorted(archive.infolist(), key=lambda info: info.filename):

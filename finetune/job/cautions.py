@@ -30,7 +30,7 @@ def cautions(
 ) -> Iterator[str]:
     """A sentence for each; the arguments are those of `Prepared`, `groups` those of its duplicates."""
     yield from dataset.warnings()
-    yield from _left_out(failed)
+    yield from left_out(failed)
     exact = sum(len(group.indices) - 1 for group in groups if group.kind == "exact")
     near = sum(len(group.indices) - 1 for group in groups if group.kind == "near")
     if exact or near:
@@ -67,8 +67,8 @@ def cautions(
         yield f"no image for testing in {counted(len(untested), 'class')}: {listed(untested)}"
 
 
-def _left_out(failed: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """A sentence for each reason why images could not be read, the most frequent first."""
+def left_out(failed: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A sentence for each reason why images, given as (name, error), could not be read, the most frequent first."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for image, error in failed:
         reasons[error.removeprefix(f"{image}: ")].append(image)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import stat
 import struct
-import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from feature_extraction.archives import is_archive
+from feature_extraction.archives import is_archive, opened_zip
 from feature_extraction.items import read_item
 from feature_extraction.ordered import ordered_map
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.opening import open_dataset
+from finetune.job.cautions import left_out
 from models.cores import cores
 from models.errors import GraftError, ImageError, InputError, SourceError
-from models.wording import counted, listed, size
+from models.wording import listed, size
 from service.jobs.datasets import CLASSES_MOST, Datasets
 from service.jobs.images import IMAGES_MOST, Images
-from service.jobs.photos import Photo, read_photo
+from service.jobs.photos import Photo, read_photo, short_name
 
 ENTRIES_MOST = 300_000  # of an archive
 _AHEAD = 2  # photos that wait for each thread
-_REASONS = 5  # that are told of photos that cannot be read
 _END = 22 + 65_535  # bytes at the end of an archive in which its directory is described
 _LINK = 0o120000
 _SWOLLEN = 100  # times its own size that an archive of photos may hold: they hardly get smaller
@@ -94,35 +93,24 @@ class Intake:
         dataset = datasets.create(name, ready=False)
         try:
             ids = {label: datasets.class_id(dataset, label, make=True) for label in opened.classes}
-            failures = Counter[str]()
-            first: dict[str, str] = {}
-            kept = 0
+            failed: list[tuple[str, str]] = []  # names, and why each cannot be read
             look = partial(self._read, place)
             photos = ordered_map(
                 look, opened.examples, threads=cores(), ahead=cores() * _AHEAD, name="graft-intake"
             )
             for example, (photo, file) in zip(opened.examples, photos, strict=True):
-                if isinstance(photo, GraftError):
-                    reason = str(photo).removeprefix(f"{example.item.id}: ")
-                    failures[reason] += 1
-                    first.setdefault(reason, example.name or example.item.id)
+                if isinstance(photo, str):
+                    failed.append((example.name or example.item.id, photo))
                     continue
                 self._images.add(dataset, ids[example.label], photo, split=example.split, elsewhere=file)
-                kept += 1
-            if not kept:
-                reason = next(iter(failures))
+            if len(failed) == len(opened.examples):
+                first, reason = failed[0]
                 raise InputError(
-                    f"not one of {sum(failures.values()):,} images can be read. The first: {reason}"
+                    f"not one of {len(failed):,} images can be read. The first: {first}: {reason}"
                 )
-            for reason, count in failures.most_common(_REASONS):
-                message = f"{counted(count, 'image')} left out, such as {first[reason]}: {reason}"
-                datasets.remark(dataset, "unreadable", message)
-            if len(failures) > _REASONS:
-                rest = sum(failures.values()) - sum(n for _, n in failures.most_common(_REASONS))
-                datasets.remark(
-                    dataset, "unreadable", f"{counted(rest, 'image')} left out for other reasons."
-                )
-            for sentence in _noticed(opened):
+            for sentence in left_out(failed):
+                datasets.remark(dataset, "unreadable", sentence)
+            for sentence in opened.warnings():
                 datasets.remark(dataset, "layout", sentence)
             datasets.finish(dataset)
         except BaseException:
@@ -132,7 +120,8 @@ class Intake:
 
     def _read(
         self, place: Callable[[Example], Path | None], example: Example
-    ) -> tuple[Photo | GraftError, Path | None]:
+    ) -> tuple[Photo | str, Path | None]:
+        """A photo and where its file stays, or why it cannot be read: without its name, as others may share it."""
         name = example.name or example.item.id
         try:
             file = place(example)
@@ -144,7 +133,8 @@ class Intake:
                 )
             return read_photo(name, data, self._most_pixels()), file
         except GraftError as exc:
-            return exc.with_traceback(None), None
+            reason = str(exc).removeprefix(f"{example.item.id}: ").removeprefix(f"{short_name(name)}: ")
+            return reason, None
 
 
 def _opened(path: Path, called: str) -> Dataset:
@@ -153,23 +143,10 @@ def _opened(path: Path, called: str) -> Dataset:
         opened = open_dataset(path)
     except GraftError as exc:
         raise SourceError(str(exc).replace(str(path), called)) from exc
-    renamed = tuple(note.replace(str(path), called) for note in (*opened.notes, *opened.stray))
-    notes, stray = renamed[: len(opened.notes)], renamed[len(opened.notes) :]
-    return Dataset(
-        called,
-        opened.task,
-        opened.examples,
-        opened.classes,
-        opened.ignored,
-        opened.endings,
-        stray,
-        opened.empty,
-        notes,
+    notes, stray = (
+        tuple(text.replace(str(path), called) for text in texts) for texts in (opened.notes, opened.stray)
     )
-
-
-def _noticed(opened: Dataset) -> Iterator[str]:
-    yield from opened.warnings()
+    return replace(opened, source=called, notes=notes, stray=stray)
 
 
 def _allowed(path: str, roots: Sequence[str]) -> tuple[Path, Path]:
@@ -209,11 +186,11 @@ def check_archive(file: Path) -> None:
             f"the archive has {count:,} entries; at most {ENTRIES_MOST:,} are looked at. Send less at a time."
         )
     try:
-        with zipfile.ZipFile(file) as archive:
+        with opened_zip(file) as archive:
             infos = archive.infolist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as exc:
+    except SourceError as exc:
         raise InputError(
-            f"the archive cannot be read as a zip ({exc}). Make it again, and send all of it."
+            f"the archive cannot be read as a zip ({exc.__cause__}). Make it again, and send all of it."
         ) from exc
     for info in infos:
         name = info.filename.replace("\\", "/")

@@ -127,12 +127,20 @@ def test_what_lies_between_photos_is_passed_over_as_by_finetune(client: FlaskCli
     told = client.post("/v1/datasets", data=zipped(members), content_type="application/zip").get_json()
     assert [(one["name"], one["count"]) for one in told["classes"]] == [("blue", 2), ("red", 2)]
     messages = "\n".join(one["message"] for one in told["warnings"])
-    assert "1 image left out, such as red/bomb.png" in messages
+    assert "left out, because it cannot be read: 1 image, red/bomb.png: " in messages
     assert "at most 178,956,970 pixels are decoded" in messages
-    assert "1 image left out, such as red/video.jpg" in messages
-    assert "1 image left out, such as blue/photo.heic" in messages
+    assert "left out, because it cannot be read: 1 image, red/video.jpg: " in messages
+    assert "left out, because it cannot be read: 1 image, blue/photo.heic: " in messages
     assert "1 images outside the classes' folders are not used, such as the archive/loose.jpg" in messages
     assert "3 other files (1 .txt, 1 .zip, 1 .mp4)" in messages or "3 other files" in messages
+
+
+def test_photos_that_cannot_be_read_for_one_reason_are_told_of_together(client: FlaskClient) -> None:
+    members = {**class_folders(2), **{f"red/broken-{i}.jpg": b"text" for i in range(7)}}
+    told = client.post("/v1/datasets", data=zipped(members), content_type="application/zip").get_json()
+    (remark,) = (one["message"] for one in told["warnings"] if one["kind"] == "unreadable")
+    assert remark.startswith("left out, because it cannot be read: 7 images, red/broken-0.jpg, ")
+    assert remark.count("not an image that can be read") == 1
 
 
 def test_splits_of_folders_stay(client: FlaskClient) -> None:

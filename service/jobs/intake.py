@@ -126,7 +126,10 @@ class Intake:
         try:
             file = place(example)
             data = read_item(example.item)
-            assert isinstance(data, bytes)  # files and members of archives are
+            if not isinstance(data, bytes):
+                raise ImageError(
+                    "pixels in a file of many; photos are taught here. Use: graft finetune FOLDER"
+                )
             if len(data) > self._most_bytes():
                 raise ImageError(
                     f"{size(len(data))}; a photo of at most {size(self._most_bytes())} is taken."

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from models.errors import InputError
 from service.jobs.intake import check_archive
 from service.jobs.teaching import Teaching
+from tests.finetune.dataset.samples import mnist
 from tests.fixtures import plain, png_bomb
 from tests.service.jobs.conftest import class_folders, snapshot, zipped
 
@@ -141,6 +142,15 @@ def test_photos_that_cannot_be_read_for_one_reason_are_told_of_together(client: 
     (remark,) = (one["message"] for one in told["warnings"] if one["kind"] == "unreadable")
     assert remark.startswith("left out, because it cannot be read: 7 images, red/broken-0.jpg, ")
     assert remark.count("not an image that can be read") == 1
+
+
+def test_pixels_that_are_no_photos_are_refused_in_a_sentence(client: FlaskClient, tmp_path: Path) -> None:
+    (tmp_path / "digits").mkdir()
+    mnist(tmp_path / "digits", "train", 6)
+    answer = client.post("/v1/datasets", json={"folder": "digits"})
+    assert answer.status_code == 400
+    assert "pixels in a file of many; photos are taught here" in answer.get_json()["error"]["message"]
+    assert client.get("/v1/datasets").get_json() == {"datasets": []}
 
 
 def test_splits_of_folders_stay(client: FlaskClient) -> None:

@@ -10,13 +10,20 @@ from typing import Any
 
 from finetune.job.event_log import read_events
 from models.errors import OverloadedError
+from service.jobs.answers import Progress
 from service.jobs.database import Row
 from service.jobs.jobs import ENDED, Jobs
+from service.jobs.progress import progress_after
 
 MOST = 64  # streams at once
 _HEARTBEAT_S = 10.0
 _RETRY_MS = 2000
-_SENT = ("progress", "epoch", "log")  # events of a run that are sent; a stage that begins is progress too
+_SENT = (
+    "stage",
+    "progress",
+    "epoch",
+    "log",
+)  # events of a run that are sent; a stage that begins is progress
 
 
 class Streams:
@@ -53,6 +60,7 @@ class Streams:
         yield f"retry: {_RETRY_MS}\n\n".encode()
         file, offset, number = self._jobs.events(job), 0, 0
         state, told = None, time.monotonic()
+        progress: Progress | None = None
         while not (gone() or self._stopping()):
             row = self._jobs.find(job)
             ended = row is None or row["state"] in ENDED  # before reading: what is written until then is read
@@ -63,8 +71,9 @@ class Streams:
             events, offset = read_events(file, offset)
             for event in events:
                 number += 1
-                if number > last and (text := _told(event, number)):
-                    chunks.append(text)
+                progress = progress_after(progress, event)
+                if number > last and event["event"] in _SENT:
+                    chunks.append(_told(event, progress, number))
             if ended:
                 chunks.append(_event("end", {"state": state or "deleted"}))
             elif not chunks and time.monotonic() - told > _HEARTBEAT_S:
@@ -96,14 +105,10 @@ class _Counted:
             self._closed()
 
 
-def _told(event: dict[str, Any], number: int) -> bytes | None:
-    kind = "progress" if event["event"] == "stage" else event["event"]
-    if kind not in _SENT:
-        return None
-    facts = {name: value for name, value in event.items() if name != "event"}
-    if event["event"] == "stage":
-        facts |= {"done": 0 if event["total"] else None, "seconds_left": None}
-    return _event(kind, facts, number)
+def _told(event: dict[str, Any], progress: Progress | None, number: int) -> bytes:
+    if event["event"] in ("stage", "progress"):
+        return _event("progress", {**(progress or {}), "at": event["at"]}, number)
+    return _event(event["event"], {name: value for name, value in event.items() if name != "event"}, number)
 
 
 def _event(kind: str, facts: Mapping[str, Any], number: int | None = None) -> bytes:

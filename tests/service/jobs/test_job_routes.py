@@ -14,12 +14,14 @@ import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 
+from finetune.job.observing import STAGES
 from models.any_size import TOLERANCE
 from models.model import Model
 from models.names import INPUT, PROBABILITIES
 from models.rgb import upright_rgb
 from models.runtime import OnnxSession
 from service.app import create_app
+from service.jobs.answers import Progress
 from service.jobs.process import ANY_SIZE, add_any_size
 from service.jobs.teaching import Teaching
 from service.registry import Registry
@@ -109,6 +111,9 @@ def test_its_events_tell_all_of_it_in_order(taught: Taught) -> None:
         "proof",
         "report",
     ]
+    for facts in (facts for kind, facts in told if kind == "progress"):
+        assert facts.keys() == {*Progress.__annotations__, "at"}
+        assert facts["words"] == STAGES.get(facts["stage"], facts["stage"])
     ids = [int(line[4:]) for block in blocks for line in block if line.startswith("id: ")]
     assert ids == sorted(set(ids))
     again = taught.client.get(

@@ -28,11 +28,14 @@ class EventLog(Observer):
 
     def __init__(self, file: TextIO, clock: Callable[[], float] = time.time) -> None:
         self._file, self._clock = file, clock
-        self._stage, self._total, self._began, self._told = "", 0, 0.0, 0.0
+        self._stage, self._total, self._told = "", 0, 0.0
+        # From when and from what on the pace is measured; training has phases, and may go on from a checkpoint.
+        self._phase, self._since, self._before = "", 0.0, 0
 
     def begin(self, stage: str, total: int | None = None) -> None:
         """A stage begins, with `total` pieces of work where that is known."""
-        self._stage, self._total, self._began, self._told = stage, total or 0, self._clock(), 0.0
+        self._stage, self._total, self._told = stage, total or 0, 0.0
+        self._phase, self._since, self._before = "", self._clock(), 0
         self._write("stage", stage=stage, words=STAGES.get(stage, stage), total=total)
 
     def advance(self, done: int) -> None:
@@ -41,13 +44,15 @@ class EventLog(Observer):
 
     def train(self, progress: EpochProgress) -> None:
         """Where training stands."""
+        done = progress.steps * (progress.epoch - 1) + progress.step
+        if progress.phase != self._phase:
+            self._phase, self._since, self._before = progress.phase, self._clock(), done
         if progress.ended is not None:
             self._write(
                 "epoch", phase=progress.phase, epoch=progress.epoch, epochs=progress.epochs,
                 **_figures(progress.ended),
             )  # fmt: skip
         else:
-            done = progress.steps * (progress.epoch - 1) + progress.step
             self._progress(done, progress.steps * progress.epochs)
 
     def end(self, stage: str, seconds: float) -> None:
@@ -63,7 +68,8 @@ class EventLog(Observer):
         if now - self._told < _SECONDS and done != total:
             return
         self._told = now
-        left = (now - self._began) / done * (total - done) if done and total else None
+        gone = done - self._before
+        left = (now - self._since) / gone * (total - done) if gone and total else None
         self._write(
             "progress", stage=self._stage, done=done, total=total or None,
             seconds_left=None if left is None else round(left, 1),

@@ -53,6 +53,21 @@ def test_of_progress_five_lines_a_second_are_written_and_the_last(tmp_path: Path
     assert first["seconds_left"] == 1.0
 
 
+def test_the_time_that_is_left_is_at_the_pace_of_this_phase_and_of_this_process(tmp_path: Path) -> None:
+    file, now = tmp_path / "events.jsonl", 100.0
+    with opened_log(file) as log:
+        log._clock = lambda: now
+        log.begin("train")
+        for phase, first in (("head", 41), ("blocks", 1)):  # the head goes on from a checkpoint
+            now += 50.0  # until the first word
+            for epoch in range(first, first + 3):
+                log.train(EpochProgress(phase, epoch, 50, 1, 2, 0.5))
+                now += 4.0
+    left = [event["seconds_left"] for event in read_events(file)[0] if event["event"] == "progress"]
+    # Two steps each 4 s; after 83 and 85 of 100 steps, then after 3 and 5.
+    assert left == [None, 34.0, 30.0, None, 194.0, 190.0]
+
+
 def test_a_line_that_is_not_whole_is_not_read_yet_and_one_that_was_cut_spoils_no_other(
     tmp_path: Path,
 ) -> None:

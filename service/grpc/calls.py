@@ -7,17 +7,15 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from google.protobuf.message import DecodeError
-
-from models.errors import GraftError, InputError
+from models.errors import GraftError
 from service.front.gate import Gate, Lane, log_request
 from service.front.requests import Refused, no_room, own_id
-from service.grpc.messages import message_class
+from service.grpc.messages import parsed
 from service.grpc.method import Asked, Method
 from service.grpc.reading import Reading
 from service.grpc.status import Failure, Metadata, failure_of
@@ -31,7 +29,6 @@ _BROKEN_OFF = (
     "the call was broken off before its message was there: the client left, or the message is larger than"
 )
 _log = logging.getLogger("graft")
-Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -205,12 +202,10 @@ def answered(method: Method, data: bytes, asked: Asked, observer: Observer) -> A
     record, message = asked.record, None
     record.status, failure = 200, None
     try:
-        message = message_class(method.message).FromString(data)
+        message = parsed(method.message, data)
         content = method.answer(message, asked).SerializeToString()
-    except DecodeError:
-        error: GraftError | None = InputError(f"what came is no {method.message}. Send one, whole.")
     except GraftError as exc:
-        error = exc.with_traceback(None)  # which holds images
+        error: GraftError | None = exc.with_traceback(None)  # which holds images
     except Exception as exc:
         _log.exception("%s failed", record.route, exc_info=exc, extra={"request_id": asked.request_id})
         error = GraftError("a fault in the service; its log has more.")

@@ -13,6 +13,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, json_format, message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+
+from models.errors import InputError
 
 DESCRIPTORS = Path(__file__).parent / "protos" / "descriptors.binpb"
 
@@ -31,6 +34,18 @@ POOL = _pool()
 def message_class(name: str) -> Any:
     """The class of a message by its full name."""
     return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
+
+
+def parsed(name: str, data: bytes) -> Any:
+    """The message that bytes are.
+
+    Raises:
+        InputError: they are none.
+    """
+    try:
+        return message_class(name).FromString(data)
+    except DecodeError:
+        raise InputError(f"what came is no {name}. Send one, whole.") from None
 
 
 def message_of(name: str, values: Mapping[str, Any]) -> Any:

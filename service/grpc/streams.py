@@ -9,7 +9,7 @@ from models.errors import GraftError
 from service.front.requests import Refused
 from service.grpc.calls import Answer, Call, Calls
 from service.grpc.health import REQUEST, RESPONSE, Health
-from service.grpc.messages import message_class
+from service.grpc.messages import message_class, parsed
 from service.grpc.method import Method
 
 _AHEAD = 8  # messages of one stream that are worked on while the answer to an earlier one is not there
@@ -59,15 +59,15 @@ class Streams:
 
     async def watch(self, path: str, health: Health, _: Any, context: Any) -> None:
         """Tell the health of a service now, and whenever it is another."""
-        call, told = Call(path, context), None
+        call, last = Call(path, context), None
         try:
             data = await self._calls.reading.first(context)
-            service = message_class(REQUEST).FromString(data).service
+            service = parsed(REQUEST, data).service
             while True:
                 status = health.status(service)
-                if status != told:
+                if status != last:
                     await context.write(message_class(RESPONSE)(status=status).SerializeToString())
-                    told = status
+                    last = status
                 await self._calls.reading.idle(_LOOK_S)
         except (GraftError, Refused) as exc:
             await self._end(context, call, exc)

@@ -46,6 +46,15 @@ def test_watch_of_what_is_not_here(client: Client) -> None:
     assert next(watch(client, "other.Service")).status == SERVICE_UNKNOWN
 
 
+def test_watch_of_what_is_no_message(client: Client) -> None:
+    raw = client.channel.unary_stream(f"/{HEALTH}/Watch", None, None)
+    with pytest.raises(
+        grpc.RpcError, match=r"what came is no grpc\.health\.v1\.HealthCheckRequest"
+    ) as caught:
+        next(raw(b"\xff", timeout=PATIENCE_S))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_who_watches_hears_of_the_stop(own_service: OwnService) -> None:
     service = own_service(bounds={"drain_s": WAIT_S})
     with Client(service.grpc_address) as client:

@@ -19,6 +19,7 @@ CODES = {
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    409: grpc.StatusCode.ABORTED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -28,6 +29,7 @@ CODES = {
     502: grpc.StatusCode.UNAVAILABLE,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _LONGEST = (
     2000  # bytes of a sentence: a client takes 8 KiB of trailers, where some signs have three bytes for one
@@ -60,9 +62,9 @@ def failure_of(error: GraftError | Refused) -> Failure:
 
 
 def _short(text: str) -> str:
-    """A sentence that fits into trailers."""
+    """A sentence that fits into trailers, in UTF-8."""
     data = text.encode("utf-8", "backslashreplace")
-    return text if len(data) <= _LONGEST else f"{data[:_LONGEST].decode('utf-8', 'ignore')}..."
+    return data.decode() if len(data) <= _LONGEST else f"{data[:_LONGEST].decode('utf-8', 'ignore')}..."
 
 
 def _again(seconds: float | None) -> Metadata:

@@ -9,7 +9,7 @@ from typing import Any
 from models.errors import InputError
 from service.bodies.memory import Share
 from service.grpc.messages import message_class
-from service.protocols.asking import JSON_VALUES
+from service.grpc.repeated import listed
 from service.protocols.inferring import Inferred
 from service.protocols.tensor_answers import form_of, packed
 from service.protocols.tensors import BYTES, InferRequest, parse_infer
@@ -31,7 +31,6 @@ _FIELDS = {
     BYTES: "bytes_contents",
 }
 _SIZE = "binary_data_size"
-_VALUE_BYTES = 32  # of a number in a list, as an object
 
 
 def read_infer(message: Any, share: Share, ignored: frozenset[str] = frozenset()) -> InferRequest:
@@ -100,20 +99,13 @@ def _contents(tensor: Any, share: Share) -> list[Any]:
     wanted = _FIELDS.get(tensor.datatype)
     if wanted is None:
         return []  # what is wrong with the datatype is said with that of others
-    for field, held in tensor.contents.ListFields():
+    for field, _ in tensor.contents.ListFields():
         if field.name != wanted:
             raise InputError(
                 f"{tensor.name[:60]!r} is {tensor.datatype} and has {field.name}; expected {wanted}, or "
                 "raw_input_contents."
             )
-        if len(held) > JSON_VALUES:
-            raise InputError(
-                f"{tensor.name[:60]!r} has {len(held):,} numbers in {wanted}; at most {JSON_VALUES:,} are taken there. "
-                "Send them in raw_input_contents."
-            )
-    values = getattr(tensor.contents, wanted)
-    share.take(len(values) * _VALUE_BYTES)
-    return list(map(int, values)) if wanted == "bool_contents" else list(values)
+    return listed(tensor.contents, wanted, tensor.name, "raw_input_contents", share)
 
 
 def write_infer(inferred: Inferred) -> Any:

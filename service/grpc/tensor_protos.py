@@ -11,7 +11,7 @@ from models.names import INPUT
 from models.runtime import Array
 from service.bodies.memory import Share
 from service.grpc.messages import message_class
-from service.protocols.asking import JSON_VALUES
+from service.grpc.repeated import listed
 from service.protocols.tensorflow_serving import KINDS
 from service.protocols.tensors import BYTES, InferRequest, Wanted, parse_infer
 
@@ -32,7 +32,6 @@ _KNOWN = {
     "DT_BOOL": ("BOOL", "bool_val"),
     "DT_STRING": (BYTES, "string_val"),
 }
-_VALUE_BYTES = 32  # of a number in a list, as an object
 
 
 def read_tensor(tensor: Any, outputs: tuple[Wanted, ...] | None, share: Share) -> InferRequest:
@@ -63,17 +62,11 @@ def read_tensor(tensor: Any, outputs: tuple[Wanted, ...] | None, share: Share) -
 
 
 def _values(tensor: Any, field: str, share: Share) -> list[Any]:
-    values = getattr(tensor, field)
-    if len(values) > JSON_VALUES:
-        raise InputError(
-            f"{INPUT!r} has {len(values):,} numbers in {field}; at most {JSON_VALUES:,} are taken there. Send them in "
-            "tensor_content."
-        )
-    share.take(len(values) * _VALUE_BYTES)
+    values = listed(tensor, field, INPUT, "tensor_content", share)
     if field == "half_val":
         bits = np.array([value & 0xFFFF for value in values], np.uint16)
         return list(map(float, bits.view(np.float16)))
-    return list(map(int, values)) if field == "bool_val" else list(values)
+    return values
 
 
 def tensor_of(values: Array) -> Any:

@@ -51,8 +51,8 @@ def methods(registry: Registry, known: Statistics) -> Methods:
         return _message("ModelReadyResponse", {"ready": True})
 
     def server_metadata(_: Any, asked: Asked) -> Any:
-        told = {"name": "graft", "version": __version__, "extensions": EXTENSIONS}
-        return _message("ServerMetadataResponse", told)
+        values = {"name": "graft", "version": __version__, "extensions": EXTENSIONS}
+        return _message("ServerMetadataResponse", values)
 
     def model_metadata(message: Any, asked: Asked) -> Any:
         with registry.use(message.name, _version(message.version)) as served:
@@ -95,20 +95,12 @@ def methods(registry: Registry, known: Statistics) -> Methods:
 
     def load(message: Any, asked: Asked) -> Any:
         _check_repository(message)
-        if message.parameters:
-            raise InputError(
-                "the request brings a configuration or files; a model is loaded as it lies in its folder."
-            )
-        load_newest(registry, message.model_name, asked.request_id)
+        load_newest(registry, message.model_name, message.parameters, asked.request_id)
         return _message("RepositoryModelLoadResponse", {})
 
     def unload(message: Any, asked: Asked) -> Any:
         _check_repository(message)
-        if message.parameters.keys() - {"unload_dependents"}:
-            raise InputError(
-                "parameters are known by one name here: unload_dependents; no model depends on another."
-            )
-        unload_all(registry, message.model_name, asked.request_id)
+        unload_all(registry, message.model_name, message.parameters, asked.request_id)
         return _message("RepositoryModelUnloadResponse", {})
 
     def trace_setting(message: Any, asked: Asked) -> Any:

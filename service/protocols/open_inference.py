@@ -147,22 +147,15 @@ def repository_routes(registry: Registry) -> Routes:
     @routes.post("/models/{name}/load", Named, answer=_EMPTY, statuses=(404,))
     def repository_load(given: Named) -> Response:
         """Loads a model: its newest version, of what the service was started with or its repository holds."""
-        if _repository_request({"parameters"}).get("parameters"):
-            raise InputError(
-                "the request brings a configuration or files; a model is loaded as it lies in its folder."
-            )
-        load_newest(registry, given.name, own_request_id())
+        parameters = _repository_request({"parameters"}).get("parameters")
+        load_newest(registry, given.name, parameters, own_request_id())
         return Response(content_type="text/plain")
 
     @routes.post("/models/{name}/unload", Named, answer=_EMPTY, statuses=(404,))
     def repository_unload(given: Named) -> Response:
         """Unloads a model: all of its versions."""
-        parameters = _repository_request({"parameters"}).get("parameters") or {}
-        if not isinstance(parameters, dict) or parameters.keys() - {"unload_dependents"}:
-            raise InputError(
-                "parameters are known by one name here: unload_dependents; no model depends on another."
-            )
-        unload_all(registry, given.name, own_request_id())
+        parameters = _repository_request({"parameters"}).get("parameters")
+        unload_all(registry, given.name, parameters, own_request_id())
         return Response(content_type="text/plain")
 
     return routes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.errors import UnknownModelError
+from models.errors import InputError, UnknownModelError
 from models.names import INPUT
 from service.protocols.asking import log_change
 from service.protocols.tensor_answers import datatype_of
@@ -166,13 +166,18 @@ def loadable(registry: Registry) -> Iterator[Source]:
     yield from sources_in(registry.config.repository)
 
 
-def load_newest(registry: Registry, name: str, request_id: str) -> None:
+def load_newest(registry: Registry, name: str, parameters: object, request_id: str) -> None:
     """Load a model: its newest version, of what the service was started with or its repository holds.
 
     Raises:
+        InputError: there are parameters.
         UnknownModelError: it lies nowhere there.
         GraftError: as `Registry.open_if_idle`.
     """
+    if parameters:
+        raise InputError(
+            "the request brings a configuration or files; a model is loaded as it lies in its folder."
+        )
     sources = [one for one in loadable(registry) if one.name == name]
     if not sources:
         raise UnknownModelError(
@@ -183,11 +188,16 @@ def load_newest(registry: Registry, name: str, request_id: str) -> None:
     log_change(text, "loaded", served.name, request_id, served.version)
 
 
-def unload_all(registry: Registry, name: str, request_id: str) -> None:
+def unload_all(registry: Registry, name: str, parameters: object, request_id: str) -> None:
     """Serve no version of a model any longer.
 
     Raises:
+        InputError: there are other parameters than `unload_dependents`.
         UnknownModelError: none is served.
     """
+    if parameters and not (isinstance(parameters, Mapping) and parameters.keys() <= {"unload_dependents"}):
+        raise InputError(
+            "parameters are known by one name here: unload_dependents; no model depends on another."
+        )
     registry.unload(name)
     log_change(f"{name} is not served any more", "retired", name, request_id)

@@ -119,7 +119,17 @@ def test_repository(client: Client) -> None:
     assert states()["redness"] == "READY"
     code, text = client.refused("RepositoryModelUnload", model_name="redness")
     assert (code, "a token of the scope admin is needed" in text) == (grpc.StatusCode.UNAUTHENTICATED, True)
-    client.call("RepositoryModelUnload", model_name="redness", metadata=AS_ADMIN)
+    for name, expected in (
+        ("RepositoryModelLoad", "a model is loaded as it lies in its folder"),
+        ("RepositoryModelUnload", "parameters are known by one name here: unload_dependents"),
+    ):
+        message = message_class(f"inference.{name}Request")(model_name="redness")
+        message.parameters["config"].string_param = "{}"
+        code, text = client.refused(name, message, metadata=AS_ADMIN)
+        assert (code, expected in text) == (INVALID, True)
+    message = message_class("inference.RepositoryModelUnloadRequest")(model_name="redness")
+    message.parameters["unload_dependents"].bool_param = False
+    client.call("RepositoryModelUnload", message, metadata=AS_ADMIN)
     assert states()["redness"] == "UNAVAILABLE"
     assert not client.call("ModelReady", name="redness").ready
     client.call("RepositoryModelLoad", model_name="redness", metadata=AS_ADMIN)

@@ -74,12 +74,12 @@ def extract_to(
     with OutputFolder(
         path, form, features.blank, settings(features, size), part_items=part_items, resume=resume
     ) as folder:
-        report.before, report.failed_before = folder.manifest.items, folder.manifest.failed
-        report.before += folder.waiting
+        report.before, report.failed_before = folder.done, folder.failed
         if not folder.manifest.complete:
-            with closing(
-                extract_vectors(features, folder.rest(items), size, threads, store, report)
-            ) as batches:
+            rest = folder.rest(items)
+            # Fewer than was thought, where the source has other images now.
+            report.before, report.failed_before = folder.done, folder.failed
+            with closing(extract_vectors(features, rest, size, threads, store, report)) as batches:
                 for vectors in batches:
                     with report.timings.stage("write", len(vectors.ids)):
                         folder.write(vectors)

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -121,8 +121,17 @@ class OutputFolder:
         self._context.close()
 
     @property
-    def waiting(self) -> int:
-        """How many images are done of a part that is not full."""
+    def done(self) -> int:
+        """How many images are done, those that cannot be read among them."""
+        return self.manifest.items + self._waiting_items
+
+    @property
+    def failed(self) -> int:
+        """How many of these cannot be read."""
+        return self.manifest.failed + sum(len(batch.failures) for batch in self._waiting)
+
+    @property
+    def _waiting_items(self) -> int:
         return sum(len(batch.names) for batch in self._waiting)
 
     def rest(self, items: Iterable[ImageItem]) -> Iterator[ImageItem]:
@@ -135,10 +144,10 @@ class OutputFolder:
         self.manifest.skip(stream)
         names = [name for batch in self._waiting for name in batch.names]
         passed = list(islice(stream, len(names)))
-        if [item.id for item in passed] != names:  # other images now: they are computed
-            self._waiting = []
-            yield from passed
-        yield from stream
+        if [item.id for item in passed] == names:
+            return stream
+        self._waiting = []  # other images now: they are computed
+        return chain(passed, stream)
 
     def write(self, vectors: Vectors) -> None:
         """Take features in the order of the source; each full part goes to the disk.
@@ -147,7 +156,7 @@ class OutputFolder:
             OutputError: the disk is full or the folder not writable. The parts before stay.
         """
         self._waiting.append(vectors)
-        if self.waiting >= self._part_items:
+        if self._waiting_items >= self._part_items:
             self._flush()
 
     def finish(self) -> None:

@@ -61,6 +61,8 @@ def test_nothing_is_computed_twice(
     assert (tmp_path / "out" / unfinished.NAME).is_file()
     report = run(photos, features, tmp_path / "out", form=form, resume=True)
     assert (report.before, report.images + report.failed) == (16, 24)
+    # Else the command would say that all could be read.
+    assert (report.failed_before, report.failed) == (1, 0)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -84,5 +86,7 @@ def test_what_does_not_fit_is_computed_anew(
     else:
         (photos / "00.png").rename(photos / "00a.png")
     run(photos, features, tmp_path / "whole")
-    run(photos, features, tmp_path / "out", resume=True)
+    report = run(photos, features, tmp_path / "out", resume=True)
+    assert (report.before, report.images + report.failed) == (0, 40)
+    assert (report.failed_before, report.failed) == (0, 1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -118,14 +118,7 @@ def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
 def _beside(folder: Path, file: str) -> str:
     """The path of what a list in the folder names; one with backslashes where nothing is called so."""
     path = str(folder / file)
-    return str(folder / slashed(file)) if "\\" in file and not _exists(path) else path
-
-
-def _exists(path: str) -> bool:
-    try:
-        return os.path.lexists(path)
-    except ValueError:  # no file can be called so, which is said where it is read
-        return False
+    return str(folder / slashed(file)) if "\\" in file and not os.path.lexists(path) else path
 
 
 def _file(entry: Fields | str | SourceError, where: str) -> tuple[str, str | None]:

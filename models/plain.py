@@ -12,22 +12,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from models.nodes import Nodes
 
 OLDEST = 17  # opset that has all operators written here
 _OWN = "com.microsoft"
 _MICROSOFT_GELU = 1.702  # the factor of QuickGelu where the file does not say
+# What rules raise for a scale that is not known before the network runs, and for a node that onnxruntime refuses.
+_UNREADABLE = (KeyError, ValueError, IndexError, TypeError, AttributeError)
 _Rule = Callable[["_Writer", NodeProto, dict[str, Any]], None]
 
 
 def to_plain_operators(model: ModelProto) -> None:
     """Replace operators that have an equal in standard ONNX, in place; others stay."""
-    graph = model.graph
-    constants = {
-        value.name: numpy_helper.to_array(value) for value in graph.initializer if _small(value.dims)
-    }
+    graph, constants = model.graph, _constants(model.graph)
     nodes: list[NodeProto] = []
     made = Counter[str]()  # how often a tensor has been made real numbers
     for number, node in enumerate(graph.node):
@@ -36,7 +35,11 @@ def to_plain_operators(model: ModelProto) -> None:
             nodes.append(node)
             continue
         writer = _Writer(f"plain/{number}/", constants, made)
-        rule(writer, node, {a.name: helper.get_attribute_value(a) for a in node.attribute})
+        try:
+            rule(writer, node, {a.name: helper.get_attribute_value(a) for a in node.attribute})
+        except _UNREADABLE:
+            nodes.append(node)
+            continue
         nodes.extend(writer.nodes)
         graph.initializer.extend(writer.weights)
     del graph.node[:]
@@ -58,6 +61,16 @@ FOR_ONE_PROCESSOR = (
 )
 
 
+def _constants(graph: GraphProto) -> dict[str, np.ndarray]:
+    """Arrays that the file itself holds, by name, but for large ones."""
+    tensors = {weight.name: weight for weight in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            values = (attribute.t for attribute in node.attribute if attribute.name == "value")
+            tensors.update(zip(node.output, values, strict=False))
+    return {name: numpy_helper.to_array(each) for name, each in tensors.items() if _small(each.dims)}
+
+
 def _small(dims: Any) -> bool:
     return int(np.prod(dims, dtype=np.int64)) <= 2**20
 
@@ -74,8 +87,7 @@ class _Writer(Nodes):
         # One for each reader: onnxruntime fuses them with it again.
         self._made[x] += 1
         name = f"{x}/real" if self._made[x] == 1 else f"{x}/real_{self._made[x]}"
-        per_channel = scale in self._constants and self._constants[scale].size > 1
-        options: dict[str, Any] = {"axis": axis} if per_channel else {}
+        options: dict[str, Any] = {"axis": axis} if self._constants[scale].size > 1 else {}
         return self.add("DequantizeLinear", x, scale, zero, output=name, **options)
 
     def rounded(self, x: str, scale: str, zero: str, output: str) -> None:
@@ -192,11 +204,10 @@ def _gelu(approximate: str) -> _Rule:
         x = node.input[0]
         if len(node.input) > 1 and node.input[1]:
             x = write.add("Add", x, node.input[1])
+        half = write.add("Mul", x, write.constant("half", 0.5))
         if approximate == "none":
-            half = write.add("Mul", x, write.constant("half", 0.5))
             inner = write.add("Erf", write.add("Mul", x, write.constant("root", np.sqrt(0.5))))
         else:
-            half = write.add("Mul", x, write.constant("half", 0.5))
             cube = write.add("Mul", write.add("Mul", x, x), x)
             bent = write.add("Add", x, write.add("Mul", cube, write.constant("bend", 0.044715)))
             inner = write.add("Tanh", write.add("Mul", bent, write.constant("root", np.sqrt(2 / np.pi))))

@@ -142,6 +142,33 @@ def test_it_says_the_same(case: Case) -> None:
     assert np.abs(got - want).mean() <= 0.05 * step + 1e-5
 
 
+def test_scales_in_constant_nodes_are_known() -> None:
+    case = CASES[0]
+    constants = [
+        node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(value)))
+        for name, value in case.weights.items()
+    ]
+    model = model_of(case._replace(nodes=[*constants, *case.nodes], weights={}))
+    (want,) = OnnxSession(model.SerializeToString(), CPU).run({"x": case.x})
+    to_plain_operators(model)
+    assert "QLinearConv" not in {each.op_type for each in model.graph.node}
+    (got,) = OnnxSession(model.SerializeToString(), CPU).run({"x": case.x})
+    assert want.std() > 0
+    np.testing.assert_allclose(got, want, atol=1.01 * 0.05 + 1e-5)
+
+
+@pytest.mark.parametrize("inputs", [
+    ["xq", "xs", "xz", "w", "unknown", "wz", "ys", "yz", "b"], ["xq"], [],
+])  # fmt: skip
+def test_operators_that_cannot_be_read_stay(inputs: list[str]) -> None:
+    case = CASES[0]
+    assert (case.nodes[1].op_type, len(case.nodes[1].input)) == ("QLinearConv", 9)
+    nodes = [case.nodes[0], node("QLinearConv", inputs, ["yq"]), case.nodes[2]]
+    model = model_of(case._replace(nodes=nodes))
+    to_plain_operators(model)
+    assert [each.op_type for each in model.graph.node] == [each.op_type for each in nodes]
+
+
 def test_others_stay(tmp_path: Any) -> None:
     model = model_of(Case("Relu", MAP, [node("Relu", ["x"], ["y"]), node("Sin", ["x"], ["z"], OWN)], {}))
     before = model.SerializeToString(deterministic=True)

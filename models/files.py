@@ -65,10 +65,13 @@ def half_written(path: Path) -> list[Path]:
     return list(path.parent.glob(f".{glob.escape(path.name)}.????????"))
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def sha256(*paths: Path) -> str:
+    """SHA-256 of a file, or of several one behind the other, 64 hexadecimal digits."""
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: total)
+    return total.hexdigest()
 
 
 def disk_error(exc: OSError, target: Path, advice: str = _ADVICE) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto
+from onnx import GraphProto, ModelProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from models.errors import ModelError
+from models.files import sha256
 from models.graph import reads
 from models.opset import IR_VERSION
 from models.wording import first_line
-
-_CHUNK = 2**22  # bytes
 
 
 def load(path: str | Path) -> ModelProto:
@@ -70,20 +69,24 @@ def _invalid(path: str | Path, exc: Exception) -> ModelError:
 
 def data_files(model: ModelProto, path: str | Path) -> list[Path]:
     """The files beside a network in which its weights lie, as far as these have not been read yet."""
-    weights = [weight for weight in model.graph.initializer if uses_external_data(weight)]
+    weights = [weight for weight in _tensors(model.graph) if uses_external_data(weight)]
     names = dict.fromkeys(ExternalDataInfo(weight).location for weight in weights)
     return [Path(path).parent / name for name in names]
 
 
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Weights, and what Constant nodes and the bodies of others hold."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
+            for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _tensors(body)
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a network's file and, behind it, of those in which its weights lie."""
-    files = [path, *data_files(onnx.load(path, load_external_data=False), path)]
-    total = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                total.update(chunk)
-    return total.hexdigest()
+    return sha256(path, *data_files(onnx.load(path, load_external_data=False), path))
 
 
 def sort(graph: GraphProto) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from models.card import card_of
 from models.errors import ModelError
 from models.importing import as_graft_model, import_model
-from models.loading import digest, load
+from models.loading import data_files, digest, load
 from models.model import _IR_VERSION, Model
 from models.opset import IR_VERSION
 from models.runtime import RuntimeConfig
@@ -35,6 +36,29 @@ def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     whole = Model.open(residual_net(tmp_path / "whole.onnx"), CPU).run(PIXELS)
     for got, want in zip(Model.open(path, CPU).run(PIXELS), whole, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_weights_of_constant_nodes_beside_the_file_are_read(tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx")
+    whole = Model.open(path, CPU).run(PIXELS)
+    model = onnx.load(path)
+    constants = [
+        helper.make_node("Constant", [], [weight.name], value=weight) for weight in model.graph.initializer
+    ]
+    nodes = [*constants, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(
+        model, path, save_as_external_data=True, location="net.data", size_threshold=0, convert_attribute=True
+    )
+    assert [file.name for file in data_files(onnx.load(path, load_external_data=False), path)] == ["net.data"]
+    for got, want in zip(Model.open(path, CPU).run(PIXELS), whole, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+    data = tmp_path / "net.data"
+    assert digest(path) == hashlib.sha256(path.read_bytes() + data.read_bytes()).hexdigest()
+    data.unlink()
+    with pytest.raises(ModelError, match=r"its weights lie in net\.data, which is not beside it"):
+        load(path)
 
 
 @pytest.mark.parametrize("use", [load, as_graft_model, lambda path: Model.open(path, CPU)])

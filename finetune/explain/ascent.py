@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from PIL import Image
 
-from finetune.autodiff import Graph, gradients, import_onnx, placeholder
-from finetune.autodiff import Session as GraphSession
 from finetune.explain.geometry import Floats
 from finetune.explain.heatmap import subject_of
 from finetune.explain.pixels import Pixels
+from finetune.explain.slopes import Slopes
 from models.card import ModelCard
-from models.errors import CutError, GraphError, InputError
+from models.errors import CutError, InputError
 from models.layout import layouts_of
 from models.preprocessing import ImageSource
 from models.runtime import RuntimeConfig
@@ -74,19 +73,10 @@ class Ascent:
         layout = layouts.places.get(tensor)
         self._axis = layout.channels if layout else -1
         cut_model(subject.proto, [tensor])  # says what cut points there are instead
-        with Graph() as graph:
-            try:
-                network = import_onnx(subject.proto, self._pixels.name, outputs=[tensor], trainable=False)
-                self._out = network.outputs[tensor]
-                weights = placeholder(self._out.shape, name="asked")
-                self._slopes = gradients(self._out, [network.input], [weights])[0]
-            except GraphError as exc:
-                raise type(exc)(
-                    f"{self.card.name}: what leads to {tensor} cannot be differentiated, so nothing can be climbed. In "
-                    f"detail: {exc}"
-                ) from exc
-        self._input, self._weights = network.input, weights
-        self._session = GraphSession(graph, device, threads=threads)
+        self._slopes = Slopes(
+            subject.proto, self._pixels.name, tensor, config,
+            refusal=f"{self.card.name}: what leads to {tensor} cannot be differentiated, so nothing can be climbed.",
+        )  # fmt: skip
         shape = layouts.shapes.get(tensor)
         if shape is None or (layout is None and len(shape) != 1):
             raise CutError(
@@ -120,11 +110,8 @@ class Ascent:
         before = self._activation(pixels)
         for step in range(steps):
             moved = tuple(int(by) for by in rng.integers(-_FARTHEST, _FARTHEST + 1, 2))
-            feeds = {
-                self._input: self._pixels.tensor(np.roll(pixels, moved, (0, 1))[None]),
-                self._weights: self._asked,
-            }
-            slopes = self._pixels.slopes(self._session.run(self._slopes, feeds))[0]
+            shifted = self._pixels.tensor(np.roll(pixels, moved, (0, 1))[None])
+            slopes = self._pixels.slopes(self._slopes.at(shifted, self._asked))[0]
             change = np.roll(_at_every_scale(slopes), (-moved[0], -moved[1]), (0, 1))
             size = _STEP * (1 - 0.8 * step / steps)  # the last steps settle
             pixels = np.clip(pixels + size * change, 0.0, 255.0).astype(np.float32)
@@ -146,12 +133,10 @@ class Ascent:
         return np.asarray(pixels, np.float32)
 
     def _climbable(self, pixels: Floats) -> bool:
-        feeds = {self._input: self._pixels.tensor(pixels[None]), self._weights: self._asked}
-        return bool(np.any(self._session.run(self._slopes, feeds)))
+        return bool(self._slopes.at(self._pixels.tensor(pixels[None]), self._asked).any())
 
     def _activation(self, pixels: Floats) -> float:
-        out = self._session.run(self._out, {self._input: self._pixels.tensor(pixels[None])})
-        return float((out * self._asked).sum())
+        return float((self._slopes.end(self._pixels.tensor(pixels[None])) * self._asked).sum())
 
     def _place(self, unit: str, goal: str) -> tuple[str, int]:
         """The tensor and the channel of a unit."""

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from finetune.autodiff import Graph, gradients, import_onnx, placeholder
-from finetune.autodiff import Session as GraphSession
 from finetune.explain.geometry import Floats
 from finetune.explain.heatmap import Explainer, Subject, subject_of
+from finetune.explain.slopes import Slopes
 from models.anatomy import behind_layers, classifier_inputs, crossings
-from models.errors import CutError, GraphError
+from models.errors import CutError
 from models.graph import needed
 from models.layout import Layouts, layouts_of
 from models.plain import FOR_ONE_PROCESSOR, is_for_one_processor
@@ -58,38 +57,29 @@ class GradCam(Explainer):
         )
         for position, self.cut in enumerate(candidates):
             self._layout = layouts.places[self.cut]
-            self._prepare(subject, device, threads)
+            self._prepare(subject, RuntimeConfig(device, threads))
             # Behind its last mixture of places, a transformer that reads its class token alone sees no other.
             if position == len(candidates) - 1 or not self._layout.beside or self._slopes_anywhere():
                 break
 
-    def _prepare(self, subject: Subject, device: str, threads: int | None) -> None:
+    def _prepare(self, subject: Subject, config: RuntimeConfig) -> None:
         """Take the network apart at `self.cut`."""
-        with Graph() as graph:
-            try:
-                top = import_onnx(subject.proto, self.cut, outputs=[subject.goal], trainable=False)
-                out = top.outputs[subject.goal]
-                self._asked = placeholder(out.shape, name="asked")  # one where the class is, zero elsewhere
-                self._slopes = gradients(out, [top.input], [self._asked])[0]
-            except GraphError as exc:
-                raise type(exc)(
-                    f"{self.card.name}: what follows {self.cut} cannot be differentiated, so there is no Grad-CAM. A "
-                    "model fine-tuned with --method head, or with logistic regression, can be explained. In detail: "
-                    f"{exc}"
-                ) from exc
-        self._input = top.input
-        self._gradients = GraphSession(graph, device, threads=threads)
+        self._slopes = Slopes(
+            subject.proto, self.cut, subject.goal, config,
+            refusal=f"{self.card.name}: what follows {self.cut} cannot be differentiated, so there is no Grad-CAM. A "
+            "model fine-tuned with --method head, or with logistic regression, can be explained.",
+        )  # fmt: skip
         self._outputs = [self.cut, subject.answer]
-        self._model = subject.opened(self._outputs, RuntimeConfig(device, threads))
+        self._model = subject.opened(self._outputs, config)
 
     def _slopes_anywhere(self) -> bool:
         """Whether any class of a made-up map depends on a place of it."""
         rng = np.random.default_rng(0)
-        sizes = [size or 1 for size in self._input.shape]
-        asked = rng.standard_normal([size or 1 for size in self._asked.shape]).astype(np.float32)
-        made_up = rng.standard_normal(sizes).astype(np.float32)
-        slopes = self._gradients.run(self._slopes, {self._input: made_up, self._asked: asked})
-        return bool(self._layout.as_maps(slopes).any())
+        weights, made_up = (
+            rng.standard_normal([size or 1 for size in shape])
+            for shape in (self._slopes.end_shape, self._slopes.begin_shape)
+        )
+        return bool(self._layout.as_maps(self._slopes.at(made_up, weights)).any())
 
     def _look(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         features, answer = self._model.run(pixels[None], self._outputs)
@@ -98,8 +88,7 @@ class GradCam(Explainer):
     def _raw(self, features: NDArray[Any], answer: Floats, index: int | None) -> Floats:
         """relu(sum over k of alpha_k A_k), (rows, columns), with alpha_k the mean slope of channel k."""
         asked = np.ones(1) if index is None else np.eye(len(self.card.labels))[index][None]
-        feeds = {self._input: features.astype(np.float32), self._asked: asked.astype(np.float32)}
-        slopes = self._layout.as_maps(self._gradients.run(self._slopes, feeds))  # (1, C, H, W)
+        slopes = self._layout.as_maps(self._slopes.at(features, asked))  # (1, C, H, W)
         weights = slopes.mean(axis=(2, 3))[0]  # (C,)
         places = self._layout.as_maps(features)[0].astype(np.float32)  # (C, H, W)
         return np.maximum(np.tensordot(weights, places, axes=1), 0.0)

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from finetune.autodiff import Graph, gradients, import_onnx, placeholder
-from finetune.autodiff import Session as GraphSession
 from finetune.explain.geometry import Floats
 from finetune.explain.heatmap import Explainer, subject_of
 from finetune.explain.pixels import Pixels
-from models.errors import GraphError, InputError
+from finetune.explain.slopes import Slopes
+from models.errors import InputError
 from models.runtime import RuntimeConfig
 
 _NOISE = 0.15  # of the range of the photo's values; SmoothGrad recommends 0.1 to 0.2
@@ -58,19 +57,11 @@ class Saliency(Explainer):
         config = RuntimeConfig(device, threads)
         self._pixels = Pixels(subject, config)
         self.cut, self._samples, self._seed = self._pixels.name, samples, seed
-        with Graph() as graph:
-            try:
-                whole = import_onnx(subject.proto, self.cut, outputs=[subject.goal], trainable=False)
-                out = whole.outputs[subject.goal]
-                self._asked = placeholder(out.shape, name="asked")  # one where the class is, zero elsewhere
-                self._slopes = gradients(out, [whole.input], [self._asked])[0]
-            except GraphError as exc:
-                raise type(exc)(
-                    f"{self.card.name}: not all of it can be differentiated, so there is no saliency; --method "
-                    f"occlusion needs no gradients. In detail: {exc}"
-                ) from exc
-        self._input = whole.input
-        self._gradients = GraphSession(graph, device, threads=threads)
+        self._slopes = Slopes(
+            subject.proto, self.cut, subject.goal, config,
+            refusal=f"{self.card.name}: not all of it can be differentiated, so there is no saliency; --method "
+            "occlusion needs no gradients.",
+        )  # fmt: skip
         self._answer = subject.answer
         self._model = subject.opened([subject.answer], config)
 
@@ -88,9 +79,8 @@ class Saliency(Explainer):
         for start in range(0, self._samples, _TOGETHER):
             copies = min(_TOGETHER, self._samples - start)
             noised = photo + spread * rng.standard_normal((copies, *photo.shape), np.float32)
-            weights = np.repeat(asked, copies, axis=0).astype(np.float32)
-            feeds = {self._input: self._pixels.tensor(noised), self._asked: weights}
-            total += self._pixels.slopes(self._gradients.run(self._slopes, feeds)).sum(axis=0)
+            slopes = self._slopes.at(self._pixels.tensor(noised), np.repeat(asked, copies, axis=0))
+            total += self._pixels.slopes(slopes).sum(axis=0)
         largest: Floats = np.abs(total / self._samples).max(axis=-1)
         return largest
 

@@ -35,11 +35,6 @@ from models.model import Model
 from models.zoo import find
 
 FILE = "candidates.json"  # in the folder for what only an unfinished run needs
-MOST = 5_000  # images that heads are fitted to and measured on
-EQUALLY_FAST = (
-    1.25  # times as long within which two backbones count as equally fast: clocks differ from run to run
-)
-_STRENGTHS = tuple(10.0**power for power in range(6))  # of the ridge; the images that are learned from choose
 _ROUNDS = 7  # of which the fastest counts
 
 

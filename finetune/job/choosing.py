@@ -21,9 +21,8 @@ from models.runtime import Array
 from models.wording import counted, percent, size
 
 MOST = 5_000  # images that heads are fitted to and measured on
-EQUALLY_FAST = (
-    1.25  # times as long within which two backbones count as equally fast: clocks differ from run to run
-)
+# Times as long within which two backbones count as equally fast: clocks differ from run to run.
+EQUALLY_FAST = 1.25
 _STRENGTHS = tuple(10.0**power for power in range(6))  # of the ridge; the images that are learned from choose
 
 

@@ -5,8 +5,8 @@ What is done in the graph is not copied out first: pooling a 35 x 35 map there s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -68,6 +68,8 @@ class FeatureModel:
     cuts: tuple[str, ...]
     digests: tuple[str, ...]  # of the sub-graph up to each output: equal ones compute the same
     reopen: Callable[[RuntimeConfig], FeatureModel]  # the same network with other settings
+    # Axes of positions in features that are left as they are, where they are known.
+    places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @cached_property
     def blank(self) -> dict[str, Array]:
@@ -96,6 +98,8 @@ def open_features(
     """
     proto, notes = as_graft_model(locate(spec, progress=progress))
     cuts = options.cuts or default_cuts(proto)
+    layouts = layouts_of(proto).places if options.pool == "none" else {}
+    places = {cut: layouts[cut].places for cut in cuts if cut in layouts}
     proto = feature_graph(proto, cuts, options)
     digests = graph_digests(proto, cuts)
     data = packed(proto)
@@ -106,7 +110,7 @@ def open_features(
         card = read_card(session.metadata, str(spec))
         if card is None:
             raise ModelError(f"{spec}: no model card. Import it with `graft models import`.")
-        return FeatureModel(Model(session, card, notes), options, cuts, digests, opened)
+        return FeatureModel(Model(session, card, notes), options, cuts, digests, opened, places)
 
     return opened(config)
 

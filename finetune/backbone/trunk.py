@@ -28,7 +28,6 @@ from models.card import ModelCard
 from models.errors import CutError, GraftError, InputError, OutputError
 from models.features import FeatureModel, FeatureOptions, Pool, feature_graph, open_features
 from models.importing import as_graft_model
-from models.layout import layouts_of
 from models.locating import locate
 from models.runtime import Array, RuntimeConfig
 from models.store import DownloadProgress
@@ -68,11 +67,10 @@ class Trunk:
         """Of the features of one image."""
         return tuple(self.features.blank[self.cut].shape[1:])
 
-    @cached_property
+    @property
     def places(self) -> tuple[int, ...]:
         """The axes of positions in features that are not pooled."""
-        layout = layouts_of(as_graft_model(self.file)[0]).places.get(self.cut)
-        return layout.places if layout is not None else ()
+        return self.features.places.get(self.cut, ())
 
     def model(self) -> ModelProto:
         """The trunk as a model of its own: `image`, uint8 (N, H, W, 3) -> the cut, pooled; loaded when asked for."""

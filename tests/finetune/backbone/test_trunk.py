@@ -24,7 +24,7 @@ from models.fingerprint import image_digest
 from models.runtime import OnnxSession
 from tests.feature_extraction.running import CPU, item
 from tests.fixtures import encoded, photo
-from tests.models.nets import residual_net
+from tests.models.nets import nhwc_net, residual_net
 
 
 @pytest.fixture
@@ -265,3 +265,12 @@ def test_cut_that_is_not_there_is_named(network: Path, tmp_path: Path) -> None:
 def test_cut_that_only_the_original_has_is_explained(network: Path) -> None:
     with pytest.raises(CutError, match=r"its int8 version has no tensor 'c1'.*trunk in float32"):
         open_trunk(network, "c1", quantize_on=photos(2), config=CPU)
+
+
+def test_axes_of_positions_are_known_without_reading_the_network_again(
+    network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels_last = nhwc_net(tmp_path / "net.onnx")
+    trunks = [open_trunk(path, "block", "none", config=CPU) for path in (network, channels_last)]
+    monkeypatch.setattr(module, "as_graft_model", None)
+    assert [trunk.places for trunk in trunks] == [(2, 3), (1, 2)]

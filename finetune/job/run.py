@@ -1,18 +1,18 @@
 """The whole job: labelled images in, one trusted model file and a report out.
 
- 1. scan      read every image once: can it be read, is it a duplicate
- 2. candidates  where several networks are named: a light head on each, one is chosen
- 3. model     open the frozen part of the network, in int8 where that is asked for
- 4. features  run it over the images, or take what the cache knows
- 5. splits    train, validation, test; duplicates on one side
- 6. views     the frozen part over altered versions of the training images
- 7. train     a classifier, a head, or a head and blocks
- 8. unknown   features of images that are none of the classes, where there are some
- 9. assess    temperature, threshold, accuracy, learning curve
-10. export    one ONNX file
-11. proof     a fresh process must give the training's probabilities with it
-12. previous  what an older model gives for the measured images, where there is one
-13. report    report.html and report.json
+ 1. scan        read every image once: can it be read, is it a duplicate
+ 2. model       open the frozen part of the network, in int8 where that is asked for
+ 3. candidates  where several networks are named: a light head on each, one is chosen
+ 4. features    run it over the images, or take what the cache knows
+ 5. splits      train, validation, test; duplicates on one side
+ 6. views       the frozen part over altered versions of the training images
+ 7. train       a classifier, a head, or a head and blocks
+ 8. unknown     features of images that are none of the classes, where there are some
+ 9. assess      temperature, threshold, accuracy, learning curve
+10. export      one ONNX file
+11. proof       a fresh process must give the training's probabilities with it
+12. previous    what an older model gives for the measured images, where there is one
+13. report      report.html and report.json
 """
 
 from __future__ import annotations
@@ -157,7 +157,9 @@ class _Job:
         trunk, candidates = trunks[0], None
         if recipe.candidates:
             candidates = self._compare(facts, trunks)
-            trunk = self._trunk(recipe.candidates[candidates.taken])
+            trunk = trunks[candidates.taken]
+            if recipe.method == "blocks":  # which are trained behind maps, not behind what is pooled
+                trunk = self._trunk(recipe.candidates[candidates.taken])
         del trunks
         prepared = prepare(
             self.dataset,

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+from finetune.backbone import trunk
+from finetune.backbone.trunk import Trunk
 from finetune.dataset.opening import open_dataset
 from finetune.job import candidates, choosing
 from finetune.job.observing import Observer
@@ -109,6 +111,20 @@ def test_goes_on_with_the_network_that_is_right_more_often(
     assert "more than chance explains" in page
     assert Model.open(outcome.model, RuntimeConfig("cpu", 1)).card.preprocessing.size == (24, 24)
     assert "seeing.onnx" in outcome.findings.summary()["Tried"]
+
+
+def test_each_network_is_opened_once(
+    photos: Path, networks: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def open_trunk(model: str, *others: Any, **options: Any) -> Trunk:
+        opened.append(model)
+        return trunk.open_trunk(model, *others, **options)
+
+    monkeypatch.setattr("finetune.job.run.open_trunk", open_trunk)
+    run(photos, tmp_path / "out", networks)
+    assert opened == list(networks)
 
 
 def test_the_test_photos_choose_nothing(

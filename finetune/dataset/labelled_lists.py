@@ -106,26 +106,18 @@ def _located(
     some = files[:_LOOKED_AT]
     if len(files) < 2 or any(_leads_somewhere(beside, file) for file in some):
         return beside, []
-    folders = [
-        folder
-        for folder in _folders(path.parent)
-        if any(_leads_somewhere(_at(folder), file) for file in some)
-    ]
-    if len(folders) == 1:
-        return Locator(folders[0], outside=outside), [
-            f"{printable(str(path))}: its images lie in {folders[0].name}/."
-        ]
-    if folders:
-        places = " and in ".join(f"{folder.name}/" for folder in folders)
+    within = [(folder.name, Locator(folder, outside=outside)) for folder in _folders(path.parent)]
+    within = [each for each in within if any(_leads_somewhere(each[1], file) for file in some)]
+    if len(within) == 1:
+        ((name, locate),) = within
+        return locate, [f"{printable(str(path))}: its images lie in {name}/."]
+    if within:
+        places = " and in ".join(f"{name}/" for name, _ in within)
         raise SourceError(f"{path}: its images may lie in {places}. Say where with --images FOLDER.")
     raise SourceError(
         f"{path}: none of the images that it names first is there, such as {printable(some[0])}. Say where they lie "
         "with --images FOLDER."
     )
-
-
-def _at(folder: Path) -> Locator:
-    return Locator(folder, outside=False)
 
 
 def _leads_somewhere(locate: Locator, file: str) -> bool:

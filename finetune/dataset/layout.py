@@ -68,7 +68,7 @@ def check_level(source: str, images: Sequence[Entry]) -> None:
         and any(split_of(top) for top in above)
         and 2 * len(shared) >= len(set().union(*inner.values()))
     ):
-        meant = next(top for top in above if not split_of(top)) if not all(map(split_of, above)) else above[0]
+        meant = next((top for top in above if not split_of(top)), above[0])
         raise SourceError(
             f"{source}: {listed(above)} all hold folders such as {listed(shared, 3)}, which look like classes: this "
             f"is one level too high. Give {source}/{meant} to learn from; or call them train, val and test to use them "

@@ -99,10 +99,10 @@ def evaluate(
         if len(truth):
             outputs = model.answers(batch.pixels)
             assert outputs.probabilities is not None  # it is a classifier
-            # (N, up to 5), best first.
             if keep_answers:
                 readable = [item for i, (item, _) in enumerate(batch.items) if i not in batch.failures]
                 kept.append((readable, truth, outputs))
+            # (N, up to 5), best first.
             best = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :TOP]
             if outputs.rejected is not None:
                 rejected += int(outputs.rejected.sum())

@@ -139,8 +139,7 @@ def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output:
         best = add("ReduceMax", add("Softmax", logits, axis=1), rows, keepdims=0)
         add("Sub", constant("one", 1.0), best, output=output)
         return nodes
-    length = add("Max", add("ReduceL2", embedding, rows, keepdims=1), constant("tiny", _TINY))
-    centred = add("Sub", add("Div", embedding, length), constant("mean", arrays["mean"]))
+    centred = centred_nodes(nodes, embedding, rows, arrays["mean"])
     z = add("MatMul", centred, constant("project", arrays["project"]))  # (N, R)
     known = arrays["known"].astype(np.float64)
     if len(known) <= _DIRECT:
@@ -159,6 +158,14 @@ def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output:
         over_all = add("MatMul", z, constant("background", np.sqrt(SHARE) * arrays["background"]))
         add("Sub", nearest, add("ReduceSumSquare", over_all, rows, keepdims=0), output=output)
     return nodes
+
+
+def centred_nodes(nodes: Nodes, embedding: str, rows: str, mean: Array) -> str:
+    """`unit` of a tensor (N, D), less a mean (D,), as nodes; `rows` is the name of a constant [1]."""
+    length = nodes.add(
+        "Max", nodes.add("ReduceL2", embedding, rows, keepdims=1), nodes.constant("tiny", _TINY)
+    )
+    return nodes.add("Sub", nodes.add("Div", embedding, length), nodes.constant("mean", mean))
 
 
 def shrunk_covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.trust.novelty import principal, unit
+from finetune.trust.novelty import centred_nodes, principal, unit
 from models.reference import LEAST, SAMPLE, Reference
 from models.runtime import Array
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 AXES = 16  # of the projection, at most
 _IMAGES_AN_AXIS = 4  # that have to be held out for each
-_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,7 @@ class Projector:
 
         nodes = Nodes(f"{output}/")
         rows = nodes.constant("rows", [1], np.int64)
-        length = nodes.add(
-            "Max", nodes.add("ReduceL2", embedding, rows, keepdims=1), nodes.constant("tiny", _TINY)
-        )
-        centred = nodes.add("Sub", nodes.add("Div", embedding, length), nodes.constant("mean", self.mean))
+        centred = centred_nodes(nodes, embedding, rows, self.mean)
         nodes.add("MatMul", centred, nodes.constant("axes", self.axes), output=output)
         return nodes
 

@@ -28,13 +28,13 @@ class EventLog(Observer):
 
     def __init__(self, file: TextIO, clock: Callable[[], float] = time.time) -> None:
         self._file, self._clock = file, clock
-        self._stage, self._total, self._told = "", 0, 0.0
+        self._stage, self._total, self._written_at = "", 0, 0.0
         # From when and from what on the pace is measured; training has phases, and may go on from a checkpoint.
         self._phase, self._since, self._before = "", 0.0, 0
 
     def begin(self, stage: str, total: int | None = None) -> None:
         """A stage begins, with `total` pieces of work where that is known."""
-        self._stage, self._total, self._told = stage, total or 0, 0.0
+        self._stage, self._total, self._written_at = stage, total or 0, 0.0
         self._phase, self._since, self._before = "", self._clock(), 0
         self._write("stage", stage=stage, words=STAGES.get(stage, stage), total=total)
 
@@ -65,9 +65,9 @@ class EventLog(Observer):
 
     def _progress(self, done: int, total: int) -> None:
         now = self._clock()
-        if now - self._told < _SECONDS and done != total:
+        if now - self._written_at < _SECONDS and done != total:
             return
-        self._told = now
+        self._written_at = now
         gone = done - self._before
         left = (now - self._since) / gone * (total - done) if gone and total else None
         self._write(

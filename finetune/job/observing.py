@@ -53,18 +53,18 @@ class LineObserver(Observer):
     ) -> None:
         """Write lines with `write`; a stage that takes long says every half minute where it is."""
         self._write, self._clock = write, clock
-        self._stage, self._total, self._told = "", 0, 0.0
+        self._stage, self._total, self._written_at = "", 0, 0.0
 
     def begin(self, stage: str, total: int | None = None) -> None:
         """Write what begins."""
-        self._stage, self._total, self._told = STAGES.get(stage, ""), total or 0, self._clock()
+        self._stage, self._total, self._written_at = STAGES.get(stage, ""), total or 0, self._clock()
         if self._stage:
             self._write(f"{self._stage}: {total:,}" if total else self._stage)
 
     def advance(self, done: int) -> None:
         """Write how far it is, now and then."""
-        if self._stage and self._clock() - self._told >= _EVERY:
-            self._told = self._clock()
+        if self._stage and self._clock() - self._written_at >= _EVERY:
+            self._written_at = self._clock()
             self._write(f"{self._stage}: {done:,}" + (f" of {self._total:,}" if self._total else ""))
 
     def train(self, progress: EpochProgress) -> None:

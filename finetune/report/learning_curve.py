@@ -91,8 +91,9 @@ def growth(points: tuple[LearningPoint, ...], images: int | None = None) -> tupl
     # Of two points next to each other a doubling would be guessed from a few samples.
     few, before = next((point for point in known[-2::-1] if many >= APART * point[0]), known[0])
     gain = (after - before) / np.log2(many / few)
-    told = images is None or images >= FEWEST
-    return bool(gain > LEVELLED) if told else None, float(gain)
+    if images is not None and images < FEWEST:
+        return None, float(gain)
+    return bool(gain > LEVELLED), float(gain)
 
 
 def _accuracy(y: NDArray[Any], answers: NDArray[Any]) -> float:

@@ -142,13 +142,11 @@ def _print(result: Evaluation, model: Model) -> None:
     click.echo(columns(rows, right=(1,)))
     weakest = sorted(result.classes, key=lambda row: row.accuracy)
     if len(weakest) > 1:
-        shown = weakest if len(weakest) <= _ALL else weakest[:_WEAKEST]
-        more = (
-            ""
-            if shown is weakest
-            else f", the weakest {_WEAKEST} of {len(weakest):,}; --json and --report have all"
-        )
-        click.echo(f"\n  classes{more}")
+        shown, which = weakest, ""
+        if len(weakest) > _ALL:
+            shown = weakest[:_WEAKEST]
+            which = f", the weakest {_WEAKEST} of {len(weakest):,}; --json and --report have all"
+        click.echo(f"\n  classes{which}")
         click.echo(
             columns(
                 [("  ", percent(row.accuracy), f"of {row.images:,}", clean(row.label.name)) for row in shown],

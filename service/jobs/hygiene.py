@@ -32,9 +32,8 @@ class Hygiene:
     revision: int
     warnings: Sequence[Remark] = ()
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    duplicates: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of an image the first one that it is a copy of
+    # Of an image the first one that it is a copy of.
+    duplicates: Mapping[str, str] = field(default_factory=dict)
     began: float = 0.0
     ended: float = 0.0
 
@@ -60,8 +59,8 @@ class Inspector:
                 waited, took = time.monotonic() - known.ended, known.ended - known.began
                 if known.revision == revision or (not patient and waited < _REST * took):
                     return known
-            self._known[dataset] = found = self._look(dataset, revision)
-            return found
+            self._known[dataset] = known = self._look(dataset, revision)
+            return known
 
     def forget(self, dataset: str) -> None:
         """The dataset is gone."""
@@ -72,9 +71,8 @@ class Inspector:
     def _look(self, dataset: str, revision: int) -> Hygiene:
         began = time.monotonic()
         rows, classes = self._images.images(dataset), self._datasets.classes(dataset)
-        before = self._facts.get(dataset, {})
-        facts = {row["id"]: before.get(row["id"]) or _facts_of(row) for row in rows}
-        self._facts[dataset] = facts
+        facts = self._facts[dataset] = self._facts_of(dataset, rows)
+        rows = [row for row in rows if row["id"] in facts]
         groups = duplicate_groups(list(facts.values()))
         flags: dict[str, list[str]] = {row["id"]: [row["flaw"]] for row in rows if row["flaw"]}
         duplicates: dict[str, str] = {}
@@ -92,10 +90,21 @@ class Inspector:
         ]
         return Hygiene(revision, warnings, flags, duplicates, began, time.monotonic())  # type: ignore[arg-type]
 
+    def _facts_of(self, dataset: str, rows: Sequence[Row]) -> dict[str, Facts]:
+        """What is known of images, by their ids; those that were deleted meanwhile are missing."""
+        before = self._facts.get(dataset, {})
+        first = next((row["number"] for row in rows if row["id"] not in before), None)
+        pixels = {} if first is None else self._images.pixels(dataset, first)
+        return {
+            row["id"]: before.get(row["id"]) or _facts_of(row, pixels[row["id"]])
+            for row in rows
+            if row["id"] in before or row["id"] in pixels
+        }
 
-def _facts_of(row: Row) -> Facts:
-    """What the record of an image knows, as a scan would have told it."""
-    pixels = np.frombuffer(row["pixels"], np.uint8).reshape(GRID, GRID, 3)
+
+def _facts_of(row: Row, small: bytes) -> Facts:
+    """What the record of an image and its small version know, as a scan would have told it."""
+    pixels = np.frombuffer(small, np.uint8).reshape(GRID, GRID, 3)
     return Facts(
         row["digest"],
         row["width"],

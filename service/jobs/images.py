@@ -15,6 +15,15 @@ from service.jobs.workspace import Workspace, new_id
 
 IMAGES_MOST = 200_000  # of a dataset
 SIDES = (80, 160, 320, 640)  # pixels of the longer side of small versions
+# Of a record; `pixels`, which are most of it, are asked for by themselves.
+_COLUMNS = ", ".join(f"images.{name}" for name in (
+    "id", "number", "dataset", "class", "name", "file", "kept", "split", "bytes", "digest", "width", "height", "mode",
+    "format", "flaw", "detail",
+))  # fmt: skip
+_RECORDS = (
+    f"SELECT {_COLUMNS}, classes.name AS class_name FROM images JOIN classes ON classes.id = images.class "
+    "WHERE images.dataset = ?"
+)
 _BESIDE = 4096 + 600  # bytes of records for each photo
 _ADVICE = "Free some space on the disk of the workspace, or delete datasets and jobs."
 
@@ -97,10 +106,15 @@ class Images:
         """Records of images with the names of their classes, in the order in which they came."""
         where, values = ("AND images.class = ?", [class_id]) if class_id else ("", [])
         return self._database.rows(
-            "SELECT images.*, classes.name AS class_name FROM images JOIN classes ON classes.id = images.class "
-            f"WHERE images.dataset = ? {where} ORDER BY images.number LIMIT ? OFFSET ?",
-            [dataset, *values, limit, offset],
+            f"{_RECORDS} {where} ORDER BY images.number LIMIT ? OFFSET ?", [dataset, *values, limit, offset]
         )
+
+    def pixels(self, dataset: str, first: int) -> dict[str, bytes]:
+        """The pixels (32, 32, 3) of images by their ids, from that with the number `first` on."""
+        rows = self._database.rows(
+            "SELECT id, pixels FROM images WHERE dataset = ? AND number >= ?", (dataset, first)
+        )
+        return {row["id"]: row["pixels"] for row in rows}
 
     def count(self, dataset: str, class_id: str | None = None) -> int:
         """How many images a dataset, or one class of it, has."""
@@ -121,11 +135,7 @@ class Images:
         Raises:
             MissingError: there is none of that id.
         """
-        row = self._database.row(
-            "SELECT images.*, classes.name AS class_name FROM images JOIN classes ON classes.id = images.class "
-            "WHERE images.dataset = ? AND images.id = ?",
-            (dataset, image),
-        )
+        row = self._database.row(f"{_RECORDS} AND images.id = ?", (dataset, image))
         if row is None:
             self._datasets.row(dataset)
             raise MissingError(

@@ -46,6 +46,27 @@ def test_what_is_known_is_not_looked_for_again(teaching: Teaching, monkeypatch: 
     assert looked == [3, 2]
 
 
+def test_pixels_are_read_of_images_that_are_new(teaching: Teaching, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = filled(teaching, {"a": 3})
+    read: list[set[str]] = []
+    pixels = teaching.images.pixels
+
+    def recorded(dataset: str, first: int) -> dict[str, bytes]:
+        read.append(set(pixels(dataset, first)))
+        return pixels(dataset, first)
+
+    monkeypatch.setattr(teaching.images, "pixels", recorded)
+    teaching.inspector.hygiene(dataset)
+    assert read == [{row["id"] for row in teaching.images.images(dataset)}]
+    teaching.images.delete_image(dataset, teaching.images.images(dataset)[1]["id"])
+    teaching.inspector.hygiene(dataset)
+    assert len(read) == 1
+    class_id = teaching.datasets.class_id(dataset, "a")
+    copy = teaching.images.add(dataset, class_id, read_photo("x.jpg", snapshot("red", 0, (48, 32)), 10**8))
+    assert list(teaching.inspector.hygiene(dataset).duplicates) == [copy]
+    assert read[1:] == [{copy}]
+
+
 def test_who_is_in_a_hurry_hears_what_was_known(teaching: Teaching, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = filled(teaching, {"a": 2})
     now = [0.0]

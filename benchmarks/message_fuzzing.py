@@ -9,16 +9,13 @@ messages.
 
 from __future__ import annotations
 
-import argparse
-import collections
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from benchmarks.tensor_fuzzing import SIZE, scrambled
+from benchmarks.fuzzing import PIXELS, SIZE, check_pixels, run, scrambled
 from models.errors import GraftError
 from service.bodies.memory import Memory, Share
 from service.grpc.infer_messages import REQUEST, read_infer
@@ -26,10 +23,8 @@ from service.grpc.messages import message_class
 from service.grpc.tensor_protos import read_tensor
 from service.grpc.tensorflow_serving import files_of
 from service.protocols.tensors import DATATYPES, InferRequest
-from service.protocols.views import to_pixels
 
 PREDICT, CLASSIFY = "tensorflow.serving.PredictRequest", "tensorflow.serving.ClassificationRequest"
-_PIXELS = bytes(range(12))
 _SHAPE = [1, *SIZE, 3]
 _WHOLE = (0, 1, -1, 2, 3, 12, 255, 256, 2**31 - 1, -(2**31), 2**62, 2**63 - 1, -(2**63))
 _TEXTS = ("", "image", "BYTES", "UINT8", "FP16", "FP32", "NaN", "\x00", "ä", "x" * 300, "shared_memory_region",
@@ -46,7 +41,7 @@ def _infer(rng: random.Random) -> Any:
         contents = b"".join(len(one).to_bytes(4, "little") + one for one in (b"one", b"", b"three"))
         message.inputs.add(name="image", datatype=datatype, shape=[3])
     else:
-        contents = _PIXELS * DATATYPES[datatype].itemsize
+        contents = PIXELS * DATATYPES[datatype].itemsize
         message.inputs.add(name="image", datatype=datatype, shape=_SHAPE)
     if rng.random() < 0.7:
         message.raw_input_contents.append(contents)
@@ -94,7 +89,7 @@ def _predict(rng: random.Random) -> Any:
     if tensor.dtype == 7:
         tensor.string_val.extend([b"one", b"two"])
     elif rng.random() < 0.5:
-        tensor.tensor_content = _PIXELS * (4 if tensor.dtype == 1 else 1)
+        tensor.tensor_content = PIXELS * (4 if tensor.dtype == 1 else 1)
     else:
         (tensor.float_val if tensor.dtype == 1 else tensor.int_val).extend(range(12))
     return message
@@ -153,7 +148,7 @@ def messages(seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def read(name: str, data: bytes) -> None:
-    """Read a message as the service does, its first tensor as pixels where it has numbers.
+    """Read a message as the service does, its tensors as pixels where they have numbers.
 
     Raises:
         GraftError: something is wrong with it.
@@ -166,32 +161,8 @@ def read(name: str, data: bytes) -> None:
     asked: InferRequest = (
         read_infer(message, share) if name == REQUEST else read_tensor(message.inputs["image"], None, share)
     )
-    for tensor in asked.inputs:
-        if tensor.datatype != "BYTES":
-            to_pixels(tensor.values, SIZE, tensor.name, whole=tensor.is_whole)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--inputs", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    outcomes: collections.Counter[str] = collections.Counter()
-    began, made = time.monotonic(), messages(given.seed)
-    for place in range(given.inputs):
-        name, data = next(made)
-        try:
-            read(name, data)
-            outcomes["read"] += 1
-        except (GraftError, DecodeError) as exc:
-            outcomes[type(exc).__name__] += 1
-        except BaseException:
-            print(f"input {place} of seed {given.seed}: {name} {data!r}")
-            raise
-    print(f"{given.inputs:,} inputs in {time.monotonic() - began:.0f} s: {dict(outcomes)}")
+    check_pixels(asked)
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, messages, read, (GraftError, DecodeError))

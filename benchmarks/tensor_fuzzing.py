@@ -8,24 +8,19 @@ header says another length. The same seed makes the same bodies.
 
 from __future__ import annotations
 
-import argparse
-import collections
 import copy
 import json
 import random
 import struct
-import time
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.fuzzing import PIXELS, SIZE, check_pixels, run, scrambled
 from models.errors import GraftError
 from service.bodies.json_images import parse_json
 from service.bodies.memory import Memory, Share
 from service.protocols.tensors import DATATYPES, InferRequest, parse_infer, split
-from service.protocols.views import to_pixels
 
-SIZE = (2, 2)
-_PIXELS = bytes(range(12))
 _HOSTILE: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 12, 255, 256, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, 10**300, -(2**63),
     0.5, 1.0, -0.0, 1e308, "", "image", "BYTES", "UINT8", "FP32", "NaN", "\ud800", "\x00", "ä", "x" * 300,
@@ -42,7 +37,7 @@ def good_bodies() -> list[tuple[Any, bytes]]:
         size = 12 * kind.itemsize
         tensor = {"name": "image", "datatype": datatype, "shape": shape}
         made.append(
-            ({"inputs": [{**tensor, "parameters": {"binary_data_size": size}}]}, _PIXELS * kind.itemsize)
+            ({"inputs": [{**tensor, "parameters": {"binary_data_size": size}}]}, PIXELS * kind.itemsize)
         )
         made.append(({"id": "1", "inputs": [{**tensor, "data": list(range(12))}]}, b""))
     elements = b"".join(struct.pack("<I", len(text)) + text for text in (b"one", b"", b"three"))
@@ -115,58 +110,17 @@ def _replace(values: Any, rng: random.Random) -> None:
         return
 
 
-def scrambled(data: bytes, rng: random.Random) -> bytes:
-    """Bytes with some changed, cut off, doubled or added."""
-    made = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
-        position = rng.randrange(len(made) + 1)
-        match rng.randrange(4):
-            case 0 if position < len(made):
-                made[position] = rng.randrange(256)
-            case 1:
-                del made[position:]
-            case 2:
-                made[position:position] = rng.randbytes(rng.choice((1, 4, 9)))
-            case _:
-                made += made[:position]
-    return bytes(made)
-
-
 def parse(body: bytes, header_length: str | None) -> InferRequest:
-    """A request as the service reads it, its first tensor as pixels where it has numbers.
+    """A request as the service reads it, its tensors as pixels where they have numbers.
 
     Raises:
         GraftError: something is wrong with it.
     """
     header, data = split(body, header_length)
     asked = parse_infer(parse_json(header, Share(Memory(1 << 30)), "a request", 1_000_000), data)
-    for tensor in asked.inputs:
-        if tensor.datatype != "BYTES":
-            to_pixels(tensor.values, SIZE, tensor.name, whole=tensor.is_whole)
+    check_pixels(asked)
     return asked
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--inputs", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    outcomes: collections.Counter[str] = collections.Counter()
-    began, made = time.monotonic(), bodies(given.seed)
-    for place in range(given.inputs):
-        body, header_length = next(made)
-        try:
-            parse(body, header_length)
-            outcomes["parsed"] += 1
-        except GraftError as exc:
-            outcomes[type(exc).__name__] += 1
-        except BaseException:
-            print(f"input {place} of seed {given.seed}: {body!r}, {header_length!r}")
-            raise
-    print(f"{given.inputs:,} inputs in {time.monotonic() - began:.0f} s: {dict(outcomes)}")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, bodies, parse, (GraftError,))

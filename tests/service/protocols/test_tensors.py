@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import tensor_fuzzing
+from benchmarks.fuzzing import outcomes_of
 from models.errors import GraftError, InputError
 from service.protocols.tensor_answers import classes_of, datatype_of, write_answer
 from service.protocols.tensors import (
@@ -202,14 +203,18 @@ def test_texts_among_numbers_are_refused_before_an_array_of_texts_is_made() -> N
 
 
 def test_twenty_thousand_bodies_that_nobody_sends_raise_nothing_but_errors_of_ours() -> None:
-    outcomes = {"parsed": 0, "refused": 0}
-    for body, length in itertools.islice(tensor_fuzzing.bodies(seed=1), 20_000):
-        try:
-            tensor_fuzzing.parse(body, length)
-            outcomes["parsed"] += 1
-        except GraftError:
-            outcomes["refused"] += 1
-    assert min(outcomes.values()) > 1000
+    inputs = itertools.islice(tensor_fuzzing.bodies(seed=1), 20_000)
+    outcomes = outcomes_of(inputs, tensor_fuzzing.parse, (GraftError,))
+    assert min(outcomes["read"], outcomes.total() - outcomes["read"]) > 1000
+
+
+def test_a_fault_that_is_not_ours_shows_its_input(capsys: pytest.CaptureFixture[str]) -> None:
+    def read(text: str) -> int:
+        return int(text)
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        outcomes_of([("1",), ("no number",)], read, (GraftError,))
+    assert capsys.readouterr().out == "input 1: ('no number',)\n"
 
 
 class TestAnswers:

@@ -10,6 +10,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.errors import GraphError
+
 Options = dict[str, Any]
 _TYPES = {
     TensorProto.FLOAT: torch.float32,
@@ -25,7 +27,7 @@ class OnnxNetwork(nn.Module):
         """Take the nodes that `end` needs behind `start`.
 
         Raises:
-            NotImplementedError: an operator that is not here.
+            GraphError: an operator that is not here.
         """
         super().__init__()
         self.start, self.end = start, end
@@ -44,7 +46,9 @@ class OnnxNetwork(nn.Module):
         self.weights: dict[str, str] = {}  # name in the file -> name of the parameter or buffer
         for node in self.nodes:
             if node.op_type not in _OPERATORS:
-                raise NotImplementedError(f"{node.op_type}: no rule here")
+                raise GraphError(
+                    f"{node.op_type}, which gives {node.output[0]}, has no rule here. Add one to _OPERATORS."
+                )
             for position, name in enumerate(node.input):
                 if name in constants and name not in self.weights:
                     self._keep(name, constants[name], node, position)
@@ -118,7 +122,10 @@ def _max_pool(inputs: list[Any], options: Options) -> Tensor:
 def _average_pool(inputs: list[Any], options: Options) -> Tensor:
     top, left, bottom, right = _pads(inputs[0], options["kernel_shape"], options)
     if (top, left) != (bottom, right):
-        raise NotImplementedError("an average pool with uneven padding: no rule here")
+        raise GraphError(
+            f"an average pool is padded by {(top, left)} before and {(bottom, right)} behind; avg_pool2d takes the "
+            "same on both sides alone. Add a rule that counts the padding."
+        )
     return functional.avg_pool2d(
         inputs[0],
         options["kernel_shape"],

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.errors import GraphError
 from scripts.golden.autodiff import (
     CASES,
     FOLDER,
@@ -130,7 +131,9 @@ class MobileNetTop(nn.Module):
             case "Identity":
                 return x
             case other:
-                raise NotImplementedError(other)
+                raise GraphError(
+                    f"{other}, which gives {node.output[0]}, has no rule here. Add a case for it."
+                )
 
 
 class ConvNorm(nn.Conv2d):

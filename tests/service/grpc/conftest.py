@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,6 @@ def client(service: Serving) -> Iterator[Client]:
 @pytest.fixture
 def own_service(tiny_path: Path) -> Iterator[Callable[..., Serving]]:
     """A service of one test: `own_service(guard=..., max_images=2, workers=1)`; bounds of the front, or settings."""
-    import contextlib
-
     with contextlib.ExitStack() as stack:
 
         def start(

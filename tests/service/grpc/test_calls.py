@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -29,6 +29,12 @@ def asked_later(client: Client, message: Any = None, **options: Any) -> Any:
     """A call of ModelInfer that has begun."""
     message = infer() if message is None else message
     return client.method("ModelInfer").future(message.SerializeToString(), timeout=PATIENCE_S, **options)
+
+
+def quiet(silence: threading.Event) -> Iterator[bytes]:
+    """Messages of a call that sends nothing while there is silence."""
+    silence.wait(WAIT_S)
+    yield b""
 
 
 def test_http_and_grpc_wait_in_one_queue(own_service: OwnService, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,17 +65,19 @@ def test_full_server_says_so_before_a_message_is_read(
     own_service: OwnService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = own_service(bounds={"workers": 1})
+    silence = threading.Event()
     held = Held(service.registry.get("tiny"), monkeypatch)
     with Client(service.grpc_address) as client:
         running = asked_later(client)
         assert held.entered.wait(WAIT_S)
         # A stream of which nothing is sent has its answer all the same.
         unsent = client.channel.stream_unary(f"/{INFERENCE}/ModelInfer", None, None).future(
-            iter(lambda: WAIT_S and threading.Event().wait(WAIT_S), None), timeout=PATIENCE_S
+            quiet(silence), timeout=PATIENCE_S
         )
         with pytest.raises(grpc.RpcError, match="1 requests are worked on, as many as this server takes"):
             unsent.result()
         assert unsent.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        silence.set()
         # Health and what needs no worker are answered.
         assert client.call("ServerReady").ready
         assert client.call("ModelReady", name="tiny").ready
@@ -219,13 +227,9 @@ def test_who_sends_nothing_makes_room_for_others(own_service: OwnService) -> Non
     with Client(service.grpc_address) as client:
         method = client.channel.stream_unary(f"/{INFERENCE}/ModelInfer", None, None)
 
-        def quiet() -> Any:
-            silence.wait(WAIT_S)
-            yield b""
-
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(3):
-            method.future(quiet(), timeout=PATIENCE_S).add_done_callback(ended.put)
+            method.future(quiet(silence), timeout=PATIENCE_S).add_done_callback(ended.put)
         oldest = ended.get(timeout=WAIT_S)
         assert oldest.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "2 calls wait for their clients" in oldest.details()
@@ -236,15 +240,10 @@ def test_who_sends_nothing_makes_room_for_others(own_service: OwnService) -> Non
 def test_who_is_too_slow(own_service: OwnService) -> None:
     service = own_service(bounds={"header_s": 0.1, "body_s": 0.1})
     silence = threading.Event()
-
-    def quiet() -> Any:
-        silence.wait(WAIT_S)
-        yield b""
-
     with Client(service.grpc_address) as client:
         method = client.channel.stream_unary(f"/{INFERENCE}/ModelInfer", None, None)
         with pytest.raises(grpc.RpcError, match=r"the message did not come within 0\.2 s"):
-            method(quiet(), timeout=PATIENCE_S)
+            method(quiet(silence), timeout=PATIENCE_S)
         silence.set()
 
 

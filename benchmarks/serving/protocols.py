@@ -18,7 +18,7 @@ import json
 import struct
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def triton(python: str, model: str) -> object:
+def triton(python: str, model: str) -> Iterator[tuple[str, int, int, int]]:
     """The network behind tritonserver: its name there, the ports of HTTP and gRPC, and its process."""
     port, grpc_port, file = free_port(), free_port(), locate(model)
     with tempfile.TemporaryDirectory(prefix="triton-") as folder:

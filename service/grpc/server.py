@@ -77,7 +77,7 @@ class GrpcServer:
             port = (
                 self._server.add_secure_port(address, self._credentials())
                 if self._certificate
-                else (self._server.add_insecure_port(address))
+                else self._server.add_insecure_port(address)
             )
         except RuntimeError as exc:
             error = InputError(

@@ -95,15 +95,15 @@ def methods(registry: Registry) -> Methods:
             response.result.regressions.add(value=value)
         return response
 
-    def metadata(message: Any, asked: Asked) -> Any:
+    def model_metadata(message: Any, asked: Asked) -> Any:
         if list(message.metadata_field) != [_SIGNATURES]:
             raise InputError(
                 f"metadata_field is {list(message.metadata_field)[:6]}; expected [{_SIGNATURES!r}], all that there is."
             )
         with registry.use(*_which(message.model_spec)) as served:
-            told = metadata_of(served, outputs_of(served.model, registry.config.outputs))
-        response = message_of(f"{_PACKAGE}.GetModelMetadataResponse", {"model_spec": told["model_spec"]})
-        signatures = message_of(f"{_PACKAGE}.SignatureDefMap", told["metadata"][_SIGNATURES])
+            metadata = metadata_of(served, outputs_of(served.model, registry.config.outputs))
+        response = message_of(f"{_PACKAGE}.GetModelMetadataResponse", {"model_spec": metadata["model_spec"]})
+        signatures = message_of(f"{_PACKAGE}.SignatureDefMap", metadata["metadata"][_SIGNATURES])
         response.metadata[_SIGNATURES].Pack(signatures)
         return response
 
@@ -118,7 +118,7 @@ def methods(registry: Registry) -> Methods:
         f"/{PREDICTION}/Predict": Method(f"{_PACKAGE}.PredictRequest", predict, lane="work"),
         f"/{PREDICTION}/Classify": Method(f"{_PACKAGE}.ClassificationRequest", classify, lane="work"),
         f"/{PREDICTION}/Regress": Method(f"{_PACKAGE}.RegressionRequest", regress, lane="work"),
-        f"/{PREDICTION}/GetModelMetadata": Method(f"{_PACKAGE}.GetModelMetadataRequest", metadata),
+        f"/{PREDICTION}/GetModelMetadata": Method(f"{_PACKAGE}.GetModelMetadataRequest", model_metadata),
         f"/{MODELS}/GetModelStatus": Method(f"{_PACKAGE}.GetModelStatusRequest", status),
     }
 

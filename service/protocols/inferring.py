@@ -86,10 +86,10 @@ def check_size(inferred: Inferred, most: int) -> None:
 
 def _check_model(asked: InferRequest, served: Served) -> None:
     """Refuse a request that says another model than it was sent to."""
-    for said, name in zip(asked.model, (served.name, str(served.version)), strict=True):
-        if said not in ("", name):
+    for in_body, name in zip(asked.model, (served.name, str(served.version)), strict=True):
+        if in_body not in ("", name):
             raise InputError(
-                f"the body is for the model {said[:60]!r}, and was sent to {name!r}. Say one of them."
+                f"the body is for the model {in_body[:60]!r}, and was sent to {name!r}. Say one of them."
             )
 
 

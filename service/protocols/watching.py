@@ -231,9 +231,7 @@ def shadow_json(name: str, standing: Standing | None) -> ShadowAnswer:
             "images": state.confident,
             "agreements": sure,
             "rate": seven(sure / state.confident) if state.confident else None,
-            "interval": list(
-                map(seven, exact_interval(sure, state.confident) if state.confident else (0.0, 1.0))
-            ),
+            "interval": list(map(seven, exact_interval(sure, state.confident))),
         },
         "dropped": {reason: state.dropped[reason] for reason in get_args(Dropped)},
         "failed": state.failed,

@@ -116,9 +116,8 @@ class Shadows:
             GraftError: the shadow cannot be opened.
         """
         with self._changing:
-            self._pair(rule)
             standing = Standing(rule)
-            self._begin(standing)
+            self._begin(standing, *self._pair(rule))
             self._drop(rule.first)
             self._standing[rule.first] = standing
             return standing
@@ -157,7 +156,7 @@ class Shadows:
         running = standing.running
         if running is not None and (running.first, running.second) == (first, second):
             return
-        self._begin(standing)
+        self._begin(standing, first, second)
         if running is not None:
             other = running.first if running.first is not first else running.second
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -173,10 +172,9 @@ class Shadows:
             )
         return first, second
 
-    def _begin(self, standing: Standing) -> None:
+    def _begin(self, standing: Standing, first: Served, second: Served) -> None:
         """Open the shadow with a session of its own, and let it hear."""
         rule = standing.rule
-        first, second = self._pair(rule)
         runtime = dataclasses.replace(self._runtime(), threads=1)
         model = second.reopened(runtime) if second.model.session.config != runtime else second.model
         shadow = Shadow(

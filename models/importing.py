@@ -40,7 +40,7 @@ from models.other_tasks import refuse_by_name, refuse_by_shape
 from models.outputs import Outputs, numeric_outputs
 from models.plain import FOR_ONE_PROCESSOR, OLDEST, is_for_one_processor, to_plain_operators
 from models.pool_padding import keep_padding
-from models.preprocessing import MAX_SIDE, Preprocessing
+from models.preprocessing import MAX_SIDE, Interpolation, Preprocessing
 from models.stated import Resize, Stated, stated_beside
 from models.truncation import list_cuts
 
@@ -292,25 +292,27 @@ def _preprocessing(
     beside: Stated | None,
     guesses: Guesses,
 ) -> Preprocessing:
-    how = Resize(options.resize or "shorter", options.resize_to, options.crop_fraction, options.pad_value)
+    asked = Resize(options.resize or "shorter", options.resize_to, options.crop_fraction, options.pad_value)
     interpolation = options.interpolation or (beside and beside.interpolation) or "bilinear"
-    if options.resize is None and options.resize_to is None and options.crop_fraction == 1.0:
-        if is_ultralytics(metadata):  # Resize(size), CenterCrop(size)
-            guesses.note("read from its metadata: prepared as Ultralytics' classifiers are (--resize)")
-        elif beside is not None and (stated := beside.resize_for(size)) is not None:
-            how = stated
+    if options.resize is not None or options.resize_to is not None or options.crop_fraction != 1.0:
+        return _plan(size, asked, interpolation)
+    if is_ultralytics(metadata):  # Resize(size), CenterCrop(size)
+        guesses.note("read from its metadata: prepared as Ultralytics' classifiers are (--resize)")
+        return _plan(size, asked, interpolation)
+    if beside is not None and (stated := beside.resize_for(size)) is not None:
+        plan = _plan(size, stated, interpolation)
+        guesses.note(f"read from {beside.source}: {plan.words()} (--resize, --interpolation)")
+        if beside.size != size:
             guesses.note(
-                f"read from {beside.source}: {how.words(size)}, {interpolation} (--resize, --interpolation)"
+                f"{beside.source} beside it says {beside.in_words}, and images of {size[0]} x {size[1]} are given"
             )
-            if beside.size != size:
-                guesses.note(
-                    f"{beside.source} beside it says {beside.in_words}, and images of {size[0]} x {size[1]} are given"
-                )
-        else:
-            how = Resize("shorter", round(max(size) / CROP))
-            guesses.take(
-                None, f"shorter side to {how.resize_to}, centre cropped to {size[0]} x {size[1]} (--resize)"
-            )
+        return plan
+    plan = _plan(size, Resize("shorter", round(max(size) / CROP)), interpolation)
+    guesses.take(None, f"{plan.words()} (--resize)")
+    return plan
+
+
+def _plan(size: tuple[int, int], how: Resize, interpolation: Interpolation) -> Preprocessing:
     try:
         return Preprocessing(size, how.resize, how.resize_to, how.crop_fraction, interpolation, how.pad_value)
     except ValueError as exc:

@@ -23,6 +23,7 @@ from models.errors import ImageError
 from models.image_kinds import HEAD, HEIF, RAW, READ, ImageKind, heif_reader, kind_of_content, kind_of_name
 from models.rgb import upright_rgb
 from models.semaphore import WeightedSemaphore
+from models.wording import percent
 
 ImageSource = bytes | str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -91,6 +92,17 @@ class Preprocessing:
             )
         if self.resize_to is not None and self.resize_to < max(self.size):
             raise ValueError(f"resize_to is {self.resize_to}; expected at least {max(self.size)}, the size")
+
+    def words(self) -> str:
+        """What is done to an image."""
+        target = f"{self.size[0]} x {self.size[1]} pixels"
+        kept = f"central {percent(self.crop_fraction)} of the sides, then " if self.crop_fraction < 1 else ""
+        if self.resize == "squash":
+            return f"{kept}squashed to {target}, {self.interpolation}"
+        if self.resize == "pad":
+            return f"{kept}fitted into {target}, the rest filled with grey {self.pad_value}, {self.interpolation}"
+        shorter = self.resize_to or max(self.size)
+        return f"{kept}shorter side to {shorter}, central {target}, {self.interpolation}"
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON has them; `pad_value` where there is padding only: earlier versions do not know it."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from models.card import Channels, Normalization
 from models.guessing import Guesses
 from models.preprocessing import MAX_SIDE, Interpolation
-from models.wording import first_line, percent
+from models.wording import first_line
 
 _LONGEST = 1 << 20  # bytes of a file that is read
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -37,23 +37,6 @@ class Resize:
     resize_to: int | None = None
     crop_fraction: float = 1.0
     pad_value: int = 0
-
-    def words(self, size: tuple[int, int]) -> str:
-        """What is done to an image that becomes `size`, (height, width)."""
-        target = f"{size[0]} x {size[1]}"
-        if self.resize == "pad":
-            return f"fitted into {target}, the rest filled with grey {self.pad_value}"
-        if self.resize == "squash":
-            kept = (
-                f"the central {percent(self.crop_fraction)} of both sides, " if self.crop_fraction < 1 else ""
-            )
-            return f"{kept}squashed to {target}"
-        if self.resize_to is None:
-            kept = (
-                f"the central {percent(self.crop_fraction)} of both sides, " if self.crop_fraction < 1 else ""
-            )
-            return f"{kept}scaled to cover {target}, centre cropped"
-        return f"shorter side to {self.resize_to}, centre cropped to {target}"
 
 
 @dataclass(frozen=True)
@@ -208,9 +191,8 @@ def _transformers_size(
         return target, Resize("shorter", max(int(shorter / _fraction(fraction)), *target))
     if kind.startswith("Levit"):
         shorter = int(_LEVIT * shorter)
-    elif crop is None and not isinstance(
-        given, Mapping
-    ):  # the first feature extractors squashed to one number
+    elif crop is None and not isinstance(given, Mapping):
+        # The first feature extractors squashed to one number.
         return (shorter, shorter), Resize("squash")
     target = crop or (shorter, shorter)
     if shorter < max(target):

@@ -239,8 +239,9 @@ def check_pair(first: ModelCard, second: ModelCard) -> tuple[tuple[str, ...], tu
         )
     if first.preprocessing != second.preprocessing:
         raise InputError(
-            f"{second.name} takes images of {_pixels(second)} and {first.name} of {_pixels(first)}; a shadow is given "
-            "the pixels of its model. Choose one with the same preprocessing."
+            f"{second.name} takes images like this: {second.preprocessing.words()}; and {first.name} like this: "
+            f"{first.preprocessing.words()}. A shadow is given the pixels of its model. Choose one with the same "
+            "preprocessing."
         )
     if first.task == "regression":
         if first.target is None or not first.target.half_width:
@@ -280,8 +281,3 @@ def disagree(card: ModelCard, one: ImageResult, other: ImageResult, first: Said,
         width = card.target.half_width if card.target is not None else None
         return abs(one.value - other.value) > (width or 0.0)
     return first.text != second.text
-
-
-def _pixels(card: ModelCard) -> str:
-    height, width = card.preprocessing.size
-    return f"{height} x {width} ({card.preprocessing.resize}, {card.preprocessing.interpolation})"

@@ -307,9 +307,7 @@ def test_an_import_takes_what_stands_beside_and_says_so(tmp_path: Path) -> None:
     assert preprocessing == Preprocessing((32, 32), "shorter", 40, interpolation="bicubic")
     assert "size 32 x 32, from preprocessor_config.json" in notes
     assert "read from preprocessor_config.json: pixels -1..1" in notes
-    assert (
-        "read from preprocessor_config.json: shorter side to 40, centre cropped to 32 x 32, bicubic" in notes
-    )
+    assert "read from preprocessor_config.json: shorter side to 40, central 32 x 32 pixels, bicubic" in notes
     assert "most networks" not in notes
 
 

@@ -8,7 +8,6 @@ import click
 
 from models.card import Accuracy, ModelCard, Regression, Reject, Target
 from models.locating import locate
-from models.preprocessing import Preprocessing
 from models.wording import counted, percent, size
 from models.zoo import ZooRow, find
 from service.cli.terminal.cards import model_and_card
@@ -43,7 +42,7 @@ def _of_row(row: ZooRow) -> Iterator[tuple[str, str]]:
     yield "weights", row.url or row.source
     if row.url:
         yield "sha256", row.sha256 or "not known: needs --allow-unpinned"
-    yield "images", _preprocessing(row.preprocessing)
+    yield "images", row.preprocessing.words()
     yield from (("accuracy", _accuracy(figure)) for figure in row.accuracy)
     yield "state", f"not on this machine; get it with: graft models pull {row.name}"
 
@@ -59,7 +58,7 @@ def _of_card(card: ModelCard) -> Iterator[tuple[str, str]]:
         names = [label.name.partition(",")[0] for label in card.labels[:_LABELS]]
         dots = ["..."] if len(card.labels) > _LABELS else []
         yield "classes", clean(f"{len(card.labels):,}: {', '.join([*names, *dots])}")
-    yield "images", _preprocessing(card.preprocessing)
+    yield "images", card.preprocessing.words()
     yield (
         "normalised",
         f"mean {_numbers(card.normalization.mean)}, deviation {_numbers(card.normalization.std)}"
@@ -79,17 +78,6 @@ def _of_card(card: ModelCard) -> Iterator[tuple[str, str]]:
     for name in ("licence", "source", "weights_sha256"):
         if getattr(card, name):
             yield {"weights_sha256": "sha256"}.get(name, name), clean(getattr(card, name))
-
-
-def _preprocessing(how: Preprocessing) -> str:
-    height, width = how.size
-    target = f"{height} x {width} pixels"
-    kept = f"central {percent(how.crop_fraction)} of the sides, then " if how.crop_fraction < 1 else ""
-    if how.resize == "squash":
-        return f"{kept}squashed to {target}, {how.interpolation}"
-    if how.resize == "pad":
-        return f"{kept}fitted into {target}, the rest filled with grey {how.pad_value}, {how.interpolation}"
-    return f"{kept}shorter side to {how.resize_to or max(how.size)}, central {target}, {how.interpolation}"
 
 
 def _accuracy(figure: Accuracy) -> str:

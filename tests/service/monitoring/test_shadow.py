@@ -23,6 +23,7 @@ from onnx import numpy_helper
 from models.card import Label, Target, card_of, write_card
 from models.errors import InputError, UnknownModelError
 from models.model import Model
+from models.preprocessing import Preprocessing
 from models.runtime import RuntimeConfig
 from service.app import create_app
 from service.config import ServiceConfig
@@ -240,8 +241,18 @@ def test_classes_are_compared_by_name(tmp_path: Path, tiny: Model) -> None:
 
 def test_other_pixels_and_other_tasks_are_refused(tmp_path: Path, tiny: Model) -> None:
     larger = Model.open(tiny_classifier(tmp_path / "larger.onnx", size=32), CPU)
-    with pytest.raises(InputError, match="takes images of 32 x 32"):
+    with pytest.raises(
+        InputError, match="takes images like this: squashed to 32 x 32 pixels, bilinear; and tiny"
+    ):
         check_pair(tiny.card, larger.card)
+    cropped, wider = (
+        dataclasses.replace(tiny.card, preprocessing=Preprocessing((16, 16), resize_to=side))
+        for side in (18, 20)
+    )
+    with pytest.raises(
+        InputError, match=r"shorter side to 20, .* shorter side to 18, .* the same preprocessing"
+    ):
+        check_pair(cropped, wider)
     regression = Model.open(tuned_regression(tmp_path), CPU)
     with pytest.raises(InputError, match="is for regression and tiny for classification"):
         check_pair(tiny.card, regression.card)

@@ -47,12 +47,10 @@ class Tally:
     """What a source has passed over so far."""
 
     ignored: int = 0  # files that are no images by their endings, hidden ones, and hidden folders
-    endings: Counter[str] = field(
-        default_factory=Counter
-    )  # of these, by ending; "hidden" and "without ending" among them
-    links: list[str] = field(
-        default_factory=list
-    )  # to folders that are read under their own names; a sentence each
+    # Of these, by ending; "hidden" and "without ending" among them.
+    endings: Counter[str] = field(default_factory=Counter)
+    # To folders that are read under their own names; a sentence each.
+    links: list[str] = field(default_factory=list)
 
     def add(self, ending: str) -> None:
         """Count one that is passed over."""

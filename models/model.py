@@ -25,7 +25,6 @@ from models.wording import percent
 _IR_FIELD = 0x08
 _IR_VERSION = 10  # as in `models.opset`, which takes onnx, 0.2 s, to import
 
-
 CLASSIFYING = ("classification", "multilabel")  # tasks
 
 
@@ -54,9 +53,8 @@ class Answers:
 
     probabilities: NDArray[np.float32] | None = None  # (N, classes)
     reject_scores: NDArray[np.float32] | None = None  # (N,)
-    rejected: NDArray[np.bool_] | None = (
-        None  # (N,): whether an image is none of the classes; None: it takes any
-    )
+    # (N,): whether an image is none of the classes; None: the model takes any for one of them.
+    rejected: NDArray[np.bool_] | None = None
     values: NDArray[np.float32] | None = None  # (N,), of a regression
     # (N, R): where images lie among those that were learned from; None for files that do not tell. Unchecked.
     projections: NDArray[np.float32] | None = None

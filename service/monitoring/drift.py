@@ -44,9 +44,8 @@ class Comparison:
     number: int  # of the window, from 1
     ended: float  # seconds since 1970
     images: int
-    statistic: (
-        float  # of the mean of the features: the share of all variation that tells the two apart, 0 to 1
-    )
+    # Of the mean of the features: the share of all variation that tells the two apart, 0 to 1.
+    statistic: float
     distance: float  # between the mean projections, in deviations, less what chance gives
     p_features: float
     p_classes: float | None  # None for a regression

@@ -31,9 +31,8 @@ from service.monitoring.chances import exact_interval, log_evidence
 from service.results import ImageResult, image_results
 
 CONFIDENT = 0.9  # probability of its class from which the first model counts as sure
-CONVINCED = math.log(
-    20
-)  # evidence from which something is said: it deceives once in twenty times, however often asked
+# Evidence from which something is said: it deceives once in twenty times, however often asked.
+CONVINCED = math.log(20)
 _AT_ONCE = 8  # images
 _EXAMPLES, _PAIRS = 20, 1000  # that are remembered at most
 _END_S = 30.0  # that the last images may take when the process ends

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from models.errors import ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -10,6 +14,29 @@ if TYPE_CHECKING:
 PROOF = "graft.proof"  # inputs and the answers to them: `models.proof`
 REFERENCE = "graft.reference"  # what its training images look like: `models.reference`
 MEASURED = (PROOF, REFERENCE)
+T = TypeVar("T")
+
+
+def read_entry(text: str, newest: int, build: Callable[[Any], T], what: str, where: str) -> T:
+    """What `build` makes of an entry's JSON, an object with a "format"; it may raise whatever bad values raise.
+
+    `newest`: the format that this version writes; `what`: the entry says, for errors; `where` names the file in them.
+
+    Raises:
+        ModelError: it cannot be read, or has a later format.
+    """
+    try:
+        values = json.loads(text)
+        written = values["format"]
+        if isinstance(written, int) and written > newest:
+            raise ModelError(f"{where}: {what}: format {written}; this version reads {newest}. Update graft.")
+        if written != newest:
+            raise ValueError(f"format {written!r}")
+        return build(values)
+    except (ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError) as exc:
+        raise ModelError(
+            f"{where}: {what} cannot be read ({exc!r}). The file is damaged: get it again."
+        ) from exc
 
 
 def put_entry(model: ModelProto, key: str, text: str) -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
-from models.metadata import PROOF
+from models.metadata import PROOF, read_entry
 from models.model import Model
 from models.names import LOGITS, PROBABILITIES
 from models.packed import packed, unpacked
@@ -83,28 +83,21 @@ class StoredProof:
         Raises:
             ModelError: it cannot be read, or has a later format.
         """
-        try:
-            values = json.loads(text)
-            written = values["format"]
-            if isinstance(written, int) and written > FORMAT:
-                raise ModelError(
-                    f"{where}: its stored inputs have format {written}; this version reads {FORMAT}. Update graft."
-                )
-            if written != FORMAT or values["precision"] not in get_args(Precision):
-                raise ValueError(f"format {written!r}, precision {values['precision']!r}")
-            rounding = float(values["rounding"])
-            if not 0 <= rounding <= 1:
-                raise ValueError(f"rounding {rounding}")
-            inputs = unpacked(values["inputs"], "u1")
-            outputs = {str(name): unpacked(array, "<f4") for name, array in values["outputs"].items()}
-            if inputs.shape[0] != IMAGES or inputs.shape[3:] != (3,) or not inputs.size or not outputs:
-                raise ValueError(f"inputs {list(inputs.shape)} and {len(outputs)} outputs")
-            if any(a.ndim != 2 or len(a) != IMAGES or not np.isfinite(a).all() for a in outputs.values()):
-                raise ValueError("answers that are not 8 rows of finite numbers")
-        except (ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError) as exc:
-            raise ModelError(
-                f"{where}: its stored inputs cannot be read ({exc!r}). The file is damaged: get it again."
-            ) from exc
+        return read_entry(text, FORMAT, cls._of, "its stored inputs", where)
+
+    @classmethod
+    def _of(cls, values: Any) -> StoredProof:
+        if values["precision"] not in get_args(Precision):
+            raise ValueError(f"precision {values['precision']!r}")
+        rounding = float(values["rounding"])
+        if not 0 <= rounding <= 1:
+            raise ValueError(f"rounding {rounding}")
+        inputs = unpacked(values["inputs"], "u1")
+        outputs = {str(name): unpacked(array, "<f4") for name, array in values["outputs"].items()}
+        if inputs.shape[0] != IMAGES or inputs.shape[3:] != (3,) or not inputs.size or not outputs:
+            raise ValueError(f"inputs {list(inputs.shape)} and {len(outputs)} outputs")
+        if any(a.ndim != 2 or len(a) != IMAGES or not np.isfinite(a).all() for a in outputs.values()):
+            raise ValueError("answers that are not 8 rows of finite numbers")
         return cls(inputs, outputs, values["precision"], rounding)
 
 

@@ -13,12 +13,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ModelError
-from models.metadata import REFERENCE
+from models.metadata import REFERENCE, read_entry
 from models.packed import packed, unpacked
 from models.runtime import Array
 
@@ -84,29 +84,20 @@ class Reference:
         Raises:
             ModelError: it cannot be read, or has a later format.
         """
-        try:
-            values = json.loads(text)
-            written = values["format"]
-            if isinstance(written, int) and written > FORMAT:
-                raise ModelError(
-                    f"{where}: what it says of its training images has format {written}; this version reads {FORMAT}. "
-                    "Update graft."
-                )
-            arrays = {name: unpacked(values[name], kind) for name, kind in _ARRAYS.items()}
-            reference = cls(values["images"], str(values["split"]), tuple(values["counts"]), **arrays)
-            reference._check(written)
-        except (ValueError, KeyError, AttributeError, TypeError, IndexError, RecursionError) as exc:
-            raise ModelError(
-                f"{where}: what it says of its training images cannot be read ({exc!r}). The file is damaged: get it "
-                "again."
-            ) from exc
+        return read_entry(text, FORMAT, cls._of, "what it says of its training images", where)
+
+    @classmethod
+    def _of(cls, values: Any) -> Reference:
+        arrays = {name: unpacked(values[name], kind) for name, kind in _ARRAYS.items()}
+        reference = cls(values["images"], str(values["split"]), tuple(values["counts"]), **arrays)
+        reference._check()
         return reference
 
-    def _check(self, written: object) -> None:
+    def _check(self) -> None:
         """Raise a ValueError for what `to_json` never writes."""
         numbers = (self.images, *self.counts)
-        if written != FORMAT or not all(type(number) is int and number >= 0 for number in numbers):
-            raise ValueError(f"format {written!r}, images {self.images!r}")
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError(f"images {self.images!r}, or counts that are no numbers of images")
         width, cosines, rows = len(self.mean), len(self.phases), len(self.sample)
         expected = {
             "mean": (width,),

@@ -156,7 +156,7 @@ def test_a_file_without_an_entry_has_none(proto: ModelProto, tmp_path: Path) -> 
 def test_a_later_format_says_to_update(proto: ModelProto) -> None:
     values = json.loads(write_proof(proto).to_json()) | {"format": 2}
     with pytest.raises(
-        ModelError, match=r"x\.onnx: its stored inputs have format 2; this version reads 1. Update"
+        ModelError, match=r"x\.onnx: its stored inputs: format 2; this version reads 1. Update"
     ):
         StoredProof.from_json(json.dumps(values), "x.onnx")
 

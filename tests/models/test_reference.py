@@ -62,5 +62,8 @@ def test_what_is_no_entry_is_refused(text: str) -> None:
 
 def test_a_later_format_says_to_update() -> None:
     values = json.loads(reference().to_json()) | {"format": 2}
-    with pytest.raises(ModelError, match=r"has format 2; this version reads 1\. Update graft"):
+    with pytest.raises(
+        ModelError,
+        match=r"training images: format 2; this version reads 1\. Update graft",
+    ):
         Reference.from_json(json.dumps(values))

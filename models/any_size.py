@@ -17,7 +17,7 @@ from PIL import Image
 from models.card import ANY_SIZE, KEY, ModelCard, card_of
 from models.errors import ModelError
 from models.graph import copied, lifted, rename
-from models.metadata import drop_entries, put_entry
+from models.metadata import MEASURED, drop_entries, put_entry
 from models.model import CLASSIFYING, Model
 from models.names import INPUT, PROBABILITIES, VALUE
 from models.nodes import Nodes
@@ -71,8 +71,7 @@ def any_size(model: ModelProto) -> ModelProto:
     made = lifted(copied(model), _RESIZE_OPSET)
     del made.metadata_props[:]
     made.metadata_props.extend(model.metadata_props)
-    drop_entries(made)
-    drop_entries(made, (KEY,))
+    drop_entries(made, (KEY, *MEASURED))
     put_entry(made, ANY_SIZE, card.to_json())
     _prepend(made, plan)
     return made

@@ -10,14 +10,14 @@ import json
 import math
 import types
 import typing
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from models.errors import ModelError
+from models.metadata import put_entry
 from models.preprocessing import Preprocessing
-from models.wording import counted, listed, percent
+from models.wording import composed, counted, listed, percent
 
 if typing.TYPE_CHECKING:
     from onnx import ModelProto
@@ -265,15 +265,11 @@ class ModelCard:
         ids = [label.id for label in self.labels]
         names = [label.name for label in self.labels]
         spellings = (ids, names, [name.split(",")[0] for name in names])
-        return {fold: _indices(spellings, fold) for fold in (str, _composed, _caseless)}
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
+        return {fold: _indices(spellings, fold) for fold in (str, composed, _caseless)}
 
 
 def _caseless(text: str) -> str:
-    return _composed(_composed(text).casefold())
+    return composed(composed(text).casefold())
 
 
 def _indices(spellings: Iterable[Sequence[str]], fold: Callable[[str], str]) -> dict[str, int]:
@@ -296,10 +292,7 @@ def html_table(rows: Mapping[str, str]) -> str:
 
 def write_card(model: ModelProto, card: ModelCard) -> None:
     """Put the card into an ONNX model's metadata, in place of any that is there."""
-    for position in reversed(range(len(model.metadata_props))):
-        if model.metadata_props[position].key == KEY:
-            del model.metadata_props[position]
-    model.metadata_props.add(key=KEY, value=card.to_json())
+    put_entry(model, KEY, card.to_json())
 
 
 def card_of(model: ModelProto, where: str = "the model") -> ModelCard | None:

@@ -31,7 +31,7 @@ def _below(variable: str, name: str) -> Path:
 
 
 def library(module: str, extra: str) -> ModuleType:
-    """A module that an extra of pyproject.toml brings; without it the whole file of tests is skipped."""
+    """A module that an extra of pyproject.toml brings; without it the test or the file that asks is skipped."""
     reason = f"{module} is not installed; pip install '.[{extra}]' brings it"
     imported: ModuleType = pytest.importorskip(module, reason=reason)
     return imported

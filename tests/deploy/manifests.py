@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests import optional
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 # Where `make test-deploy` puts KServe's package, alone: what it depends on would change what is installed here.
@@ -93,7 +95,7 @@ def kserve_types() -> KServeTypes:
     """The types of KServe's package."""
     if not KSERVE.is_dir():
         pytest.skip(f"KServe's package is not in {KSERVE.parents[1]}; make test-deploy puts it there")
-    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    kubernetes_validate = optional.library("kubernetes_validate", extra="deploy")
     folder = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
     newest = Path(f"v{kubernetes_validate.latest_version()}-local-strict")
     definitions = json.loads((folder / newest / "_definitions.json").read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ def test_blocks_begin_at_the_last_cut_point_with_layers_behind_it(tmp_path: Path
 
 def test_where_blocks_read_the_two_before_them_they_begin_behind_the_stem(tmp_path: Path) -> None:
     """As in NASNet: no tensor between the blocks holds all that is known."""
-    weights = {f"w{i}": draw(i, 8, 3 if i == 0 else 8, 3, 3) for i in range(5)} | {"head": draw(9, 8, 5)}
+    weights = {f"w{i}": draw(i, 8, 3 if i == 0 else 8, 3, 3) for i in range(5)}
     padded = {"pads": [1, 1, 1, 1]}
     nodes = [
         node("Conv", ["x", "w0"], ["stem"], strides=[2, 2], **padded),
@@ -47,9 +47,9 @@ def test_where_blocks_read_the_two_before_them_they_begin_behind_the_stem(tmp_pa
         node("Concat", ["c3", "c4"], ["last"], axis=1),
         node("GlobalAveragePool", ["last"], ["gap"]),
         node("Flatten", ["gap"], ["flat"]),
-        node("MatMul", ["flat", "wide"], ["out"]),
+        node("MatMul", ["flat", "head"], ["out"]),
     ]
-    model, _ = import_model(save(tmp_path / "net.onnx", nodes, weights | {"wide": draw(9, 16, 5)}))
+    model, _ = import_model(save(tmp_path / "net.onnx", nodes, weights | {"head": draw(9, 16, 5)}))
     assert uppermost_blocks(model) == "stem"
 
 

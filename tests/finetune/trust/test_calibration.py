@@ -56,7 +56,7 @@ class TestCheckedTemperature:
 
     @pytest.mark.parametrize("n", [1, 2])
     def test_next_to_no_images(self, n: int) -> None:
-        assert checked_temperature(np.eye(2)[:n], np.arange(n)[::-1].copy() * 0 + 1) == 1.0
+        assert checked_temperature(np.eye(2)[:n], np.ones(n, np.int64)) == 1.0
 
 
 class TestTemperature:

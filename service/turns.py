@@ -73,6 +73,13 @@ class Turns:
                 _thread.turns = None
                 following = self._following()
 
+    def end_unless_awaited(self) -> None:
+        """End this thread's turn where nobody waits for one; else `work` goes on with who does."""
+        with self._changing:
+            if getattr(_thread, "turns", None) is self and not self._waiting:
+                _thread.turns = None
+                self._free += 1
+
     def pass_on(self) -> None:
         """Let who has waited longest have a turn that is over."""
         with self._changing:

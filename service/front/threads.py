@@ -49,6 +49,10 @@ class DaemonThreads:
                 result = call()
             except BaseException as exc:
                 error = exc
+            if self._turns is not None:
+                # Before the answer goes: a client alone would meet its last turn with its next request, and count as
+                # two.
+                self._turns.end_unless_awaited()
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(_deliver, future, result, error)
             del result, error  # in a circle with this frame

@@ -124,6 +124,28 @@ def test_jobs_are_done_in_turns_and_by_the_thread_that_is_at_work(
     assert names == ["test-turns-1"] * 10
 
 
+def test_who_has_an_answer_finds_its_turn_free(
+    turns: Turns, threads: DaemonThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_taken: list[bool] = []
+
+    async def one() -> int:
+        loop = asyncio.get_running_loop()
+        deliver = loop.call_soon_threadsafe
+
+        def note(*call: object) -> object:
+            all_taken.append(turns.all_taken)
+            return deliver(*call)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", note)
+        return await threads.run(lambda: 1 + turns.all_taken)
+
+    assert asyncio.run(one()) == 2
+    assert all_taken[0] is False
+    assert not turns.all_taken  # and nobody gave it back twice
+    assert turns._free == 1
+
+
 def test_a_job_that_waits_lets_the_next_one_begin(turns: Turns, threads: DaemonThreads) -> None:
     gate, done = threading.Event(), threading.Event()
 

@@ -3,75 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper
+from onnx import TensorProto
 
-from models.card import Label, ModelCard, card_of
+from models.card import ModelCard
 from models.errors import InputError, ModelError
 from models.features import default_cuts
-from models.importing import ImportOptions, import_model
-from models.model import Model
-from models.runtime import OnnxSession, RuntimeConfig
-from tests.models.nets import node, save
-
-PIXELS = np.random.default_rng(3).integers(0, 256, (3, 32, 32, 3), np.uint8)
-Array = NDArray[Any]
-
-
-def labels(*names: str) -> tuple[Label, ...]:
-    return tuple(Label(name, name) for name in names)
-
-
-def network(
-    path: Path,
-    ends: list[NodeProto],
-    weights: dict[str, Array] | None = None,
-    *,
-    classes: int = 5,
-    outputs: tuple[str, ...] = ("out",),
-    **options: Any,
-) -> Path:
-    """A convolution, a mean over positions, and a matrix product to `scores` (N, classes); behind it `ends`."""
-    rng = np.random.default_rng(7)
-    own = {
-        "w": rng.standard_normal((8, 3, 3, 3)).astype(np.float32),
-        "head": rng.standard_normal((8, classes)).astype(np.float32),
-    }
-    nodes = [
-        node("Conv", ["x", "w"], ["c"]),
-        node("Relu", ["c"], ["r"]),
-        node("GlobalAveragePool", ["r"], ["gap"]),
-        node("Flatten", ["gap"], ["flat"]),
-        node("MatMul", ["flat", "head"], ["scores"]),
-    ]
-    return save(path, [*nodes, *ends], own | (weights or {}), outputs=outputs, **options)
-
-
-def original(path: Path, output: str = "out") -> Array:
-    """What the network gives by itself, fed with pixels from 0 to 1, an image at a time."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    rows = [(PIXELS[i : i + 1] / 255).transpose(0, 3, 1, 2).astype(np.float32) for i in range(len(PIXELS))]
-    return np.stack([np.asarray(session.run([output], {"x": row})[0]).ravel() for row in rows])
-
-
-def opened(path: Path, **options: Any) -> tuple[Model, ModelCard, str]:
-    proto, notes = import_model(path, ImportOptions(**{"scale": "0..1", **options}))
-    card = card_of(proto)
-    assert card is not None
-    session = OnnxSession(proto.SerializeToString(), RuntimeConfig(device="cpu", threads=1))
-    return Model(session, card), card, "\n".join(notes)
-
-
-def softmax(scores: Array) -> Array:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
+from models.importing import import_model
+from tests.models.ended import PIXELS, labels, network, opened, original, softmax
+from tests.models.nets import node
 
 SHAPES = {
     "(N, C)": ([node("Softmax", ["scores"], ["out"], axis=1)], {}),
@@ -221,97 +164,6 @@ def test_softmax_over_one_value_is_refused(tmp_path: Path) -> None:
     path = network(tmp_path / "net.onnx", [node("Softmax", ["scores"], ["out"], axis=1)], classes=1)
     with pytest.raises(ModelError, match="a softmax over one value, which is the same for every image"):
         opened(path)
-
-
-def zipped(path: Path, **options: Any) -> Path:
-    """As Custom Vision exports: `classLabel`, and a list of maps from class to probability."""
-    ends = [
-        node("Softmax", ["scores"], ["p"], axis=1),
-        node("ArgMax", ["p"], ["best"], axis=1, keepdims=0),
-        node("ArrayFeatureExtractor", ["names", "best"], ["classLabel"], domain="ai.onnx.ml"),
-        node("ZipMap", ["p"], ["loss"], classlabels_strings=["v", "w", "x", "y", "z"], domain="ai.onnx.ml"),
-    ]
-    network(
-        path,
-        ends,
-        {"names": np.array(["v", "w", "x", "y", "z"], object)},
-        outputs=("classLabel", "loss"),
-        **options,
-    )
-    model = onnx.load(path)
-    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
-    del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info("classLabel", TensorProto.STRING, None))
-    maps = helper.make_map_type_proto(
-        TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, [])
-    )
-    model.graph.output.append(helper.make_value_info("loss", helper.make_sequence_type_proto(maps)))
-    onnx.save(model, path)
-    return path
-
-
-def test_map_of_classes_gives_probabilities_and_labels(tmp_path: Path) -> None:
-    path = zipped(tmp_path / "net.onnx")
-    bare = network(tmp_path / "bare.onnx", [node("Softmax", ["scores"], ["out"], axis=1)])
-    model, card, notes = opened(path)
-    assert [label.name for label in card.labels] == ["v", "w", "x", "y", "z"]
-    np.testing.assert_allclose(model.probabilities(PIXELS), original(bare), rtol=1e-4, atol=1e-6)
-    assert "output classLabel is the best class: the numbers that it is made from are taken" in notes
-    assert [label.name for label in opened(path, labels=labels(*"abcde"))[1].labels] == list("abcde")
-
-
-@pytest.mark.parametrize("end", ["ArgMax", "TopK"])
-def test_best_class_leads_back_to_its_scores(tmp_path: Path, end: str) -> None:
-    ends = [node("ArgMax", ["scores"], ["b"], axis=1), node("Cast", ["b"], ["out"], to=TensorProto.FLOAT)]
-    if end == "TopK":
-        ends = [node("TopK", ["scores", "k"], ["out", "index"])]
-    path = network(tmp_path / "net.onnx", ends, {"k": np.int64([2])})
-    scores = network(tmp_path / "scores.onnx", [node("Identity", ["scores"], ["out"])])
-    model, _, notes = opened(path, labels=labels(*"abcde"))
-    np.testing.assert_allclose(model.probabilities(PIXELS), softmax(original(scores)), rtol=1e-4, atol=1e-6)
-    assert "output out is the best class" in notes
-
-
-@pytest.mark.parametrize("spelling", ["QuantizeLinear", "Cast", "QLinearSoftmax"])
-def test_bytes_are_read_as_the_numbers_that_they_stand_for(tmp_path: Path, spelling: str) -> None:
-    weights = {"s": np.float32(1 / 256), "z": np.uint8(0), "q": np.float32(0.1), "half": np.uint8(128)}
-    softmax_ = node("Softmax", ["scores"], ["p"], axis=1)
-    ends = {
-        "QuantizeLinear": [softmax_, node("QuantizeLinear", ["p", "s", "z"], ["out"])],
-        "Cast": [softmax_, node("Cast", ["p"], ["out"], to=TensorProto.UINT8)],
-        "QLinearSoftmax": [
-            node("QuantizeLinear", ["scores", "q", "half"], ["bytes"]),
-            node(
-                "QLinearSoftmax", ["bytes", "q", "half", "s", "z"], ["out"], domain="com.microsoft", opset=18
-            ),
-        ],
-    }[spelling]
-    path = network(tmp_path / "net.onnx", ends, weights)
-    model = onnx.load(path)
-    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT8
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    onnx.save(model, path)
-    bare = network(tmp_path / "bare.onnx", [node("Softmax", ["scores"], ["out"], axis=1)])
-    answer, _, notes = opened(path, labels=labels(*"abcde"))
-    np.testing.assert_allclose(answer.probabilities(PIXELS), original(bare), atol=0.05)
-    assert "output out is uint8 values" in notes
-
-
-@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.STRING])
-def test_outputs_without_numbers_are_refused_in_words(tmp_path: Path, kind: int) -> None:
-    ends = [node("Cast", ["scores"], ["whole"], to=TensorProto.INT64), node("Abs", ["whole"], ["out"])]
-    if kind == TensorProto.STRING:
-        ends.append(node("Cast", ["out"], ["text"], to=TensorProto.STRING))
-    name = "text" if kind == TensorProto.STRING else "out"
-    path = network(tmp_path / "net.onnx", ends, outputs=(name,))
-    model = onnx.load(path)
-    model.graph.output[0].type.tensor_type.elem_type = kind
-    onnx.save(model, path)
-    word = TensorProto.DataType.Name(kind).lower()
-    with pytest.raises(
-        ModelError, match=rf"its outputs are {name} \({word}\); expected numbers for each class"
-    ):
-        opened(path, labels=labels(*"abcde"))
 
 
 def several(path: Path) -> Path:

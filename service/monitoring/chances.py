@@ -20,12 +20,12 @@ def beta_share(x: float, a: float, b: float) -> float:
 
 
 def log_beta(a: float, b: float) -> float:
-    """The logarithm of the beta function."""
+    """The logarithm of the beta function, for positive a and b."""
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def f_tail(f: float, numerator: float, denominator: float) -> float:
-    """The chance that a number of Fisher's F distribution with these degrees of freedom is above `f`."""
+    """The chance that a number of Fisher's F distribution with these positive degrees of freedom is above `f`."""
     if f <= 0:
         return 1.0
     return beta_share(denominator / (denominator + numerator * f), denominator / 2, numerator / 2)
@@ -34,8 +34,8 @@ def f_tail(f: float, numerator: float, denominator: float) -> float:
 def exact_interval(successes: int, trials: int, coverage: float = 0.95) -> tuple[float, float]:
     """The interval of a share that holds the true one at least as often as `coverage` says.
 
-    Source: Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the
-    binomial".
+    Of `trials`, 0 to all are successes; of no trials it is 0 to 1. Source: Clopper and Pearson 1934, "The use of
+    confidence or fiducial limits illustrated in the case of the binomial".
     """
     outside = (1 - coverage) / 2
     low, high = 0.0, 1.0
@@ -49,7 +49,8 @@ def exact_interval(successes: int, trials: int, coverage: float = 0.95) -> tuple
 def drawn_chance(drawn: int, draws: int, marked: int, total: int) -> float:
     """How surprising it is that `drawn` of `draws` balls are marked, of `total` with `marked` ones.
 
-    Fisher's exact test: twice the smaller tail of the hypergeometric distribution, at most 1.
+    Fisher's exact test: twice the smaller tail of the hypergeometric distribution, at most 1. Neither `draws` nor
+    `marked` is above `total`, and `drawn` is a number that can be drawn.
     """
     least, most = max(0, draws - (total - marked)), min(draws, marked)
 
@@ -65,10 +66,10 @@ def drawn_chance(drawn: int, draws: int, marked: int, total: int) -> float:
 def log_evidence(successes: int, trials: int, share: float, *, above: bool) -> float:
     """The logarithm of the evidence that a share is above `share` (or below it), against the opposite.
 
-    The likelihood of what came, averaged over all shares above, over that under `share`. As long as the true share is
-    not above, the chance that the evidence ever reaches 1 / p, however often one looks, is p at most (Ville 1939); so
-    its inverse can be read as a p-value at any time. Source: Robbins 1970, "Statistical methods related to the law of
-    the iterated logarithm".
+    `share` lies between 0 and 1; of `trials`, 0 to all are successes. The evidence is the likelihood of what came,
+    averaged over all shares above, over that under `share`. As long as the true share is not above, the chance that it
+    ever reaches 1 / p, however often one looks, is p at most (Ville 1939); so its inverse can be read as a p-value at
+    any time. Source: Robbins 1970, "Statistical methods related to the law of the iterated logarithm".
     """
     a, b = successes + 1, trials - successes + 1
     inside = beta_share(1 - share, b, a) if above else beta_share(share, a, b)

@@ -80,7 +80,7 @@ class ShadowState:
     @property
     def interval(self) -> tuple[float, float]:
         """The exact 95 % interval of how often they disagree, as of one look."""
-        return exact_interval(self.disagreements, self.images) if self.images else (0.0, 1.0)
+        return exact_interval(self.disagreements, self.images)
 
     @property
     def verdict(self) -> Verdict:

@@ -32,6 +32,7 @@ def test_tail_of_f_is_right_far_out(degrees: tuple[int, int]) -> None:
 def test_exact_interval(successes: int, trials: int) -> None:
     theirs = stats.binomtest(successes, trials).proportion_ci(0.95, "exact")
     assert exact_interval(successes, trials) == pytest.approx((theirs.low, theirs.high), rel=1e-8, abs=1e-12)
+    assert exact_interval(0, 0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("drawn", "draws", "marked", "total"), [

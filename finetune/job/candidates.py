@@ -91,9 +91,9 @@ def compare_candidates(
             one, failed = _run(name, trunk, examples, recipe, stages, before, store, threads, work)
             tried.append((one, failed))
             lost |= failed
+        every = [_without(one, failed, lost, examples) for one, failed in tried]
         kept = [i for i, example in enumerate(examples) if example.item.id not in lost]
         examples, known = [examples[i] for i in kept], [known[i] for i in kept]
-        every = [_without(one, failed, lost, readable, dataset) for one, failed in tried]
         for one, trunk in zip(every, trunks, strict=True):
             different = len({fact.digest for fact in known}) > 1
             for text in variation_warnings(one.vectors, different, one.name, trunk.cut):
@@ -147,12 +147,9 @@ def milliseconds(models: Sequence[Model], clock: Callable[[], float] = time.perf
     return [1000 * each / model.batch_size for each, model in zip(seconds, models, strict=True)]
 
 
-def _without(
-    one: Tried, failed: set[str], lost: set[str], readable: Sequence[int], dataset: Dataset
-) -> Tried:
+def _without(one: Tried, failed: set[str], lost: set[str], examples: Sequence[Example]) -> Tried:
     """A backbone's vectors without those of images that another one has no answer for."""
-    ids = [dataset.examples[i].item.id for i in readable]
-    kept = [image not in lost for image in ids if image not in failed]
+    kept = [example.item.id not in lost for example in examples if example.item.id not in failed]
     return dataclasses.replace(one, vectors=one.vectors[np.array(kept, bool)])
 
 

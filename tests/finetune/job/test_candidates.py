@@ -12,6 +12,7 @@ import pytest
 
 from finetune.backbone import trunk
 from finetune.backbone.trunk import Trunk
+from finetune.dataset.examples import Example
 from finetune.dataset.opening import open_dataset
 from finetune.job import candidates, choosing
 from finetune.job.observing import Observer
@@ -23,6 +24,7 @@ from finetune.tuner import FineTuner
 from models.errors import InputError, UnknownModelError
 from models.model import Model
 from models.runtime import RuntimeConfig
+from tests.feature_extraction.running import item
 from tests.finetune.job.test_run import Blank
 from tests.finetune.shades import folder_of, list_of_numbers
 from tests.fixtures import tiny_classifier
@@ -212,6 +214,16 @@ def test_the_faster_one_where_no_difference_is_proven(
     chosen = choosing._choice(_tried(*milliseconds), wrong, True)
     assert chosen.taken == taken
     assert words in chosen.words
+
+
+def test_images_that_one_network_has_no_answer_for_are_left_out_of_all() -> None:
+    examples = [Example(item(name, b"")) for name in "abcd"]
+    (two, three) = (
+        choosing.Tried("net", np.array(rows, np.float32)[:, None], 1.0, 1) for rows in ([0, 2], [0, 1, 3])
+    )
+    lost = {"b", "c", "d"}
+    for tried, failed in ((two, {"b", "d"}), (three, {"c"})):
+        np.testing.assert_array_equal(candidates._without(tried, failed, lost, examples).vectors, [[0]])
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,12 @@ def digest(path: Path) -> str:
     return sha256(path, *data_files(onnx.load(path, load_external_data=False), path))
 
 
+def octets(path: Path) -> int:
+    """Bytes of a network's file and of those in which its weights lie."""
+    files = (path, *data_files(onnx.load(path, load_external_data=False), path))
+    return sum(file.stat().st_size for file in files)
+
+
 def sort(graph: GraphProto) -> None:
     """Put nodes behind those whose results they read, as ONNX demands and converters to half precision forget.
 

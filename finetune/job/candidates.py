@@ -30,6 +30,7 @@ from finetune.job.variation import variation_warnings
 from finetune.report.findings import Candidate, Candidates
 from models.errors import UnknownModelError
 from models.files import write_atomically
+from models.loading import octets
 from models.locating import locate
 from models.model import Model
 from models.zoo import find
@@ -122,8 +123,7 @@ def _run(
         trunk, examples, 1, seed=recipe.seed, flip=recipe.flip, store=store, threads=threads, out=work,
         progress=lambda done: stages.observer.advance(before + done),
     )  # fmt: skip
-    octets = sum(path.stat().st_size for path in (trunk.file, Path(f"{trunk.file}.data")) if path.is_file())
-    tried = Tried(name, pooled(features[:, 0], trunk), 0.0, octets)
+    tried = Tried(name, pooled(features[:, 0], trunk), 0.0, octets(trunk.file))
     return tried, {image for image, _ in failures}
 
 

@@ -13,7 +13,7 @@ from onnx import helper
 from models.card import card_of
 from models.errors import ModelError
 from models.importing import as_graft_model, import_model
-from models.loading import data_files, digest, load
+from models.loading import data_files, digest, load, octets
 from models.model import _IR_VERSION, Model
 from models.opset import IR_VERSION
 from models.runtime import RuntimeConfig
@@ -36,6 +36,13 @@ def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     whole = Model.open(residual_net(tmp_path / "whole.onnx"), CPU).run(PIXELS)
     for got, want in zip(Model.open(path, CPU).run(PIXELS), whole, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_size_is_that_of_all_its_files(tmp_path: Path) -> None:
+    path = residual_net(tmp_path / "net.onnx")
+    assert octets(path) == path.stat().st_size
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert octets(path) == path.stat().st_size + (tmp_path / "weights.bin").stat().st_size
 
 
 def test_weights_of_constant_nodes_beside_the_file_are_read(tmp_path: Path) -> None:

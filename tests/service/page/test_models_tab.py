@@ -88,3 +88,14 @@ def test_teach_says_what_to_start_where_nobody_may_teach(
     page.get_by_role("link", name="Teach").click()
     expect(page.get_by_text("graft teach", exact=True)).to_be_visible()
     accessible(page)
+
+
+def test_teach_is_there_once_the_service_answers_again(watched: Watched, url: str) -> None:
+    watched.expected.append("ERR_FAILED")
+    page = watched.page()
+    page.route("**/openapi.json", lambda route: route.abort(), times=1)
+    page.goto(f"{url}#teach")
+    expect(page.get_by_text("The service does not answer.")).to_be_visible()
+    page.get_by_role("link", name="Try", exact=True).click()
+    page.get_by_role("link", name="Teach", exact=True).click()
+    expect(page.get_by_text("graft teach", exact=True)).to_be_visible()

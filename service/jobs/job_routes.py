@@ -86,7 +86,8 @@ def job_routes(teaching: Teaching) -> Routes:
     streams = Streams(jobs, lambda: registry.draining)
 
     def job_json(row: Row) -> JobAnswer:
-        known, queue = row["id"], [one["id"] for one in jobs.waiting()]
+        known = row["id"]
+        queue = [one["id"] for one in jobs.waiting()] if row["state"] == "queued" else []
         progress, curves = progress_in(jobs.events(known))
         report = jobs.report(known) if row["state"] not in ("cancelled", "failed") else None
         return {

@@ -86,9 +86,9 @@ class Inspector:
             *_of_classes(classes),
             *_of_copies(rows, groups),
             *_of_flaws(rows),
-            *({"kind": row["kind"], "message": row["message"]} for row in self._datasets.remarks(dataset)),
+            *(Remark(kind=row["kind"], message=row["message"]) for row in self._datasets.remarks(dataset)),
         ]
-        return Hygiene(revision, warnings, flags, duplicates, began, time.monotonic())  # type: ignore[arg-type]
+        return Hygiene(revision, warnings, flags, duplicates, began, time.monotonic())
 
     def _facts_of(self, dataset: str, rows: Sequence[Row]) -> dict[str, Facts]:
         """What is known of images, by their ids; those that were deleted meanwhile are missing."""

@@ -16,7 +16,8 @@ from models.files import write_atomically
 from service.jobs.database import Row
 from service.jobs.datasets import Datasets, checked_name
 from service.jobs.images import Images
-from service.jobs.process import EVENTS, IMAGES, JOB, LOG, RUN
+from service.jobs.process import EVENTS, IMAGES, JOB, RUN
+from service.jobs.processes import LOG
 from service.jobs.recipes import recipe_of
 from service.jobs.workspace import Workspace, new_id
 

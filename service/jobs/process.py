@@ -4,6 +4,7 @@ job.json      {"title", "settings": as a recipe has them, "threads"}
 images.jsonl  the images with their classes
 events.jsonl  how it goes (`finetune.job.event_log`)
 result.json   {"state": "finished", "digest"} or {"state": "failed", "error"}; there once it has ended by itself
+log.txt       what the process writes
 process       who does the job: its number and when it began
 run/          the folder that the run writes; one that was begun goes on; at the end model-any-size.onnx too
 """
@@ -25,8 +26,8 @@ from models.errors import GraftError, OutputError
 from models.files import sha256, write_atomically
 from service.jobs.processes import give_way, identity
 
-JOB, IMAGES, LOG, EVENTS, RESULT, RUN, PROCESS = (
-    "job.json", "images.jsonl", "log.txt", "events.jsonl", "result.json", "run", "process"
+JOB, IMAGES, EVENTS, RESULT, RUN, PROCESS = (
+    "job.json", "images.jsonl", "events.jsonl", "result.json", "run", "process"
 )  # fmt: skip
 ANY_SIZE = "model-any-size.onnx"  # in the folder of the run, beside the model
 BUSY = 75  # exit status: another process does the job

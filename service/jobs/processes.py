@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+LOG = "log.txt"  # in the folder of a job: what its process writes
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -65,7 +66,7 @@ def start(folder: Path, nice: int) -> subprocess.Popen[bytes]:
 
     Not in a session of its own: Linux shares the processor between sessions before it looks who is nice in them.
     """
-    with (folder / "log.txt").open("ab") as log:
+    with (folder / LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "service.jobs.process", str(folder), str(nice)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0, env=_environment(),

@@ -20,6 +20,7 @@ from tests.service.jobs.conftest import workspace_config
 
 ADMIN, ADMIN_LINE = new_token(["admin"], "admin")
 INFER, INFER_LINE = new_token(["infer"], "infer")
+BOTH, BOTH_LINE = new_token(["infer", "admin"], "both")
 MADE = {"json": {"name": "x"}}
 
 
@@ -70,7 +71,7 @@ def test_pages_and_names_of_others_may_not(client: FlaskClient, headers: dict[st
 
 @pytest.fixture
 def guarded(teaching: Teaching) -> Iterator[FlaskClient]:
-    guard = Guard(Tokens([ADMIN_LINE, INFER_LINE]), teaches_here=True)
+    guard = Guard(Tokens([ADMIN_LINE, INFER_LINE, BOTH_LINE]), teaches_here=True)
     return create_app(registry=teaching.registry, guard=guard, teaching=teaching).test_client()
 
 
@@ -82,9 +83,20 @@ def test_with_tokens_only_an_admin_may_from_wherever(
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     assert guarded.get("/v1/jobs", headers=headers).status_code == status
-    told = guarded.get("/v1/workspace", headers={**headers, "Authorization": f"Bearer {token or INFER}"})
-    if told.status_code == 200:
-        assert told.get_json()["teaching"] is (token == ADMIN)
+
+
+@pytest.mark.parametrize(("token", "teaches"), [(INFER, False), (BOTH, True)])
+def test_the_workspace_says_whether_it_teaches_whoever_asks(
+    guarded: FlaskClient, token: str, teaches: bool
+) -> None:
+    told = guarded.get("/v1/workspace", headers={"Authorization": f"Bearer {token}"}).get_json()
+    assert (told["teaching"], told["abilities"] is not None) == (teaches, teaches)
+
+
+@pytest.mark.parametrize(("token", "status"), [(None, 401), ("graft_wrong", 401), (ADMIN, 403)])
+def test_the_workspace_asks_who_may_infer(guarded: FlaskClient, token: str | None, status: int) -> None:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    assert guarded.get("/v1/workspace", headers=headers).status_code == status
 
 
 def test_every_route_of_it_asks_who_is_there(guarded: FlaskClient) -> None:

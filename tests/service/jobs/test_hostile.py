@@ -38,7 +38,7 @@ def empty(client: FlaskClient) -> str:
         (b"", "image/jpeg", 400, "the request has no body"),
         (png_bomb(), "image/png", 422, "at most 178,956,970 pixels are decoded"),
         (snapshot("red", 1)[:2000], "image/jpeg", 422, "image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>", "image/svg+xml", 422, ""),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>", "image/svg+xml", 422, "not an image"),
     ],
 )
 def test_what_is_no_photo_is_refused_in_a_sentence(

@@ -27,6 +27,7 @@ class Wire:
         self._body_left = 0  # of it
         self._answer_left = 0  # bytes of its answer's body, where it has a length
         self._answering: Literal["not yet", "length", "chunks", "done"] = "not yet"
+        self._closes = False  # whether that answer has said that none follows
 
     @property
     def buffered(self) -> int:
@@ -49,7 +50,7 @@ class Wire:
         """Go on to the next request."""
         if self._plain is None:
             self._http.start_next_cycle()
-        self._plain, self._answering = None, "not yet"
+        self._plain, self._answering, self._closes = None, "not yet", False
 
     # Requests
 
@@ -121,7 +122,7 @@ class Wire:
     def done(self) -> bool:
         """Whether request and answer are complete, and others may follow."""
         if self._plain is not None:
-            return self._answering == "done" and not self._body_left
+            return self._answering == "done" and not self._body_left and not self._closes
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
     # Answers
@@ -149,6 +150,7 @@ class Wire:
             self._answering = "chunks"
         else:
             self._answering, self._answer_left = "length", int(length)
+        self._closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
         lines = header_lines(headers)
         if lines is None or not 200 <= status <= 599:
             raise h11.LocalProtocolError(f"an answer {status} with a header that is none")

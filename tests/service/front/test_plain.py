@@ -138,6 +138,23 @@ def test_body_that_is_not_as_long_as_its_header_says_is_an_error() -> None:
             wire.finish() if wire.go_on_with(parts[0]) else None
 
 
+@pytest.mark.parametrize("value", [b"close", b"Close", b"x, close", b"keep-alive"])
+def test_after_an_answer_that_says_close_none_follows(value: bytes) -> None:
+    wire, other = Wire(MOST), h11.Connection(h11.SERVER)
+    wire.receive(get("/"))
+    other.receive_data(get("/"))
+    assert isinstance(wire.request(), Request)
+    assert wire.data() is None
+    assert isinstance(other.next_event(), h11.Request)
+    assert isinstance(other.next_event(), h11.EndOfMessage)
+    headers: Headers = [(b"content-length", b"0"), (b"connection", value)]
+    wire.begin(200, headers)
+    wire.finish()
+    other.send(h11.Response(status_code=200, headers=headers))
+    other.send(h11.EndOfMessage())
+    assert wire.done == (other.our_state is h11.DONE) == (value == b"keep-alive")
+
+
 def test_requests_that_come_together_are_taken_one_after_the_other() -> None:
     kinds = (get("/a"), post("/b", b"12345"), get("/c", "A: one\r\n two"), get("/d"), post("/e", b"xyz"))
     wire = Wire(MOST)

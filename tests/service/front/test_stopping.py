@@ -95,6 +95,17 @@ def test_new_clients_are_answered_while_it_drains_and_a_second_stop_ends_that(se
         site.raw()
 
 
+@pytest.mark.parametrize("line", [(), ("Connection: keep-alive, x",)], ids=["plain", "h11"])
+def test_connection_is_closed_once_that_was_said(serving: Serving, line: tuple[str, ...]) -> None:
+    site = serving(drain_s=10 * PATIENCE_S)
+    with site.client() as kept:
+        assert kept.ask(get("/livez")).status == 200
+        site.server.stop(drain=True)
+        assert kept.ask(get("/livez", *line)).headers["connection"] == "close"
+        assert kept.rest() == b""
+    site.server.stop(drain=False)
+
+
 def test_worker_that_never_ends_does_not_hold_the_stop(serving: Serving) -> None:
     site = serving(stop_s=0.1)
     with site.client() as client:

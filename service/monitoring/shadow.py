@@ -132,9 +132,6 @@ class Shadow:
 
     def hear(self, images: Sequence[NDArray[np.uint8]], results: Sequence[ImageResult]) -> None:
         """The first model has answered; the second may, for some of the images."""
-        places: Sequence[int] = range(len(images))
-        if len(images) > _AT_ONCE:
-            places = sorted(self._random.sample(places, _AT_ONCE))
         waiting = self._queued() > 0
         with self._changing:
             reason: Dropped | None = "queue" if waiting else None
@@ -145,6 +142,9 @@ class Shadow:
             if reason is not None or self._closed:
                 self._state.dropped[reason or "busy"] += len(images)
                 return
+            places: Sequence[int] = range(len(images))
+            if len(images) > _AT_ONCE:
+                places = sorted(self._random.sample(places, _AT_ONCE))
             self._state.dropped["busy"] += len(images) - len(places)
             self._job = [images[i] for i in places], [results[i] for i in places]
             self._done.clear()

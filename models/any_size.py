@@ -77,7 +77,7 @@ def any_size(model: ModelProto) -> ModelProto:
     return made
 
 
-def largest_gap(original: ModelProto, made: ModelProto, *, threads: int | None = None) -> float:
+def gap_between(original: ModelProto, made: ModelProto, *, threads: int | None = None) -> float:
     """How far the answers of an any-size file are from those of its model, on two pictures, at most.
 
     One is wide and larger than the input, one upright and smaller. Probabilities are compared as they are, other
@@ -102,14 +102,14 @@ def largest_gap(original: ModelProto, made: ModelProto, *, threads: int | None =
 
 
 def checked_any_size(model: ModelProto, *, threads: int | None = None) -> tuple[ModelProto, float]:
-    """`any_size` of a model, and `largest_gap` between both.
+    """`any_size` of a model, and `gap_between` both.
 
     Raises:
         ModelError: as `any_size`, or a gap above `TOLERANCE`.
     """
     made = any_size(model)
     try:
-        gap = largest_gap(model, made, threads=threads)
+        gap = gap_between(model, made, threads=threads)
     except ModelError as exc:
         raise ModelError(f"the network does not run behind a photo of any size ({first_line(exc)}).") from exc
     if not gap <= TOLERANCE:

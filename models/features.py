@@ -27,7 +27,7 @@ from models.names import EMBEDDING, LOGITS, POOL, PRE_LOGITS, PROBABILITIES, PRO
 from models.nodes import Nodes
 from models.plain import FOR_ONE_PROCESSOR, is_for_one_processor
 from models.runtime import Array, RuntimeConfig
-from models.serialized import packed, session_of
+from models.serialized import bytes_if_small, session_of
 from models.settings import setting, settings
 from models.store import DownloadProgress
 from models.truncation import cut_model
@@ -102,7 +102,7 @@ def open_features(
     places = {cut: layouts[cut].places for cut in cuts if cut in layouts}
     proto = feature_graph(proto, cuts, options)
     digests = graph_digests(proto, cuts)
-    data = packed(proto)
+    data = bytes_if_small(proto)
     del proto  # it is as large as the network
 
     def opened(config: RuntimeConfig | None) -> FeatureModel:

@@ -21,7 +21,7 @@ _SMALL = 1024  # bytes that a weight in the graph itself may have
 _ALIGNED = 4096  # where weights begin in their file, so that it can be mapped
 
 
-def packed(model: ModelProto) -> bytes | ModelProto:
+def bytes_if_small(model: ModelProto) -> bytes | ModelProto:
     """The bytes of a network; the network itself where they would be too many."""
     return model if is_large(model) else model.SerializeToString()
 
@@ -41,7 +41,7 @@ def session_of(
         ModelError: a network that onnxruntime cannot run.
         OutputError: the disk has no room for the weights of a large one.
     """
-    model = packed(model) if isinstance(model, ModelProto) else model
+    model = bytes_if_small(model) if isinstance(model, ModelProto) else model
     if isinstance(model, bytes):
         return OnnxSession(model, config, quiet=quiet)
     # onnxruntime has mapped or read the weights when it is there.

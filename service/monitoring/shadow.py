@@ -44,7 +44,7 @@ Verdict = Literal["more", "less", "undecided"]
 
 
 @dataclass(frozen=True)
-class Said:
+class Statement:
     """What a model says of an image: a class, "none of these", labels, or a number."""
 
     text: str
@@ -56,8 +56,8 @@ class Example:
     """An image of which the two say different things."""
 
     at: float  # seconds since 1970
-    first: Said
-    second: Said
+    first: Statement
+    second: Statement
 
 
 @dataclass
@@ -202,13 +202,13 @@ class Shadow:
         with_none = self._first.reject is not None and self._second.rejects
         for one, other in zip(results, answers, strict=True):
             first, second = (
-                said(card, result, with_none=with_none)
+                statement(card, result, with_none=with_none)
                 for card, result in ((self._first, one), (self._second.card, other))
             )
             with self._changing:
                 self._note(first, second, differs=disagree(self._first, one, other, first, second))
 
-    def _note(self, first: Said, second: Said, *, differs: bool) -> None:
+    def _note(self, first: Statement, second: Statement, *, differs: bool) -> None:
         state = self._state
         state.images += 1
         state.disagreements += differs
@@ -260,21 +260,23 @@ def check_pair(first: ModelCard, second: ModelCard) -> tuple[tuple[str, ...], tu
     return only_first, only_second
 
 
-def said(card: ModelCard, result: ImageResult, *, with_none: bool) -> Said:
+def statement(card: ModelCard, result: ImageResult, *, with_none: bool) -> Statement:
     """What a result says. `with_none`: that an image is none of the classes is an answer too."""
     if result.probabilities is None:
-        return Said(f"{result.value:.6g}")
+        return Statement(f"{result.value:.6g}")
     best = int(result.probabilities.argmax())
     probability = float(result.probabilities[best])
     if card.task == "multilabel":
         names = [label.name for label, p in zip(card.labels, result.probabilities, strict=True) if p >= 0.5]
-        return Said(listed(names, _SHOWN) if names else "no label", probability)
+        return Statement(listed(names, _SHOWN) if names else "no label", probability)
     if with_none and result.rejected:
-        return Said("none of these", probability)
-    return Said(card.labels[best].name, probability)
+        return Statement("none of these", probability)
+    return Statement(card.labels[best].name, probability)
 
 
-def disagree(card: ModelCard, one: ImageResult, other: ImageResult, first: Said, second: Said) -> bool:
+def disagree(
+    card: ModelCard, one: ImageResult, other: ImageResult, first: Statement, second: Statement
+) -> bool:
     """Whether two answers differ: by their names, or numbers by more than the first may be from the truth."""
     if one.value is not None and other.value is not None:
         width = card.target.half_width if card.target is not None else None

@@ -11,7 +11,7 @@ from flask import Response, jsonify
 from service.encoding import seven
 from service.monitoring.chances import exact_interval
 from service.monitoring.drift import FALSE_ALARMS, Comparison, Drift, DriftState, verdict
-from service.monitoring.shadow import CONFIDENT, Dropped, Said, Shadow, ShadowState, Verdict
+from service.monitoring.shadow import CONFIDENT, Dropped, Shadow, ShadowState, Statement, Verdict
 from service.monitoring.shadows import Standing
 from service.openapi.routes import Routes
 from service.protocols.v1_parameters import NamedModel, OfModel
@@ -271,7 +271,7 @@ def _shadow_sentence(name: str, shadow: Shadow, state: ShadowState) -> str:
     )
 
 
-def _opinion(one: Said) -> Opinion:
+def _opinion(one: Statement) -> Opinion:
     return {
         "answer": one.text,
         "probability": None if one.probability is None else seven(one.probability),

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from models.any_size import TOLERANCE, any_size, checked_any_size, largest_gap
+from models.any_size import TOLERANCE, any_size, checked_any_size, gap_between
 from models.card import ANY_SIZE, Label, ModelCard, card_of, write_card
 from models.errors import ModelError
 from models.importing import import_model
@@ -158,8 +158,8 @@ def test_a_difference_is_noticed(tmp_path: Path) -> None:
     write_card(
         other, ModelCard("other", "classification", Preprocessing((16, 16), "pad"), labels=card.labels)
     )
-    assert largest_gap(model, made) <= TOLERANCE
-    assert largest_gap(other, made) > TOLERANCE
+    assert gap_between(model, made) <= TOLERANCE
+    assert gap_between(other, made) > TOLERANCE
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from models.importing import import_model
 from models.loading import load
 from models.model import Model
 from models.runtime import RuntimeConfig
-from models.serialized import content_digest, is_large, packed, session_of, write_model
+from models.serialized import bytes_if_small, content_digest, is_large, session_of, write_model
 from tests.models.nets import draw, node, save
 
 CPU = RuntimeConfig(device="cpu", threads=1)
@@ -50,7 +50,7 @@ def test_a_session_of_any_size(model: ModelProto, monkeypatch: pytest.MonkeyPatc
     expected = session_of(model, CPU).run({"image": PIXELS})
     monkeypatch.setattr(serialized, "LIMIT", 20_000)
     assert is_large(model)
-    assert packed(model) is model
+    assert bytes_if_small(model) is model
     for got, want in zip(session_of(model, CPU).run({"image": PIXELS}), expected, strict=True):
         np.testing.assert_array_equal(got, want)
 

@@ -132,9 +132,8 @@ def references(
             if slope is not None
         ]
         last = next(entry for entry in reversed(maps) if entry["label"] != ", read")  # that is the image
-        if all(
-            max(reading) > 0 for reading in last["maps"]
-        ):  # else nothing speaks for it, and nothing is compared
+        # Else nothing speaks for it, and nothing is compared.
+        if all(max(reading) > 0 for reading in last["maps"]):
             break
     arrays = {
         "images": images, "logits": logits.detach().numpy(), "features": _features(model, x, read, logits.shape[1]),

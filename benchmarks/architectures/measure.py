@@ -3,8 +3,7 @@
     python -m benchmarks.architectures.measure FOLDER NAME EXPORTER
 
 Reads NAME.EXPORTER.onnx, NAME.npz and NAME.json, writes results/NAME.EXPORTER.json. The file is imported without
-options.
-Of two images at the network's own size these are compared: the five best classes; default features with what the last
+options. Of two images at the network's own size these are compared: the five best classes; default features with what the last
 layer reads; the slopes of the best logit over the pixels, through the whole network; the default Grad-CAM map.
 Differences are parts of the largest value. An int8 version is made, and compared on images that it has not seen; blocks
 are trained for two epochs on 48 images in two colours, and the finished file proves itself in a fresh process.
@@ -177,10 +176,10 @@ def int8(row: Row, model: ModelProto, photos: list[np.ndarray]) -> float:
     """The share of images with the same best class in the int8 version and the float32 one."""
     small = quantize(model, iter(photos[::2]))
     before, after = (Model(session_of(m, CPU), _card(model)) for m in (model, small))
-    found = compare(before, after, photos[1::2])
-    row.figures["cosine"] = found.cosine
-    assert found.agreement is not None
-    return found.agreement
+    compared = compare(before, after, photos[1::2])
+    row.figures["cosine"] = compared.cosine
+    assert compared.agreement is not None
+    return compared.agreement
 
 
 def blocks(path: Path, photos: Path, folder: Path) -> float:

@@ -3,8 +3,8 @@
     python -m benchmarks.architectures.measure FOLDER NAME EXPORTER
 
 Reads NAME.EXPORTER.onnx, NAME.npz and NAME.json, writes results/NAME.EXPORTER.json. The file is imported without
-options. Of two images at the network's own size these are compared: the five best classes; default features with what the last
-layer reads; the slopes of the best logit over the pixels, through the whole network; the default Grad-CAM map.
+options. Of two images at the network's own size these are compared: the five best classes; default features with what
+the last layer reads; the slopes of the best logit over the pixels, through the whole network; the default Grad-CAM map.
 Differences are parts of the largest value. An int8 version is made, and compared on images that it has not seen; blocks
 are trained for two epochs on 48 images in two colours, and the finished file proves itself in a fresh process.
 """

@@ -26,6 +26,7 @@ from models.preprocessing import ImageSource
 from models.runtime import RuntimeConfig
 from models.truncation import cut_model
 
+STEPS = 96  # where nobody says how many
 _FARTHEST = 8  # pixels by which the image is moved about between steps
 _NOISE = 12.0  # deviation of the grey noise that an ascent begins with, of 0..255
 _STEP = 3.0  # by how much of 0..255 a step changes the image, on average
@@ -88,7 +89,7 @@ class Ascent:
         self._asked = np.zeros(sizes, np.float32)
         np.moveaxis(self._asked, self._axis, 0)[self._channel] = sizes[self._axis] / self._asked.size
 
-    def climb(self, start: ImageSource | None = None, *, steps: int = 96, seed: int = 0) -> Wanted:
+    def climb(self, start: ImageSource | None = None, *, steps: int = STEPS, seed: int = 0) -> Wanted:
         """The image after `steps` steps from grey noise, or from the photo `start`; the same for the same `seed`.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from finetune.explain.ascent import Ascent
+from finetune.explain.ascent import STEPS, Ascent
 from finetune.explain.geometry import full_photo
 from finetune.explain.gradcam import GradCam
 from finetune.explain.heatmap import Explainer, Heatmap
@@ -60,7 +60,7 @@ _ONLY = {
 @click.option(
     "--unit", metavar="NAME", help="What is to be excited (ascent): a class, or CUT:CHANNEL such as pool:7."
 )
-@click.option("--steps", type=click.IntRange(1), help="Steps to climb (ascent).  [default: 96]")
+@click.option("--steps", type=click.IntRange(1), help=f"Steps to climb (ascent).  [default: {STEPS}]")
 @click.option(
     "--out",
     "-o",
@@ -145,7 +145,7 @@ def _climb(
 ) -> None:
     ascent = Ascent(model, unit, device=device)
     print_guesses(model, ascent.notes)
-    wanted = ascent.climb(image, steps=steps or 96)
+    wanted = ascent.climb(image, steps=steps or STEPS)
     write_atomically(out, png(wanted.image))
     if as_json:
         answer = {"unit": unit, "before": wanted.before, "after": wanted.after, "picture": str(out)}

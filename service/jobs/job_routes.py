@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Annotated, Any, NotRequired, TypedDict
 from urllib.parse import quote
@@ -12,7 +13,17 @@ from finetune.job.recipe import Recipe
 from models.errors import InputError
 from models.settings import setting, settings, settings_of
 from service.front.wsgi import GONE, REQUEST_ID
-from service.jobs.answers import Comparison, Deleted, JobAnswer, JobList, Mistakes, Promotion
+from service.jobs.answers import (
+    Comparison,
+    CurvePoint,
+    Deleted,
+    JobAnswer,
+    JobList,
+    Mistakes,
+    Progress,
+    Promotion,
+    Verdict,
+)
 from service.jobs.bodies import json_fields, text_fields
 from service.jobs.database import Row
 from service.jobs.jobs import ENDED
@@ -30,6 +41,7 @@ _PLAIN = "text/plain; charset=utf-8"
 # A report is a page of ours with names of other people in it: it runs no script, wherever it is shown.
 _REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
 _OWN = ("dataset", "name")  # fields of a job that are no settings
+_REMEMBERED = 1000  # jobs that have ended, of which little is remembered that stands in large files
 _LARGEST = (1 << 63) - 1  # number that SQLite keeps
 
 
@@ -85,11 +97,19 @@ def job_routes(teaching: Teaching) -> Routes:
     jobs, registry = teaching.jobs, teaching.registry
     streams = Streams(jobs, lambda: registry.draining)
 
+    def course(job: str, state: str) -> tuple[Progress | None, list[CurvePoint], Verdict | None]:
+        """How a job goes, as its files tell."""
+        progress, curves = progress_in(jobs.events(job))
+        report = jobs.report(job) if state not in ("cancelled", "failed") else None
+        return progress, curves, verdict_of(report) if report is not None else None
+
+    course_of_ended = functools.lru_cache(_REMEMBERED)(course)
+
     def job_json(row: Row) -> JobAnswer:
         known = row["id"]
         queue = [one["id"] for one in jobs.waiting()] if row["state"] == "queued" else []
-        progress, curves = progress_in(jobs.events(known))
-        report = jobs.report(known) if row["state"] not in ("cancelled", "failed") else None
+        ended = row["state"] in ENDED
+        progress, curves, verdict = (course_of_ended if ended else course)(known, row["state"])
         return {
             "id": known,
             "name": row["name"],
@@ -101,10 +121,10 @@ def job_routes(teaching: Teaching) -> Routes:
             "created": row["created"],
             "started": row["started"],
             "ended": row["ended"],
-            "progress": None if row["state"] in ENDED else progress,
+            "progress": None if ended else progress,
             "curves": curves,
             "error": row["error"],
-            "verdict": verdict_of(report) if report is not None else None,
+            "verdict": verdict,
             "files": [
                 {"name": name, "bytes": path.stat().st_size} for name, path in jobs.files(known).items()
             ],

@@ -122,6 +122,20 @@ def test_its_events_tell_all_of_it_in_order(taught: Taught) -> None:
     assert [line for line in again.splitlines() if line.startswith("id: ")] == [f"id: {ids[-1]}"]
 
 
+def test_the_files_of_one_that_has_ended_are_read_once(
+    taught: Taught, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v1/jobs/{taught.job['id']}"
+    first = taught.client.get(path).get_json()
+
+    def never(job: str) -> None:
+        raise AssertionError("it was read again")
+
+    monkeypatch.setattr(taught.teaching.jobs, "report", never)
+    monkeypatch.setattr(taught.teaching.jobs, "events", never)
+    assert taught.client.get(path).get_json() == first
+
+
 def test_its_files_are_given(taught: Taught, tmp_path: Path) -> None:
     path = f"/v1/jobs/{taught.job['id']}/files"
     page = taught.client.get(f"{path}/report.html")

@@ -72,8 +72,10 @@ def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None 
     # The archive stays open as long as an item of it is held; zipfile may be read from several threads.
     for info in sorted(archive.infolist(), key=lambda info: info.filename):
         parts = _parts(info.filename)
+        if not parts:  # and of an empty name zipfile cannot say whether it is a folder
+            continue
         inside = parts if info.is_dir() else parts[:-1]
-        if not parts or not entered(inside):
+        if not entered(inside):
             continue
         if info.is_dir():
             if folders is not None:

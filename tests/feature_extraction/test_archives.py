@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,12 @@ def test_member_that_is_too_large_is_not_read(
     (item,) = images(str(path))
     with pytest.raises(ImageError, match="no image is that large"):
         item.read()
+
+
+def test_a_member_of_a_zip_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("xx.png", "red.png"):
+            archive.writestr(name, b"data")
+    path.write_bytes(path.read_bytes().replace(b"xx.png", b"\0x.png"))  # a name ends at a zero
+    assert [item.id for item in images(path)] == [f"{path}/red.png"]

@@ -34,8 +34,8 @@ class Batcher:
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """`run(key, items, crowded)` gives a row, or an exception, for each of at most `largest` items of one key;
-        `crowded` says that others run or wait, or that all is `busy`. `runners`: how often it is called at once, by so
-        many threads. `item_s`: a first guess of its seconds.
+        `crowded` says that others run or wait, or that all is `busy`. `runners`: how often it is called at once, by as
+        many threads of its own or by those of callers. `item_s`: a first guess of its seconds.
         """
         self.largest, self.most_queued, self.runners = largest, most_queued, runners
         self._run, self._watch, self._clock, self._busy = run, watch, clock, busy

@@ -21,7 +21,7 @@ class Stat(NamedTuple):
 
 def stats() -> list[Stat]:
     """All processes of this machine."""
-    found = []
+    known = []
     for folder in Path("/proc").iterdir():
         try:
             fields = (
@@ -30,8 +30,8 @@ def stats() -> list[Stat]:
         except OSError:  # it has ended
             continue
         if fields:
-            found.append(Stat(int(fields[2]), int(fields[3]), sum(map(int, fields[11:15])) * _TICK))
-    return found
+            known.append(Stat(int(fields[2]), int(fields[3]), sum(map(int, fields[11:15])) * _TICK))
+    return known
 
 
 def busy_seconds() -> float:

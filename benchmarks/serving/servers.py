@@ -1,4 +1,4 @@
-"""Servers as processes of their own: ours, LitServe, MLServer, and Triton's onnxruntime backend."""
+"""Servers as processes of their own: ours, LitServe, MLServer, and Triton with its Python backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,3 @@
-
 "use strict";
 const form = document.querySelector("#try form");
 const state = document.querySelector("#try .state");
@@ -57,9 +56,9 @@ form.addEventListener("submit", async (event) => {
   results.replaceChildren();
   try {
     const began = performance.now();
-    const told = await answer("v1/classify?" + query, { method: "POST", body, headers: headers() });
-    state.textContent = told.model + ", " + Math.round(performance.now() - began) + " ms";
-    told.results.forEach((result, i) => show(files[i], result));
+    const reply = await answer("v1/classify?" + query, { method: "POST", body, headers: headers() });
+    state.textContent = reply.model + ", " + Math.round(performance.now() - began) + " ms";
+    reply.results.forEach((result, i) => show(files[i], result));
   } catch (error) {
     state.classList.add("failed");
     state.textContent = error.message;
@@ -70,12 +69,12 @@ form.addEventListener("submit", async (event) => {
 
 async function models() {
   try {
-    const told = await answer("v1/models", { headers: headers() });
-    const ready = told.models.filter((model) => model.state === "ready" && model.task !== "features");
+    const reply = await answer("v1/models", { headers: headers() });
+    const ready = reply.models.filter((model) => model.state === "ready" && model.task !== "features");
     const names = [...new Set(ready.map((model) => model.name))];
     const menu = form.elements.model;
     const chosen = menu.value;
-    menu.replaceChildren(new Option(told.default, ""), ...names.filter((n) => n !== told.default).map((n) => new Option(n)));
+    menu.replaceChildren(new Option(reply.default, ""), ...names.filter((n) => n !== reply.default).map((n) => new Option(n)));
     menu.value = names.includes(chosen) ? chosen : "";
   } catch {
     // A token is needed; its field asks again.

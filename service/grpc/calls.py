@@ -102,8 +102,10 @@ class Calls:
             raise self._gate.overloaded(lane)
         return lane
 
-    def turned_away(self, call: Call, error: GraftError | Refused, *, known: bool = True) -> Answer:
-        """Write down that a call is not worked on, and say why."""
+    def turned_away(
+        self, call: Call, error: GraftError | Refused, method: Method | None = None, *, known: bool = True
+    ) -> Answer:
+        """Write down that a call is not worked on, or a message of a stream of `method`, and say why."""
         failure = failure_of(error)
         if isinstance(error, Refused):
             self._metrics.refused(call.path if known else "", GRPC, failure.status)
@@ -113,16 +115,17 @@ class Calls:
             record.status, record.error = failure.status, type(error).__name__
             notes = self._observer.finish(record)
             self._observer.count(record)
-        answer = Answer(failure=failure, notes=notes)
+        content = _refusal(method, None, failure) if method is not None else b""
+        answer = Answer(content, failure, notes)
         self._log_access(call, answer, failure.status)
         return answer
 
     async def work(self, method: Method, lane: Lane, call: Call, data: bytes) -> Answer:
         """The answer to a message, made by a thread that hears when the client leaves."""
         if lane.full:
-            return self.turned_away(call, self._gate.overloaded(lane))
+            return self.turned_away(call, self._gate.overloaded(lane), method)
         if not self._gate.budget.take(len(data), 0):
-            return self.turned_away(call, no_room(self._gate.budget))
+            return self.turned_away(call, no_room(self._gate.budget), method)
         lane.running += 1
         asked, size = call.asked(self._observer), len(data)
         waiting: asyncio.Future[Answer] = self._loop.create_future()
@@ -213,9 +216,16 @@ def answered(method: Method, data: bytes, asked: Asked, observer: Observer) -> A
         error = None
     if error is not None:
         failure = failure_of(error)
-        record.status, record.error, content = failure.status, type(error).__name__, b""
-        if method.refuse is not None:
-            content = method.refuse(message, error).SerializeToString()
+        record.status, record.error = failure.status, type(error).__name__
+        content = _refusal(method, message, failure)
     notes = observer.finish(record)
     observer.count(record)
     return Answer(content, failure, notes, tuple(asked.trailers))
+
+
+def _refusal(method: Method, message: Any, failure: Failure) -> bytes:
+    """The answer that a message has in a stream where there is none; nothing where its call has a status for that."""
+    if method.refuse is None:
+        return b""
+    data: bytes = method.refuse(message, failure).SerializeToString()
+    return data

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.errors import GraftError
 from service.caller import Caller
 from service.front.gate import LaneName
 from service.front.wsgi import ClientGone
+from service.grpc.status import Failure
 from service.protocols.asking import deadline
 from service.records import RequestRecord
 from service.registry import Registry
@@ -40,15 +40,15 @@ Answer = Callable[[Any, Asked], Any]  # a message to another
 class Method:
     """A method: the full name of its message, what answers that, who may call it, and which threads work for it.
 
-    `refuse` makes an answer of an error, where each message of a stream is a request and has its own; without it there
-    is one message and one answer.
+    `refuse` makes an answer of a failure, where each message of a stream is a request and has its own; its
+    first argument is None for a message that was not read. Without it there is one message and one answer.
     """
 
     message: str
     answer: Answer
     scope: Scope = "infer"
     lane: LaneName = "quick"
-    refuse: Callable[[Any, GraftError], Any] | None = None
+    refuse: Callable[[Any, Failure], Any] | None = None
 
 
 Methods = Mapping[str, Method]  # by path: /package.Service/Method

@@ -11,6 +11,7 @@ from service.front.gate import LaneName
 from service.grpc.infer_messages import REQUEST, read_infer, write_infer
 from service.grpc.messages import message_class, message_of
 from service.grpc.method import Answer, Asked, Method, Methods
+from service.grpc.status import Failure
 from service.protocols.inferring import infer
 from service.protocols.open_inference import EXTENSIONS
 from service.protocols.open_inference_models import (
@@ -163,9 +164,9 @@ def _version(text: str) -> int | None:
     return int(text)
 
 
-def _refusal(message: Any, error: GraftError) -> Any:
-    """An error in a stream, which goes on; the id says whose it is."""
-    response = message_class(f"{_PACKAGE}.ModelStreamInferResponse")(error_message=str(error))
+def _refusal(message: Any, failure: Failure) -> Any:
+    """An error in a stream, which goes on; the id says whose it is, where the message was read."""
+    response = message_class(f"{_PACKAGE}.ModelStreamInferResponse")(error_message=failure.message)
     if message is not None:
         response.infer_response.id = message.id
         response.infer_response.model_name = message.model_name

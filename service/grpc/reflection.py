@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 from google.protobuf import descriptor_pb2
 
-from models.errors import GraftError
 from service.grpc.messages import POOL, message_class
 from service.grpc.method import Asked, Method, Methods
+from service.grpc.status import Failure
 
 # The newer name and the older one, which most tools still ask for; messages are the same on the wire.
 SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
@@ -41,9 +41,9 @@ def methods(services: Collection[str]) -> Methods:
             _tell(response, grpc.StatusCode.NOT_FOUND, "there is no such extension here.")
         return response
 
-    def refuse(message: Any, error: GraftError) -> Any:
+    def refuse(message: Any, failure: Failure) -> Any:
         response = message_class(_RESPONSE)()
-        _tell(response, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        _tell(response, failure.code, failure.message)
         return response
 
     method = Method(_REQUEST, answer, "open", "quick", refuse)

@@ -52,6 +52,14 @@ def test_every_service_that_is_listed_can_be_described(client: Client) -> None:
         assert by_name == answer.file_descriptor_response
 
 
+def test_what_is_no_question(client: Client) -> None:
+    parse = message_class("grpc.reflection.v1.ServerReflectionResponse").FromString
+    method = client.channel.stream_stream(f"/{SERVICES[0]}/ServerReflectionInfo", None, parse)
+    (answer,) = method(iter([b"\xff"]), timeout=PATIENCE_S)
+    assert answer.error_response.error_code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert "what came is no grpc.reflection.v1.ServerReflectionRequest" in answer.error_response.error_message
+
+
 def test_what_there_is_not(client: Client) -> None:
     extension = {"containing_type": "inference.ModelInferRequest", "extension_number": 7}
     questions: list[dict[str, Any]] = [

@@ -79,6 +79,33 @@ def test_messages_of_a_full_server_are_refused_one_by_one(
     assert not last.error_message
 
 
+@pytest.mark.parametrize(
+    ("bounds", "reason"),
+    [
+        ({"workers": 1}, "1 requests are worked on, as many as this server takes"),
+        ({"held_bytes": 1500}, "bodies of other requests fill"),
+    ],
+)
+def test_messages_without_a_worker_or_room_are_refused_in_words(
+    own_service: OwnService, monkeypatch: pytest.MonkeyPatch, bounds: dict[str, int], reason: str
+) -> None:
+    service = own_service(bounds=bounds)
+    held = Held(service.registry.get("tiny"), monkeypatch)
+
+    def messages() -> Iterator[Any]:
+        yield infer(id="a")
+        assert held.entered.wait(WAIT_S)
+        yield infer(id="b")
+        while not metric(service, 'graft_requests_total{method="gRPC"'):
+            time.sleep(0.001)
+        held.leave.set()
+
+    with Client(service.grpc_address) as client:
+        first, second = client.stream(messages())
+    assert (first.infer_response.id, first.error_message) == ("a", "")
+    assert reason in second.error_message
+
+
 def test_a_stream_that_is_broken_frees_the_queue(
     own_service: OwnService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,11 +96,19 @@ class Calls:
             TokenError, AccessError: it may not.
             Refused: there is no place for it.
         """
-        self._guard.check(method.scope, call.authorization)
+        self.check(method, call)
         lane = self._gate.lanes[method.lane]
         if lane.full:
             raise self._gate.overloaded(lane)
         return lane
+
+    def check(self, method: Method, call: Call) -> None:
+        """Refuse a call that its token does not allow, as of now: tokens may be read again.
+
+        Raises:
+            TokenError, AccessError: it may not.
+        """
+        self._guard.check(method.scope, call.authorization)
 
     def turned_away(
         self, call: Call, error: GraftError | Refused, method: Method | None = None, *, known: bool = True

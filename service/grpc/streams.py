@@ -23,7 +23,7 @@ class Streams:
         self._calls = calls
 
     async def requests(self, path: str, method: Method, _: Any, context: Any) -> None:
-        """Answer each message of a stream, in their order; one that fails ends nothing."""
+        """Answer each message of a stream, in their order; one that fails ends nothing, a withdrawn token does."""
         call = Call(path, context)
         try:
             lane = self._calls.admit(method, call)
@@ -35,6 +35,7 @@ class Streams:
         async def take() -> None:
             try:
                 while (data := await self._calls.reading.next(context)) is not None:
+                    self._calls.check(method, call)
                     await room.acquire()
                     work = self._calls.work(method, lane, Call(path, context), data)
                     answers.put_nowait(asyncio.create_task(work))
@@ -48,7 +49,7 @@ class Streams:
                 await context.write((await waiting).content)
                 room.release()
             await reader
-        except Refused as exc:
+        except (GraftError, Refused) as exc:
             await self._end(context, call, exc)
         finally:
             reader.cancel()

@@ -54,11 +54,13 @@ class Client:
             return exc.code(), exc.details()
         raise AssertionError(f"{name} was answered")
 
-    def stream(self, messages: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, messages: Iterable[Any], metadata: Any = ()) -> Iterator[Any]:
         """The answers of a stream of requests."""
         parse = message_class("inference.ModelStreamInferResponse").FromString
         method = self.channel.stream_stream(f"/{INFERENCE}/ModelStreamInfer", None, parse)
-        answers: Iterator[Any] = method((one.SerializeToString() for one in messages), timeout=PATIENCE_S)
+        answers: Iterator[Any] = method(
+            (one.SerializeToString() for one in messages), timeout=PATIENCE_S, metadata=metadata
+        )
         return answers
 
 

@@ -12,6 +12,8 @@ import grpc
 import numpy as np
 import pytest
 
+from service.safety import Guard
+from service.tokens import Tokens, new_token
 from tests.service.grpc.client import INFERENCE, PATIENCE_S, RED, Client, infer, metric, numbers
 from tests.service.holding import WAIT_S, Held
 from tests.service.serving import Serving
@@ -104,6 +106,27 @@ def test_messages_without_a_worker_or_room_are_refused_in_words(
         first, second = client.stream(messages())
     assert (first.infer_response.id, first.error_message) == ("a", "")
     assert reason in second.error_message
+
+
+def test_a_token_that_is_withdrawn_ends_its_stream(own_service: OwnService) -> None:
+    token, line = new_token(["infer"])
+    guard = Guard(Tokens([line]))
+    service = own_service(guard)
+    withdrawn = threading.Event()
+
+    def messages() -> Iterator[Any]:
+        yield infer()
+        assert withdrawn.wait(WAIT_S)
+        yield infer()
+
+    with Client(service.grpc_address) as client:
+        answers = client.stream(messages(), metadata=(("authorization", f"Bearer {token}"),))
+        assert not next(answers).error_message
+        guard.tokens = Tokens([new_token(["infer"])[1]])
+        withdrawn.set()
+        with pytest.raises(grpc.RpcError, match="token") as caught:
+            next(answers)
+        assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_a_stream_that_is_broken_frees_the_queue(

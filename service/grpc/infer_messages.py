@@ -57,9 +57,10 @@ def read_infer(message: Any, share: Share, ignored: frozenset[str] = frozenset()
         size = len(raw[place]) if raw else None
         # KServe's client says it here, too.
         if parameters.get(_SIZE, size) != size:
+            expected = "nothing" if size is None else f"{size}, or nothing"
             raise InputError(
-                f"{_SIZE} of {tensor.name[:60]!r} is {parameters[_SIZE]}; expected {size}, or nothing: over gRPC a "
-                "tensor says its size itself."
+                f"{_SIZE} of {tensor.name[:60]!r} is {parameters[_SIZE]}; expected {expected}: over gRPC a tensor says "
+                "its size itself."
             )
         if raw:
             if tensor.HasField("contents") and tensor.contents.ByteSize():

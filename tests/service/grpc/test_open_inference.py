@@ -224,6 +224,11 @@ def test_contents_that_contradict(client: Client) -> None:
     del other.raw_input_contents[:]
     other.inputs[0].contents.fp32_contents.extend([1.0])
     assert "has fp32_contents; expected uint_contents" in client.refused("ModelInfer", other)[1]
+    sized = infer()
+    del sized.raw_input_contents[:]
+    sized.inputs[0].contents.uint_contents.extend(RED.ravel().tolist())
+    sized.inputs[0].parameters["binary_data_size"].int64_param = 768
+    assert "is 768; expected nothing: over gRPC" in client.refused("ModelInfer", sized)[1]
     output = infer()
     output.outputs.add(name="logits")
     assert "'logits' is none of tiny" in client.refused("ModelInfer", output)[1]

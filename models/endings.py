@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto
 
+from models.anatomy import PASSES_ON
 from models.card import Task
 from models.errors import InputError, ModelError
 from models.graph import producers, reads
@@ -20,10 +21,7 @@ from models.outputs import Outputs
 
 Probe = Mapping[str, NDArray[Any]]
 Holds = Literal["logits", "probabilities"]
-_PASSES_ON = (
-    "Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Dropout",
-    "QuantizeLinear", "DequantizeLinear",
-)  # fmt: skip
+_PASSES_ON = (*PASSES_ON, "QuantizeLinear", "DequantizeLinear")
 _ACTIVATIONS = ("Softmax", "LogSoftmax", "Sigmoid")
 _CLASSIFIES = ("Gemm", "MatMul", "Conv", "Add", *_ACTIVATIONS)
 # What a sigmoid by hand ends in; a mean behind a Relu may stay within 0 and 1 too, on noise.

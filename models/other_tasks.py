@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from models.anatomy import PASSES_ON
 from models.errors import ModelError
 from models.graph import producers
 from models.import_options import ImportOptions
@@ -35,7 +36,6 @@ _ANCHORS = (1, 3)  # boxes a place
 _BOX = 4  # numbers that a box has
 _FOUND = (6, 7)  # numbers that a box has with class and score, and with the image's index
 _SMALL = 64  # pixels a side below which classifiers may keep large maps
-_PASSES_ON = ("Identity", "Transpose", "Reshape", "Cast")
 
 
 def refuse_by_name(
@@ -132,7 +132,7 @@ def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _ends_in_convolution(made: Mapping[str, Any], name: str) -> bool:
-    while name in made and made[name].op_type in _PASSES_ON:
+    while name in made and made[name].op_type in PASSES_ON:
         name = made[name].input[0]
     return name in made and made[name].op_type in ("Conv", "FusedConv", "QLinearConv")
 

@@ -33,13 +33,13 @@ def rows(name: str, values: int, strides: tuple[int, ...], *, last: bool, each: 
     weights: dict[str, Any] = {f"{name}_to": np.int64([0, -1, values] if last else [0, values, -1])}
     parts = []
     for stride in strides:
-        more, own = conv(f"{name}{stride}_map", values * each, stride)
+        chain, own = conv(f"{name}{stride}_map", values * each, stride)
         moved = f"{name}{stride}_moved"
         if last:
-            more.append(node("Transpose", [f"{name}{stride}_map"], [moved], perm=[0, 2, 3, 1]))
+            chain.append(node("Transpose", [f"{name}{stride}_map"], [moved], perm=[0, 2, 3, 1]))
         part = f"{name}{stride}_rows"
-        more.append(node("Reshape", [moved if last else f"{name}{stride}_map", f"{name}_to"], [part]))
-        nodes, weights = nodes + more, weights | own
+        chain.append(node("Reshape", [moved if last else f"{name}{stride}_map", f"{name}_to"], [part]))
+        nodes, weights = nodes + chain, weights | own
         parts.append(part)
     return [*nodes, node("Concat", parts, [name], axis=1 if last else 2)], weights
 
@@ -54,8 +54,8 @@ def few(name: str, *shape: int) -> Net:
 
 def write(path: Path, *nets: Net, outputs: tuple[str, ...]) -> Path:
     nodes, weights = list[NodeProto](), dict[str, Any]()
-    for more, own in nets:
-        nodes, weights = nodes + more, weights | own
+    for chain, own in nets:
+        nodes, weights = nodes + chain, weights | own
     return save(path, nodes, weights, shape=("N", 3, SIDE, SIDE), outputs=outputs)
 
 
@@ -130,10 +130,8 @@ def test_ultralytics_say_it(tmp_path: Path, task: str) -> None:
         ([few("out", 17, 192)], ("out",)),  # tokens
         ([few("out", 512)], ("out",)),
         ([few("out", 512, 1, 1)], ("out",)),
-        (
-            [few("logits", 5), conv("map", 8, 4, "Relu")],
-            ("logits", "map"),
-        ),  # a classifier that shows a map too
+        # A classifier that shows a map too.
+        ([few("logits", 5), conv("map", 8, 4, "Relu")], ("logits", "map")),
     ],
 )
 def test_features_and_classes_are_not(nets: list[Net], outputs: tuple[str, ...], tmp_path: Path) -> None:

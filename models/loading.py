@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from models.errors import ModelError
@@ -100,20 +100,22 @@ def sort(graph: GraphProto) -> None:
 
     Those that are in order keep it.
     """
-    made = {name for node in graph.node for name in node.output if name}
-    done: set[str] = set()
-    waiting, ordered = list(graph.node), []
-    while waiting:
-        left = []
-        for node in waiting:
-            if set(reads(node)) & made <= done:
-                ordered.append(node)
-                done.update(node.output)
+    nodes, ordered = list(graph.node), list[NodeProto]()
+    made = {name: position for position, node in enumerate(nodes) for name in node.output if name}
+    needs = [[made[name] for name in reads(node) if name in made] for node in nodes]
+    begun: set[int] = set()
+    for first in range(len(nodes)):
+        path = [] if first in begun else [(first, iter(needs[first]))]
+        begun.add(first)
+        while path:
+            position, rest = path[-1]
+            # Of a circle one stays in front of what it reads: onnxruntime says so.
+            before = next((each for each in rest if each not in begun), None)
+            if before is None:
+                ordered.append(nodes[position])
+                path.pop()
             else:
-                left.append(node)
-        if len(left) == len(waiting):  # a circle: onnxruntime says so
-            ordered.extend(left)
-            break
-        waiting = left
+                begun.add(before)
+                path.append((before, iter(needs[before])))
     del graph.node[:]
     graph.node.extend(ordered)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import NodeProto, helper
 
 from models.card import card_of
 from models.errors import ModelError
 from models.importing import as_graft_model, import_model
-from models.loading import data_files, digest, load, octets
+from models.loading import data_files, digest, load, octets, sort
 from models.model import _IR_VERSION, Model
 from models.opset import IR_VERSION
 from models.runtime import RuntimeConfig
@@ -120,6 +120,31 @@ def test_nodes_come_in_an_order_in_which_they_can_run(tmp_path: Path) -> None:
     card = card_of(as_graft_model(path)[0])
     assert card is not None
     assert [cut.name for cut in card.cuts] == ["block", "pool"]
+
+
+def chain(count: int) -> list[NodeProto]:
+    return [helper.make_node("Relu", [f"t{i}"], [f"t{i + 1}"]) for i in range(count)]
+
+
+def test_many_nodes_in_disorder_are_sorted_in_one_go() -> None:
+    nodes = chain(20_000)
+    graph = helper.make_graph(nodes[::-1], "net", [], [])
+    sort(graph)
+    assert list(graph.node) == nodes
+    sort(graph)
+    assert list(graph.node) == nodes
+
+
+def test_a_circle_keeps_all_its_nodes() -> None:
+    nodes = [
+        *chain(3),
+        helper.make_node("Add", ["t3", "t5"], ["t4"]),
+        helper.make_node("Relu", ["t4"], ["t5"]),
+    ]
+    graph = helper.make_graph(nodes[::-1], "net", [], [])
+    sort(graph)
+    assert list(graph.node)[:3] == nodes[:3]
+    assert {node.output[0] for node in graph.node} == {f"t{i}" for i in range(1, 6)}
 
 
 def test_a_newer_ir_version_is_lowered_everywhere(tmp_path: Path) -> None:

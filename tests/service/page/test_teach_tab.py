@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -43,6 +44,12 @@ from playwright.sync_api import expect  # noqa: E402
 pytestmark = [pytest.mark.browser, pytest.mark.smoke]
 
 # Remembers how the first curve was described, each time that it was drawn.
+WATCH_STAGES = """() => {
+  window.stages = [];
+  const texts = (changes) => changes.flatMap(({ addedNodes }) => [...addedNodes].map((node) => node.textContent));
+  const watch = new MutationObserver((changes) => window.stages.push(...texts(changes)));
+  watch.observe(document.querySelector(".going .stage"), { childList: true });
+}"""
 WATCH_CURVES = """() => {
   window.told = [];
   const watch = new MutationObserver((changes) => window.told.push(...changes.map((one) => one.oldValue)));
@@ -78,11 +85,15 @@ def test_from_folders_to_a_model_that_answers(
     accessible(page)
     set_epochs(page, 12)
     page.evaluate(WATCH_CURVES)
+    page.evaluate(WATCH_STAGES)
     train(page)
     expect(page.locator(".going")).to_be_visible()
     accessible(page)
     expect_verdict(page)
     assert page.evaluate("window.told.length") > 3  # drawn again and again
+    stages = list(itertools.dropwhile(lambda text: text == "starting", page.evaluate("window.stages")))
+    assert "training" in stages
+    assert "starting" not in stages
     expect(page.locator(".verdict .headline")).not_to_be_empty()
     expect(page.locator(".mistakes h3")).to_contain_text(re.compile("[Mm]istake"))
     accessible(page)

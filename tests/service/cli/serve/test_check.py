@@ -96,7 +96,7 @@ def test_shadows_that_cannot_be_are_said(graft: Run, tiny_path: Path, tmp_path: 
     for entry, reason in (
         ("cats=birds", "the shadow cats=birds cannot be: birds is not served"),
         ("cats=cats:1", "the shadow cats=cats:1 cannot be: a model answers itself"),
-        ("cats=larger", "takes images of 32 x 32"),
+        ("cats=larger", "takes images like this: squashed to 32 x 32 pixels"),
         ("cats", "expected NAME=MODEL"),
     ):
         result = graft("serve", "--check", "--device", "cpu", *entries, "--shadow", entry)

@@ -12,7 +12,7 @@ from service.grpc.health import REQUEST, RESPONSE, Health
 from service.grpc.messages import message_class, parsed
 from service.grpc.method import Method
 
-_AHEAD = 8  # messages of one stream that are worked on while the answer to an earlier one is not there
+AHEAD = 8  # messages of one stream that are worked on while the answer to an earlier one is not there
 _LOOK_S = 0.5  # from one look at the health to the next
 
 
@@ -30,13 +30,13 @@ class Streams:
         except (GraftError, Refused) as exc:
             await self._end(context, call, exc)
         answers: asyncio.Queue[asyncio.Task[Answer] | None] = asyncio.Queue()
-        room = asyncio.Semaphore(_AHEAD)
+        room = asyncio.Semaphore(AHEAD)
 
         async def take() -> None:
             try:
-                while (data := await self._calls.reading.next(context)) is not None:
+                # Room first: a message that waits for it here would be counted nowhere.
+                while await room.acquire() and (data := await self._calls.reading.next(context)) is not None:
                     self._calls.check(method, call)
-                    await room.acquire()
                     work = self._calls.work(method, lane, Call(path, context), data)
                     answers.put_nowait(asyncio.create_task(work))
             finally:

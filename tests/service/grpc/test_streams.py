@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 
+from service.grpc.streams import AHEAD, Streams
 from service.safety import Guard
 from service.tokens import Tokens, new_token
 from tests.service.grpc.client import INFERENCE, PATIENCE_S, RED, Client, infer, metric, numbers
@@ -106,6 +110,39 @@ def test_messages_without_a_worker_or_room_are_refused_in_words(
         first, second = client.stream(messages())
     assert (first.infer_response.id, first.error_message) == ("a", "")
     assert reason in second.error_message
+
+
+def test_no_message_is_read_that_cannot_be_worked_on_yet() -> None:
+    """Read, it would lie in memory uncounted for as long as its client takes no answers."""
+    count = 0
+
+    async def read(context: Any) -> bytes:
+        nonlocal count
+        count += 1
+        return b""
+
+    async def work(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async def conversation() -> None:
+        calls = SimpleNamespace(
+            admit=lambda *_: None, check=lambda *_: None, work=work, reading=SimpleNamespace(next=read)
+        )
+        context = SimpleNamespace(
+            invocation_metadata=tuple,
+            time_remaining=lambda: None,
+            peer=lambda: "ipv4:127.0.0.1:1",
+            write=work,
+        )
+        stream = asyncio.create_task(Streams(calls).requests("/x", None, None, context))  # type: ignore[arg-type]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        stream.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await stream
+
+    asyncio.run(conversation())
+    assert count == AHEAD
 
 
 def test_a_token_that_is_withdrawn_ends_its_stream(own_service: OwnService) -> None:

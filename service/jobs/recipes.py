@@ -39,6 +39,12 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
+def model_bytes(recipe: Recipe) -> int:
+    """Bytes that the file of the model will take at least: those of the smallest network that it may be made of."""
+    rows = [row for name in (recipe.candidates or (recipe.model,)) if (row := find(name)) is not None]
+    return min(row.file.stat().st_size if row.file.exists() else row.octets or 0 for row in rows)
+
+
 def settings_schema() -> dict[str, Schema]:
     """The schema of each setting, for the document."""
     return {

@@ -13,11 +13,13 @@ import threading
 import time
 from pathlib import Path
 
+from models.errors import FullError
 from models.wording import size
 from service.jobs.database import Row
 from service.jobs.jobs import Jobs
 from service.jobs.process import BUSY, PROCESS, RESULT
 from service.jobs.processes import alive, end, identity, memory, start
+from service.jobs.recipes import model_bytes, recipe_of
 from service.jobs.workspace import Workspace
 
 _LOOK_S = 0.2
@@ -76,6 +78,9 @@ class Runner:
             _log.info("job %s goes on in process %s, which outlived an earlier service", known, process)
         elif (folder / RESULT).exists() or job["state"] == "cancelling":
             process = None
+        elif lack := self._lack(job):
+            self._jobs.conclude(known, "failed", lack)
+            return
         elif self._jobs.start(known):
             child = start(folder, self._nice)
             process = identity(child.pid)
@@ -107,6 +112,15 @@ class Runner:
                 asked = now
                 end(process)
         return reason
+
+    def _lack(self, job: Row) -> str | None:
+        """Why there is no room for the model of a job, which a quick job has written before anybody looks."""
+        self._workspace.count_again()
+        try:
+            self._workspace.require(model_bytes(recipe_of(json.loads(job["settings"]))))
+        except FullError as exc:
+            return str(exc)
+        return None
 
     def _excess(self, process: str, seconds: float) -> str | None:
         """What a job takes too much of."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -122,6 +123,17 @@ def test_a_job_that_takes_too_much_or_fails_says_why(
     assert row["state"] == "failed"
     assert error in str(row["error"])
     assert not (teaching.workspace.job(job) / "images").exists()
+
+
+def test_a_job_without_room_for_its_model_is_not_begun(
+    teaching: Teaching, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quick one would have written it before anybody looks."""
+    monkeypatch.setattr(runner, "start", starting("raise SystemExit('it was begun')"))
+    teaching.workspace.limit = 8 << 20  # the built-in network has 9 MB
+    row = done(teaching, Runner(teaching.workspace, teaching.jobs, 1 << 40, 3600.0), job)
+    assert row["state"] == "failed"
+    assert re.search(r"^9\.0 MB do not fit: the workspace holds .* of the 8\.4 MB", str(row["error"]))
 
 
 def test_a_running_job_is_cancelled(teaching: Teaching, job: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,7 +226,7 @@ def test_two_browsers_on_one_set(watched: Watched, service: Service, tmp_path: P
 def test_a_disk_without_room_for_a_model_ends_the_training_and_nothing_else(
     watched: Watched, tmp_path: Path
 ) -> None:
-    service = Service(tmp_path, "--disk-limit-gb", "0.0012")
+    service = Service(tmp_path, "--disk-limit-gb", "0.006")
     service.start()
     try:
         watched.expected.extend(("507", "422"))
@@ -245,7 +245,7 @@ def test_a_disk_without_room_for_a_model_ends_the_training_and_nothing_else(
         expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
         expect(card(page, "discs").locator(".count")).to_have_text("30 photos")
         # Photos that do not fit are named with the same kind of sentence; the service answers as before.
-        noise = encoded(Image.effect_noise((1200, 1200), 90))
+        noise = encoded(Image.effect_noise((3000, 3000), 90))
         give(page, ".class-card input[type=file]", ("large.png", noise))
         page.locator(".uploading summary").click()
         expect(page.locator(".uploading li")).to_contain_text("do not fit: the workspace holds")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
+from feature_extraction.fetching import Fetcher
 from models.errors import ImageError, InputError
-from service.bodies.fetching import Fetcher
 from service.bodies.forms import images_of_form
 from service.bodies.json_images import images_of_json, parse_json
 from service.bodies.memory import Memory, Share
@@ -19,6 +20,7 @@ from service.bodies.packing import unpacked
 from service.bodies.upload import Upload
 from service.caller import Caller
 from service.config import ServiceConfig
+from service.turns import end_turn
 
 # curl --data-binary sends the type of a web form unless it is told another
 _RAW = ("application/octet-stream", "application/x-www-form-urlencoded", "")
@@ -51,6 +53,32 @@ IMAGES = {
     "multipart/form-data": _FILES,
     "application/json": ImageList,
 }
+
+
+@dataclass(frozen=True)
+class RequestWatch:
+    """A request that waits for an image."""
+
+    caller: Caller
+    share: Share
+
+    @property
+    def deadline(self) -> float:
+        """Until when it waits."""
+        return self.caller.deadline
+
+    def check(self) -> None:
+        """As `Caller.check`."""
+        self.caller.check()
+
+    def take(self, count: int) -> None:
+        """As `Share.take`."""
+        self.share.take(count)
+
+    def opened(self, shut: Callable[[], None]) -> None:
+        """Give the connection up when the client leaves."""
+        if self.caller.gone is not None:
+            self.caller.gone.then(shut)
 
 
 class ImageBodies:
@@ -112,7 +140,8 @@ class ImageBodies:
         name = f"images[{place}]"
         try:
             fetcher = self._fetcher or Fetcher(config.allow_urls, config.max_request_bytes, config.fetch_s)
-            return Upload(name, fetcher.fetch(url, name, caller, share))
+            end_turn()
+            return Upload(name, fetcher.fetch(url, name, RequestWatch(caller, share)))
         except ImageError as exc:
             return Upload(name, exc)
 

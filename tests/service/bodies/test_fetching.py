@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from feature_extraction.addresses import Address
+from feature_extraction.fetching import Fetcher, resolved
 from models.errors import BusyError, CancelledError, ImageError
 from service.app import create_app
-from service.bodies.addresses import Address
-from service.bodies.fetching import Fetcher, resolved
+from service.bodies.images import RequestWatch
 from service.bodies.memory import Memory, Share
 from service.caller import Caller
 from service.config import ServiceConfig
@@ -110,7 +111,9 @@ def fetcher(
 
 
 def fetch(with_: Fetcher, url: str, caller: Caller | None = None, size: int = 1 << 20) -> bytes:
-    return with_.fetch(url, "images[0]", caller or Caller(time.monotonic() + 60), Share(Memory(size)))
+    return with_.fetch(
+        url, "images[0]", RequestWatch(caller or Caller(time.monotonic() + 60), Share(Memory(size)))
+    )
 
 
 def at(pages: Pages, path: str = "/a.png", host: str = "pictures.example", scheme: str = "http") -> str:
@@ -168,7 +171,7 @@ class TestRedirects:
         ("location", "reason"),
         [
             ("http://private.test:{port}/", "is at 10.0.0.1, which is no public address"),
-            ("http://elsewhere.org:{port}/", "is not among the hosts that this service fetches from"),
+            ("http://elsewhere.org:{port}/", "is not among the hosts that may be asked"),
             ("http://pictures.example/", "pictures.example is not among the hosts"),
             ("file:///etc/passwd", "is no address to fetch"),
             ("//127.0.0.1:{port}/", "127.0.0.1:.* is not among the hosts"),

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from service.bodies.addresses import allows, is_public
+from feature_extraction.addresses import allows, is_public
 
 
 @pytest.mark.parametrize(

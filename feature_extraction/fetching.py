@@ -1,4 +1,4 @@
-"""Images that a request names by their address in the network, where the configuration allows it.
+"""Images that a request or a list names by their address in the network, where somebody allowed it.
 
 An address is checked when its host has been resolved, and the connection goes to that address: a name that points
 elsewhere a moment later gains nothing.
@@ -14,14 +14,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from feature_extraction.addresses import Address, allows, is_public
 from models.errors import ImageError
-from service.bodies.addresses import Address, allows, is_public
-from service.bodies.memory import Share
-from service.caller import Caller
-from service.turns import end_turn
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = 3
@@ -38,6 +35,38 @@ def resolved(host: str, port: int) -> list[str]:
         OSError: there are none.
     """
     return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+class Watch(Protocol):
+    """Who waits for what is fetched: how long, and whether still."""
+
+    @property
+    def deadline(self) -> float:
+        """Until when, by the monotonic clock."""
+
+    def check(self) -> None:
+        """Raise where nobody waits any more."""
+
+    def take(self, count: int) -> None:
+        """Count bytes that have come, and raise where there is no room for them."""
+
+    def opened(self, shut: Callable[[], None]) -> None:
+        """A connection stands; `shut` gives it up, from any thread."""
+
+
+class Patience:
+    """Somebody who waits as long as it takes, and has room for all of it."""
+
+    deadline = float("inf")
+
+    def check(self) -> None:
+        """Always there."""
+
+    def take(self, count: int) -> None:
+        """Always room."""
+
+    def opened(self, shut: Callable[[], None]) -> None:
+        """Never given up."""
 
 
 class Fetcher:
@@ -57,21 +86,19 @@ class Fetcher:
         self._hosts, self._most, self._seconds = hosts, most_bytes, seconds
         self._resolve, self._may_connect, self._tls = resolve, may_connect, tls
 
-    def fetch(self, url: str, name: str, caller: Caller, share: Share) -> bytes:
+    def fetch(self, url: str, name: str, watch: Watch) -> bytes:
         """The bytes at an address; redirects are followed, each checked like the first.
 
         Raises:
             ImageError: not allowed, not there, too large or too slow; `name` says which image it is.
-            DeadlineError, CancelledError: as `Caller.check`.
-            BusyError: there is no memory for it now.
+            Exception: whatever `watch` raises.
         """
-        end_turn()
-        end = min(caller.deadline, time.monotonic() + self._seconds)
+        end = min(watch.deadline, time.monotonic() + self._seconds)
         try:
             for _ in range(_REDIRECTS + 1):
-                caller.check()
+                watch.check()
                 place = self._checked(url)
-                answer = self._ask(place, end, caller, share)
+                answer = self._ask(place, end, watch)
                 if isinstance(answer, bytes):
                     return answer
                 url = urljoin(url, answer)
@@ -100,17 +127,15 @@ class Fetcher:
             raise ImageError("the address has a user or password in it, which are not sent anywhere.")
         if not allows(self._hosts, host, place.port or usual, usual):
             raise ImageError(
-                f"{place.netloc[:80]} is not among the hosts that this service fetches from: "
-                f"{', '.join(self._hosts)[:200]}."
+                f"{place.netloc[:80]} is not among the hosts that may be asked: {', '.join(self._hosts)[:200]}."
             )
         return place
 
-    def _ask(self, place: SplitResult, end: float, caller: Caller, share: Share) -> bytes | str:
+    def _ask(self, place: SplitResult, end: float, watch: Watch) -> bytes | str:
         """What a host answers: the bytes, or where it redirects to."""
         connection = self._connected(place, end)
         try:
-            if caller.gone is not None:
-                caller.gone.then(connection.shut)
+            watch.opened(connection.shut)
             target = (place.path or "/") + (f"?{place.query}" if place.query else "")
             connection.request("GET", target, headers={"User-Agent": "graft", "Accept": "image/*"})
             response = connection.getresponse()
@@ -122,21 +147,21 @@ class Fetcher:
                 raise ImageError(
                     f"{place.netloc} packs its answer ({coding[:40]}) though it was not asked to."
                 )
-            return self._content(response, end, caller, share)
+            return self._content(response, watch)
         finally:
             connection.finish()
 
-    def _content(self, response: http.client.HTTPResponse, end: float, caller: Caller, share: Share) -> bytes:
+    def _content(self, response: http.client.HTTPResponse, watch: Watch) -> bytes:
         content = io.BytesIO()
         declared = response.length or 0
         while True:
             if max(declared, content.tell()) > self._most:
                 raise ImageError(f"it has more than {self._most:,} bytes, which is as many as are fetched.")
-            caller.check()
+            watch.check()
             piece = response.read1(_STEP)
             if not piece:
                 break
-            share.take(len(piece))
+            watch.take(len(piece))
             content.write(piece)
         if declared > content.tell():
             raise ImageError(f"it ended after {content.tell():,} of {declared:,} bytes.")
@@ -155,7 +180,7 @@ class Fetcher:
         for text in addresses:
             if not self._may_connect(ipaddress.ip_address(text.partition("%")[0])):
                 raise ImageError(
-                    f"{host} is at {text}, which is no public address; this service fetches from no others."
+                    f"{host} is at {text}, which is no public address; nothing is fetched from others."
                 )
         tls = (self._tls or ssl.create_default_context()) if place.scheme == "https" else None
         return _Connection(host, port, addresses, end, tls)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 
+import numpy as np
+
 from finetune.autodiff.ops.activations import clip
-from finetune.autodiff.ops.elementwise import maximum, sqrt, square
+from finetune.autodiff.ops.elementwise import cast, maximum, sqrt, square
 from finetune.autodiff.ops.reductions import reduce_sum
 from finetune.autodiff.tensor import Tensor
 
@@ -21,7 +23,7 @@ def by_value(limit: float) -> Clipping:
 
 def by_norm(limit: float) -> Clipping:
     """Each gradient scaled down to an L2 norm of `limit` where it is longer."""
-    return lambda gradients: [_shorten(g, reduce_sum(square(g)), limit) for g in gradients]
+    return lambda gradients: [_shorten(g, global_norm_squared([g]), limit) for g in gradients]
 
 
 def by_global_norm(limit: float) -> Clipping:
@@ -35,8 +37,11 @@ def by_global_norm(limit: float) -> Clipping:
 
 
 def global_norm_squared(gradients: Sequence[Tensor]) -> Tensor:
-    """Sum of the squares of all elements of all gradients, a scalar."""
-    return reduce(add, [reduce_sum(square(g)) for g in gradients])
+    """Sum of the squares of all elements of all gradients, a scalar.
+
+    Summed in double precision, so that it is the same number in whichever order of axes gradients lie in memory.
+    """
+    return cast(reduce(add, [reduce_sum(cast(square(g), np.float64)) for g in gradients]), gradients[0].dtype)
 
 
 def _shorten(g: Tensor, squared_norm: Tensor, limit: float) -> Tensor:

@@ -57,6 +57,9 @@ class Graph:
         # Assignments that go with a training step through the operation.
         self.updates: list[tuple[Tensor, Operation]] = []
         self.assigned: set[Variable] = set()  # variables that some operation changes
+        # int64 (N,): where the rows of a batch stand in a larger one of which runs see parts; to be set before
+        # anything random is made.
+        self.rows: Tensor | None = None
         self._operations: list[Operation] = []
         self._names: set[str] = set()
         self._scope = ""

@@ -8,7 +8,7 @@ from finetune.autodiff.emitter import Emitter
 from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.rules import INT64, any_order, require_real, stretched, what
 from finetune.autodiff.ops.shape import zeros_like
-from finetune.autodiff.registry import Spec, register_op
+from finetune.autodiff.registry import Spec, many, register_op
 from finetune.autodiff.shapes import show
 from finetune.autodiff.tensor import Tensor, apply
 from models.errors import GraphError
@@ -28,8 +28,10 @@ def _mix(emit: Emitter, x: str, key: str) -> str:
     return product(product(square, square), base)
 
 
-def random_integers(emit: Emitter, name: str, x: str, step: str) -> str:
+def random_integers(emit: Emitter, name: str, x: str, step: str, rows: str | None = None) -> str:
     """int64 in 0 .. 2^31 - 2, in the shape of x: element i is a function of (graph seed, `name`, step, i).
+
+    `rows`: places in a whole batch of the rows of x, whose elements are then counted as there.
 
     Two rounds of the block cipher MiMC (Albrecht et al., 2016) over a prime field, with x^5 for its x^3: only
     integer products and remainders, the same on every device.
@@ -37,9 +39,22 @@ def random_integers(emit: Emitter, name: str, x: str, step: str) -> str:
     key = emit.constant(zlib.crc32(f"{emit.graph.seed}/{name}".encode()) % _PRIME)
     first = _mix(emit, step, key)
     second = _mix(emit, first, key)
-    counter = emit.node("Range", [emit.constant(0), emit.node("Size", [x]), emit.constant(1)])
+    counter = _counter(emit, x, rows)
     mixed = _mix(emit, _mix(emit, counter, first), second)
     return emit.node("Reshape", [mixed, emit.node("Shape", [x])], allowzero=1)
+
+
+def _counter(emit: Emitter, x: str, rows: str | None) -> str:
+    """int64 (size of x,): the number of each of its elements, in the whole batch where x holds `rows` of it."""
+    zero, one = emit.constant(0), emit.constant(1)
+    size = emit.node("Size", [x])
+    if rows is None:
+        return emit.node("Range", [zero, size, one])
+    # Of one row, which may be several of x: tokens of an image.
+    elements = emit.node("Div", [size, emit.node("Max", [emit.node("Size", [rows]), one])])
+    first = emit.node("Unsqueeze", [emit.node("Mul", [rows, elements]), emit.constant([1])])
+    within = emit.node("Range", [zero, elements, one])
+    return emit.node("Reshape", [emit.node("Add", [first, within]), emit.constant([-1])])
 
 
 def _dropout_shape(op: Operation) -> list[Spec]:
@@ -49,29 +64,31 @@ def _dropout_shape(op: Operation) -> list[Spec]:
     return [Spec(op.inputs[0].shape, op.inputs[0].dtype)]
 
 
-def _dropout_lower(emit: Emitter, op: Operation, x: str, step: str) -> str:
+def _dropout_lower(emit: Emitter, op: Operation, x: str, step: str, rows: str | None = None) -> str:
     rate, name = op.attrs["rate"], op.attrs["source"] or op.name
     if not emit.training or rate == 0.0:
         return x
     if ("dropout", name) not in emit.memo:
-        kept = emit.node(
-            "Less", [random_integers(emit, name, x, step), emit.constant(round((1.0 - rate) * _PRIME))]
-        )
+        drawn = random_integers(emit, name, x, step, rows)
+        kept = emit.node("Less", [drawn, emit.constant(round((1.0 - rate) * _PRIME))])
         emit.memo["dropout", name] = emit.node("Where", [kept, emit.real(1.0 / (1.0 - rate)), emit.real(0.0)])
     return emit.node("Mul", [x, emit.memo["dropout", name]])
+
+
+def _dropout_gradients(op: Operation, g: Tensor) -> list[Tensor | None]:
+    """Linear, with a diagonal matrix: the gradient drops the same elements."""
+    source = op.attrs["source"] or op.name
+    return [
+        apply("dropout", [g, *op.inputs[1:]], rate=op.attrs["rate"], source=source),
+        *[None] * (len(op.inputs) - 1),
+    ]
 
 
 register_op(
     "dropout",
     shape=_dropout_shape,
     lower=_dropout_lower,
-    gradient=(
-        # Linear, with a diagonal matrix: the gradient drops the same elements.
-        lambda op, g: apply(
-            "dropout", [g, op.inputs[1]], rate=op.attrs["rate"], source=op.attrs["source"] or op.name
-        ),
-        None,
-    ),
+    gradient=many(_dropout_gradients),
 )
 
 
@@ -79,14 +96,16 @@ def dropout(x: Tensor, rate: float, name: str | None = None) -> Tensor:
     """In training, each element is 0 with probability `rate` and divided by 1 - rate otherwise; else x.
 
     Which elements is a function of (the graph's seed, the operation's name, the graph's step), so a run that was
-    stopped and restored drops the same ones. Source: Srivastava et al. (2014).
+    stopped and restored drops the same ones, and where a run sees a part of a batch (`Graph.rows`) it drops what a run
+    of the whole one does. Source: Srivastava et al. (2014).
 
     Raises:
         GraphError: `rate` is not in [0, 1).
     """
     if not 0.0 <= rate < 1.0:
         raise GraphError(f"dropout: rate={rate}; expected 0 <= rate < 1, the part that is dropped.")
-    return apply("dropout", [x, x.graph.step], name, rate=float(rate), source=None)
+    places = [] if x.graph.rows is None else [x.graph.rows]
+    return apply("dropout", [x, x.graph.step, *places], name, rate=float(rate), source=None)
 
 
 register_op(

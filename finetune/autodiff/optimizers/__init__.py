@@ -5,7 +5,7 @@ from __future__ import annotations
 from finetune.autodiff.optimizers.adam import Adam, AdamW
 from finetune.autodiff.optimizers.adaptive import Adadelta, Adagrad, AdagradDA, RMSProp
 from finetune.autodiff.optimizers.averages import MovingAverages
-from finetune.autodiff.optimizers.base import Memory, Optimizer
+from finetune.autodiff.optimizers.base import Memory, Optimizer, SplitStep
 from finetune.autodiff.optimizers.descent import SGD, Momentum
 from finetune.autodiff.optimizers.ftrl import FTRL
 
@@ -22,4 +22,5 @@ __all__ = [
     "MovingAverages",
     "Optimizer",
     "RMSProp",
+    "SplitStep",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +35,21 @@ class Memory:
         new = change(slot)
         self.updates.append(slot.assign(new))
         return new
+
+
+@dataclass(frozen=True)
+class SplitStep:
+    """A training step in two runs.
+
+    The first, with `training=True`, fetches `loss`, which must be finite, and its `gradients`; they change nothing. The
+    second runs `apply` with gradients for `reduced`, in the same order. With the same gradients it is to the bit what
+    `minimize` does.
+    """
+
+    loss: Tensor
+    gradients: tuple[Tensor, ...]
+    reduced: tuple[Tensor, ...]
+    apply: Operation
 
 
 class Optimizer(ABC):
@@ -69,19 +85,27 @@ class Optimizer(ABC):
             GraphError: a loss that is not a scalar, or nothing to train.
             GradientError: a variable on which the loss does not depend.
         """
-        graph = loss.graph
-        if loss.shape != ():
-            raise GraphError(
-                f"minimize: the loss {loss.name} is {loss.shape}, expected a scalar. Take its mean."
-            )
-        depends = set(needed([loss], ()))
-        if variables is None:
-            variables = [v for v in graph.trainable_variables if v.op in depends]
-        if not variables:
-            raise GraphError(f"minimize: {loss.name} depends on no trainable variable.")
-        checked = assert_finite(loss, _HINT)
-        statistics = [update for update, source in graph.updates if source in depends]
+        checked, variables, statistics = _checked(loss, variables)
         return self.apply(gradients(checked, variables), variables, [checked, *statistics])
+
+    def split(self, loss: Tensor, variables: Sequence[Variable] | None = None) -> SplitStep:
+        """The training step of `minimize` in two runs, between which gradients of several batches become one.
+
+        Raises:
+            GraphError: as `minimize`, or a loss that depends on statistics of its batch.
+        """
+        checked, variables, statistics = _checked(loss, variables)
+        if statistics:
+            raise GraphError(
+                f"split: {loss.name} depends on {len(statistics)} statistics of its batch (batch norm in training), "
+                "and those of a part are not those of the whole: parts would not come to the same step. Freeze the "
+                "statistics of the pretrained network, or train in one process."
+            )
+        graph = loss.graph
+        computed = gradients(checked, variables)
+        with graph.root_scope(), graph.name_scope("reduced"):
+            fed = [graph.placeholder(v.sizes, v.dtype, v.name) for v in variables]
+        return SplitStep(checked, tuple(computed), tuple(fed), self.apply(fed, variables))
 
     def apply(
         self, grads: Sequence[Tensor], variables: Sequence[Variable], along: Sequence[Tensor] = ()
@@ -106,3 +130,19 @@ class Optimizer(ABC):
                     new = self.rule(w, decayed, rate * self.rates[w] if w in self.rates else rate, memory)
                     updates += [w.assign(new), *memory.updates]
             return group([*along, *updates], "step")
+
+
+def _checked(
+    loss: Tensor, variables: Sequence[Variable] | None
+) -> tuple[Tensor, Sequence[Variable], list[Tensor]]:
+    """The loss, asserted to be finite, what it is minimized in, and the updates of statistics that go with it."""
+    graph = loss.graph
+    if loss.shape != ():
+        raise GraphError(f"minimize: the loss {loss.name} is {loss.shape}, expected a scalar. Take its mean.")
+    depends = set(needed([loss], ()))
+    if variables is None:
+        variables = [v for v in graph.trainable_variables if v.op in depends]
+    if not variables:
+        raise GraphError(f"minimize: {loss.name} depends on no trainable variable.")
+    statistics = [update for update, source in graph.updates if source in depends]
+    return assert_finite(loss, _HINT), variables, statistics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,9 @@ from finetune.autodiff import (
     variable,
 )
 from finetune.autodiff.clipping import by_global_norm, by_norm, by_value
-from finetune.autodiff.losses import mean_squared_error
+from finetune.autodiff.layers import batch_norm, conv2d, dense, dropout, flatten
+from finetune.autodiff.losses import mean_squared_error, softmax_cross_entropy
+from finetune.autodiff.ops.activations import relu
 from finetune.autodiff.ops.shape import stack
 from finetune.autodiff.optimizers import (
     FTRL,
@@ -211,3 +213,98 @@ def test_refuses_a_variable_that_does_not_matter() -> None:
 def test_averages_need_a_training_step() -> None:
     with Graph() as graph, pytest.raises(GraphError, match="changes no trainable variable"):
         MovingAverages().follow(graph.create("group", [variable(1.0)]))
+
+
+SIZE, WEIGHTS = 24, (0.5, 1.0, 4.0)
+
+
+class Learner:
+    """A convolution, dropout, a weighted loss, clipping and decay: a step as a whole, or in two runs."""
+
+    def __init__(self, make: Callable[..., Optimizer] = Adam, *, split: bool, parts: bool = False) -> None:
+        with Graph(seed=1) as graph:
+            if parts:
+                graph.rows = placeholder((None,), np.int64, name="rows")
+            x, y = placeholder((None, 3, 6, 6), name="x"), placeholder((None,), np.int64, name="y")
+            h = dropout(flatten(conv2d(x, 4, 3, relu)), 0.3)
+            loss = softmax_cross_entropy(dense(dropout(h, 0.2), 3), y, 0.1, WEIGHTS)
+            optimizer = make(schedules.cosine(0.01, 20), weight_decay=0.01, clip=by_global_norm(0.5))
+            self.step = optimizer.split(loss) if split else None
+            self.train = None if split else optimizer.minimize(loss)
+        self.graph, self.x, self.y, self.loss = graph, x, y, loss
+        self.session = Session(graph, device="cpu", threads=1)
+
+    def gradients(self, x: np.ndarray, y: np.ndarray, rows: np.ndarray | None = None) -> list[np.ndarray]:
+        assert self.step is not None
+        feeds = {self.x: x, self.y: y}
+        if self.graph.rows is not None:
+            assert rows is not None
+            feeds[self.graph.rows] = rows
+        loss, *computed = self.session.run([self.step.loss, *self.step.gradients], feeds, training=True)
+        assert np.isfinite(loss)
+        return computed
+
+    def apply(self, computed: Sequence[np.ndarray]) -> None:
+        assert self.step is not None
+        self.session.run(self.step.apply, dict(zip(self.step.reduced, computed, strict=True)))
+
+    def values(self) -> dict[str, np.ndarray]:
+        return {v.name: self.session.value(v) for v in self.graph.variables}
+
+
+def drawn(step: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(step)
+    return rng.standard_normal((SIZE, 3, 6, 6)).astype(np.float32), rng.integers(0, 3, SIZE)
+
+
+@pytest.mark.parametrize("make", [Adam, AdamW, Momentum, RMSProp, Adagrad, Adadelta])
+def test_a_step_in_two_runs_is_to_the_bit_that_in_one(make: Callable[..., Optimizer]) -> None:
+    whole, split = Learner(make, split=False), Learner(make, split=True)
+    assert whole.train is not None
+    for step in range(20):
+        x, y = drawn(step)
+        whole.session.run(whole.train, {whole.x: x, whole.y: y})
+        split.apply(split.gradients(x, y))
+    assert whole.values().keys() == split.values().keys()  # so a checkpoint of one is one of the other
+    for name, value in whole.values().items():
+        np.testing.assert_array_equal(split.values()[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("cuts", [[12], [1, 9], [5, 5, 20]], ids=["halves", "uneven", "one of them empty"])
+def test_gradients_of_parts_come_to_the_step_of_the_whole_batch(cuts: list[int]) -> None:
+    whole, parts = Learner(split=False), Learner(split=True, parts=True)
+    assert whole.train is not None
+    for step in range(20):
+        x, y = drawn(step)
+        whole.session.run(whole.train, {whole.x: x, whole.y: y})
+        counts = np.array(WEIGHTS)[y]
+        total = [np.zeros(v.sizes, np.float32) for v in parts.graph.trainable_variables]
+        for rows in np.split(np.arange(SIZE), cuts):
+            if len(rows):
+                share = np.float32(counts[rows].sum() / counts.sum())
+                for sum_, g in zip(total, parts.gradients(x[rows], y[rows], rows), strict=True):
+                    sum_ += share * g
+        parts.apply(total)
+    for name, value in whole.values().items():
+        np.testing.assert_allclose(parts.values()[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_a_first_run_that_is_not_finite_changes_nothing() -> None:
+    split = Learner(split=True)
+    x, y = drawn(0)
+    before = split.values()
+    x[3] = np.nan
+    with pytest.raises(
+        NumericsError, match=r"is NaN or infinite at step 0; no variable was changed\. Lower the"
+    ):
+        split.gradients(x, y)
+    for name, value in before.items():
+        np.testing.assert_array_equal(split.values()[name], value, err_msg=name)
+
+
+def test_statistics_of_a_batch_are_not_split() -> None:
+    with Graph():
+        x, y = placeholder((None, 3, 6, 6)), placeholder((None,), np.int64)
+        loss = softmax_cross_entropy(dense(flatten(batch_norm(conv2d(x, 4, 3))), 3), y)
+        with pytest.raises(GraphError, match=r"depends on 2 statistics of its batch .*Freeze the statistics"):
+            Adam(0.1).split(loss)

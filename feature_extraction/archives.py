@@ -5,9 +5,12 @@ A member called `../../etc/passwd` is only a name here, never a path.
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 import tarfile
 import zipfile
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -19,6 +22,7 @@ from feature_extraction.items import (
     ImageItem,
     Tally,
     failing_item,
+    held_item,
     is_entered,
     is_image,
     printable,
@@ -29,6 +33,11 @@ from models.errors import ImageError, SourceError
 Entry = tuple[tuple[str, ...], ImageItem]  # the parts of the path below the source, and the image
 
 _REMEMBERED = 10_000  # folders of an archive
+# Of a zip archive's member (APPNOTE.TXT 6.3.10, 4.3.7 and 4.4.4): two flags, and what stands before its name, with the
+# lengths of name and extra field at the end.
+_ENCRYPTED, _IN_UTF8 = 1, 0x800
+_SIGNATURE, _LOCAL_HEADER = b"PK\3\4", struct.Struct("<4s5H3I2H")
+_LONGEST_NAMES = 2 * 0xFFFF
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
@@ -67,10 +76,12 @@ def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None 
     Raises:
         SourceError: not a zip archive.
     """
-    archive = opened_zip(path)
+    with opened_zip(path) as archive:
+        members = sorted(archive.infolist(), key=lambda info: info.filename)
+        # Where the next thing begins behind each member.
+        begins = sorted([*(info.header_offset for info in members), archive.start_dir])
     entered = cache(partial(is_entered, tally=tally))
-    # The archive stays open as long as an item of it is held; zipfile may be read from several threads.
-    for info in sorted(archive.infolist(), key=lambda info: info.filename):
+    for info in members:
         parts = _parts(info.filename)
         if not parts:  # and of an empty name zipfile cannot say whether it is a folder
             continue
@@ -82,7 +93,9 @@ def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None 
                 folders.append(parts)
         elif is_image(parts[-1], tally):
             name = printable(f"{path}/{'/'.join(parts)}")
-            yield parts, ImageItem(name, partial(_read_zip_member, archive, name, info))
+            behind = bisect_right(begins, info.header_offset)
+            end = begins[min(behind, len(begins) - 1)]
+            yield parts, ImageItem(name, partial(_read_zip_member, path, name, info, end))
 
 
 def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
@@ -149,28 +162,56 @@ def _passing(archive: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> Imag
         return failing_item(name, ImageError(too_large(name)))
     stream = archive.extractfile(info)
     assert stream is not None  # it is a regular file
-    data = stream.read()
-    return ImageItem(name, lambda: data)
+    return held_item(name, stream.read())
 
 
 def _read_tar_member(path: Path, name: str, offset: int, size: int) -> bytes:
     if size > items.MAX_BYTES:
         raise ImageError(too_large(name))
+    return _read_range(path, name, offset, size)
+
+
+def _read_zip_member(path: Path, name: str, info: zipfile.ZipInfo, end: int) -> bytes:
+    """A member, whose header and packed bytes stand before `end`."""
+    # zipfile unpacks no more than a member declares.
+    if max(info.file_size, info.compress_size) > items.MAX_BYTES:
+        raise ImageError(too_large(name))
+    most = _LOCAL_HEADER.size + _LONGEST_NAMES + info.compress_size
+    data = _read_range(path, name, info.header_offset, min(most, max(0, end - info.header_offset)))
+    try:
+        with zipfile.ZipExtFile(io.BytesIO(_packed(data, info)), "r", info) as member:
+            return member.read()
+    except Exception as exc:  # a wrong checksum, an unknown method: all different
+        raise ImageError(f"{name}: cannot be unpacked ({exc}). Make the archive again.") from exc
+
+
+def _packed(data: bytes, info: zipfile.ZipInfo) -> bytes:
+    """What lies behind the header of a member, which has to be the one that the archive's directory has."""
+    if info.flag_bits & _ENCRYPTED:
+        raise zipfile.BadZipFile("it has a password")
+    signature, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(data)
+    begin = _LOCAL_HEADER.size + name_length
+    coding = "utf-8" if info.flag_bits & _IN_UTF8 else "cp437"
+    if signature != _SIGNATURE or data[_LOCAL_HEADER.size : begin].decode(coding) != info.orig_filename:
+        raise zipfile.BadZipFile("its header is not that of the archive's directory")
+    packed = data[begin + extra_length :][: info.compress_size]
+    if len(packed) < info.compress_size:
+        raise zipfile.BadZipFile("it lies over what comes behind it")
+    return packed
+
+
+def _read_range(path: Path, name: str, begin: int, size: int) -> bytes:
+    """So many bytes of an archive, whichever process asks: no file is held open for it.
+
+    Raises:
+        ImageError: they cannot be read, or the archive ends before.
+    """
     try:
         with path.open("rb") as stream:
-            stream.seek(offset)
+            stream.seek(begin)
             data = stream.read(size)
     except OSError as exc:
         raise ImageError(f"{name}: cannot be read ({exc.strerror}). Check the archive.") from exc
     if len(data) < size:
         raise ImageError(f"{name}: the archive breaks off in it. Copy or download the archive again.")
     return data
-
-
-def _read_zip_member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> bytes:
-    if info.file_size > items.MAX_BYTES:  # zipfile unpacks no more than a member declares
-        raise ImageError(too_large(name))
-    try:
-        return archive.read(info)
-    except Exception as exc:  # a wrong password, a wrong checksum, an unknown method: all different
-        raise ImageError(f"{name}: cannot be unpacked ({exc}). Make the archive again.") from exc

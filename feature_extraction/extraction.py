@@ -15,6 +15,7 @@ import onnxruntime
 from feature_extraction.cache import FeatureCache, VectorStore
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem
+from feature_extraction.manifest import PROCESSOR
 from feature_extraction.opening import Source, open_images
 from feature_extraction.output import OutputFolder, part_size
 from feature_extraction.timings import Timings
@@ -25,6 +26,7 @@ from models.cores import cores
 from models.errors import GraftError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.fingerprint import preprocessing_digest
+from models.processor import processor
 from models.runtime import Array, RuntimeConfig
 
 OnFailure = Callable[[str, GraftError], None]
@@ -160,6 +162,7 @@ def extract_vectors(
 def settings(features: FeatureModel, batch_size: int) -> dict[str, Any]:
     """All that decides about the bytes of features, to be compared when a run is resumed."""
     model, options = features.model, features.options
+    device = model.session.device.kind
     return {
         "model": model.card.name,
         "cuts": list(features.cuts),
@@ -168,7 +171,8 @@ def settings(features: FeatureModel, batch_size: int) -> dict[str, Any]:
         "normalize": options.normalize,
         "dtype": options.dtype,
         "preprocessing": preprocessing_digest(model.card.preprocessing),
-        "device": model.session.device.kind,
+        "device": device,
+        **({PROCESSOR: processor()} if device == "cpu" else {}),  # its kernels make the last bits
         "onnxruntime": onnxruntime.__version__,
         "batch_size": batch_size,
     }

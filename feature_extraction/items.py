@@ -36,7 +36,10 @@ Content = bytes | Image.Image | NDArray[np.uint8]  # an encoded image, or one th
 
 @dataclass(frozen=True)
 class ImageItem:
-    """One image that has not been read yet: a name that is unique in its source, and a way to its content."""
+    """One image that has not been read yet: a name that is unique in its source, and a way to its content.
+
+    Those that sources give can be pickled, so that other processes and machines read them.
+    """
 
     id: str
     read: Callable[[], Content] = field(repr=False, compare=False)
@@ -113,13 +116,22 @@ def file_item(path: str, name: str | None = None) -> ImageItem:
     return ImageItem(printable(name or path), partial(read_file, path))
 
 
+def held_item(name: str, content: Content) -> ImageItem:
+    """An image whose content is there already."""
+    return ImageItem(name, partial(_held, content))
+
+
 def failing_item(name: str, error: ImageError) -> ImageItem:
     """An image that cannot be read, for a known reason: it is reported where the others are read."""
+    return ImageItem(name, partial(_fail, error))
 
-    def fail() -> bytes:
-        raise error
 
-    return ImageItem(name, fail)
+def _held(content: Content) -> Content:
+    return content
+
+
+def _fail(error: ImageError) -> bytes:
+    raise error
 
 
 def read_item(item: ImageItem) -> Content:

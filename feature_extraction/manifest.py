@@ -22,6 +22,7 @@ from models.errors import OutputError
 
 NAME = "manifest.jsonl"
 FORMAT = 1
+PROCESSOR = "processor"  # a setting that folders of earlier versions do not tell
 _BEGIN = b'{"graft": "features"'
 
 
@@ -129,7 +130,8 @@ class Manifest:
         if line.get("graft") != "features" or line.get("format") != FORMAT:
             raise OutputError(f"{self.path}: not a manifest of features that this version reads.")
         before = line["settings"]
-        changed = [key for key in {**before, **self.settings} if before.get(key) != self.settings.get(key)]
+        known = {PROCESSOR: self.settings.get(PROCESSOR), **before}
+        changed = [key for key in {**known, **self.settings} if known.get(key) != self.settings.get(key)]
         if changed:
             changes = "; ".join(
                 f"{key} was {before.get(key)}, now {self.settings.get(key)}" for key in changed

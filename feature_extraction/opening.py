@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from feature_extraction.items import Content, ImageItem, Tally, file_item
+from feature_extraction.items import ImageItem, Tally, file_item, held_item
 from feature_extraction.sources import images
 from models.errors import SourceError
 
@@ -54,8 +54,7 @@ def _item(thing: Any, position: int) -> ImageItem:
     if isinstance(thing, (str, os.PathLike)):
         return file_item(os.fspath(thing), name)
     if isinstance(thing, (bytes, Image.Image, np.ndarray)):
-        content: Content = thing
-        return ImageItem(name or str(position), lambda: content)
+        return held_item(name or str(position), thing)
     raise SourceError(
         f"item {position} is {_kind(thing)}; expected a path, bytes, a Pillow image or an array. Convert it first."
     )

@@ -21,6 +21,7 @@ from feature_extraction.items import (
     Tally,
     failing_item,
     file_item,
+    held_item,
     is_entered,
     is_image,
     is_junk,
@@ -203,7 +204,7 @@ def _stream(path: str) -> ImageItem:
         data = read_file(path, special=True)
     except ImageError as exc:
         return failing_item(printable(path), exc)
-    return ImageItem(printable(path), lambda: data)
+    return held_item(printable(path), data)
 
 
 def _unlisted(folder: str, exc: OSError) -> bytes:

@@ -8,16 +8,25 @@ from pathlib import Path
 
 _V2 = "cpu.max"
 _V1 = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+# How an engine tells a process its share: Ray, Spark and Dask by the first, Slurm by the other.
+SHARES = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
 
 
 def cores(proc: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores of the process: those it is bound to, fewer where a container's quota (cgroups v1, v2) gives it less time.
+    """Cores of the process: those it is bound to, fewer where a container or an engine gives it less.
 
-    A quota of one and a half cores counts as two: with one thread half of a core would be left idle.
+    A container does by a quota (cgroups v1, v2), of which one and a half cores count as two: with one thread half of a
+    core would be left idle. An engine does by the variables `SHARES`.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota(proc, mounts)
-    return count if quota is None else max(1, min(count, math.ceil(quota)))
+    return max(1, min([count, *([] if quota is None else [math.ceil(quota)]), *_shares()]))
+
+
+def _shares() -> list[int]:
+    """What the variables say; OpenMP allows a number for each level of nesting, of which the first is the process's."""
+    texts = [os.environ.get(name, "").partition(",")[0].strip() for name in SHARES]
+    return [int(text) for text in texts if text.isdecimal() and int(text)]
 
 
 def cgroup_quota(proc: Path, mounts: Path) -> float | None:

@@ -37,9 +37,19 @@ they are met, with `raise ... from exc`.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class GraftError(Exception):
     """Root of the tree. `str(error)` is one paragraph that a user can act on."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it comes from another process: `Exception` would give the constructor the message alone."""
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(kind: type[GraftError], args: tuple[Any, ...]) -> GraftError:
+    return kind.__new__(kind, *args)
 
 
 class InputError(GraftError):

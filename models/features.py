@@ -5,7 +5,7 @@ What is done in the graph is not copied out first: pooling a 35 x 35 map there s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from models.anatomy import classifier_inputs
-from models.card import card_of, read_card
+from models.card import ModelCard, card_of, read_card
 from models.errors import CutError, ModelError
 from models.fingerprint import graph_digests
 from models.graph import element_type, infer, opset_of, producers, rename, shape_of
@@ -61,13 +61,16 @@ class FeatureOptions:
 
 @dataclass(frozen=True)
 class FeatureModel:
-    """A network that is ready to give features; its outputs are called after the cuts, in their order."""
+    """A network that is ready to give features; its outputs are called after the cuts, in their order.
+
+    One that is sent to another process takes its graph along, and is opened there with the same settings.
+    """
 
     model: Model
     options: FeatureOptions
     cuts: tuple[str, ...]
     digests: tuple[str, ...]  # of the sub-graph up to each output: equal ones compute the same
-    reopen: Callable[[RuntimeConfig], FeatureModel]  # the same network with other settings
+    network: bytes | ModelProto = field(repr=False)  # the graph, cut
     # Axes of positions in features that are left as they are, where they are known.
     places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -77,6 +80,19 @@ class FeatureModel:
         height, width = self.model.card.preprocessing.size
         arrays = self.model.run(np.zeros((1, height, width, 3), np.uint8), self.cuts)
         return {cut: array[:0] for cut, array in zip(self.cuts, arrays, strict=True)}
+
+    def reopen(self, config: RuntimeConfig) -> FeatureModel:
+        """The same network with other settings.
+
+        Raises:
+            DeviceError: the device cannot be had.
+        """
+        model = Model(session_of(self.network, config), self.model.card, self.model.notes)
+        return FeatureModel(model, self.options, self.cuts, self.digests, self.network, self.places)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = (self.options, self.cuts, self.digests, self.network, self.places)
+        return _opened, (self.model.session.config, self.model.card, self.model.notes, *facts)
 
 
 def open_features(
@@ -102,17 +118,28 @@ def open_features(
     places = {cut: layouts[cut].places for cut in cuts if cut in layouts}
     proto = feature_graph(proto, cuts, options)
     digests = graph_digests(proto, cuts)
-    data = bytes_if_small(proto)
+    network = bytes_if_small(proto)
     del proto  # it is as large as the network
+    session = session_of(network, config)
+    card = read_card(session.metadata, str(spec))
+    if card is None:
+        raise ModelError(f"{spec}: no model card. Import it with `graft models import`.")
+    return FeatureModel(Model(session, card, notes), options, cuts, digests, network, places)
 
-    def opened(config: RuntimeConfig | None) -> FeatureModel:
-        session = session_of(data, config)
-        card = read_card(session.metadata, str(spec))
-        if card is None:
-            raise ModelError(f"{spec}: no model card. Import it with `graft models import`.")
-        return FeatureModel(Model(session, card, notes), options, cuts, digests, opened, places)
 
-    return opened(config)
+def _opened(
+    config: RuntimeConfig,
+    card: ModelCard,
+    notes: Sequence[str],
+    options: FeatureOptions,
+    cuts: tuple[str, ...],
+    digests: tuple[str, ...],
+    network: bytes | ModelProto,
+    places: Mapping[str, tuple[int, ...]],
+) -> FeatureModel:
+    """A network that came from another process."""
+    model = Model(session_of(network, config), card, notes)
+    return FeatureModel(model, options, cuts, digests, network, places)
 
 
 def default_cuts(model: ModelProto) -> tuple[str, ...]:

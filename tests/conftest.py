@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import models
+from models.cores import SHARES
 
 # What is cached stays out of the user's folders. This is said before anything heavy is imported, by a test or by
 # another conftest.py: some libraries write where they are told to by then. onnxruntime from 1.29 on notes the number
@@ -31,7 +32,7 @@ _surroundings.setenv("OPENBLAS_NUM_THREADS", "1")
 def pytest_configure() -> None:
     """Keep the user's settings out of the tests."""
     ours = [name for name in os.environ if name.startswith("GRAFT_") and name not in _KEPT]
-    for name in [*ours, "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"]:
+    for name in [*ours, "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", *SHARES]:
         _surroundings.delenv(name, raising=False)
 
 

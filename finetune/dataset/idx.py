@@ -57,7 +57,7 @@ def from_idx(path: Path) -> Dataset:
         split = _split(stem) if len(files) > 1 else None
         for i, number in enumerate(labels.tolist()):
             name = f"{stem}[{i}]"
-            item = ImageItem(str(file.parent / name), partial(_rgb, images, i))
+            item = ImageItem(str(file.parent / name), partial(_rgb, images[i]))
             label = names[number] if number < len(names) else str(number)
             examples.append(Example(item, label, split=split, name=name))
     classes = tuple(sorted({example.label for example in examples}))
@@ -76,7 +76,7 @@ def image_at(path: str, known: dict[Path, NDArray[np.uint8]]) -> ImageItem | Non
             if file not in known:
                 known[file] = read_idx(file, 3)
             images, number = known[file], int(match[2])
-            return ImageItem(path, partial(_rgb, images, number)) if number < len(images) else None
+            return ImageItem(path, partial(_rgb, images[number])) if number < len(images) else None
     return None
 
 
@@ -129,5 +129,5 @@ def _split(stem: str) -> Split:
     return "train" if stem.lower().startswith("train") else "test"
 
 
-def _rgb(images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-    return np.repeat(images[number][:, :, None], 3, axis=2)  # (H, W, 3)
+def _rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(image[:, :, None], 3, axis=2)  # (H, W, 3)

@@ -12,10 +12,12 @@ from pathlib import Path
 import click
 import onnxruntime
 
+from models.cores import cores
 from models.devices import PROVIDERS, choose_device, missing_for_cuda
 from models.errors import GraftError
 from models.extras import LEFT_OUT, how_to_install
 from models.model import Model
+from models.processor import processor
 from models.runtime import RuntimeConfig
 from models.store import cache_folder
 from models.wording import percent, size
@@ -65,7 +67,9 @@ def command(ctx: click.Context, models: tuple[str, ...], device: str) -> None:
 def _software() -> Iterator[tuple[str, str]]:
     yield "graft", __version__
     yield "python", f"{platform.python_version()} ({sys.executable})"
-    yield "platform", f"{platform.platform()}, {os.cpu_count()} cores"
+    few = f", of which this process may use {cores()}" if cores() != os.cpu_count() else ""
+    yield "platform", f"{platform.platform()}, {os.cpu_count()} cores{few}"
+    yield "processor", processor()
     installed = [name for name in ("onnxruntime-gpu", "onnxruntime") if _version(name)]
     note = "; two packages write to one folder: uninstall both, install one" if len(installed) > 1 else ""
     yield "onnxruntime", f"{onnxruntime.__version__} ({', '.join(installed) or 'built by hand'}){note}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from feature_extraction.items import ImageItem, printable
+from feature_extraction.items import held_item, printable
 from finetune.dataset.examples import Example
 from finetune.dataset.quality import flaws
 from finetune.dataset.scanning import Facts, examine
@@ -58,7 +58,7 @@ def read_photo(name: str, data: bytes, most_pixels: int) -> Photo:
             f"{name}: {size.width:,} x {size.height:,} pixels; this service takes photos of at most "
             f"{most_pixels / 1e6:,.0f} megapixels. Make it smaller: networks look at a few hundred pixels a side."
         )
-    example = Example(ImageItem(name, lambda: data))
+    example = Example(held_item(name, data))
     with _DECODING:
         facts = examine(example)
         if facts.error is not None:

@@ -119,3 +119,44 @@ def test_a_member_of_a_zip_without_a_name_is_passed_over(tmp_path: Path) -> None
             archive.writestr(name, b"data")
     path.write_bytes(path.read_bytes().replace(b"xx.png", b"\0x.png"))  # a name ends at a zero
     assert [item.id for item in images(path)] == [f"{path}/red.png"]
+
+
+def zipped(path: Path, method: int = zipfile.ZIP_DEFLATED, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(f"{name}.png", data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_members_of_a_zip_are_unpacked_behind_whatever_was_put_before_it(tmp_path: Path, method: int) -> None:
+    path = zipped(tmp_path / "a.zip", method, b=b"second" * 50, a=b"first")
+    path.write_bytes(b"#!/bin/sh\n" + path.read_bytes())
+    assert list(found(path).values()) == [b"first", b"second" * 50]
+
+
+def failure(path: Path) -> str:
+    (item,) = images(str(path))
+    with pytest.raises(ImageError, match=r"b\.zip/.*: cannot be unpacked") as caught:
+        item.read()
+    return str(caught.value)
+
+
+def test_damaged_members_of_a_zip_are_failures_that_say_why(tmp_path: Path) -> None:
+    whole = zipped(tmp_path / "a.zip", zipfile.ZIP_STORED, a=b"0123456789").read_bytes()
+    begin, directory = whole.index(b"0123"), whole.index(b"PK\1\2")
+
+    def changed(at: int, data: bytes) -> Path:
+        path = tmp_path / "b.zip"
+        path.write_bytes(whole[:at] + data + whole[at + len(data) :])
+        return path
+
+    assert "Bad CRC-32" in failure(changed(begin, b"X"))
+    assert "header is not that" in failure(changed(0, b"XX"))
+    assert "header is not that" in failure(changed(begin - len("a.png"), b"b.png"))
+    assert "has a password" in failure(changed(directory + 8, b"\1"))
+    # Sizes in the directory, packed and not: more than there is room for before the directory.
+    assert "lies over" in failure(changed(directory + 20, (20).to_bytes(4, "little") * 2))
+    assert "not supported" in failure(changed(directory + 10, b"\x63"))

@@ -185,6 +185,21 @@ def test_other_settings_do_not_mix(colours: Worker, tmp_path: Path) -> None:
         write(tmp_path, colours, form="npz", resume=True, model="other")
 
 
+def test_other_kinds_of_processors_do_not_mix(colours: Worker, tmp_path: Path) -> None:
+    write(tmp_path, colours, processor="x86_64 avx2")
+    with pytest.raises(OutputError, match="processor was x86_64 avx2, now x86_64 avx512f"):
+        write(tmp_path, colours, resume=True, processor="x86_64 avx512f")
+
+
+def test_folder_of_a_version_that_did_not_tell_the_processor_is_resumed(
+    colours: Worker, tmp_path: Path
+) -> None:
+    write(tmp_path, colours)
+    before = contents(tmp_path)
+    write(tmp_path, colours, resume=True, processor="x86_64 avx2")
+    assert contents(tmp_path) == before
+
+
 def test_other_images_do_not_mix(colours: Worker, tmp_path: Path) -> None:
     write(tmp_path, colours)
     manifest = tmp_path / "manifest.jsonl"

@@ -52,6 +52,28 @@ def test_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: float | 
     assert cores() == count
 
 
+@pytest.mark.parametrize(
+    ("variables", "count"),
+    [
+        ({"OMP_NUM_THREADS": "3"}, 3),  # by Ray, Spark and Dask
+        ({"OMP_NUM_THREADS": "2,1"}, 2),
+        ({"SLURM_CPUS_PER_TASK": "4"}, 4),
+        ({"OMP_NUM_THREADS": "5", "SLURM_CPUS_PER_TASK": "4"}, 4),
+        ({"OMP_NUM_THREADS": "64"}, 6),
+        ({"OMP_NUM_THREADS": "0"}, 6),
+        ({"OMP_NUM_THREADS": "many", "SLURM_CPUS_PER_TASK": ""}, 6),
+    ],
+)
+def test_an_engine_s_share_bounds_the_cores(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], count: int
+) -> None:
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(module, "cgroup_quota", lambda *_: 6.0)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    assert cores() == count
+
+
 def test_no_such_files_mean_no_quota(tmp_path: Path) -> None:
     assert cgroup_quota(tmp_path / "gone", tmp_path) is None
     assert cores() >= 1

@@ -59,6 +59,26 @@ class LearningPoint:
     val: float | None
     test: float | None
     seconds: float  # of the fit alone; features were there already
+    # (B,) scores on resamples of the validation images (of the test, where there are none): the b-th resample is of the
+    # same images at all points.
+    resampled: Floats | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What twice the training samples would bring by the learning curve: points of the score, 0 to 1."""
+
+    gain: float
+    interval: tuple[float, float] | None  # 95 %; None where nothing tells
+    rising: bool | None  # None where it cannot be told
+
+    def words(self) -> str:
+        """ "+3.1 points (1.2 to 4.9, 95 % confidence)"."""
+        text = f"{100 * self.gain:+.1f} points"
+        if self.interval is None:
+            return text
+        low, high = self.interval
+        return f"{text} ({100 * low:.1f} to {100 * high:.1f}, 95 % confidence)"
 
 
 @dataclass(frozen=True)

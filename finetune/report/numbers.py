@@ -122,8 +122,13 @@ def _regression(findings: Findings, regression: Regression) -> dict[str, Any]:
 
 
 def _growth(findings: Findings, summary: Summary) -> dict[str, Any]:
-    rising, gain = summary.growth or (None, None)
-    return {"points": findings.learning_curve, "rising": rising, "gain_per_doubling": gain}
+    growth = summary.growth
+    return {
+        "points": [dataclasses.replace(point, resampled=None) for point in findings.learning_curve or ()],
+        "rising": growth and growth.rising,
+        "gain_per_doubling": growth and growth.gain,
+        "gain_interval": growth and growth.interval,
+    }
 
 
 def _list(array: Any) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from finetune.report import classification, comparing, judging, regression
 from finetune.report.calibrating import Calibration, calibrate
-from finetune.report.findings import Findings, Floats, Ints, Rejection
+from finetune.report.findings import Findings, Floats, Growth, Ints, Rejection
 from finetune.report.learning_curve import growth
 from finetune.trust.measures import Share, accuracy, auroc
 
@@ -66,8 +66,7 @@ class Summary:
     regression: Regression | None
     fit: judging.Judgement | None
     balance: str | None
-    # Still rising with more samples, None where so few images do not tell; gain for each doubling.
-    growth: tuple[bool | None, float] | None
+    growth: Growth | None
 
 
 def summarise(findings: Findings) -> Summary:
@@ -82,14 +81,8 @@ def summarise(findings: Findings) -> Summary:
         if findings.history and len(findings.history.train_loss)
         else None,
         judging.judge_balance(train, findings.classes) if classifies and train is not None else None,
-        growth(findings.learning_curve, _scored(findings)) if findings.learning_curve else None,
+        growth(findings.learning_curve) if findings.learning_curve else None,
     )
-
-
-def _scored(findings: Findings) -> int:
-    """How many images the scores of the learning curve are measured on."""
-    val = findings.counts.get("val")
-    return int(val.sum()) if val is not None and val.any() else len(findings.ids)
 
 
 def _classification(findings: Findings) -> Classification:

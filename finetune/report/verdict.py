@@ -166,10 +166,11 @@ def _classification_concerns(findings: Findings, classification: Classification)
             f"Go by the numbers of each class, and add images of {quoted(least)}, or weigh the classes "
             "(--class-weights).",
         )
-    enough = right.images >= 2 * FEW_IMAGES
-    if enough and classification.after and classification.after.error > LARGE_ECE:
+    after = classification.after
+    if after and after.error > LARGE_ECE and after.beyond_chance:
         yield Concern(
-            f"its probabilities are off by {100 * classification.after.error:.1f} points on average.",
+            f"its probabilities are off by {100 * after.error:.1f} points on average, where true ones would seem off "
+            f"by {100 * after.chance.mean:.1f} on {right.images} images by chance.",
             "Use the class that it names, not the percentage beside it.",
         )
     yield from _rejection_concerns(findings, classification)
@@ -239,8 +240,8 @@ def _reasons(findings: Findings, summary: Summary) -> Iterator[str]:
         yield "no measured image has a duplicate among the training images"
     if summary.fit and summary.fit.kind in ("good", "late", "unfinished"):
         yield "the model that was kept is not over-fitted"
-    enough = classification is not None and classification.accuracy.images >= 2 * FEW_IMAGES
-    if enough and classification and classification.after and classification.after.error <= LARGE_ECE / 2:
+    after = classification.after if classification else None
+    if after and after.error - after.chance.mean <= LARGE_ECE / 2 and after.chance.most <= LARGE_ECE:
         yield "its probabilities mean what they say"
     if findings.proof:
         yield "the finished file gives the same answers in a fresh process"
@@ -251,10 +252,10 @@ def _advice(findings: Findings, summary: Summary, concerns: tuple[Concern, ...])
         return f"Next: {_lower(concerns[0].advice)}"
     if summary.fit and summary.fit.kind == "unfinished":
         return "Next: train for more epochs; the validation loss was still falling."
-    if summary.growth and summary.growth[0]:
+    if summary.growth and summary.growth.rising:
         return (
-            "Next: collect more training images, because the learning curve still rises: "
-            f"{100 * summary.growth[1]:+.1f} points for each doubling."
+            "Next: collect more training images, because the learning curve still rises: twice as many would bring "
+            f"about {summary.growth.words()}."
         )
     classification = summary.classification
     if classification and classification.confusions and classification.accuracy.value < 0.995:

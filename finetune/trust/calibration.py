@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ TEMPERATURES = (0.05, 20.0)  # never less, never more
 BINS = 15
 _PARTS = 5  # of a cross-fitting
 _PLENTY = 2_000  # images whose temperature fits others as well
+_SAMPLES = 1_000  # of images whose probabilities are true
+_SURE = 1.6448536269514722  # standard errors that a gain has to be above 0: 95 %, one-sided
 _STEPS = 60  # of bisection: the width of log T shrinks to 1e-17
 
 
@@ -61,7 +64,7 @@ def fit_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
 
 
 def checked_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
-    """The temperature that fits, or 1 where it would make other images than these less likely (`temperature_helps`).
+    """The temperature that fits, or 1 where nothing shows that it makes other images likelier (`temperature_helps`).
 
     Where not one answer is wrong, no image can tell, and it is never below 1, so that few images make nothing certain.
     See `fit_temperature` for the rest.
@@ -74,10 +77,12 @@ def checked_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
 
 
 def temperature_helps(logits: NDArray[Any], y: NDArray[np.int64]) -> bool:
-    """Whether a temperature makes held-out images likelier that it was not fitted on: by cross-fitting.
+    """Whether a temperature makes held-out images likelier that it was not fitted on, by more than chance explains.
 
-    `logits` (N, classes), `y` (N,). Each of up to five parts is judged with the temperature of the others: of few
-    images it says more about these images than about others, and is better left out. Above 2,000 it always helps.
+    `logits` (N, classes), `y` (N,). Each of up to five parts is judged with the temperature of the others
+    (cross-fitting): of few images it says more about these images than about others. The gain in log-likelihood, image
+    by image, has to be above 0 with 95 % confidence, or the temperature is better left out. Of more than 2,000 images
+    one temperature fits all parts.
 
     Raises:
         InputError: no image, or shapes and classes that do not go together.
@@ -88,22 +93,30 @@ def temperature_helps(logits: NDArray[Any], y: NDArray[np.int64]) -> bool:
     if parts < 2:
         return False
     if len(scores) > _PLENTY:
-        return True
-    # Dealt out class by class, so that each part has its share.
-    part = np.empty(len(truth), np.int64)
-    part[np.argsort(truth, kind="stable")] = np.arange(len(truth)) % parts
-    gain = 0.0
-    for number in range(parts):
-        held = part == number
-        temperature = fit_temperature(scores[~held], truth[~held])
-        gain += _log_likelihood(scores[held], truth[held], temperature)
-        gain -= _log_likelihood(scores[held], truth[held], 1.0)
-    return gain > 0
+        gains = _gains(scores, truth, fit_temperature(scores, truth))
+    else:
+        # Dealt out class by class, so that each part has its share.
+        part = np.empty(len(truth), np.int64)
+        part[np.argsort(truth, kind="stable")] = np.arange(len(truth)) % parts
+        gains = np.empty(len(truth))
+        for number in range(parts):
+            held = part == number
+            temperature = fit_temperature(scores[~held], truth[~held])
+            gains[held] = _gains(scores[held], truth[held], temperature)
+    error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    return bool(gains.mean() > _SURE * error)
 
 
-def _log_likelihood(scores: NDArray[np.float64], truth: NDArray[np.int64], temperature: float) -> float:
+def _gains(scores: NDArray[np.float64], truth: NDArray[np.int64], temperature: float) -> NDArray[np.float64]:
+    """How much likelier, in nats, each image (N,) is with a temperature than without."""
+    return _log_likelihoods(scores, truth, temperature) - _log_likelihoods(scores, truth, 1.0)
+
+
+def _log_likelihoods(
+    scores: NDArray[np.float64], truth: NDArray[np.int64], temperature: float
+) -> NDArray[np.float64]:
     scaled = (scores - scores.max(axis=1, keepdims=True)) / temperature
-    return float((scaled[np.arange(len(truth)), truth] - np.log(np.exp(scaled).sum(axis=1))).sum())
+    return np.asarray(scaled[np.arange(len(truth)), truth] - np.log(np.exp(scaled).sum(axis=1)))
 
 
 def calibration_error(probabilities: NDArray[Any], y: NDArray[np.int64], bins: int = BINS) -> float:
@@ -120,6 +133,28 @@ def calibration_error(probabilities: NDArray[Any], y: NDArray[np.int64], bins: i
     filled = curve.count > 0
     gaps = np.abs(curve.confidence[filled] - curve.accuracy[filled])
     return float((gaps * curve.count[filled]).sum() / curve.count.sum())
+
+
+@dataclass(frozen=True)
+class ChanceError:
+    """The calibration error that a model shows of so many images whose probabilities are all true."""
+
+    mean: float
+    most: float  # in 95 of 100 samples it is at most this
+
+
+def chance_error(curve: Reliability, seed: int = 0) -> ChanceError:
+    """What the calibration error would be by chance alone, if the probabilities of a reliability curve were all true.
+
+    Of some images in a bin, more or fewer are right than the probabilities say, and the error counts either. Right
+    answers are drawn a thousand times as often as the bins promise. Source: Bröcker and Smith 2007, "Increasing the
+    reliability of reliability diagrams" (consistency resampling).
+    """
+    filled = curve.count > 0
+    count, confidence = curve.count[filled], np.clip(curve.confidence[filled], 0, 1)
+    right = np.random.default_rng(seed).binomial(count, confidence, (_SAMPLES, len(count)))
+    errors = np.abs(right - count * confidence).sum(axis=1) / max(int(count.sum()), 1)
+    return ChanceError(float(errors.mean()), float(np.quantile(errors, 0.95)))
 
 
 def reliability(probabilities: NDArray[Any], y: NDArray[np.int64], bins: int = BINS) -> Reliability:

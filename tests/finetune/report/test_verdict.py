@@ -93,7 +93,7 @@ def test_gravest_concerns_come_first_and_the_rest_is_counted() -> None:
     assert found.trust.startswith(
         "Take this with care: these images also chose the settings, so the figure is too good. 1 of"
     )
-    assert found.trust.endswith("2 more reasons are in the report, under Reasons for care.")
+    assert found.trust.endswith("3 more reasons are in the report, under Reasons for care.")
 
 
 def test_a_leak_without_effect_is_no_concern() -> None:

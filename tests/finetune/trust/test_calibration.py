@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from finetune.trust.calibration import (
     TEMPERATURES,
     calibration_error,
+    chance_error,
     checked_temperature,
     fit_temperature,
     reliability,
@@ -48,6 +49,14 @@ class TestCheckedTemperature:
                 assert checked_temperature(logits, y) == 1.0
         assert len(left) > 6
         assert np.mean(left) > 0
+
+    def test_one_that_chance_explains_is_not(self) -> None:
+        """Where all probabilities are true, one set of images in twenty asks for a temperature, not one in two."""
+        left = [temperature_helps(*drawn(300, seed=seed)) for seed in range(40)]
+        assert sum(left) <= 5
+        assert not temperature_helps(*drawn(3_000, seed=1))
+        logits, y = drawn(3_000, seed=1)
+        assert temperature_helps(1.5 * logits, y)
 
     def test_answers_without_a_mistake_stay_uncertain(self) -> None:
         logits = np.array([[30.0, 0.0]] * 10)
@@ -131,6 +140,17 @@ class TestReliability:
 
     def test_always_sure_and_half_the_time_right(self) -> None:
         assert calibration_error(np.tile([1.0, 0.0], (10, 1)), np.arange(10) % 2) == pytest.approx(0.5)
+
+    def test_true_probabilities_seem_wrong_by_chance(self) -> None:
+        """The errors of samples whose probabilities are true lie where `chance_error` says."""
+        errors, most = [], []
+        for seed in range(100):
+            logits, y = drawn(150, seed=seed)
+            curve = reliability(softmax(logits), y)
+            errors.append(calibration_error(softmax(logits), y))
+            most.append(chance_error(curve).most)
+        assert np.mean(errors) == pytest.approx(chance_error(curve).mean, rel=0.15)
+        assert 88 <= sum(error <= limit for error, limit in zip(errors, most, strict=True)) <= 99
 
     def test_no_bin(self) -> None:
         with pytest.raises(InputError, match="0 bins; expected at least 1"):

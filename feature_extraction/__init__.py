@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from feature_extraction.extraction import extract, extract_to
     from feature_extraction.items import ImageItem
     from feature_extraction.opening import open_images
+    from feature_extraction.parts.making import do_part
+    from feature_extraction.parts.merging import merge_parts
+    from feature_extraction.parts.places import open_place
+    from feature_extraction.parts.planning import plan_parts
     from feature_extraction.transformer import FeatureExtractor
 else:
     from models.lazy import lazy_names
@@ -20,16 +24,24 @@ else:
         {
             "FeatureExtractor": "feature_extraction.transformer:FeatureExtractor",
             "ImageItem": "feature_extraction.items:ImageItem",
+            "do_part": "feature_extraction.parts.making:do_part",
             "extract": "feature_extraction.extraction:extract",
             "extract_to": "feature_extraction.extraction:extract_to",
+            "merge_parts": "feature_extraction.parts.merging:merge_parts",
             "open_images": "feature_extraction.opening:open_images",
+            "open_place": "feature_extraction.parts.places:open_place",
+            "plan_parts": "feature_extraction.parts.planning:plan_parts",
         },
     )
 
 __all__ = [
     "FeatureExtractor",
     "ImageItem",
+    "do_part",
     "extract",
     "extract_to",
+    "merge_parts",
     "open_images",
+    "open_place",
+    "plan_parts",
 ]

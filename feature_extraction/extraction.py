@@ -17,7 +17,8 @@ from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem
 from feature_extraction.manifest import PROCESSOR
 from feature_extraction.opening import Source, open_images
-from feature_extraction.output import OutputFolder, part_size
+from feature_extraction.output import OutputFolder
+from feature_extraction.part_files import part_size
 from feature_extraction.timings import Timings
 from feature_extraction.tuning import Tuning, candidates, run_tuned
 from feature_extraction.worker import Vectors, View
@@ -55,6 +56,7 @@ def extract_to(
     store: VectorStore | None = None,
     threads: int | None = None,
     batch_size: int | None = None,
+    part_images: int | None = None,
     report: ExtractionReport | None = None,
     on_failure: OnFailure | None = None,
     progress: Callable[[int], None] | None = None,
@@ -62,6 +64,7 @@ def extract_to(
     """Extract features into a folder of files and tell what was done, in `report` also when it ends with an error.
 
     `threads` of one run of the network: None finds out what is fastest; `batch_size`: None is what suits the model.
+    `part_images`: how many a part has at most, 1,024 or less unless told.
     `store` remembers features by image; `on_failure` hears of each image that fails, `progress` how many are done.
 
     Raises:
@@ -72,9 +75,8 @@ def extract_to(
     report = report or ExtractionReport()
     began = time.perf_counter()
     size = batch_size or features.model.batch_size
-    part_items = part_size(features.blank, size)
     with OutputFolder(
-        path, form, features.blank, settings(features, size), part_items=part_items, resume=resume
+        path, features.blank, all_settings(features, form, size, part_images), resume=resume
     ) as folder:
         report.before, report.failed_before = folder.done, folder.failed
         if not folder.manifest.complete:
@@ -157,6 +159,14 @@ def extract_vectors(
         tuning=report.tuning,
         views=views,
     )
+
+
+def all_settings(
+    features: FeatureModel, form: Format, batch_size: int, part_images: int | None
+) -> dict[str, Any]:
+    """All that decides about the bytes of a folder of features; see `settings`."""
+    part_items = part_size(features.blank, batch_size, part_images)
+    return {**settings(features, batch_size), "format": form, "part_items": part_items}
 
 
 def settings(features: FeatureModel, batch_size: int) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,13 @@ class Manifest:
     images: int = 0
     failed: int = 0
     complete: bool = False
-    _names: list[tuple[int, str]] = field(default_factory=list)  # (items, digest) of each finished part
 
     @classmethod
     def begin(cls, folder: Path, settings: Mapping[str, Any]) -> Manifest:
         """Start a new one."""
         manifest = cls(folder / NAME, settings)
         manifest.path.write_bytes(b"")
-        manifest._append({"graft": "features", "format": FORMAT, "settings": settings})
+        manifest._append(first_line(settings))
         return manifest
 
     @classmethod
@@ -85,22 +85,22 @@ class Manifest:
         Raises:
             OutputError: the source has other images now, or fewer.
         """
-        for number, (count, digest) in enumerate(self._names):
-            names = [item.id for _, item in zip(range(count), items, strict=False)]
-            if names_digest(names) != digest:
+        for part in self.each_part():
+            names = [item.id for item in islice(items, part.items)]
+            if names_digest(names) != part.names:
                 raise OutputError(
-                    f"{self.path.parent}: the source gives other images than when part {number} of it was written "
+                    f"{self.path.parent}: the source gives other images than when part {part.part} of it was written "
                     f"({names[0] if names else 'none'}, ...). Extract it into another folder."
                 )
 
     def add(self, part: Part) -> None:
         """Add a part whose files are on the disk."""
-        self._append(asdict(part))
-        self._count(part.items, part.names, part.images, len(part.failed))
+        self._append(part_line(part))
+        self._count(part)
 
     def finish(self) -> None:
         """Say that nothing is missing."""
-        self._append({"complete": True, "items": self.items, "images": self.images, "failed": self.failed})
+        self._append(last_line(self.items, self.images, self.failed))
         self.complete = True
 
     def each_part(self) -> Iterator[Part]:
@@ -122,37 +122,61 @@ class Manifest:
                     raise OutputError(
                         f"{file}: gone or changed since it was written. Put it back, or extract into a new folder."
                     )
-            self._count(part.items, part.names, part.images, len(part.failed))
+            self._count(part)
         else:
             self.complete = True
 
     def _compare(self, line: dict[str, Any]) -> None:
         if line.get("graft") != "features" or line.get("format") != FORMAT:
             raise OutputError(f"{self.path}: not a manifest of features that this version reads.")
-        before = line["settings"]
-        known = {PROCESSOR: self.settings.get(PROCESSOR), **before}
-        changed = [key for key in {**known, **self.settings} if known.get(key) != self.settings.get(key)]
-        if changed:
-            changes = "; ".join(
-                f"{key} was {before.get(key)}, now {self.settings.get(key)}" for key in changed
-            )
+        changes = changed_settings(line["settings"], self.settings)
+        if changes:
             raise OutputError(
                 f"{self.path.parent}: begun with other settings ({changes}). Features of different kinds are not "
                 "mixed: give the same settings, or another folder."
             )
 
-    def _count(self, items: int, names: str, images: int, failed: int) -> None:
-        self._names.append((items, names))
+    def _count(self, part: Part) -> None:
         self.parts += 1
-        self.items += items
-        self.images += images
-        self.failed += failed
+        self.items += part.items
+        self.images += part.images
+        self.failed += len(part.failed)
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append(self, line: bytes) -> None:
         with self.path.open("ab") as stream:
-            stream.write(json.dumps(line).encode() + b"\n")
+            stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def first_line(settings: Mapping[str, Any]) -> bytes:
+    """What a manifest begins with."""
+    return json_line({"graft": "features", "format": FORMAT, "settings": settings})
+
+
+def part_line(part: Part) -> bytes:
+    """What stands in it for a finished part."""
+    return json_line(asdict(part))
+
+
+def last_line(items: int, images: int, failed: int) -> bytes:
+    """What says that nothing is missing."""
+    return json_line({"complete": True, "items": items, "images": images, "failed": failed})
+
+
+def json_line(values: Mapping[str, Any]) -> bytes:
+    """An object as a line of JSON."""
+    return json.dumps(values).encode() + b"\n"
+
+
+def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between settings, as words; "" where nothing does. Earlier ones did not tell the processor."""
+    known = {PROCESSOR: now.get(PROCESSOR), **before}
+    return "; ".join(
+        f"{key} was {known.get(key)}, now {now.get(key)}"
+        for key in {**known, **now}
+        if known.get(key) != now.get(key)
+    )
 
 
 def begun(folder: Path) -> bool:

@@ -7,10 +7,6 @@ with the same bytes.
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,27 +15,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from feature_extraction import unfinished
 from feature_extraction.folder_lock import locked
-from feature_extraction.formats import FORMATS, Format
+from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem
-from feature_extraction.manifest import NAME, Manifest, Part, begun, names_digest
+from feature_extraction.manifest import NAME, Manifest, begun
+from feature_extraction.part_files import (
+    FAILED,
+    INDEX,
+    INDEX_HEAD,
+    PLAN,
+    encoded_part,
+    failure_lines,
+    index_rows,
+)
 from feature_extraction.worker import Vectors
 from models.errors import OutputError
 from models.files import disk_error, write_atomically
 from models.runtime import Array
 
-FAILED = "failed.jsonl"
-INDEX = "index.csv"
-PART_IMAGES = 1024  # of the source, in a part
-PART_BYTES = 32 << 20  # of features; large maps have fewer images in a part
 _ADVICE = (
     "The finished parts are kept: free some space, or check that the folder is yours, and run the command again with "
     "--resume."
 )
-_OURS = re.compile(rf"part-(\d{{5,}})\..+|{re.escape(INDEX)}|{re.escape(FAILED)}")  # names of files
+_OURS = re.compile(rf"part-[a-z]?(\d{{5,}})\..+|{re.escape(INDEX)}|{re.escape(FAILED)}")  # names of files
 
 
 def has_parts(path: Path) -> bool:
@@ -51,34 +50,20 @@ def has_parts(path: Path) -> bool:
         return False
 
 
-def part_size(blank: Mapping[str, Array], batch_size: int) -> int:
-    """How many images a part covers: whole batches, whatever the features' size."""
-    each = sum(array.dtype.itemsize * int(np.prod(array.shape[1:])) for array in blank.values())
-    wanted = min(PART_IMAGES, PART_BYTES // max(each, 1))
-    return max(1, wanted // batch_size) * batch_size
-
-
 class OutputFolder:
     """Use as a context: the folder is locked in it."""
 
     def __init__(
-        self,
-        path: Path,
-        form: Format,
-        blank: Mapping[str, Array],
-        settings: Mapping[str, Any],
-        *,
-        part_items: int,
-        resume: bool = False,
+        self, path: Path, blank: Mapping[str, Array], settings: Mapping[str, Any], *, resume: bool = False
     ) -> None:
         """Prepare a folder for features like `blank`.
 
-        `settings` are written into the manifest; with other ones nothing is resumed. `part_items`: images of the
-        source that a part covers, a multiple of the batch size.
+        `settings` are written into the manifest; with other ones nothing is resumed. Two of them are obeyed here:
+        `format`, and `part_items`, the images of the source that a part covers, a multiple of the batch size.
         """
-        self.path = path
-        self._form, self._blank, self._part_items, self._resume = form, blank, part_items, resume
-        self._settings = {**settings, "format": form, "part_items": part_items}
+        self.path, self._blank, self._settings, self._resume = path, blank, settings, resume
+        self._form: Format = settings["format"]
+        self._part_items: int = settings["part_items"]
         self._waiting: list[Vectors] = []
         self._context = ExitStack()
 
@@ -92,6 +77,11 @@ class OutputFolder:
         with _explained(self.path), ExitStack() as context:
             self.path.mkdir(parents=True, exist_ok=True)
             context.enter_context(locked(self.path))
+            if (self.path / PLAN).exists():
+                raise OutputError(
+                    f"{self.path}: features are made in parts here. Go on with --part and --merge, or choose another "
+                    "folder."
+                )
             has_features = has_parts(self.path)
             if has_features and not self._resume:
                 raise OutputError(
@@ -171,27 +161,18 @@ class OutputFolder:
             return
         with _explained(self.path):
             if self.manifest.failed:
-                write_atomically(self.path / FAILED, self._failures(), advice=_ADVICE)
+                write_atomically(self.path / FAILED, failure_lines(self.manifest.each_part()), advice=_ADVICE)
             if self._form == "npy":
                 write_atomically(self.path / INDEX, self._index(), advice=_ADVICE)
             self.manifest.finish()
 
     def _flush(self) -> None:
         batches, self._waiting = self._waiting, []
-        ids = [name for batch in batches for name in batch.ids]
-        parts = {
-            cut: np.concatenate([empty, *(batch.arrays[cut] for batch in batches if batch.ids)])
-            for cut, empty in self._blank.items()
-        }
-        number = self.manifest.parts
-        names = [name for batch in batches for name in batch.names]
-        failed = [{"id": name, "error": str(error)} for batch in batches for name, error in batch.failures]
-        files = {}
+        files, part = encoded_part(self._form, self.manifest.parts, self._blank, batches)
         with _explained(self.path):
-            for name, data in FORMATS[self._form](f"part-{number:05}", ids, parts).items():
+            for name, data in files.items():
                 write_atomically(self.path / name, data, advice=_ADVICE)
-                files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            self.manifest.add(Part(number, len(names), names_digest(names), len(ids), failed, files))
+            self.manifest.add(part)
             (self.path / unfinished.NAME).unlink(missing_ok=True)
 
     def _refuse_others(self) -> None:
@@ -216,21 +197,10 @@ class OutputFolder:
             if match and (half or (match[1] and int(match[1]) >= self.manifest.parts)):
                 file.unlink()
 
-    def _failures(self) -> Iterator[bytes]:
-        for part in self.manifest.each_part():
-            for failure in part.failed:
-                yield json.dumps(failure).encode() + b"\n"
-
     def _index(self) -> Iterator[bytes]:
-        """A table: in which part and row the features of an image stand."""
-        yield b"id,part,row\n"
+        yield INDEX_HEAD
         for part in self.manifest.each_part():
-            ids = json.loads((self.path / f"part-{part.part:05}.ids.json").read_bytes())
-            table = io.StringIO()
-            csv.writer(table, lineterminator="\n").writerows(
-                (name, part.part, row) for row, name in enumerate(ids)
-            )
-            yield table.getvalue().encode("utf-8", "replace")
+            yield index_rows(part, lambda name: (self.path / name).read_bytes())
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 
 from feature_extraction.archives import Entry, is_archive, is_tar, is_tar_name, tar_members, zip_members
@@ -58,6 +59,22 @@ def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
         yield item
     if empty:
         raise SourceError(_nothing(spec, tally))
+
+
+def images_from(spec: str, first: str) -> Iterator[ImageItem] | None:
+    """The images of a source from the one called `first` on, without what lies before it being listed.
+
+    None where that would have to be listed all the same. Names may deceive, where one stands in a source twice or was
+    not printable: compare what comes.
+    """
+    path = Path(spec)
+    if os.path.isdir(spec):
+        below = first.removeprefix(str(path)).strip(os.sep).split(os.sep)
+        return (item for _, item in _folder(path, Tally(), begin=tuple(below)))
+    if has_range(spec) and not os.path.lexists(spec):
+        names = dropwhile(lambda name: first != name and not first.startswith(f"{name}/"), numbered(spec))
+        return dropwhile(lambda item: item.id != first, _several(present(names), Tally()))
+    return None
 
 
 def is_stream(spec: str) -> bool:
@@ -134,8 +151,12 @@ def _several(names: Iterable[str | ImageItem], tally: Tally) -> Iterator[ImageIt
             yield failing_item(printable(name), ImageError(str(exc)))
 
 
-def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = None) -> Iterator[Entry]:
+def _folder(
+    root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = None, begin: tuple[str, ...] = ()
+) -> Iterator[Entry]:
     """Images below `root`, in the order of their names; the folders below it go to `folders`.
+
+    `begin`: the parts of the path below `root` where it begins; what lies before is not entered.
 
     Each folder is entered once, whatever links lead to it: links that go round in circles end there, and those to
     folders below `root` are told in `tally`, for these are read under their own names.
@@ -143,7 +164,7 @@ def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = No
     whole = os.path.realpath(root)
     entered: set[tuple[int, int]] = set()
 
-    def walk(folder: str, parts: tuple[str, ...]) -> Iterator[Entry]:
+    def walk(folder: str, parts: tuple[str, ...], begin: tuple[str, ...]) -> Iterator[Entry]:
         try:
             info = os.stat(folder)
             with os.scandir(folder) as listing:
@@ -155,6 +176,9 @@ def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = No
             return
         entered.add((info.st_dev, info.st_ino))
         for entry in entries:
+            if begin and entry.name < begin[0]:
+                continue
+            below = begin[1:] if begin and entry.name == begin[0] else ()
             try:
                 inner = entry.is_dir()
             except OSError as exc:  # a link to itself, or into a folder that cannot be entered
@@ -171,11 +195,11 @@ def _folder(root: Path, tally: Tally, folders: list[tuple[str, ...]] | None = No
                 elif is_entered((entry.name,), tally):
                     if folders is not None:
                         folders.append((*parts, entry.name))
-                    yield from walk(entry.path, (*parts, entry.name))
+                    yield from walk(entry.path, (*parts, entry.name), below)
             elif is_image(entry.name, tally):
                 yield (*parts, entry.name), file_item(entry.path)
 
-    return walk(str(root), ())
+    return walk(str(root), (), begin)
 
 
 def _own_name(link: str, root: str) -> str | None:

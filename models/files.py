@@ -38,7 +38,7 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, advice: str =
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as exc:
         raise OutputError(f"{path}: {disk_error(exc, path, advice)}") from exc
 
@@ -81,7 +81,8 @@ def disk_error(exc: OSError, target: Path, advice: str = _ADVICE) -> str:
     return f"cannot be written ({exc.strerror or exc}). {advice}"
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk."""
     # Windows opens no folders.
     if os.name == "nt":
         return

@@ -16,7 +16,7 @@ from feature_extraction.extraction import ExtractionReport, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem, Tally
 from feature_extraction.manifest import NAME
-from feature_extraction.output import FAILED
+from feature_extraction.part_files import FAILED
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import image_count, images, is_stream
 from models.errors import InputError, OutputError

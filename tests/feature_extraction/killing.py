@@ -26,7 +26,7 @@ IMAGES = 200
 # ends itself instead of the step to the disk with the given number.
 _COMMAND = """
 import os, signal
-from feature_extraction import output
+from feature_extraction import part_files
 left = int(os.environ.get("KILL_AT_STEP", -1))
 def counted(real):
     def step(*args):
@@ -37,7 +37,7 @@ def counted(real):
         return real(*args)
     return step
 os.fsync, os.replace = counted(os.fsync), counted(os.replace)
-output.PART_IMAGES = 16
+part_files.PART_IMAGES = 16
 from service.cli import main
 main(prog_name="graft")
 """

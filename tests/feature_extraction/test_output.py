@@ -13,7 +13,7 @@ import pytest
 
 from feature_extraction.folder_lock import locked
 from feature_extraction.items import ImageItem
-from feature_extraction.output import OutputFolder, part_size
+from feature_extraction.output import OutputFolder
 from feature_extraction.pipeline import Allocation, run_pipeline
 from feature_extraction.worker import Worker
 from models.errors import OutputError
@@ -44,9 +44,8 @@ def write(
     resume: bool = False,
     **settings: object,
 ) -> None:
-    folder = OutputFolder(
-        path, form, worker.features.blank, SETTINGS | settings, part_items=8, resume=resume  # type: ignore[arg-type]
-    )  # fmt: skip
+    whole = {**SETTINGS, **settings, "format": form, "part_items": 8}
+    folder = OutputFolder(path, worker.features.blank, whole, resume=resume)
     with folder:
         rest = folder.rest(items or images())
         for vectors in run_pipeline(worker, rest, batch_size=4, allocation=Allocation(1)):
@@ -254,13 +253,6 @@ def test_place_that_is_no_folder_is_refused(colours: Worker, tmp_path: Path) -> 
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot be written"):
         write(tmp_path / "file", colours)
-
-
-def test_parts_hold_whole_batches_and_no_more_than_fits() -> None:
-    assert part_size({"pool": np.empty((0, 2048), np.float32)}, 8) == 1024
-    assert part_size({"pool": np.empty((0, 2048), np.float32)}, 100) == 1000
-    assert part_size({"map": np.empty((0, 35, 35, 192), np.float32)}, 8) == 32
-    assert part_size({"map": np.empty((0, 35, 35, 192), np.float32)}, 64) == 64
 
 
 class TestLock:

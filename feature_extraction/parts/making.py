@@ -171,11 +171,16 @@ def committed(plan: Plan, number: int) -> Part | None:
     return Part(**values)
 
 
-def forget_tries(plan: Plan) -> None:
+def forget_tries(plan: Plan, numbers: Iterable[int]) -> None:
     """Let parts that ended their processes be tried again."""
-    for name in list(plan.place.names(WORK)):
-        if name.rpartition(".")[2].startswith(_TRY):
-            plan.place.remove(f"{WORK}/{name}")
+    for number in numbers:
+        for name in islice(_notes(number), 2 * TRIES):
+            plan.place.remove(name)
+
+
+def _notes(number: int) -> Iterator[str]:
+    """The names of the notes that a part was begun, the first one's first."""
+    return (f"{WORK}/{stem(number)}.{_TRY}{i}" for i in count(1))
 
 
 def _begin(place: Place, planned: PlannedPart) -> str:
@@ -186,8 +191,7 @@ def _begin(place: Place, planned: PlannedPart) -> str:
     """
     me = f"process {os.getpid()} on {socket.gethostname()}"
     ended = 0
-    for number in count(1):
-        name = f"{WORK}/{stem(planned.part)}.{_TRY}{number}"
+    for name in _notes(planned.part):
         if place.create(name, [me.encode()]):
             return name
         ended += not _goes_on((read(place, name) or me.encode()).decode())

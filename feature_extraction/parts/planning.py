@@ -105,6 +105,18 @@ class Plan:
             )
         return range((number - 1) * self.parts // count, number * self.parts // count)
 
+    def refuse_other_source(self, source: str) -> None:
+        """See that a source is the one that was planned.
+
+        Raises:
+            OutputError: it is another.
+        """
+        if self.source != source:
+            raise OutputError(
+                f"{self.place}: the plan that stands here is for {self.source}, not for {source}. Give the same "
+                "source, or choose another folder."
+            )
+
 
 def plan_parts(
     place: Place,
@@ -144,11 +156,7 @@ def write_plan(place: Place, source: str, items: Iterable[ImageItem], settings: 
         place.create(PLAN, _lines(source, items, settings))
         plan = Plan.open(place)
         assert plan is not None  # ours, or that of another who was faster
-    if plan.source != source:
-        raise OutputError(
-            f"{place}: the plan that stands here is for {plan.source}, not for {source}. Give the same source, or "
-            "choose another folder."
-        )
+    plan.refuse_other_source(source)
     refuse_other_settings(plan, settings, "now")
     return plan
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "dataset": ("service.cli.dataset", "Look at labelled images before training."),
     "evaluate": ("service.cli.evaluate.command", "Measure a model's accuracy on labelled images."),
     "explain": ("service.cli.explain", "Show what in a photo speaks for a class."),
-    "features": ("service.cli.features", "Turn images into feature vectors."),
+    "features": ("service.cli.features.command", "Turn images into feature vectors."),
     "finetune": ("service.cli.finetune.command", "Teach a model your own classes."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
     "serve": ("service.cli.serve.command", "Answer over HTTP."),

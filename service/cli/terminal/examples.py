@@ -27,10 +27,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "graft explain photo.jpg --label 'tiger cat'",
         "graft explain photo.jpg --model my_photos-model/model.onnx --out why.png",
     ),
-    "service.cli.features": (
+    "service.cli.features.command": (
         "graft features photos --out vectors",
         "graft features photos.zip --model mobilenet_v2 --format npz --out vectors",
         "graft features photos --out vectors --resume",
+        "graft features photos --out vectors --part 3/8",
+        "graft features photos --out vectors --merge",
     ),
     "service.cli.finetune.command": (
         "graft finetune my_photos",

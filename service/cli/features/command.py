@@ -17,6 +17,8 @@ from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem, Tally
 from feature_extraction.manifest import NAME
 from feature_extraction.part_files import FAILED
+from feature_extraction.parts.places import open_place
+from feature_extraction.parts.planning import Plan, plan_parts
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import image_count, images, is_stream
 from models.errors import InputError, OutputError
@@ -25,6 +27,7 @@ from models.files import check_writable
 from models.image_kinds import kind_of_name
 from models.runtime import RuntimeConfig
 from models.wording import counted, percent
+from service.cli.features.parts import Share, make_share, merge, tell_plan
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
 from service.cli.terminal.options import cache_option, device_options, model_option, setting_options
 from service.cli.terminal.progress import download_progress, images_progress
@@ -45,6 +48,20 @@ from service.cli.terminal.text import columns
     "--batch-size", type=click.IntRange(1), help="Images run at once.  [default: what suits the model]"
 )
 @click.option("--quantize", is_flag=True, help="Use an int8 version, calibrated on some of the images.")
+@click.option(
+    "--part-images",
+    type=click.IntRange(1),
+    help="Images in a part at most, in whole batches.  [default: 1024]",
+)
+@click.option(
+    "--part",
+    "share",
+    type=Share(),
+    metavar="K/N",
+    help="Make the share K of N alone, anywhere; then --merge.",
+)
+@click.option("--plan", "plan_only", is_flag=True, help="Only cut the source into parts, for --part.")
+@click.option("--merge", "merging", is_flag=True, help="Finish a folder whose shares are all made.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
 @cache_option
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
@@ -60,6 +77,10 @@ def command(
     form: Format,
     batch_size: int | None,
     quantize: bool,
+    part_images: int | None,
+    share: tuple[int, int] | None,
+    plan_only: bool,
+    merging: bool,
     resume: bool,
     cache: bool,
     as_json: bool,
@@ -73,11 +94,26 @@ def command(
     numbered shards such as 'shards/{000..127}.tar', or - for standard input. Images that cannot be read are reported
     and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
+    if sum((share is not None, plan_only, merging)) > 1:
+        raise click.UsageError("--part, --plan and --merge are steps of their own; give one of them.")
+    if merging:
+        ctx.exit(0 if merge(open_place(out), source, as_json=as_json) else 1)
     _refuse_among_photos(out)
     check_writable(out / NAME)
     if quantize:
         model = _quantized(model, source)
     features = _open(model, FeatureOptions(sum(cuts, ()), **options), device, threads)
+    if share is not None or plan_only:
+        plan = _planned(out, source, features, form, batch_size, part_images)
+        if share is None:
+            tell_plan(plan, as_json=as_json)
+            return
+        with contextlib.ExitStack() as context:
+            store = context.enter_context(contextlib.closing(open_store())) if cache else None
+            done = make_share(
+                plan, share, features, resume=resume, store=store, threads=threads, as_json=as_json
+            )
+        ctx.exit(0 if done else 1)
     tally, report = Tally(), ExtractionReport()
     items: Iterable[ImageItem] = images(source, tally)
     if is_stream(source):  # read now: Ctrl-C wakes no thread but this one
@@ -97,6 +133,7 @@ def command(
                 store=store,
                 threads=threads,
                 batch_size=batch_size,
+                part_images=part_images,
                 report=report,
                 on_failure=lambda _, error: print_error(error),
                 progress=progress,
@@ -146,6 +183,26 @@ def _open(model: str, options: FeatureOptions, device: str, threads: int | None)
         features = open_features(model, options, config, progress=progress)
     print_guesses(model, features.model.notes)
     return features
+
+
+def _planned(
+    out: Path,
+    source: str,
+    features: FeatureModel,
+    form: Format,
+    batch_size: int | None,
+    part_images: int | None,
+) -> Plan:
+    if is_stream(source):
+        raise click.UsageError(
+            "parts are read by several processes, and standard input can be read only once."
+        )
+    tally = Tally()
+    plan = plan_parts(
+        open_place(out), source, features, form, batch_size=batch_size, part_images=part_images, tally=tally
+    )
+    print_passed_over(tally.words())
+    return plan
 
 
 def _quantized(model: str, source: str) -> str:

@@ -22,7 +22,7 @@ from tests.fixtures import COLOURS, plain
 from tests.hostile import READABLE, REFUSED
 from tests.service.running import Run
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture
@@ -165,8 +165,9 @@ def test_failure_is_not_written_into_the_progress_bar(tiny_path: Path, photos: P
 # The command, which ends where it would print an error: in the test below at image 1,500, in the second of three parts.
 KILLED_BY_AN_ERROR = """
 import os, signal
-from service.cli import features, main
-features.print_error = lambda error: os.kill(os.getpid(), signal.SIGKILL)
+from service.cli import main
+from service.cli.features import command
+command.print_error = lambda error: os.kill(os.getpid(), signal.SIGKILL)
 main(prog_name="graft")
 """
 
@@ -311,7 +312,7 @@ def test_ctrl_c_says_how_to_go_on(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.cli.features.extract_to", stop)
+    monkeypatch.setattr("service.cli.features.command.extract_to", stop)
     result = graft("features", photos, "-m", tiny_path, "--out", tmp_path / "vectors", "--device", "cpu")
     assert result.exit_code == 130
     assert "Go on with the same command and: --resume" in result.stderr

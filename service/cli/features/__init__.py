@@ -1,0 +1,1 @@
+"""`graft features`, in one run and in parts."""

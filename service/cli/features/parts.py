@@ -1,0 +1,145 @@
+"""`graft features` in parts: one of several shares of the work, and the end of all of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import click
+
+from feature_extraction.cache import VectorStore
+from feature_extraction.extraction import ExtractionReport
+from feature_extraction.parts.making import Outcome, PartMaker, forget_tries
+from feature_extraction.parts.merging import merge_parts
+from feature_extraction.parts.places import Place
+from feature_extraction.parts.planning import Plan
+from models.errors import GraftError, OutputError
+from models.features import FeatureModel
+from models.wording import counted
+from service.cli.terminal.messages import print_error
+from service.cli.terminal.progress import images_progress
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
+    """ "3/8": the third of eight shares."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Two numbers."""
+        number, _, count = str(value).partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            self.fail(
+                f"{value!r}; expected K/N, a share from 1 to the number of shares, such as 3/8", param, ctx
+            )
+        return int(number), int(count)
+
+
+def tell_plan(plan: Plan, *, as_json: bool) -> None:
+    """Say what is planned."""
+    if as_json:
+        click.echo(json.dumps({"out": str(plan.place), "parts": plan.parts, "images": plan.items}, indent=2))
+    else:
+        click.echo(
+            f"{plan.place}: {counted(plan.items, 'image')} in {counted(plan.parts, 'part')} planned; make them with "
+            "--part K/N"
+        )
+
+
+def make_share(
+    plan: Plan,
+    share: tuple[int, int],
+    features: FeatureModel,
+    *,
+    resume: bool,
+    store: VectorStore | None,
+    threads: int | None,
+    as_json: bool,
+) -> bool:
+    """Make the parts of a share that are not there yet, and say what was done; whether all of them are there now."""
+    numbers = plan.share(*share)
+    if resume:
+        forget_tries(plan, numbers)
+    report, began = ExtractionReport(), time.perf_counter()
+    maker = PartMaker(plan, features, store=store, threads=threads, report=report)
+    outcomes: list[Outcome] = []
+    images = min(plan.items, numbers.stop * plan.part_items) - numbers.start * plan.part_items
+    with images_progress(max(0, images)) as progress:
+        for planned in plan.planned(numbers.start, numbers.stop):
+            try:
+                outcome = maker.make(planned)
+            except OutputError:
+                raise  # the next part would meet it too
+            except GraftError as exc:
+                outcome = Outcome(planned.part, error=str(exc))
+            tell(outcome)
+            outcomes.append(outcome)
+            progress((planned.part - numbers.start) * plan.part_items + planned.items)
+    report.seconds = time.perf_counter() - began
+    summary = _summary(outcomes)
+    if as_json:
+        values = {"share": share[0], "shares": share[1], **summary, "seconds": round(report.seconds, 4)}
+        click.echo(json.dumps({"out": str(plan.place), **values}, indent=2))
+    else:
+        click.echo(
+            f"{plan.place}: share {share[0]} of {share[1]}, {_words(summary)} in {report.seconds:,.1f} s"
+        )
+        if not numbers:
+            click.echo(f"  nothing to do: there are {counted(plan.parts, 'part')} for {share[1]} shares")
+        click.echo("  when all shares are done: the same command with --merge in place of --part")
+    return not summary["missing"]
+
+
+def merge(place: Place, source: str, *, as_json: bool) -> bool:
+    """Merge the parts of a place, and say what is in it; whether all images could be read.
+
+    Raises:
+        OutputError: nothing was planned there, parts are missing, or they are of several plans.
+    """
+    plan = Plan.open(place)
+    if plan is None:
+        raise OutputError(
+            f"{place}: nothing was planned here, or it is merged already. Make the parts first, with --part K/N."
+        )
+    plan.refuse_other_source(source)
+    merged = merge_parts(plan)
+    if as_json:
+        click.echo(json.dumps({"out": str(place), **vars(merged)}, indent=2))
+    else:
+        click.echo(f"{place}: {counted(merged.images, 'image')} in {counted(merged.parts, 'part')}, merged")
+        if merged.failed:
+            click.echo(f"  {merged.failed:,} could not be read: {place}/failed.jsonl")
+    return not merged.failed
+
+
+def tell(outcome: Outcome) -> None:
+    """Say what went wrong with a part, or with images in it."""
+    for failure in outcome.failed if not outcome.before else ():
+        print_error(failure["error"])
+    if outcome.error:
+        print_error(outcome.error)
+
+
+def _summary(outcomes: list[Outcome]) -> dict[str, int]:
+    here = [outcome for outcome in outcomes if not outcome.error]
+    return {
+        "parts": sum(not outcome.before for outcome in here),
+        "parts_before": sum(outcome.before for outcome in here),
+        "missing": len(outcomes) - len(here),
+        "images": sum(outcome.images for outcome in here),
+        "failed": sum(len(outcome.failed) for outcome in here),
+    }
+
+
+def _words(summary: dict[str, int]) -> str:
+    words = f"{counted(summary['images'], 'image')} in {counted(summary['parts'], 'part')}"
+    if summary["parts_before"]:
+        words += f" and {summary['parts_before']:,} that were there before"
+    if summary["failed"]:
+        words += f"; {summary['failed']:,} could not be read"
+    return words + (
+        f"; {counted(summary['missing'], 'part')} could not be made" if summary["missing"] else ""
+    )

@@ -74,6 +74,11 @@ class FeatureModel:
     # Axes of positions in features that are left as they are, where they are known.
     places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
+    def graph(self) -> ModelProto:
+        """The network up to the cuts; not to be changed."""
+        network = self.network
+        return ModelProto.FromString(network) if isinstance(network, bytes) else network
+
     @cached_property
     def blank(self) -> dict[str, Array]:
         """Features of no image: for each cut an array with no row, which tells shape and dtype."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
@@ -18,18 +20,21 @@ from models.serialized import session_of
 def write_proof(model: ModelProto) -> StoredProof:
     """Run the inputs through a finished network with a card, and put them with its answers into its metadata.
 
-    It runs on one core of the CPU: equal networks get equal bytes on a machine, whatever else it has.
+    Each of two sessions runs on one core of the CPU: equal networks get equal bytes on a machine, whatever else it
+    has.
 
     Raises:
         ModelError: no card, onnxruntime refuses the network, or answers that change with the order of computing.
         NumericsError: it answers with NaN or infinity.
     """
     drop_entries(model, (PROOF,))
-    numbers, inputs = _answers(model, optimized=True)
+    with ThreadPoolExecutor(1) as beside:
+        others = beside.submit(_answers, model, optimized=False)
+        numbers, inputs = _answers(model, optimized=True)
     if bad := [name for name, values in numbers.items() if not np.isfinite(values).all()]:
         raise NumericsError(f"the network answers with NaN or infinity in {', '.join(bad)}.")
-    others, _ = _answers(model, optimized=False)
-    rounding = max(float(differences(others[name], values).max()) for name, values in numbers.items())
+    reordered, _ = others.result()
+    rounding = max(float(differences(reordered[name], values).max()) for name, values in numbers.items())
     proof = StoredProof(inputs, numbers, precision_of(model), rounding)
     if proof.tolerance("cpu") > MEANINGLESS:
         raise ModelError(

@@ -26,7 +26,7 @@ from finetune.backbone.views import views as views_of
 from finetune.dataset.examples import Example
 from models.card import ModelCard
 from models.errors import CutError, GraftError, InputError, OutputError
-from models.features import FeatureModel, FeatureOptions, Pool, feature_graph, open_features
+from models.features import FeatureModel, FeatureOptions, Pool, open_features
 from models.importing import as_graft_model
 from models.locating import locate
 from models.runtime import Array, RuntimeConfig
@@ -73,8 +73,8 @@ class Trunk:
         return self.features.places.get(self.cut, ())
 
     def model(self) -> ModelProto:
-        """The trunk as a model of its own: `image`, uint8 (N, H, W, 3) -> the cut, pooled; loaded when asked for."""
-        return feature_graph(as_graft_model(self.file)[0], (self.cut,), self.features.options)
+        """The trunk as a model of its own: `image`, uint8 (N, H, W, 3) -> the cut, pooled; not to be changed."""
+        return self.features.graph()
 
     def original_model(self) -> ModelProto:
         """The whole network in float32, for what stands behind the cut; loaded when asked for."""

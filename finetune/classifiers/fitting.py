@@ -14,6 +14,7 @@ from finetune.classifiers.families import CLASSIFIER_FAMILIES, MARGINS, REGRESSO
 from finetune.classifiers.folds import make_folds, make_plain_folds
 from finetune.classifiers.result import Fitted
 from finetune.classifiers.search import Search
+from finetune.single_thread import one_blas_thread
 from models.errors import InputError, NumericsError
 
 _FEW = 16  # with fewer features the length of a row says much
@@ -83,7 +84,6 @@ def _fit(
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
-    from threadpoolctl import threadpool_limits
 
     from finetune.classifiers.estimators import ScaledMargins, double, rounded, unit
 
@@ -92,8 +92,7 @@ def _fit(
         to_unit = family.unit and x.shape[1] >= _FEW
         last = ("unit", FunctionTransformer(unit)) if to_unit else ("rounded", FunctionTransformer(rounded))
         steps = [("double", FunctionTransformer(double)), ("scale", StandardScaler()), last]
-    # Threads of BLAS that wait for each other by spinning make small products fifty times slower on busy cores.
-    with threadpool_limits(1), _expected_warnings_left_out():
+    with one_blas_thread(), _expected_warnings_left_out():
         z = Pipeline(steps).fit_transform(x) if steps else x
         targets = y if classes else StandardScaler().fit_transform(y[:, None])[:, 0]
         search = Search(kind, family, z, targets, classes, groups, seed)

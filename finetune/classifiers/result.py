@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.heads.top import Top
+from finetune.single_thread import one_blas_thread
 from finetune.trust.measures import softmax
 from models.errors import InputError, ModelError
 from models.names import FEATURES, LOGITS, VALUE
@@ -54,9 +55,7 @@ class Fitted:
         return self._in_parts(self.estimator.predict, x).reshape(-1)
 
     def _in_parts(self, ask: Callable[[Any], Any], x: NDArray[np.float32]) -> NDArray[np.float64]:
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(1):  # as in fitting
+        with one_blas_thread():
             return np.concatenate([ask(rows) for rows in self._chunks(x)])
 
     def _chunks(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:

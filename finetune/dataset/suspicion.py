@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from finetune.dataset.duplicates import Group
 from finetune.dataset.examples import Dataset
 from finetune.dataset.unions import Unions
+from finetune.single_thread import one_blas_thread
 from finetune.trust.measures import softmax
 from models.runtime import Array
 
@@ -142,8 +143,9 @@ def _fitted(x: Array, y: NDArray[np.int64], known: NDArray[np.int64], held: Arra
         from sklearn.linear_model import LogisticRegression
 
         scale = math.sqrt(x.shape[1])  # rows of length 1 have entries of 1 / sqrt(D); C is meant for 1
-        model = LogisticRegression(C=0.01, max_iter=300, tol=1e-3).fit(x * scale, y)
-        likely: Array = model.predict_proba(held * scale)
+        with one_blas_thread():
+            model = LogisticRegression(C=0.01, max_iter=300, tol=1e-3).fit(x * scale, y)
+            likely: Array = model.predict_proba(held * scale)
         return likely
     order = np.argsort(y, kind="stable")
     starts = np.searchsorted(y[order], known)

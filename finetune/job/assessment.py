@@ -16,6 +16,7 @@ from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.findings import LearningPoint, Previous
 from finetune.report.learning_curve import learning_curve
+from finetune.single_thread import one_blas_thread
 from finetune.trust.calibration import checked_temperature
 from finetune.trust.measures import r2, softmax
 from finetune.trust.reference import Projector, fit_reference
@@ -48,6 +49,7 @@ class Assessment:
         return softmax(self.outputs.logits, (calibrated and self.temperature) or 1.0)
 
 
+@one_blas_thread()
 def assess(
     prepared: Prepared, learned: Learned, recipe: Recipe, *, unknown: TopOutputs | None = None
 ) -> Assessment:

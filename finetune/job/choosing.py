@@ -15,6 +15,7 @@ from finetune.job.recipe import Recipe
 from finetune.report.comparing import SIGNIFICANT, mcnemar
 from finetune.report.findings import Candidate, Candidates
 from finetune.report.learning_curve import nested_order
+from finetune.single_thread import one_blas_thread
 from finetune.trust.measures import Share, mean_interval
 from models.errors import InputError
 from models.runtime import Array
@@ -83,11 +84,10 @@ def _misses(
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
 
     head = (RidgeClassifierCV if classifies else RidgeCV)(_STRENGTHS)
     misses = np.full(len(y), np.nan)
-    with threadpool_limits(1):
+    with one_blas_thread():
         for learned, held in folds:
             answers = make_pipeline(StandardScaler(), head).fit(x[learned], y[learned]).predict(x[held])
             misses[held] = answers != y[held] if classifies else np.abs(answers - y[held])

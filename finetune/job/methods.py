@@ -18,6 +18,7 @@ from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.findings import History, RateSearch
 from finetune.report.learning_curve import Predict
+from finetune.single_thread import one_blas_thread
 from finetune.training.data import TrainingData
 from finetune.training.head import train_head
 from finetune.training.result import Phase, Trained
@@ -137,7 +138,9 @@ def _refit_estimator(estimator: Any) -> Refit:
     from sklearn.base import clone
 
     def fit(x: Array, y: NDArray[Any]) -> Predict:
-        predict: Predict = clone(estimator).fit(x, y).predict
+        with one_blas_thread():
+            fitted = clone(estimator).fit(x, y)
+        predict: Predict = one_blas_thread()(fitted.predict)
         return predict
 
     return fit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,15 +30,16 @@ def collect_findings(
     prepared: Prepared,
     learned: Learned,
     assessment: Assessment,
-    proof: Proof,
     *,
     path: Path,
-    timings: Mapping[str, float],
     previous: Previous | None = None,
     strangers: TopOutputs | None = None,
     candidates: Candidates | None = None,
 ) -> Findings:
-    """Everything that the report shows. `strangers`: outputs for images that are none of the classes."""
+    """Everything that the report shows but what `proven` adds, when the file `path` is there.
+
+    `strangers`: outputs for images that are none of the classes.
+    """
     rows = prepared.rows[assessment.measured]
     truth = prepared.targets[rows]
     classes = prepared.classes
@@ -78,7 +80,6 @@ def collect_findings(
         settings={**settings, **learned.top.chosen},
         backbone=backbone(prepared.trunk),
         file=path.name,
-        file_bytes=path.stat().st_size,
         measured_on=assessment.measured,
         ids=tuple(prepared.examples[row].key for row in rows),
         truth=truth,
@@ -92,10 +93,8 @@ def collect_findings(
         rejection=rejection,
         leaks=np.array(sorted(place[leak] for leak in prepared.leaks.tolist() if leak in place), np.int64),
         previous=previous,
-        timings=timings,
         failed=prepared.failed,
         warnings=(*prepared.warnings, *learned.notes),
-        proof=ProofResult(proof.images, proof.difference, proof.tolerance),
         candidates=candidates,
         commands=(
             f"graft classify --model {quoted} photo.jpg",
@@ -103,6 +102,16 @@ def collect_findings(
             f"graft evaluate --model {quoted} more_photos",
             f"graft explain --model {quoted} photo.jpg",
         ),
+    )
+
+
+def proven(findings: Findings, path: Path, proof: Proof, timings: Mapping[str, float]) -> Findings:
+    """The findings with those of the finished file, and how long each stage took in seconds."""
+    return dataclasses.replace(
+        findings,
+        file_bytes=path.stat().st_size,
+        timings=timings,
+        proof=ProofResult(proof.images, proof.difference, proof.tolerance),
     )
 
 

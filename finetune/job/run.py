@@ -9,16 +9,17 @@
  7. train       a classifier, a head, or a head and blocks
  8. unknown     features of images that are none of the classes, where there are some
  9. assess      temperature, threshold, accuracy, learning curve
-10. export      one ONNX file
-11. proof       a fresh process must give the training's probabilities with it
-12. previous    what an older model gives for the measured images, where there is one
-13. report      report.html and report.json
+10. previous    what an older model gives for the measured images, where there is one
+11. export      one ONNX file
+12. proof       a fresh process must give the training's probabilities with it
+13. report      report.html and report.json; its plots are drawn while the file is written and proven
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,14 +40,14 @@ from finetune.job.candidates import compare_candidates, require_here
 from finetune.job.card import model_card
 from finetune.job.choosing import table_of
 from finetune.job.folder import EVENTS, MODEL, RunFolder
-from finetune.job.methods import learn
+from finetune.job.methods import Learned, learn
 from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.recipe import Recipe
-from finetune.job.reporting import collect_findings, thumbnails, write_projector
-from finetune.report.findings import Candidates, Findings
-from finetune.report.page import write_report
-from finetune.trust.proof import IMAGES, Proof, prove
+from finetune.job.reporting import collect_findings, proven, thumbnails, write_projector
+from finetune.report.findings import Candidates, Findings, Previous
+from finetune.report.page import draw, write_report
+from finetune.trust.proof import IMAGES, FreshProcess, Proof, prove
 from models.errors import InputError
 from models.features import Pool
 from models.importing import as_graft_model
@@ -185,49 +186,30 @@ class _Job:
         for text in learned.notes:
             stages.observer.say(text)
         strangers = run_top(learned.top, self._strangers(trunk)) if self.unknown else None
-        with stages.stage("assess"):
-            assessment = assess(prepared, learned, recipe, unknown=strangers)
         path = self.folder.path / MODEL
-        with stages.stage("export"):
-            proto = assemble(
-                trunk.model(),
-                trunk.cut,
-                learned.top,
-                model_card(self.dataset, recipe, prepared, learned, assessment, digest),
-                temperature=assessment.temperature,
-                rejector=assessment.rejector,
-                described=assessment.described,
-            )
-            if assessment.described is None:
-                stages.observer.say(
-                    "too few images are held out, or all are alike, for a service to see whether it is shown others"
-                )
-            if missing := try_to_write_proof(proto):
-                stages.observer.say(missing)
-            write_model(path, proto)
-        with stages.stage("proof"):
-            proof = self._prove(path, prepared, assessment)
-        previous = None
-        if self.older is not None:
-            with stages.stage("previous"):
-                measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
-                previous = predictions_of(self.older, measured, prepared.classes)
-        with stages.stage("report"):
+        with FreshProcess() as fresh, ThreadPoolExecutor(1) as beside:  # both work while this thread waits
+            with stages.stage("assess"):
+                assessment = assess(prepared, learned, recipe, unknown=strangers)
             findings = collect_findings(
                 self.dataset,
                 recipe,
                 prepared,
                 learned,
                 assessment,
-                proof,
                 path=path,
-                timings=dict(stages.seconds),
-                previous=previous,
+                previous=self._previous(prepared, assessment),
                 strangers=strangers,
                 candidates=candidates,
             )
-            report = write_report(self.folder.path, findings, thumbnails(prepared, assessment))
-            write_projector(self.folder.path / EVENTS, prepared, assessment)
+            drawn = beside.submit(draw, findings, thumbnails(prepared, assessment))
+            with stages.stage("export"):
+                self._export(path, prepared, learned, assessment, digest)
+            with stages.stage("proof"):
+                proof = self._prove(path, prepared, assessment, fresh)
+            with stages.stage("report"):
+                write_projector(self.folder.path / EVENTS, prepared, assessment)
+                findings = proven(findings, path, proof, dict(stages.seconds))
+                report = write_report(self.folder.path, findings, drawn=drawn.result())
         if not learned.interrupted:
             self.folder.finish()
         return Outcome(path, report, findings, learned.interrupted)
@@ -286,7 +268,36 @@ class _Job:
             )
         return features[:, 0]
 
-    def _prove(self, path: Path, prepared: Prepared, assessment: Assessment) -> Proof:
+    def _previous(self, prepared: Prepared, assessment: Assessment) -> Previous | None:
+        """What the older model gives for the measured images, where there is one."""
+        if self.older is None:
+            return None
+        with self.stages.stage("previous"):
+            measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
+            return predictions_of(self.older, measured, prepared.classes)
+
+    def _export(
+        self, path: Path, prepared: Prepared, learned: Learned, assessment: Assessment, digest: str
+    ) -> None:
+        """Write the model file, and say what it could not be given."""
+        proto = assemble(
+            prepared.trunk.model(),
+            prepared.trunk.cut,
+            learned.top,
+            model_card(self.dataset, self.recipe, prepared, learned, assessment, digest),
+            temperature=assessment.temperature,
+            rejector=assessment.rejector,
+            described=assessment.described,
+        )
+        if assessment.described is None:
+            self.stages.observer.say(
+                "too few images are held out, or all are alike, for a service to see whether it is shown others"
+            )
+        if missing := try_to_write_proof(proto):
+            self.stages.observer.say(missing)
+        write_model(path, proto)
+
+    def _prove(self, path: Path, prepared: Prepared, assessment: Assessment, fresh: FreshProcess) -> Proof:
         """Let a fresh process answer for some of the measured images."""
         rows, outputs = prepared.rows[assessment.measured], assessment.outputs
         places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(np.int64))
@@ -300,4 +311,6 @@ class _Job:
                 rounding[REJECT_SCORE] = assessment.rejector.rounding(*known)
         else:
             expected = {VALUE: outputs.logits[places]}
-        return prove(path, [(item.id, read_item(item)) for item in chosen], expected, rounding=rounding)
+        return prove(
+            path, [(item.id, read_item(item)) for item in chosen], expected, rounding=rounding, fresh=fresh
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from finetune.report import plots
 from finetune.report.findings import Findings
 from finetune.report.matrix import matrix_drawing, matrix_table
 from finetune.report.numbers import numbers
-from finetune.report.pictures import Thumbnails, choose
+from finetune.report.pictures import Pictures, Thumbnails, choose
 from finetune.report.summary import Summary, summarise
 from finetune.report.verdict import Verdict, judge
 from models.files import write_atomically
@@ -26,11 +27,31 @@ MOST_ROWS = 200  # of any table; report.json has them all
 HERE = Path(__file__).parent
 
 
-def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None = None) -> Path:
+@dataclass(frozen=True)
+class Drawn:
+    """What takes time of a page: it needs neither the finished file nor its proof."""
+
+    drawings: Mapping[str, Markup | None]
+    pictures: Pictures | None
+
+
+def draw(findings: Findings, thumbnails: Thumbnails | None = None) -> Drawn:
+    """The plots and pictures of a page; `thumbnails` as for `write_report`."""
+    summary = summarise(findings)
+    pictures = None
+    if summary.classification:
+        pictures = choose(findings, summary.classification, thumbnails or (lambda row: None))
+    return Drawn(_drawings(findings, summary), pictures)
+
+
+def write_report(
+    folder: Path, findings: Findings, thumbnails: Thumbnails | None = None, drawn: Drawn | None = None
+) -> Path:
     """Write report.json and report.html into `folder`; returns the path of the page.
 
-    `thumbnails(row)` gives an image file (small, JPEG at best) of a measured image, or None. The page is one file,
-    requests nothing, runs no script, and stays below 3 MB however many classes and images there are.
+    `thumbnails(row)` gives an image file (small, JPEG at best) of a measured image, or None; `drawn` what was drawn of
+    the same findings already. The page is one file, requests nothing, runs no script, and stays below 3 MB however
+    many classes and images there are.
 
     Raises:
         OutputError: the disk is full or the folder is not writable.
@@ -39,7 +60,7 @@ def write_report(folder: Path, findings: Findings, thumbnails: Thumbnails | None
     verdict = judge(findings, summary)
     table = json.dumps(numbers(findings, summary, verdict), indent=1, allow_nan=False)
     write_atomically(folder / NUMBERS, table.encode())  # the verdict need not wait until the page is drawn
-    page = _render(findings, summary, verdict, thumbnails or (lambda row: None))
+    page = _render(findings, summary, verdict, drawn or draw(findings, thumbnails))
     write_atomically(folder / PAGE, page.encode(errors="replace"))  # file names may hold what is no Unicode
     return folder / PAGE
 
@@ -51,11 +72,11 @@ def write_evaluation(path: Path, findings: Findings, thumbnails: Thumbnails | No
         OutputError: the disk is full or the folder is not writable.
     """
     summary = summarise(findings)
-    page = _render(findings, summary, judge(findings, summary), thumbnails or (lambda row: None))
+    page = _render(findings, summary, judge(findings, summary), draw(findings, thumbnails))
     write_atomically(path, page.encode(errors="replace"))
 
 
-def _render(findings: Findings, summary: Summary, verdict: Verdict, thumbnails: Thumbnails) -> str:
+def _render(findings: Findings, summary: Summary, verdict: Verdict, drawn: Drawn) -> str:
     classification = summary.classification
     template = environment(HERE).get_template("report.html")
     page: str = template.render(
@@ -65,8 +86,8 @@ def _render(findings: Findings, summary: Summary, verdict: Verdict, thumbnails: 
         summary=summary,
         verdict=verdict,
         most=MOST_ROWS,
-        pictures=choose(findings, classification, thumbnails) if classification else None,
-        drawings=_drawings(findings, summary),
+        pictures=drawn.pictures,
+        drawings=drawn.drawings,
         matrix=matrix_table(classification, findings.classes) if classification else None,
         worst=_worst_classes(summary),
         counts=_class_counts(findings),

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -33,7 +34,11 @@ _KEPT = (
     "TMPDIR",
     "CUDA_VISIBLE_DEVICES",
 )
-_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from models.replaying import main; main(sys.argv[2])"
+# It waits for a line, and ends without one: then nothing is to be proven.
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from models.replaying import main; "
+    "sys.stdin.readline() and main(sys.argv[2])"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,53 @@ class Proof:
     tolerance: float
 
 
+class FreshProcess:
+    """A process that starts from nothing but what runs a model, and waits for one; it may start ahead of the file.
+
+    It is isolated from Python's environment, and imports `models` alone.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="graft-proof-")
+        self.folder = Path(self._folder.name)
+        root = Path(models.__file__).resolve().parent.parent
+        self._process, self._refused = None, ""
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _PROGRAM, str(root), str(self.folder)],
+                env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        except OSError as exc:
+            self._refused = str(exc)
+
+    def run(self) -> str:
+        """Let it do what is requested in `folder`; the reason why it did not, or ""."""
+        if self._process is None:
+            return self._refused
+        try:
+            _, complaint = self._process.communicate("go\n", timeout=_LIMIT_S)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            return str(exc)
+        code = self._process.returncode
+        return f"status {code}: {complaint.strip()[-300:]}" if code else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever it does, and remove its folder."""
+        if self._process is not None:
+            with self._process:
+                self._process.kill()
+        self._folder.cleanup()
+
+
 def prove(
     path: Path,
     images: Sequence[tuple[str, Content | Path]],
@@ -53,6 +105,7 @@ def prove(
     tolerance: float = TOLERANCE,
     device: str = "auto",
     rounding: Mapping[str, float] | None = None,
+    fresh: FreshProcess | None = None,
 ) -> Proof:
     """Load a finished model in a fresh process, run images through it, and compare its answers with `expected`.
 
@@ -60,8 +113,7 @@ def prove(
     its N rows, as training had them. A difference is |answer - expected|, divided by the largest expected magnitude
     where that is above 1 (scores and values have scales of their own). `rounding`: by how much some outputs change when
     float32 rounds otherwise, as another number of threads makes it; where that is more, it is the scale of `tolerance`.
-    The process starts from nothing but the file
-    and the images: isolated from Python's environment, it imports `models` alone and never sees what is expected.
+    The process knows the file and the images alone, and never sees what is expected; `fresh` is one that waits already.
 
     Raises:
         ModelError: an answer differs by more than `tolerance`, or there is none. The file then has another name, which
@@ -73,8 +125,8 @@ def prove(
         raise InputError(
             f"{len(images)} images and expected {rows or 'nothing'}; expected a row for each image."
         )
-    with tempfile.TemporaryDirectory(prefix="graft-proof-") as folder:
-        answers = _ask(path, images, list(expected), Path(folder), device)
+    with fresh or FreshProcess() as process:
+        answers = _ask(path, images, list(expected), process, device)
     least = {name: change / tolerance for name, change in (rounding or {}).items()}
     differences = {
         name: _difference(answers[name], rows, least.get(name, 1.0)) for name, rows in expected.items()
@@ -90,28 +142,18 @@ def prove(
 
 
 def _ask(
-    path: Path, images: Sequence[tuple[str, Content | Path]], outputs: list[str], folder: Path, device: str
+    path: Path,
+    images: Sequence[tuple[str, Content | Path]],
+    outputs: list[str],
+    process: FreshProcess,
+    device: str,
 ) -> dict[str, Array]:
     """What a fresh process answers."""
+    folder = process.folder
     files = [(name, str(_laid(content, folder, number))) for number, (name, content) in enumerate(images)]
     request = {"model": str(path.resolve()), "device": device, "images": files, "outputs": outputs}
     (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
-    root = Path(models.__file__).resolve().parent.parent
-    try:
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", _PROGRAM, str(root), str(folder)],
-            env={name: os.environ[name] for name in _KEPT if name in os.environ},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LIMIT_S,
-        )
-        reason = "" if done.returncode == 0 else f"status {done.returncode}: {done.stderr.strip()[-300:]}"
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        reason = str(exc)
-    if reason:
+    if reason := process.run():
         complaint = folder / ERROR
         reason = complaint.read_text(encoding="utf-8") if complaint.is_file() else reason
         raise ModelError(f"{path}: a fresh process cannot use it ({reason}). {_aside(path)}")

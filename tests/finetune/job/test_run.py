@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -43,6 +44,7 @@ def _brief(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(
         "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
     )
+    monkeypatch.setattr("finetune.job.run.FreshProcess", contextlib.nullcontext)
     monkeypatch.setattr("finetune.report.page.plots", Blank())
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from finetune.report import plots
 from finetune.report.findings import Findings, History, LearningPoint, Previous, Rejection
-from finetune.report.page import write_report
+from finetune.report.page import draw, write_report
 from finetune.report.summary import Classification
 from models.errors import OutputError
 from tests.finetune.report.making import regression, run, thumbnail
@@ -339,3 +339,11 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
         write_report(tmp_path / "file", run())
+
+
+def test_what_is_drawn_before_the_file_is_proven_makes_the_same_page(tmp_path: Path) -> None:
+    early = draw(run(proof=None, timings={}, file_bytes=None), lambda row: thumbnail())
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_report(first, run(), lambda row: thumbnail())
+    write_report(second, run(), drawn=early)
+    assert (first / "report.html").read_bytes() == (second / "report.html").read_bytes()

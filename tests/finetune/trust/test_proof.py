@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from finetune.trust import proof
-from finetune.trust.proof import prove
+from finetune.trust.proof import FreshProcess, prove
 from models.errors import InputError, ModelError
 from models.model import Model
 from models.runtime import RuntimeConfig
@@ -141,3 +141,31 @@ def test_look_itself_can_fail(tmp_path: Path, images: Images, monkeypatch: pytes
     with pytest.raises(ModelError, match="training code"):
         prove(path, images, expected(path, images, "probabilities"), device="cpu")
     assert sys.executable
+
+
+def test_a_process_that_waits_already(tmp_path: Path, images: Images) -> None:
+    with FreshProcess() as fresh:
+        path = tuned_classifier(tmp_path)  # it comes into being while the process waits
+        right = expected(path, images, "probabilities")
+        assert prove(path, images, right, device="cpu", fresh=fresh).difference < 1e-6
+        folder = fresh.folder
+    assert not folder.exists()
+
+
+def test_a_process_that_is_not_needed_ends_at_once() -> None:
+    with FreshProcess() as fresh:
+        (process,) = [fresh._process]
+        assert process is not None
+        assert process.poll() is None
+    assert process.returncode is not None
+    assert not fresh.folder.exists()
+
+
+def test_a_process_whose_parent_is_gone_ends_without_doing_anything() -> None:
+    with FreshProcess() as fresh:
+        process = fresh._process
+        assert process is not None
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+        assert list(fresh.folder.iterdir()) == []

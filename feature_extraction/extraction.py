@@ -12,7 +12,7 @@ from typing import Any
 
 import onnxruntime
 
-from feature_extraction.cache import FeatureCache, VectorStore
+from feature_extraction.cache import FeatureCache
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem
 from feature_extraction.manifest import PROCESSOR
@@ -21,6 +21,7 @@ from feature_extraction.output import OutputFolder
 from feature_extraction.part_files import part_size
 from feature_extraction.timings import Timings
 from feature_extraction.tuning import Tuning, candidates, run_tuned
+from feature_extraction.vector_store import VectorStore
 from feature_extraction.worker import Vectors, View
 from models.config import DEFAULT_MODEL
 from models.cores import cores

@@ -14,11 +14,12 @@ from typing import Any, TextIO
 
 from feature_extraction.digest_set import DigestSet
 from feature_extraction.items import ImageItem, failing_item, file_item, printable
+from feature_extraction.web_images import WebImages, is_address
 from models.errors import ImageError, SourceError
 
 _SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")
 # Which one names the image.
-COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
+COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_url", "url")
 _ID = "id"
 _DELIMITERS = (",", ";", "\t", "|")
 _HOPELESS = 20  # broken lines at the beginning: then it is no list
@@ -32,12 +33,12 @@ def is_list(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES and os.path.isfile(path)
 
 
-def listed_images(path: Path) -> Iterator[ImageItem]:
+def listed_images(path: Path, web: WebImages | None = None) -> Iterator[ImageItem]:
     """The images that a list names, in its order; relative paths begin at the list's folder.
 
     A table has a header with one of the columns `COLUMNS`, and perhaps `id`, which then names the image. JSON
     lines are objects with these fields, or just strings. A text file has one path a line. A broken line is an image
-    that cannot be read.
+    that cannot be read. Addresses are fetched as `web` allows.
 
     Raises:
         SourceError: the list cannot be read, has no column of paths, or nothing but broken lines at its beginning.
@@ -45,7 +46,7 @@ def listed_images(path: Path) -> Iterator[ImageItem]:
     begun = False
     broken: list[tuple[str, SourceError]] = []  # lines before the first that names an image
     try:
-        for where, entry in _named(path):
+        for where, entry in _named(path, web or WebImages()):
             if isinstance(entry, SourceError):
                 broken.append((where, entry))
             else:
@@ -97,7 +98,7 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
+def _named(path: Path, web: WebImages) -> Iterator[tuple[str, ImageItem | SourceError]]:
     """For each line of a list where it stands, and its image or why there is none."""
     ids = DigestSet()
     for number, entry in _entries(path):
@@ -111,7 +112,9 @@ def _named(path: Path) -> Iterator[tuple[str, ImageItem | SourceError]]:
         except SourceError as exc:
             yield printable(where), exc
         else:
-            if file:
+            if file and is_address(file):
+                yield where, web.item(file, name)
+            elif file:
                 yield where, file_item(_beside(path.parent, file), name)
 
 

@@ -32,17 +32,18 @@ from feature_extraction.items import (
 )
 from feature_extraction.lists import is_list, listed_images
 from feature_extraction.shards import has_range, numbered, present
+from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
 
 STDIN = "-"
 
 
-def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
+def images(spec: str, tally: Tally | None = None, web: WebImages | None = None) -> Iterator[ImageItem]:
     """The images of a file, a folder (with all below it), a glob, a list, an archive, or `-` for standard input.
 
     A file that is named outright is taken whatever its suffix, unless that is the suffix of a list or an archive;
     what a folder, glob or archive holds is taken by suffix, and the rest is counted in `tally`. Numbered shards
-    may be named together: `shards/{000..127}.tar`.
+    may be named together: `shards/{000..127}.tar`. What a list names by its address is fetched as `web` allows.
 
     Raises:
         SourceError: nothing is there, or no image is in it.
@@ -54,7 +55,7 @@ def images(spec: str, tally: Tally | None = None) -> Iterator[ImageItem]:
     if not spec:  # an unset variable of a shell, not the folder where it happens to be
         raise SourceError("a path is empty; expected a file, a folder or a glob. Check how it was written.")
     empty = True
-    for item in _expand(spec, tally):
+    for item in _expand(spec, tally, web):
         empty = False
         yield item
     if empty:
@@ -105,7 +106,7 @@ def entries(root: Path, tally: Tally, folders: list[tuple[str, ...]]) -> Iterato
     return _folder(root, tally, folders) if root.is_dir() else zip_members(root, tally, folders)
 
 
-def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
+def _expand(spec: str, tally: Tally, web: WebImages | None = None) -> Iterator[ImageItem]:
     path = Path(spec)
     if os.path.isdir(spec):
         yield from (item for _, item in _folder(path, tally))
@@ -114,7 +115,7 @@ def _expand(spec: str, tally: Tally) -> Iterator[ImageItem]:
     elif is_tar(path):
         yield from (item for _, item in tar_members(path, tally))
     elif is_list(path):
-        yield from listed_images(path)
+        yield from listed_images(path, web)
     elif is_stream(spec):
         yield _stream(spec)
     elif os.path.lexists(spec):

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from feature_extraction.cache import VectorStore
 from feature_extraction.extraction import ExtractionReport, extract_vectors
 from feature_extraction.items import ImageItem
 from feature_extraction.quantized import quantized
 from feature_extraction.timings import Timings
+from feature_extraction.vector_store import VectorStore
 from finetune.backbone.views import views as views_of
 from finetune.dataset.examples import Example
 from models.card import ModelCard

@@ -13,7 +13,7 @@ from models.wording import listed
 
 # Where none of COLUMNS is there; most of them name files without their endings.
 IDS = ("image_id", "img_id", "image_name", "img", "photo", "name", "id")
-LABELS = ("label", "class", "labels", "category", "class_name", "label_name", "category_name")
+LABELS = ("label", "class", "labels", "choice", "category", "class_name", "label_name", "category_name")
 TARGETS = ("target", "value", "y", "label")
 OTHERS = ("split", "group", "id")  # that mean something else
 _FLAGS = {"0": False, "0.0": False, "false": False, "": False, "1": True, "1.0": True, "true": True}

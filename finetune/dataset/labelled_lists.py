@@ -1,4 +1,4 @@
-"""Lists that name images with what is to be learned of them: CSV, TSV or JSON lines.
+"""Lists that name images with what is to be learned of them: CSV, TSV, JSON lines, or a labelling tool's export.
 
 Columns: the image's path, or its id without the ending; a class, a column of 0 and 1 for each class, or for regression
 a number (`finetune.dataset.columns`); and perhaps `split`, `group` and `id`. Others are passed over.
@@ -16,8 +16,10 @@ import numpy as np
 
 from feature_extraction.items import is_junk, printable
 from feature_extraction.lists import records
+from feature_extraction.web_images import WebImages
 from finetune.dataset.columns import columns_of
 from finetune.dataset.examples import Dataset, Example, Split, split_of
+from finetune.dataset.labelling_tools import exported, is_export
 from finetune.dataset.list_options import ListOptions
 from finetune.dataset.listed_files import Locator
 from finetune.dataset.task import Task
@@ -56,15 +58,14 @@ def from_list(
     Raises:
         SourceError: the list cannot be read, has not the columns, names files outside its folder, or none at all.
     """
-    lines = list(records(path))
+    lines, notes = _lines(path)
     source = printable(str(path))
     if not lines:
         return Dataset(source, task, (), ())
     columns = columns_of(source, [record for _, record in lines], task, lists or ListOptions())
     rows: list[_Row] = []
     names: set[str] = set()
-    for number, record in lines:
-        where = f"{path}, line {number}"
+    for where, record in lines:
         file = columns.image(record, where)
         name = composed(printable(within + (record.get("id") or file)))
         if name in names:
@@ -80,13 +81,23 @@ def from_list(
         raise SourceError(
             f"{path}: {missing.name} has no split, while others have one. Fill the column, or leave it out."
         )
-    locate, notes = _located(path, [row.file for row in rows], lists or ListOptions(), outside)
+    locate, found = _located(path, [row.file for row in rows], lists or ListOptions(), outside)
     examples = tuple(
         Example(locate.item(row.file, row.where), row.label, row.target, row.split, row.group, row.name)
         for row in rows
     )
     classes = tuple(sorted({row.label for row in rows})) if task == "classification" else ()
-    return Dataset(source, task, examples, classes, notes=(*columns.notes, *notes, *_ways(source, locate)))
+    return Dataset(
+        source, task, examples, classes, notes=(*notes, *columns.notes, *found, *_ways(source, locate))
+    )
+
+
+def _lines(path: Path) -> tuple[list[tuple[str, dict[str, str]]], tuple[str, ...]]:
+    """What a list or an export says of each image, with where it stands; and what is to be said about it."""
+    if is_export(path):
+        export = exported(path)
+        return export.records, export.notes
+    return [(f"{path}, line {number}", record) for number, record in records(path)], ()
 
 
 def _located(
@@ -97,12 +108,13 @@ def _located(
     Raises:
         SourceError: nowhere there, or in several folders.
     """
+    web = WebImages(lists.allow_urls)
     if lists.images is not None:
         folder = Path(lists.images)
         if not folder.is_dir():
             raise SourceError(f"{printable(lists.images)}: no such folder (--images). Check the path.")
-        return Locator(folder, outside=outside, by_name=True), []
-    beside = Locator(path.parent, outside=outside)
+        return Locator(folder, outside=outside, by_name=True, web=web), []
+    beside = Locator(path.parent, outside=outside, web=web)
     some = files[:_LOOKED_AT]
     if len(files) < 2 or any(_leads_somewhere(beside, file) for file in some):
         return beside, []

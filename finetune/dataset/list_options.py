@@ -15,9 +15,15 @@ class ListOptions:
         default=None, metadata={"help": "A list's column with the class, or the number of a regression."}
     )
 
+    allow_urls: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Hosts from which a list's images are fetched by their address: name, *.domain, or * for all; "
+            "never from addresses that are not public."
+        },
+    )
+
     @property
     def given(self) -> list[str]:
         """The options that say something, as the command line calls them."""
-        return [
-            f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) is not None
-        ]
+        return [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name)]

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.archives import zip_members
-from feature_extraction.items import ImageItem, Tally, file_item, printable
+from feature_extraction.items import ImageItem, Tally, failing_item, file_item, printable
 from feature_extraction.lists import slashed
+from feature_extraction.web_images import WebImages, is_address
 from finetune.dataset import idx
-from models.errors import SourceError
+from finetune.dataset.labelling_tools import is_upload, names_at
+from models.errors import ImageError, SourceError
 from models.image_kinds import kind_of_name
 
 _ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)
@@ -23,9 +25,15 @@ _ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)
 class Locator:
     """Finds what a list's paths lead to, from a folder on."""
 
-    def __init__(self, folder: Path, *, outside: bool, by_name: bool = False) -> None:
-        """`outside` lets paths leave the folder; `by_name` finds a path of another machine by its last part alone."""
+    def __init__(
+        self, folder: Path, *, outside: bool, by_name: bool = False, web: WebImages | None = None
+    ) -> None:
+        """`outside` lets paths leave the folder; `by_name` finds a path of another machine by its last part alone.
+
+        What no file here is called after is fetched from its address as `web` allows.
+        """
         self._folder = os.path.abspath(folder)
+        self._web = web or WebImages()
         self._outside, self._by_name = outside, by_name
         self._idx: dict[Path, NDArray[np.uint8]] = {}
         self._archives: dict[str, dict[str, ImageItem]] = {}
@@ -34,15 +42,19 @@ class Locator:
 
     def has(self, file: str) -> bool:
         """Whether a path leads to something, by whatever way."""
+        if _is_elsewhere(file):
+            return bool(self._web.hosts and is_address(file)) or self._named_after(file) is not None
         path = self._path(file)
         return os.path.lexists(path) or self._indirect(path) is not None or bool(self._wholes(path))
 
     def item(self, file: str, where: str) -> ImageItem:
-        """The image at a path, or at the file that only its ending is missing of.
+        """The image at a path, at the file that only its ending is missing of, or at an address.
 
         Raises:
             SourceError: the path leads out of the folder, or to several files.
         """
+        if _is_elsewhere(file):
+            return self._from_elsewhere(file, where)
         path = self._path(file)
         if self._by_name and not os.path.lexists(path):
             last = self._path(os.path.basename(slashed(file)))
@@ -70,6 +82,29 @@ class Locator:
         if "\\" in file and not os.path.lexists(path):
             return os.path.normpath(os.path.join(self._folder, slashed(file)))
         return path
+
+    def _from_elsewhere(self, file: str, where: str) -> ImageItem:
+        """The image that only an address names: a file here that is called so, or what is fetched from there."""
+        if (path := self._named_after(file)) is not None:
+            self.by_last_part += 1
+            path = path if os.path.lexists(path) else self._whole(path, where) or path
+            return file_item(path, printable(path))
+        if self._web.hosts and is_address(file):
+            return self._web.item(file)
+        name = next(names_at(file), file)
+        fetch = ", or let it be fetched with --allow-urls HOST" if file.startswith("http") else ""
+        return failing_item(
+            printable(file),
+            ImageError(
+                f"{printable(file)}: not a path of this machine, and nothing here is called {printable(name)}. Say "
+                f"where the images lie with --images FOLDER{fetch}."
+            ),
+        )
+
+    def _named_after(self, file: str) -> str | None:
+        """The path of a file here, perhaps without its ending, that is called as what lies at an address."""
+        paths = [self._path(name) for name in names_at(file)]
+        return next((path for path in paths if os.path.lexists(path) or self._wholes(path)), None)
 
     def _indirect(self, path: str) -> ImageItem | None:
         return self._inside(path) or idx.image_at(path, self._idx)
@@ -113,3 +148,8 @@ class Locator:
             entries = zip_members(Path(file), Tally())
             self._archives[file] = {"/".join(parts): item for parts, item in entries}
         return self._archives[file].get(member.replace(os.sep, "/"))
+
+
+def _is_elsewhere(file: str) -> bool:
+    """Whether what names an image is no path of a folder here."""
+    return is_address(file) or is_upload(file)

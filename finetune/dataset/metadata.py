@@ -18,6 +18,7 @@ from models.wording import counted, listed
 
 NAMES = (
     "metadata.jsonl", "metadata.csv", "_classes.csv", "labels.csv", "train.csv", "train_labels.csv", "annotations.csv",
+    "annotations.xml",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from feature_extraction.archives import Entry, is_archive
 from feature_extraction.items import Tally, printable
 from feature_extraction.lists import is_list
 from feature_extraction.sources import entries
-from finetune.dataset import idx, labelled_lists
+from finetune.dataset import idx, labelled_lists, labelling_tools
 from finetune.dataset.examples import Dataset, Example, split_of
 from finetune.dataset.layout import (
     check_level,
@@ -88,7 +88,7 @@ def _opened(source: str, task: Task, outside: bool, lists: ListOptions, split: s
         raise SourceError(
             "the path is empty; expected a folder, a zip archive or a list. Check how it was written."
         )
-    if is_list(path):
+    if is_list(path) or labelling_tools.is_export(path):
         dataset = labelled_lists.from_list(path, task, outside=outside, lists=lists)
     elif idx.holds_idx(path) and task == "classification":
         refuse_options(source, lists)
@@ -100,8 +100,8 @@ def _opened(source: str, task: Task, outside: bool, lists: ListOptions, split: s
     else:
         kind = "a file of another kind" if path.exists() else "no such file or folder"
         raise SourceError(
-            f"{source}: {kind}; expected a folder or .zip with one folder of images for each class, or a .csv, .tsv or "
-            ".jsonl list. Check the path."
+            f"{source}: {kind}; expected a folder or .zip with one folder of images for each class, a .csv, .tsv or "
+            ".jsonl list, or a labelling tool's .json or .xml. Check the path."
         )
     if not dataset.examples:
         stray = (

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.cache import VectorStore
 from feature_extraction.items import Content, read_item
 from feature_extraction.ordered import ordered_map
+from feature_extraction.vector_store import VectorStore
 from finetune.dataset.examples import Example
 from finetune.dataset.hashing import GRID, Hashes, hashes
 from models.cores import cores

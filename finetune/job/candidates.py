@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.cache import VectorStore
+from feature_extraction.vector_store import VectorStore
 from finetune.backbone.trunk import Trunk, features_of
 from finetune.dataset.duplicates import duplicate_groups
 from finetune.dataset.examples import Dataset, Example

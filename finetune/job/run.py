@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from feature_extraction.cache import VectorStore, open_store
 from feature_extraction.items import ImageItem, read_item
 from feature_extraction.sources import images
+from feature_extraction.vector_store import VectorStore, open_store
 from finetune.backbone.depth import uppermost_blocks
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset

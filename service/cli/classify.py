@@ -10,10 +10,11 @@ import click
 from feature_extraction.batches import decoded_batches
 from feature_extraction.items import ImageItem, Tally
 from feature_extraction.sources import image_count, images
+from feature_extraction.web_images import WebImages
 from models.errors import GraftError, SourceError
 from models.model import Model
 from service.cli.terminal.messages import print_error, print_note, print_passed_over
-from service.cli.terminal.options import device_options, model_option, open_model
+from service.cli.terminal.options import allow_urls_option, device_options, model_option, open_model
 from service.cli.terminal.printers import Printer, printer
 from service.cli.terminal.progress import images_progress
 from service.results import image_results
@@ -34,6 +35,7 @@ from service.results import image_results
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Comma-separated, with a header: a line for each image and class."
 )
+@allow_urls_option
 @device_options
 @click.pass_context
 def command(
@@ -43,6 +45,7 @@ def command(
     top_k: int,
     as_json: bool,
     as_csv: bool,
+    allow_urls: tuple[str, ...],
     device: str,
     threads: int | None,
 ) -> None:
@@ -62,7 +65,7 @@ def command(
         opened.require_classifier()
     if opened.card.task == "multilabel" and form is None:
         print_note("Several labels may hold at once: each probability stands by itself.")
-    source = _Source(paths)
+    source = _Source(paths, WebImages(allow_urls))
     # A bar beside answers that scroll by would only disturb.
     watched = sys.stderr.isatty() and not sys.stdout.isatty()
     counts = [image_count(path) for path in paths] if watched else [0]
@@ -76,15 +79,15 @@ def command(
 class _Source:
     """The images of several paths; a path that gives none is complained of and passed over."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = paths
+    def __init__(self, paths: Sequence[str], web: WebImages) -> None:
+        self._paths, self._web = paths, web
         self.tally = Tally()
         self.images = self.failed = 0
 
     def __iter__(self) -> Iterator[ImageItem]:
         for path in self._paths:
             try:
-                for item in images(path, self.tally):
+                for item in images(path, self.tally, self._web):
                     self.images += 1
                     yield item
             except SourceError as exc:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extraction import cache as module
-from feature_extraction.cache import FeatureCache, VectorStore, open_store
+from feature_extraction import vector_store as module
+from feature_extraction.cache import FeatureCache
+from feature_extraction.vector_store import VectorStore, open_store
 from models.errors import InputError
 from tests.feature_extraction.running import worker
 

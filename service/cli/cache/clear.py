@@ -1,4 +1,4 @@
-"""`graft cache clear`: forget all features."""
+"""`graft cache clear`: forget all features and fetched images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import closing
 
 import click
 
-from feature_extraction.cache import open_store
+from feature_extraction.vector_store import FEATURES, FETCHED, open_store
 from models.wording import size
 from service.cli.terminal.messages import print_error
 
@@ -14,12 +14,17 @@ from service.cli.terminal.messages import print_error
 @click.command()
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Forget all features that are remembered. Models that were downloaded stay."""
-    with closing(open_store()) as store:
-        before = store.info()
-        store.clear()
-        trouble = store.trouble
-    if trouble:
-        print_error(trouble)
-        ctx.exit(2)
-    click.echo(f"{before.vectors:,} vectors forgotten, {size(before.size)}")
+    """Forget all features that are remembered, and images that lists named by their address.
+
+    Models that were downloaded stay.
+    """
+    for name, what in ((FEATURES, "vectors"), (FETCHED, "images from the network")):
+        with closing(open_store(name)) as store:
+            before = store.info()
+            store.clear()
+            trouble = store.trouble
+        if trouble:
+            print_error(trouble)
+            ctx.exit(2)
+        if before.vectors or name == FEATURES:
+            click.echo(f"{before.vectors:,} {what} forgotten, {size(before.size)}")

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import click
 
-from feature_extraction.cache import open_store
+from feature_extraction.vector_store import FETCHED, CacheInfo, open_store
 from models.wording import size
 from service.cli.terminal.messages import print_note
 from service.cli.terminal.text import columns
@@ -19,15 +19,23 @@ from service.cli.terminal.text import columns
 def command(as_json: bool) -> None:
     """Tell where features are remembered, and how full the cache is.
 
-    GRAFT_CACHE is its folder, GRAFT_CACHE_GB the gigabytes it may take.
+    GRAFT_CACHE is its folder, GRAFT_CACHE_GB the gigabytes that each of its files may take: that of features, and that
+    of images which lists named by their address.
     """
-    with closing(open_store()) as store:
-        info = store.info()
-        trouble = store.trouble
+    with closing(open_store()) as store, closing(open_store(FETCHED)) as fetched:
+        info, images = store.info(), fetched.info()
+        troubles = store.trouble, fetched.trouble
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(info) | {"path": str(info.path)}))
+        row = dataclasses.asdict(info) | {"path": str(info.path)}
+        click.echo(json.dumps(row | {"fetched": {"images": images.vectors, "size": images.size}}))
     else:
-        used = f"{size(info.size)} of {size(info.limit)}"
-        click.echo(columns([("file", str(info.path)), ("vectors", f"{info.vectors:,}"), ("size", used)]))
-    if trouble:
+        rows = [("file", str(info.path)), ("vectors", f"{info.vectors:,}"), ("size", _used(info))]
+        if images.vectors:
+            rows += [("fetched", f"{images.vectors:,} images from the network, {_used(images)}")]
+        click.echo(columns(rows))
+    for trouble in filter(None, troubles):
         print_note(trouble)
+
+
+def _used(info: CacheInfo) -> str:
+    return f"{size(info.size)} of {size(info.limit)}"

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from feature_extraction.cache import open_store
 from feature_extraction.extraction import ExtractionReport, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem, Tally
@@ -21,6 +20,8 @@ from feature_extraction.parts.places import open_place
 from feature_extraction.parts.planning import Plan, plan_parts
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import image_count, images, is_stream
+from feature_extraction.vector_store import open_store
+from feature_extraction.web_images import WebImages
 from models.errors import InputError, OutputError
 from models.features import FeatureModel, FeatureOptions, open_features
 from models.files import check_writable
@@ -29,7 +30,13 @@ from models.runtime import RuntimeConfig
 from models.wording import counted, percent
 from service.cli.features.parts import Share, make_share, merge, tell_plan
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
-from service.cli.terminal.options import cache_option, device_options, model_option, setting_options
+from service.cli.terminal.options import (
+    allow_urls_option,
+    cache_option,
+    device_options,
+    model_option,
+    setting_options,
+)
 from service.cli.terminal.progress import download_progress, images_progress
 from service.cli.terminal.text import columns
 
@@ -64,6 +71,7 @@ from service.cli.terminal.text import columns
 @click.option("--merge", "merging", is_flag=True, help="Finish a folder whose shares are all made.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
 @cache_option
+@allow_urls_option
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
 @device_options
 @click.pass_context
@@ -83,6 +91,7 @@ def command(
     merging: bool,
     resume: bool,
     cache: bool,
+    allow_urls: tuple[str, ...],
     as_json: bool,
     device: str,
     threads: int | None,
@@ -115,7 +124,7 @@ def command(
             )
         ctx.exit(0 if done else 1)
     tally, report = Tally(), ExtractionReport()
-    items: Iterable[ImageItem] = images(source, tally)
+    items: Iterable[ImageItem] = images(source, tally, WebImages(allow_urls))
     if is_stream(source):  # read now: Ctrl-C wakes no thread but this one
         items = list(items)
     with contextlib.ExitStack() as context:

@@ -114,16 +114,25 @@ outside_option = click.option(
 _LIST_HELP = {one.name: one.metadata["help"] for one in dataclasses.fields(ListOptions)}
 
 
+def allow_urls_option(command: Command) -> Command:
+    """Add --allow-urls, a tuple of hosts as `allow_urls`."""
+    option = click.option(
+        "--allow-urls", default="", metavar="HOST,HOST", help=_LIST_HELP["allow_urls"], show_default="none",
+        callback=lambda ctx, param, value: tuple(filter(None, value.split(","))),
+        cls=HeadedOption, heading="Images",
+    )  # fmt: skip
+    return option(command)
+
+
 def list_options(command: Command) -> Command:
-    """Add --outside, --images, --path-column and --label-column: `outside`, and the others as `lists`."""
+    """Add --outside, --images, --path-column, --label-column and --allow-urls: `outside`, and the others as `lists`."""
 
     @functools.wraps(command)
-    def with_lists(
-        *arguments: Any, images: str | None, path_column: str | None, label_column: str | None, **options: Any
-    ) -> Any:
-        return command(*arguments, lists=ListOptions(images, path_column, label_column), **options)
+    def with_lists(*arguments: Any, **options: Any) -> Any:
+        lists = ListOptions(**{one.name: options.pop(one.name) for one in dataclasses.fields(ListOptions)})
+        return command(*arguments, lists=lists, **options)
 
-    decorated: Any = with_lists
+    decorated: Any = allow_urls_option(with_lists)
     for name, metavar in (("label_column", "NAME"), ("path_column", "NAME"), ("images", "FOLDER")):
         flag = f"--{name.replace('_', '-')}"
         decorated = click.option(

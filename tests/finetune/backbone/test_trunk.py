@@ -10,10 +10,10 @@ import onnx
 import pytest
 from PIL import Image
 
-from feature_extraction.cache import VectorStore
 from feature_extraction.extraction import extract_vectors
 from feature_extraction.items import ImageItem
 from feature_extraction.timings import Timings
+from feature_extraction.vector_store import VectorStore
 from finetune.backbone import trunk as module
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.backbone.views import View

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from feature_extraction.cache import VectorStore
 from feature_extraction.items import ImageItem, file_item
+from feature_extraction.vector_store import VectorStore
 from finetune.dataset import scanning
 from finetune.dataset.examples import Example
 from finetune.dataset.scanning import scan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import ipaddress
 import socket
@@ -10,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -26,45 +25,11 @@ from service.caller import Caller
 from service.config import ServiceConfig
 from service.front.wsgi import ClientGone
 from service.registry import Registry
-from tests.fixtures import plain, reserved_port
+from tests.fixtures import reserved_port
 from tests.service.running import new_certificate
+from tests.web import IMAGE, Pages, Site, answering
 
-IMAGE = plain("red")
 MOST = 10_000
-Site = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Pages:
-    """A server on 127.0.0.1: its paths are functions, and it remembers the hosts that it was asked for."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.hosts: list[str | None] = []
-        self.paths: dict[str, Site] = {}
-        pages = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                pages.hosts.append(self.headers["Host"])
-                with contextlib.suppress(OSError):
-                    pages.paths[self.path](self)
-                self.close_connection = True
-
-            def log_message(self, *_: object) -> None:
-                """Be quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if tls is not None:
-            self.server.socket = tls.wrap_socket(
-                self.server.socket, server_side=True, do_handshake_on_connect=False
-            )
-        self.port = self.server.server_port
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -72,18 +37,6 @@ def pages() -> Iterator[Pages]:
     made = Pages()
     yield made
     made.close()
-
-
-def answering(status: int = 200, body: bytes = IMAGE, length: int | None = None, **headers: str) -> Site:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("Content-Length", str(len(body) if length is None else length))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
 
 
 def dripping(handler: BaseHTTPRequestHandler) -> None:

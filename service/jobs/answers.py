@@ -145,7 +145,7 @@ class JobAnswer(TypedDict):
     revision: Annotated[int, "Of the dataset when the job was made."]
     settings: Annotated[dict[str, Any], "As they were given."]
     state: Annotated[str, "queued, running, cancelling, cancelled, failed or finished."]
-    queue_position: Annotated[int | None, "1 is next."]
+    queue_position: Annotated[int | None, "How many go first; null where it begins now."]
     created: Annotated[float, "Seconds since 1970."]
     started: Seconds
     ended: Seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from typing import Annotated, Any, NotRequired, TypedDict
 from urllib.parse import quote
@@ -107,7 +108,12 @@ def job_routes(teaching: Teaching) -> Routes:
 
     def job_json(row: Row) -> JobAnswer:
         known = row["id"]
-        queue = [one["id"] for one in jobs.waiting()] if row["state"] == "queued" else []
+        queued = row["state"] == "queued"
+        before = (
+            [*jobs.begun(), *itertools.takewhile(lambda one: one["id"] != known, jobs.waiting())]
+            if queued
+            else []
+        )
         ended = row["state"] in ENDED
         progress, curves, verdict = (course_of_ended if ended else course)(known, row["state"])
         return {
@@ -117,7 +123,7 @@ def job_routes(teaching: Teaching) -> Routes:
             "revision": row["revision"],
             "settings": json.loads(row["settings"]),
             "state": row["state"],
-            "queue_position": queue.index(known) + 1 if known in queue else None,
+            "queue_position": len(before) or None,
             "created": row["created"],
             "started": row["started"],
             "ended": row["ended"],

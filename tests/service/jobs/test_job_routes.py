@@ -77,7 +77,7 @@ def taught(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_a_job_runs_to_its_verdict(taught: Taught) -> None:
     job = taught.job
-    assert (taught.asked["state"], taught.asked["queue_position"]) == ("queued", 1)
+    assert (taught.asked["state"], taught.asked["queue_position"]) == ("queued", None)
     assert (job["state"], job["error"], job["name"]) == ("finished", None, "Rot & Blau")
     assert job["settings"] == {"epochs": 5, "hidden": [8]}
     assert job["created"] <= job["started"] <= job["ended"]
@@ -245,13 +245,13 @@ def test_those_that_wait_are_cancelled_and_deleted(
     client: FlaskClient, teaching: Teaching, dataset: str
 ) -> None:
     first, second = (client.post("/v1/jobs", json={"dataset": dataset}).get_json() for _ in range(2))
-    assert [one["queue_position"] for one in client.get("/v1/jobs").get_json()["jobs"]] == [2, 1]
+    assert [one["queue_position"] for one in client.get("/v1/jobs").get_json()["jobs"]] == [1, None]
     assert client.post(f"/v1/jobs/{first['id']}/promote", json={}).status_code == 409
     assert client.get(f"/v1/jobs/{first['id']}/mistakes").status_code == 409
     cancelled = client.post(f"/v1/jobs/{first['id']}/cancel")
     assert (cancelled.status_code, cancelled.get_json()["state"]) == (202, "cancelled")
     assert client.post(f"/v1/jobs/{first['id']}/cancel").status_code == 409
-    assert client.get(f"/v1/jobs/{second['id']}").get_json()["queue_position"] == 1
+    assert client.get(f"/v1/jobs/{second['id']}").get_json()["queue_position"] is None
     assert client.delete(f"/v1/jobs/{first['id']}").status_code == 200
     assert not teaching.workspace.job(first["id"]).exists()
     assert client.get(f"/v1/jobs/{first['id']}").status_code == 404

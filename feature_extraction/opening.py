@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from feature_extraction.items import ImageItem, Tally, file_item, held_item
 from feature_extraction.sources import images
+from feature_extraction.tables import row_image, table_images, table_of
 from models.errors import SourceError
 
 Source = str | Path | NDArray[np.uint8] | Iterable[Any]
@@ -23,7 +24,8 @@ def open_images(source: Source, tally: Tally | None = None) -> Iterator[ImageIte
 
     `source`: a path, glob or archive as `sources.images` takes it; an array, uint8 (N, H, W, 3) or one image
     (H, W, 3); or an iterable of image files' paths, encoded bytes, Pillow images, arrays, `ImageItem`s, or pairs
-    (id, one of these). Images without a name of their own are called by their position, from 0.
+    (id, one of these); or a table with a column of these (`feature_extraction.tables`), or rows of one. Images without
+    a name of their own are called by their position, from 0.
 
     Raises:
         SourceError: something that is no image and names none.
@@ -31,7 +33,10 @@ def open_images(source: Source, tally: Tally | None = None) -> Iterator[ImageIte
     if isinstance(source, (str, os.PathLike)):
         yield from images(os.fspath(source), tally)
         return
-    if isinstance(source, np.ndarray):
+    if (table := table_of(source)) is not None:
+        yield from table_images(table)
+        return
+    if isinstance(source, np.ndarray) and not (source.ndim == 1 and source.dtype.kind in "OUS"):
         source = source[None] if source.ndim == 3 else source  # (N, H, W, 3)
         if source.ndim != 4:
             raise SourceError(
@@ -48,6 +53,8 @@ def open_images(source: Source, tally: Tally | None = None) -> Iterator[ImageIte
 def _item(thing: Any, position: int) -> ImageItem:
     if isinstance(thing, ImageItem):
         return thing
+    if isinstance(thing, Mapping):
+        return row_image(thing, position)
     name = None
     if isinstance(thing, tuple) and len(thing) == 2:
         name, thing = str(thing[0]), thing[1]

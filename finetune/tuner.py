@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,7 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 from feature_extraction.batches import decoded_batches
 from feature_extraction.opening import Source, open_images
 from finetune.dataset.examples import Dataset, Example
+from finetune.dataset.given_labels import given_labels
+from finetune.dataset.list_options import ListOptions
 from finetune.dataset.opening import open_dataset
+from finetune.dataset.tables import from_tables, tables_in
 from finetune.dataset.task import Task
 from finetune.job.observing import LineObserver, Observer
 from finetune.job.recipe import Method, Recipe
@@ -31,6 +34,7 @@ from models.files import write_atomically
 from models.model import Model
 from models.runtime import Array, OnnxSession, RuntimeConfig
 from models.settings import documented, settings_of, updated
+from models.wording import listed
 
 
 @documented(Recipe, RuntimeConfig)
@@ -39,16 +43,18 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     """Teaches a pretrained network classes, or numbers, of images.
 
     X is what `feature_extraction.opening.open_images` takes: a list of paths, of Pillow images or of encoded bytes, an
-    array uint8 (N, H, W, 3). y holds a class or, with `task="regression"`, a number for each. Or X is a folder,
-    archive or list with the classes in it, as `graft finetune` takes it, and y is left out. Part of the images,
-    `val`, is kept for validation: to stop early, and for calibrated probabilities.
+    array uint8 (N, H, W, 3), a table with a column of images. y holds a class or, with `task="regression"`, a
+    number for each. Or X says it itself, and y is left out: a folder, archive or list as `graft finetune` takes it, or
+    a table (a DataFrame, a dataset of Hugging Face or its dictionary of splits) with a column such as `label`. Part of
+    the images, `val`, is kept for validation: to stop early, and for calibrated probabilities.
 
     After `fit` there are `classes_`, the finished `model_`, and `findings_`, which the report is made of.
 
     `training`: settings of `finetune.training.settings.Settings` that differ from the defaults, as a dictionary.
-    `outside` lets a list name files outside its own folder. `cache` remembers features by the image's content. `out`
-    keeps the folder of the run, with its report. `verbose` prints a line for each stage and each epoch;
-    `observer` hears of them in its place. The others:
+    `lists`: how a list or table is read, by the names of `finetune.dataset.list_options.ListOptions`: `images`,
+    `path_column`, `label_column`. `outside` lets a list name files outside its own folder. `cache` remembers features
+    by the image's content. `out` keeps the folder of the run, with its report. `verbose` prints a line for each stage
+    and each epoch; `observer` hears of them in its place. The others:
     """
 
     model: str | Path = Recipe.model
@@ -65,6 +71,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     keep: float = Recipe.keep
     seed: int = Recipe.seed
     outside: bool = False
+    lists: Mapping[str, Any] | None = None
     training: Mapping[str, Any] | None = None
     device: str = RuntimeConfig.device
     threads: int | None = RuntimeConfig.threads
@@ -121,8 +128,17 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             raise InputError("a regression has no probabilities; use predict.")
         return self._run(X, "probabilities")
 
-    def score(self, X: Source, y: Any) -> float:  # noqa: N803 (scikit-learn's name)
-        """Accuracy, or R2 of a regression."""
+    def score(self, X: Source, y: Any = None) -> float:  # noqa: N803 (scikit-learn's name)
+        """Accuracy, or R2 of a regression; y may be left out where X is a table with labels.
+
+        Raises:
+            InputError: labels are missing.
+            ImageError: one of the images cannot be read.
+        """
+        if y is None:
+            dataset, names = self._dataset(X, None)
+            X = [example.item for example in dataset.examples]  # noqa: N806 (scikit-learn's name)
+            y = [one.target if self.task == "regression" else names[one.label] for one in dataset.examples]
         measure = r2_score if self.task == "regression" else accuracy_score
         return float(measure(y, self.predict(X)))
 
@@ -146,14 +162,17 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     def _dataset(self, source: Source, y: Any) -> tuple[Dataset, dict[str, Any]]:
         """The images with their labels, and the caller's own label behind each name."""
         if y is None:
+            if tables := tables_in(source):
+                return from_tables(tables, self.task, self._list_options())
             if not isinstance(source, str | Path):
                 raise InputError(
-                    "labels are missing; expected fit(images, labels), or a folder with one folder a class."
+                    "labels are missing; expected fit(images, labels), a folder with one folder a class, or a table "
+                    "with a column of them."
                 )
-            dataset = open_dataset(source, self.task, outside=self.outside)
+            dataset = open_dataset(source, self.task, outside=self.outside, lists=self._list_options())
             return dataset, {name: name for name in dataset.classes}
         items = list(open_images(source))
-        labels = list(y)
+        labels = given_labels(y, self.task)
         if len(items) != len(labels):
             raise InputError(f"{len(items)} images have {len(labels)} labels; expected one for each.")
         if self.task == "regression":
@@ -161,9 +180,16 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
                 Example(item, target=float(label)) for item, label in zip(items, labels, strict=True)
             )
             return Dataset("images", self.task, examples, ()), {}
-        names = {str(label): label for label in np.unique(np.asarray(labels)).tolist()}
+        names = {str(label): label for label in sorted(set(labels))}
         examples = tuple(Example(item, str(label)) for item, label in zip(items, labels, strict=True))
         return Dataset("images", self.task, examples, tuple(names)), names
+
+    def _list_options(self) -> ListOptions:
+        given = dict(self.lists or {})
+        known = [one.name for one in fields(ListOptions)]
+        if unknown := sorted(set(given) - set(known)):
+            raise InputError(f"lists has {listed(unknown)}; expected {listed(known)}. Correct the names.")
+        return ListOptions(**given)
 
     def _run(self, source: Source, answer: Literal["values", "probabilities"]) -> Array:
         check_is_fitted(self, "file_")

@@ -101,7 +101,7 @@ def test_verbose_prints_a_line_for_each_stage_and_epoch(
 
 
 def test_its_parameters_are_those_of_the_recipe() -> None:
-    own = {"outside", "training", "device", "threads", "cache", "out", "verbose", "observer"}
+    own = {"lists", "outside", "training", "device", "threads", "cache", "out", "verbose", "observer"}
     parameters = inspect.signature(FineTuner).parameters
     assert parameters.keys() - own == {field.name for field in fields(Recipe)} - {"test", "training"}
     assert parameters.keys() - own == set(FineTuner._get_param_names()) - own

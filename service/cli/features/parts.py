@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from feature_extraction.cache import VectorStore
 from feature_extraction.extraction import ExtractionReport
 from feature_extraction.parts.making import Outcome, PartMaker, forget_tries
 from feature_extraction.parts.merging import merge_parts
 from feature_extraction.parts.places import Place
 from feature_extraction.parts.planning import Plan
+from feature_extraction.vector_store import VectorStore
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel
 from models.wording import counted

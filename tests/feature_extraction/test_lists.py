@@ -65,7 +65,7 @@ def test_id_that_is_given_twice_is_a_failure_of_its_own(folder: Path) -> None:
     ("name", "broken", "reason"),
     [
         ("l.jsonl", b"[1]", r"\[1\]; expected an object or a string"),
-        ("l.jsonl", b'{"url": "x"}', "its fields are url"),
+        ("l.jsonl", b'{"place": "x"}', "its fields are place"),
         ("l.jsonl", b'{"path": null}', "its path is None; expected text"),
         ("l.jsonl", b'{"path": "b.p', "not JSON"),
         ("l.jsonl", b'"\xff"', "not UTF-8"),
@@ -150,7 +150,7 @@ def test_id_that_no_stream_can_write_is_made_printable(folder: Path) -> None:
     [
         ("l.csv", b"label,url\n1,x\n", "its columns are label, url; expected one of path, file"),
         ("l.csv", b"", "its columns are none"),
-        ("l.jsonl", b'{"url": 1}', "line 1: its fields are url; expected one of"),
+        ("l.jsonl", b'{"url": 1}', "line 1: its fields are place; expected one of"),
         ("l.jsonl", b"[1]", r"line 1: \[1\]; expected an object or a string"),
         ("l.jsonl", b"{", "line 1: not JSON"),
         ("l.jsonl", b"[" * 100_000, "line 1: not JSON"),

@@ -148,9 +148,9 @@ def test_id_that_no_stream_can_write_is_made_printable(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("l.csv", b"label,url\n1,x\n", "its columns are label, url; expected one of path, file"),
+        ("l.csv", b"label,place\n1,x\n", "its columns are label, place; expected one of path, file"),
         ("l.csv", b"", "its columns are none"),
-        ("l.jsonl", b'{"url": 1}', "line 1: its fields are place; expected one of"),
+        ("l.jsonl", b'{"place": 1}', "line 1: its fields are place; expected one of"),
         ("l.jsonl", b"[1]", r"line 1: \[1\]; expected an object or a string"),
         ("l.jsonl", b"{", "line 1: not JSON"),
         ("l.jsonl", b"[" * 100_000, "line 1: not JSON"),

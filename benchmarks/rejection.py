@@ -24,7 +24,7 @@ from benchmarks.timing import table
 from feature_extraction import FeatureExtractor
 from finetune.dataset.opening import open_split
 from finetune.trust.measures import auroc
-from finetune.trust.novelty import KINDS, Space, score
+from finetune.trust.novelty import KINDS, Kind, Space, score
 from finetune.trust.rejection import fit_rejector
 from models.runtime import Array
 
@@ -44,8 +44,8 @@ def main() -> None:
         chosen = fit_rejector(train, y, test, space.discriminant(test), y_test)
         for kind in KINDS:
 
-            def scores(x: Array, kind: str = kind, space: Space = space) -> Array:
-                return score(kind, space.arrays(kind), x, space.discriminant(x))
+            def scores(x: Array, kind: Kind = kind, space: Space = space, test: Array = test) -> Array:
+                return score(kind, space.arrays(kind, test), x, space.discriminant(x))
 
             far = (auroc(scores(test), scores(x)) for x in (photos, glyphs))
             mark = "*" if kind == chosen.kind else ""

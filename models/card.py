@@ -119,6 +119,8 @@ class Reject:
     auroc: float | None = None  # that an unknown image scores above a known one; 0.5 is chance
     measured: str = ""  # how auroc was, in words
     kind: str = ""  # of the score
+    # Where 95 of 100 later figures are to be expected: of one more missing class, or of more such images.
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,7 @@ class ModelCard:
         for row, name in [
             *((values, name) for name in _SINCE_2),
             *((a, "interval") for a in values["accuracy"]),
+            *((values["reject"], "interval") for reject in [self.reject] if reject is not None),
         ]:
             if row[name]:
                 written = max(written, 2)

@@ -76,9 +76,7 @@ def assemble(
             normalization=below.normalization,
             batch_size=below.batch_size,
             temperature=temperature,
-            reject=None
-            if rejector is None
-            else Reject(rejector.threshold, rejector.kept, rejector.auroc, rejector.measured, rejector.kind),
+            reject=None if rejector is None else _reject(rejector),
             cuts=(*cuts, Cut(EMBEDDING, width or (-1,))),
         ),
     )
@@ -88,6 +86,18 @@ def assemble(
     _check(joined, trunk)
     _try(joined, card)
     return joined
+
+
+def _reject(rejector: Rejector) -> Reject:
+    """What the card says of it."""
+    return Reject(
+        rejector.threshold,
+        rejector.kept,
+        rejector.auroc,
+        rejector.measured,
+        rejector.kind,
+        rejector.interval,
+    )
 
 
 def _head(

@@ -1,7 +1,7 @@
 """Scores that say how little an image is like anything known, in NumPy and as ONNX nodes. Larger = less alike.
 
 Distances are measured between embeddings of length 1 (Mueller & Hein 2025, "Mahalanobis++"), on their principal
-components. docs/trust.md has the measurements that the kinds, their order and `SHARE` come from.
+components. docs/trust.md has the measurements that the kinds, their order and all constants come from.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from models.runtime import Array
 if TYPE_CHECKING:
     from models.nodes import Nodes
 
-Kind = Literal["relative", "mahalanobis", "neighbour", "energy", "confidence"]
+Kind = Literal["combined", "relative", "mahalanobis", "neighbour", "energy", "confidence"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in order of preference
 BY_DISTANCE: tuple[Kind, ...] = ("relative", "mahalanobis", "neighbour")
 COMPONENTS = 128
 REMEMBERED = 2000  # training images that neighbours are sought among, at most
 SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
+# Of "combined": what the parts that tell a missing class from known ones are bounded by from below, and divided by; how
+# steeply, and from which deviation on, the parts that tell anything else count; and the share of the residual.
+_LOWEST, _NEAR, _STEEP, _FROM, _REST = -1.0, 1.5, 2.0, 1.0, 0.3
+_RESIDUAL = 1e-7  # added to the square of the residual: less is rounding
+_LEVEL = 1e-3  # of their size, in how much parts of "combined" vary at least if they are to be divided by it
 _TINY = 1e-12
 _DIRECT = 2048  # |a - b|^2 keeps its digits; of more pairs only |a|^2 - 2 ab + |b|^2 fits into memory
 # Of the mean variance, added to each: float32 has to carry the distances, and small sets have none.
@@ -73,8 +78,25 @@ class Space:
             z[kept],
         )
 
-    def arrays(self, kind: Kind) -> dict[str, NDArray[np.float32]]:
-        """What a score of this kind needs, in the precision in which it is stored."""
+    def arrays(self, kind: Kind, held: Array) -> dict[str, NDArray[np.float32]]:
+        """What a score of this kind needs, in the precision in which it is stored.
+
+        `held`: known embeddings (M, D) that the space was not fitted to, by which "combined" weighs its parts.
+        """
+        if kind == "combined":
+            arrays = {
+                "mean": self.mean,
+                "components": self.components,
+                "whitening": self.whitening,
+                "background": self.background,
+                "known": self.centres,
+                "priors": self.priors - (self.centres**2).sum(axis=1) / 2,
+            }
+            stored = {name: values.astype(np.float32) for name, values in arrays.items()}
+            parts = np.stack(_parts(stored, held))  # (4, M)
+            spread = parts.std(axis=1)
+            scale = np.where(spread > _LEVEL * np.maximum(np.abs(parts).max(axis=1), 1), spread, 1)
+            return stored | {"scale": np.stack([parts.mean(axis=1), scale]).astype(np.float32)}
         if kind not in BY_DISTANCE:
             return {}
         if kind == "neighbour":
@@ -108,7 +130,14 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
     mahalanobis: the squared distance to the nearest class mean, in units of the covariance that all classes share (Lee
     et al. 2018). relative: the same, less `SHARE` times that to the mean of all images (after Ren et al. 2021, who
     take all of it). neighbour: the distance to the nearest training image (Sun et al. 2022).
+
+    combined: of four parts, each in deviations of known images, the sum of those that tell missing classes - relative
+    with all taken off, and the energy of a linear discriminant - and of what tells everything else, where it is more
+    than usual: the distance to all images in units of their covariance, and the part of the embedding that the
+    principal components leave (Wang et al. 2022, "ViM", add that to the energy).
     """
+    if kind == "combined":
+        return _combined(arrays, embedding)
     if kind in ("energy", "confidence"):
         z = np.asarray(logits, np.float64)
         top = z.max(axis=1)
@@ -125,6 +154,71 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
     return np.asarray(nearest - SHARE * ((z @ arrays["background"]) ** 2).sum(axis=1))
 
 
+def _parts(arrays: Arrays, embedding: Array) -> list[NDArray[np.float64]]:
+    """The parts of "combined", (N,) each: relative, energy, logarithms of the distance to all and of the residual."""
+    centred = unit(embedding) - arrays["mean"]
+    components = arrays["components"].astype(np.float64)
+    along = centred @ components
+    z = along @ arrays["whitening"].astype(np.float64)  # (N, R)
+    known = arrays["known"].astype(np.float64)  # (M, R)
+    cross = z @ known.T
+    nearest = ((z**2).sum(axis=1)[:, None] - 2 * cross + (known**2).sum(axis=1)).min(axis=1)
+    over_all = ((z @ arrays["background"].astype(np.float64)) ** 2).sum(axis=1)
+    logits = cross + arrays["priors"]
+    top = logits.max(axis=1)
+    energy = -top - np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    residual = ((centred - along @ components.T) ** 2).sum(axis=1)
+    return [nearest - over_all, energy, np.log(over_all + 1), np.log(residual + _RESIDUAL)]
+
+
+def _combined(arrays: Arrays, embedding: Array) -> NDArray[np.float64]:
+    middle, spread = arrays["scale"].astype(np.float64)
+    relative, energy, over_all, residual = (np.stack(_parts(arrays, embedding)) - middle[:, None]) / spread[
+        :, None
+    ]
+    near = (np.maximum(relative, _LOWEST) + np.maximum(energy, _LOWEST)) / _NEAR
+    far = sum(np.logaddexp(0, _STEEP * (part - _FROM)) for part in (over_all, residual))
+    return np.asarray(near + far + _REST * residual)
+
+
+def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, output: str) -> None:
+    add, constant = nodes.add, nodes.constant
+    centred = centred_nodes(nodes, embedding, rows, arrays["mean"])
+    components = constant("components", arrays["components"])
+    along = add("MatMul", centred, components)  # (N, R)
+    z = add("MatMul", along, constant("whitening", arrays["whitening"]))
+    known = arrays["known"].astype(np.float64)
+    lengths = add("ReduceSumSquare", z, rows, keepdims=1)  # (N, 1)
+    cross = add("MatMul", z, constant("known", known.T))  # (N, M)
+    partly = add("Sub", lengths, add("Mul", cross, constant("two", 2.0)))
+    squares = add("Add", partly, constant("lengths", (known**2).sum(axis=1)))
+    nearest = add("ReduceMin", squares, rows, keepdims=0)
+    behind = add("MatMul", z, constant("background", arrays["background"]))
+    over_all = add("ReduceSumSquare", behind, rows, keepdims=0)
+    logits = add("Add", cross, constant("priors", arrays["priors"]))
+    energy = add("Neg", add("ReduceLogSumExp", logits, rows, keepdims=0))
+    again = add("Gemm", along, components, transB=1)
+    residual = add("ReduceSumSquare", add("Sub", centred, again), rows, keepdims=0)
+    parts = [
+        add("Sub", nearest, over_all),
+        energy,
+        add("Log", add("Add", over_all, constant("one", 1.0))),
+        add("Log", add("Add", residual, constant("least", _RESIDUAL))),
+    ]
+    middle, spread = arrays["scale"].astype(np.float64)
+    scaled = [
+        add("Div", add("Sub", part, constant(f"middle{i}", middle[i])), constant(f"spread{i}", spread[i]))
+        for i, part in enumerate(parts)
+    ]
+    lowest, start, steep = (
+        constant(name, value) for name, value in (("lowest", _LOWEST), ("from", _FROM), ("steep", _STEEP))
+    )
+    near = add("Add", *(add("Max", part, lowest) for part in scaled[:2]))
+    far = [add("Softplus", add("Mul", add("Sub", part, start), steep)) for part in scaled[2:]]
+    total = add("Add", add("Div", near, constant("near", _NEAR)), add("Add", *far))
+    add("Add", total, add("Mul", scaled[3], constant("rest", _REST)), output=output)
+
+
 def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output: str) -> Nodes:
     """The same as ONNX nodes of opset 18, from two tensors to `output`, float32 (N,)."""
     from models.nodes import Nodes
@@ -132,6 +226,9 @@ def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output:
     nodes = Nodes(f"{output}/")
     add, constant = nodes.add, nodes.constant
     rows = constant("rows", [1], np.int64)
+    if kind == "combined":
+        _combined_nodes(nodes, arrays, embedding, rows, output)
+        return nodes
     if kind == "energy":
         add("Neg", add("ReduceLogSumExp", logits, rows, keepdims=0), output=output)
         return nodes

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.trust.measures import auroc
+from finetune.trust.measures import Z95, auroc, auroc_error
 from finetune.trust.novelty import BY_DISTANCE, KINDS, Arrays, Kind, Space, score, score_nodes
 from models.errors import InputError, NumericsError
 from models.runtime import Array
@@ -23,14 +23,17 @@ _FITTED = 20_000  # training images that are looked at in the end, at most
 _MEASURED = 2_000  # and in each round
 _DRAWS, _MILLIONTH = 4, 1e-6  # of rounding
 
+Scores = Mapping[Kind, NDArray[np.float64]]  # (N,) of each kind
+
 
 @dataclass(frozen=True)
 class Rejector:
     """A score and its threshold: an image that scores above it is none of the classes.
 
     `auroc` is the probability that an unknown image scores above a known one (0.5 is chance), None where it could
-    not be measured; `measured` says in words how it was. `kept` is the share of validation images below the
-    threshold; `candidates` the AUROC of each kind of score that was tried.
+    not be measured; `measured` says in words how it was, and `interval` where 95 of 100 later figures are to be
+    expected: of a missing class, or of more images like the unknown ones. `kept` is the share of validation images
+    below the threshold; `candidates` the AUROC of each kind of score that was tried.
     """
 
     kind: Kind
@@ -39,6 +42,7 @@ class Rejector:
     auroc: float | None
     measured: str
     kept: float
+    interval: tuple[float, float] | None = None
     candidates: Mapping[str, float] = field(default_factory=dict)
 
     def score(self, embedding: Array, logits: Array) -> NDArray[np.float64]:
@@ -75,17 +79,17 @@ def fit_rejector(
 ) -> Rejector:
     """Choose a score, measure it, and set the threshold so that `keep` of known images pass.
 
-    Without `unknown`, (embeddings, logits) of images that are none of the classes, the score is measured by holding
-    out classes: in up to `ROUNDS` rounds some classes are taken away, everything is fitted to the others - for energy
-    and confidence a linear discriminant - and the validation images of the missing classes have to score above those
-    of the others. With two classes one remains, which no classifier can be fitted to: then distances alone are
-    measured and chosen from. Embeddings that were themselves trained have seen the missing classes; for them the
-    figure is an upper bound.
+    Without `unknown`, (embeddings, logits) of images that are none of the classes, the score is `KINDS[0]`, and it is
+    measured by holding out classes: in up to `ROUNDS` rounds some classes are taken away, everything is fitted to the
+    others - for energy and confidence a linear discriminant - and the images of the missing classes, to which nothing
+    was fitted then, have to score above the validation images of the others. With two classes one remains, which no
+    classifier can be fitted to: then distances alone are measured. Embeddings that were themselves trained have seen
+    the missing classes; for them the figure is an upper bound. It does not choose another score: missing classes of the
+    same kind of things are the hard case, and what is best at those may fail with images of something else altogether.
 
-    The first of `KINDS` is taken unless another beats it by more than twice the standard error of their differences
-    over the rounds: missing classes of the same kind of things are the hard case, and what is best at those may fail
-    with images of something else altogether. The threshold stands between two validation scores, the lower one at
-    rank ceil((n + 1) keep), so that new images of the classes pass with probability `keep` (conformal prediction).
+    With `unknown` another kind is chosen where it is better on those images by more than twice the standard error of
+    the difference. The threshold stands between two validation scores, the lower one at rank ceil((n + 1) keep), so
+    that new images of the classes pass with probability `keep` (conformal prediction).
 
     Raises:
         InputError: no training or validation image, shapes that do not go together, or `keep` not within 0 to 1.
@@ -93,25 +97,26 @@ def fit_rejector(
     """
     _check(embeddings_train, y_train, embeddings_val, logits_val, y_val, unknown, keep)
     space = _fit(embeddings_train, y_train, _FITTED, seed)
-    known = {kind: score(kind, space.arrays(kind), embeddings_val, logits_val) for kind in KINDS}
-    if unknown is not None:
-        areas = {k: [auroc(known[k], score(k, space.arrays(k), *unknown))] for k in KINDS}
-        measured = f"on {len(unknown[0]):,} images that are none of the classes"
-    else:
-        areas, measured = _held_out(embeddings_train, y_train, embeddings_val, y_val, seed)
+    stored = {kind: space.arrays(kind, embeddings_val) for kind in KINDS}
+    known = {kind: score(kind, stored[kind], embeddings_val, logits_val) for kind in KINDS}
     # A random forest's logits are logarithms of probabilities: their energy is always 0.
-    useful = {k: rounds for k, rounds in areas.items() if rounds and np.ptp(known[k]) > 1e-6}
-    kind = _best(useful)
+    useful = [kind for kind in KINDS if np.ptp(known[kind]) > 1e-6]
+    kind, area, interval = KINDS[0], None, None
+    if unknown is not None:
+        others = {k: score(k, stored[k], *unknown) for k in KINDS}
+        areas = {k: auroc(known[k], others[k]) for k in useful}
+        measured = f"on {len(unknown[0]):,} images that are none of the classes"
+        kind = _best(areas, known, others)
+        if kind in areas:
+            area, half = areas[kind], Z95 * auroc_error(known[kind], others[kind])
+            interval = _within(area - half, area + half)
+    else:
+        rounds, single, measured = _held_out(embeddings_train, y_train, embeddings_val, y_val, seed)
+        areas = {k: float(np.mean(values)) for k, values in rounds.items() if values and k in useful}
+        if kind in areas:
+            area, interval = areas[kind], _of_a_class(single)
     threshold, kept = _threshold(known[kind], keep)
-    return Rejector(
-        kind,
-        space.arrays(kind),
-        threshold,
-        float(np.mean(useful[kind])) if useful else None,
-        measured,
-        kept,
-        {k: float(np.mean(rounds)) for k, rounds in useful.items()},
-    )
+    return Rejector(kind, stored[kind], threshold, area, measured, kept, interval, dict(areas.items()))
 
 
 def _fit(embeddings: Array, y: NDArray[np.int64], most: int, seed: int) -> Space:
@@ -127,39 +132,58 @@ def _held_out(
     embeddings_val: Array,
     y_val: NDArray[np.int64],
     seed: int,
-) -> tuple[dict[Kind, list[float]], str]:
-    """AUROC of each kind in each round."""
+) -> tuple[dict[Kind, list[float]], list[float], str]:
+    """AUROC of each kind in each round, that of the first kind for each class by itself, and how they were measured."""
     classes = np.unique(y_train)
-    kinds = KINDS if len(classes) > 2 else BY_DISTANCE
+    kinds = KINDS if len(classes) > 2 else (KINDS[0], *BY_DISTANCE)
     areas: dict[Kind, list[float]] = {kind: [] for kind in kinds}
+    single: list[float] = []
     if len(classes) < 2:
-        return areas, "not measured: there is one class only"
+        return areas, single, "not measured: there is one class only"
     mixed = np.random.default_rng(seed).permutation(classes)
+    embeddings = np.concatenate([embeddings_train, embeddings_val])
+    y = np.concatenate([y_train, y_val])
     for away in np.array_split(mixed, min(ROUNDS, len(classes))):
         learned, inside = ~np.isin(y_train, away), ~np.isin(y_val, away)
-        if inside.all() or not inside.any():
+        if not inside.any():
             continue
         space = _fit(embeddings_train[learned], y_train[learned], _MEASURED, seed)
-        logits = space.discriminant(embeddings_val)
+        outside = np.isin(y, away)
+        known, unknown = embeddings_val[inside], embeddings[outside]
         for kind in kinds:
-            scores = score(kind, space.arrays(kind), embeddings_val, logits)
-            areas[kind].append(auroc(scores[inside], scores[~inside]))
+            arrays = space.arrays(kind, known)
+            below, above = (score(kind, arrays, x, space.discriminant(x)) for x in (known, unknown))
+            areas[kind].append(auroc(below, above))
+            if kind == KINDS[0]:
+                single += [auroc(below, above[y[outside] == c]) for c in away]
     rounds = len(areas[kinds[0]])
     if not rounds:
-        return areas, "not measured: the validation images are all of one class"
+        return areas, single, "not measured: the validation images are all of one class"
     text = f"by holding out {'one class' if len(classes) <= ROUNDS else 'some classes'} at a time, {rounds} rounds"
-    return areas, text if len(classes) > 2 else f"{text}, distances only since one class remains"
+    return areas, single, text if len(classes) > 2 else f"{text}, distances only since one class remains"
 
 
-def _best(areas: Mapping[Kind, list[float]]) -> Kind:
-    """The first kind, unless another beats it clearly."""
-    if not areas:
-        return KINDS[0]
-    first = next(kind for kind in KINDS if kind in areas)
-    best = max(areas, key=lambda kind: (float(np.mean(areas[kind])), -KINDS.index(kind)))
-    gains = np.subtract(areas[best], areas[first])
-    error = float(gains.std(ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return best if gains.mean() > 2 * error else first
+def _of_a_class(areas: Sequence[float]) -> tuple[float, float] | None:
+    """Where the AUROC of one more class is to be expected, with 95 % confidence, by those of classes (Student's t)."""
+    from scipy.stats import t
+
+    if len(areas) < 2:
+        return None
+    half = float(t.ppf(0.975, len(areas) - 1) * np.std(areas, ddof=1) * math.sqrt(1 + 1 / len(areas)))
+    middle = float(np.mean(areas))
+    return _within(middle - half, middle + half)
+
+
+def _within(low: float, high: float) -> tuple[float, float] | None:
+    return (max(0.0, low), min(1.0, high)) if math.isfinite(low + high) else None
+
+
+def _best(areas: Mapping[Kind, float], known: Scores, unknown: Scores) -> Kind:
+    """The first kind, unless another is clearly better on unknown images."""
+    first = next(iter(areas), KINDS[0])
+    best = max(areas, key=lambda kind: areas[kind], default=first)
+    error = auroc_error(known[best], unknown[best], (known[first], unknown[first]))
+    return best if areas and areas[best] - areas[first] > 2 * error else first
 
 
 def _threshold(known: NDArray[np.float64], keep: float) -> tuple[float, float]:

@@ -56,7 +56,7 @@ def test_card_comes_back_as_it_was() -> None:
 TUNED = dataclasses.replace(
     CARD,
     accuracy=(Accuracy("birds", "test", 100, 0.5, interval=(0.4, 0.6)),),
-    reject=Reject(3.5, 0.95, 0.9, "by holding out classes", "relative"),
+    reject=Reject(3.5, 0.95, 0.9, "by holding out classes", "relative", (0.8, 0.95)),
     splits=Splits(700, 150, 150),
 )
 AGES = ModelCard(
@@ -72,6 +72,13 @@ AGES = ModelCard(
 def test_card_of_a_fine_tuned_model_comes_back_as_it_was(card: ModelCard) -> None:
     assert ModelCard.from_json(card.to_json()) == card
     assert json.loads(card.to_json())["format"] == 2  # earlier versions say: update graft
+
+
+def test_a_threshold_of_an_earlier_version_is_read() -> None:
+    assert TUNED.reject is not None
+    earlier = dataclasses.replace(TUNED, reject=dataclasses.replace(TUNED.reject, interval=None))
+    assert "interval" not in json.loads(earlier.to_json())["reject"]
+    assert ModelCard.from_json(earlier.to_json()) == earlier
 
 
 def test_format_1_is_written_where_it_can_hold_the_card() -> None:

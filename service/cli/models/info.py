@@ -113,7 +113,11 @@ def _reject(reject: Reject) -> str:
     kind = f"{reject.kind} " if reject.kind else ""
     text = f"{kind}score above {reject.threshold:.4g}; {percent(reject.kept)} of validation images are below"
     known = f" ({reject.measured})" if reject.measured else ""
-    return f"{text}{known}" if reject.auroc is None else f"{text}, AUROC {reject.auroc:.3f}{known}"
+    if reject.auroc is None:
+        return f"{text}{known}"
+    low, high = reject.interval or (reject.auroc, reject.auroc)
+    around = f", {low:.2f} to {high:.2f} to be expected" if reject.interval else ""
+    return f"{text}, AUROC {reject.auroc:.3f}{around}{known}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

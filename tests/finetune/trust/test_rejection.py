@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from PIL import Image
 from sklearn.covariance import ledoit_wolf
 
+from feature_extraction import FeatureExtractor
+from feature_extraction.items import read_item
 from finetune.trust import novelty
-from finetune.trust.measures import auroc
+from finetune.trust.measures import auroc, auroc_error
 from finetune.trust.novelty import KINDS, Kind, Space, score, score_nodes, shrunk_covariance
 from finetune.trust.rejection import Rejector, fit_rejector
+from finetune.trust.strangers import rendered
 from models.errors import InputError, NumericsError
 from models.opset import IR_VERSION, opset_imports
 from models.runtime import OnnxSession, RuntimeConfig
@@ -56,14 +62,14 @@ class TestScores:
         covariance += novelty._FLOOR * ((unit - unit.mean(axis=0)) ** 2).mean() * np.eye(24)
         apart = unit[:, None] - means
         expected = np.einsum("ncd,de,nce->nc", apart, np.linalg.inv(covariance), apart).min(axis=1)
-        found = score("mahalanobis", space.arrays("mahalanobis"), x, x)
+        found = score("mahalanobis", space.arrays("mahalanobis", x), x, x)
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
-    @pytest.mark.parametrize("kind", ["relative", "mahalanobis"])
+    @pytest.mark.parametrize("kind", ["combined", "relative", "mahalanobis"])
     def test_embeddings_that_hardly_vary_are_not_measured_in_units_of_rounding(self, kind: Kind) -> None:
         x, y = blobs(60, width=64)
         x = 10 + 1e-5 * x.astype(np.float64)
-        arrays = Space.fit(x, y).arrays(kind)
+        arrays = Space.fit(x, y).arrays(kind, x)
         rounded = x * (1 + 1e-7 * np.random.default_rng(3).standard_normal(x.shape))
         np.testing.assert_allclose(score(kind, arrays, rounded, x), score(kind, arrays, x, x), atol=1e-4)
 
@@ -72,7 +78,7 @@ class TestScores:
         other, _ = blobs(7, seed=5)
         a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (other, x))
         expected = np.linalg.norm(a[:, None] - b, axis=2).min(axis=1)
-        found = score("neighbour", Space.fit(x, y).arrays("neighbour"), other, other)
+        found = score("neighbour", Space.fit(x, y).arrays("neighbour", x), other, other)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
     def test_relative_takes_off_what_is_common(self) -> None:
@@ -81,9 +87,9 @@ class TestScores:
         z = (novelty.unit(x) - space.mean) @ space.components @ space.whitening
         scatter = np.eye(z.shape[1]) + (space.centres.T / 4) @ space.centres
         common = np.einsum("nr,rs,ns->n", z, np.linalg.inv(scatter), z)
-        expected = score("mahalanobis", space.arrays("mahalanobis"), x, x) - novelty.SHARE * common
+        expected = score("mahalanobis", space.arrays("mahalanobis", x), x, x) - novelty.SHARE * common
         np.testing.assert_allclose(
-            score("relative", space.arrays("relative"), x, x), expected, rtol=1e-4, atol=1e-3
+            score("relative", space.arrays("relative", x), x, x), expected, rtol=1e-4, atol=1e-3
         )
 
     @pytest.mark.parametrize("direct", [True, False], ids=["pairs", "products"])
@@ -91,7 +97,7 @@ class TestScores:
     def test_onnx_gives_the_same(self, kind: Kind, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(novelty, "_DIRECT", 10**6 if direct else 0)
         x, y = blobs(200)
-        arrays = Space.fit(x, y).arrays(kind)
+        arrays = Space.fit(x, y).arrays(kind, x)
         far = np.random.default_rng(3).normal(0, 5, (40, 24)).astype(np.float32)
         new = np.concatenate([blobs(40, seed=2)[0], far, np.zeros((1, 24), np.float32)])
         expected = score(kind, arrays, new, logits_of(new))
@@ -112,6 +118,44 @@ class TestScores:
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
 
 
+class TestCombined:
+    def test_is_as_good_as_the_better_of_two_on_real_images(self) -> None:
+        """Pieces of photos as classes, a third of them missing, and rendered images."""
+        folder = Path(pytest.importorskip("skimage", reason="photos come with scikit-image").__file__).parent
+        names = ("astronaut.png", "brick.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png", "ihc.png",
+                 "motorcycle_left.png", "retina.jpg", "rocket.jpg", "coins.png", "text.png")  # fmt: skip
+        extract = FeatureExtractor("builtin").transform
+
+        def pieces(which: Sequence[str], seed: int) -> Floats:
+            rng, images = np.random.default_rng(seed), []
+            for name in which:
+                photo = Image.open(folder / "data" / name).convert("RGB")
+                for _ in range(14):
+                    x, y = rng.integers(0, photo.width - 64), rng.integers(0, photo.height - 64)
+                    images.append(photo.crop((x, y, x + 64, y + 64)))
+            return extract(images)
+
+        classes = [name for i, name in enumerate(names) if i % 3]
+        x, known, near = pieces(classes, 0), pieces(classes, 1), pieces(names[::3], 1)
+        far = extract([read_item(stranger.item) for stranger in rendered()])
+        space = Space.fit(x, np.repeat(np.arange(len(classes)), 14))
+        areas = {}
+        for kind in ("combined", "relative", "mahalanobis"):
+            arrays = space.arrays(kind, known)
+            below = score(kind, arrays, known, known)
+            areas[kind] = np.array([auroc(below, score(kind, arrays, z, z)) for z in (near, far)])
+        assert (areas["combined"] > areas["relative"] + 0.01).all()
+        assert (areas["combined"] > areas["mahalanobis"] - 0.01).all()
+
+    def test_parts_that_do_not_vary_count_for_nothing(self) -> None:
+        x, y = blobs(60)
+        space = Space.fit(x, y)  # 24 components leave nothing
+        arrays = space.arrays("combined", x)
+        assert arrays["scale"][1][3] == 1
+        far = np.random.default_rng(3).normal(0, 5, (40, 24)).astype(np.float32)
+        assert auroc(score("combined", arrays, x, x), score("combined", arrays, far, far)) > 0.95
+
+
 class TestFit:
     def test_unknown_things_score_above_known_ones(self) -> None:
         rejector = fitted()
@@ -128,18 +172,33 @@ class TestFit:
         assert rejector.auroc > 0.95
         assert rejector.candidates.keys() == set(KINDS)
 
+    def test_what_is_promised_has_an_interval_of_one_more_class(self) -> None:
+        rejector = fitted(classes=12, noise=1.0)
+        assert rejector.auroc is not None
+        low, high = rejector.interval or (0, 0)
+        assert low < rejector.auroc < high <= 1
+        wide = fitted(classes=4, noise=1.0)
+        assert high - low < (wide.interval or (0, 0))[1] - (wide.interval or (0, 0))[0]
+        assert fitted(classes=1).interval is None
+
+    def test_held_out_classes_do_not_choose(self) -> None:
+        """What is best at missing classes may take anything else for known."""
+        rejector = fitted(classes=12, noise=1.0)
+        assert rejector.kind == "combined"
+        assert max(rejector.candidates.values()) > rejector.candidates["combined"]
+
     def test_classes_that_cannot_be_told_apart_measure_as_chance(self) -> None:
         rejector = fitted(noise=1e4)
         assert rejector.auroc == pytest.approx(0.5, abs=0.1)
 
     def test_two_classes_leave_distances(self) -> None:
         rejector = fitted(classes=2)
-        assert rejector.candidates.keys() == {"relative", "mahalanobis", "neighbour"}
+        assert rejector.candidates.keys() == {"combined", "relative", "mahalanobis", "neighbour"}
         assert "distances only since one class remains" in rejector.measured
 
     def test_one_class_is_not_measured(self) -> None:
         rejector = fitted(classes=1)
-        assert (rejector.auroc, rejector.kind) == (None, "relative")
+        assert (rejector.auroc, rejector.kind) == (None, "combined")
         assert rejector.measured == "not measured: there is one class only"
 
     def test_many_classes_are_held_out_in_groups(self) -> None:
@@ -149,7 +208,9 @@ class TestFit:
         unknown = np.random.default_rng(8).normal(0, 1, (30, 24)).astype(np.float32)
         rejector = fitted(unknown=(unknown, logits_of(unknown)))
         assert rejector.measured == "on 30 images that are none of the classes"
-        assert rejector.auroc == pytest.approx(max(rejector.candidates.values()))
+        assert rejector.auroc == rejector.candidates[rejector.kind]
+        low, high = rejector.interval or (0, 0)
+        assert low <= rejector.auroc <= high
 
     def test_better_kind_is_taken_where_that_is_sure(self) -> None:
         # Unknown images that lie among the known ones, and are told by their logits alone.
@@ -213,6 +274,16 @@ class TestFit:
 )
 def test_auroc(known: list[float], unknown: list[float], expected: float) -> None:
     assert auroc(np.array(known), np.array(unknown)) == expected
+
+
+def test_error_of_an_auroc_is_that_of_other_images() -> None:
+    rng = np.random.default_rng(0)
+    draws = [(rng.normal(0, 1, 60), rng.normal(1, 1, 40)) for _ in range(300)]
+    spread = np.std([auroc(*draw) for draw in draws])
+    assert np.mean([auroc_error(*draw) for draw in draws]) == pytest.approx(spread, rel=0.1)
+    known, unknown = draws[0]
+    assert auroc_error(known, unknown, (3 * known, 3 * unknown)) == 0
+    assert np.isnan(auroc_error(known[:1], unknown))
 
 
 @pytest.mark.parametrize(("images", "width"), [(5, 3), (100, 128), (1000, 20), (3, 1), (2, 50)])

@@ -1,12 +1,13 @@
-"""Images through stages that work at the same time: list, then read and decode, then run, in order to the caller.
+"""Images through stages that work at the same time: list, read, decode, then run, in order to the caller.
 
-    source ──> lister ──> decoders (read, look into the cache, decode) ──> runners (onnxruntime) ──> caller
-                 ^                                                                                    │
-                 └────────────────── a permit for each batch that may exist ─────────────────────────┘
+    source ──> lister ──> readers ──> decoders (look into the cache, decode) ──> runners (onnxruntime) ──> caller
+                 ^                                                                                          │
+                 └──────────────────── a permit for each batch that may exist ──────────────────────────────┘
 
-Each stage has its own queue. A batch needs a permit before it is begun and gives it back when the caller has taken
-it: that bounds all the queues together, so memory does not grow with the number of images. Threads do it, because
-Pillow and onnxruntime let go of Python's lock while they work.
+Each stage has its own queue. Readers wait for disks and networks, not for cores: there are many of them, so that what
+is far away keeps no decoder waiting. A batch needs a permit before it is begun and gives it back when the caller has
+taken it: that bounds all the queues together, so memory does not grow with the number of images. Threads do it,
+because Pillow and onnxruntime let go of Python's lock while they work.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from queue import SimpleQueue
@@ -48,6 +50,7 @@ class Allocation:
     threads: int | None = None
 
 
+READERS = 16
 _PATIENCE = 1.0  # seconds for a source to answer when nobody wants more; a silent one is left to itself
 
 
@@ -106,12 +109,13 @@ class _Run:
     ) -> None:
         self._worker, self._items, self._batch_size, self._allocation = worker, items, batch_size, allocation
         self._cache, self._timings, self._views = cache, timings, views or (None,)
-        self._timings.threads |= dict.fromkeys(("read", "cache", "decode"), allocation.decoders)
-        self._timings.threads["infer"] = allocation.runners
-        # One batch in each runner and one ready for it, one being decoded, one for the caller.
-        ahead = 2 * allocation.runners + 1 + -(-allocation.decoders // batch_size)
+        self._timings.threads |= dict.fromkeys(("cache", "decode"), allocation.decoders)
+        self._timings.threads |= {"read": READERS, "infer": allocation.runners}
+        # One batch in each runner and one ready for it, those that are read and decoded, one for the caller.
+        ahead = 2 * allocation.runners + 1 + -(-(READERS + allocation.decoders) // batch_size)
         self._permits = threading.Semaphore(ahead)
-        self._work: SimpleQueue[tuple[_Batch, list[_Slot]] | None] = SimpleQueue()
+        self._listed: SimpleQueue[tuple[_Batch, list[_Slot]] | None] = SimpleQueue()
+        self._fetched: SimpleQueue[tuple[_Batch, list[_Slot], Content] | None] = SimpleQueue()
         self._ready: SimpleQueue[_Batch | None] = SimpleQueue()
         self._done: SimpleQueue[_Batch] = SimpleQueue()
         self._stop = threading.Event()
@@ -119,6 +123,7 @@ class _Run:
     def batches(self) -> Generator[Vectors, None, None]:
         targets = [
             self._list,
+            *[self._read] * READERS,
             *[self._decode] * self._allocation.decoders,
             *[self._infer] * self._allocation.runners,
         ]
@@ -145,8 +150,10 @@ class _Run:
         finally:  # the caller may stop early
             self._stop.set()
             self._permits.release()
+            for _ in range(READERS):
+                self._listed.put(None)
             for _ in range(self._allocation.decoders):
-                self._work.put(None)
+                self._fetched.put(None)
             for _ in range(self._allocation.runners):
                 self._ready.put(None)
             lister, *others = threads
@@ -168,7 +175,7 @@ class _Run:
             batch = _Batch(end.number, [slot for slots in images for slot in slots], len(images))
             end.number += 1
             for slots in images:
-                self._work.put((batch, slots))
+                self._listed.put((batch, slots))
         self._done.put(end)
 
     def _next(self, stream: Iterator[ImageItem], end: _Batch) -> list[list[_Slot]]:
@@ -184,29 +191,38 @@ class _Run:
         self._timings.add("list", time.perf_counter() - began, len(images))
         return images
 
-    def _decode(self) -> None:
-        """Read and decode one image after the other, unless the cache knows it."""
-        while (task := self._work.get()) is not None:
+    def _read(self) -> None:
+        """Read one image after the other."""
+        while (task := self._listed.get()) is not None:
             batch, slots = task
+            content: Content | None = None
             if not self._stop.is_set():
-                try:
-                    self._fill(slots)
-                except GraftError as exc:
-                    for slot in slots:
-                        slot.result, slot.pixels = exc, None
-                except BaseException as exc:
-                    batch.error = exc
-            with batch.lock:
-                batch.undecoded -= 1
-                complete = not batch.undecoded
-            if complete:
-                self._ready.put(batch)
+                with _caught(batch, slots), self._timings.stage("read"):
+                    content = read_item(slots[0].item)
+            if content is None:
+                self._count_decoded(batch)
+            else:
+                self._fetched.put((batch, slots, content))
 
-    def _fill(self, slots: list[_Slot]) -> None:
+    def _decode(self) -> None:
+        """Decode one image after the other, unless the cache knows it."""
+        while (task := self._fetched.get()) is not None:
+            batch, slots, content = task
+            if not self._stop.is_set():
+                with _caught(batch, slots):
+                    self._fill(slots, content)
+            self._count_decoded(batch)
+
+    def _count_decoded(self, batch: _Batch) -> None:
+        with batch.lock:
+            batch.undecoded -= 1
+            complete = not batch.undecoded
+        if complete:
+            self._ready.put(batch)
+
+    def _fill(self, slots: list[_Slot], content: Content) -> None:
         """Find the features of an image or decode it; all of `slots` are views of one image."""
         item, digest = slots[0].item, None
-        with self._timings.stage("read"):
-            content = read_item(item)
         if self._cache is not None:
             with self._timings.stage("cache"):
                 digest = image_digest(content)
@@ -253,3 +269,15 @@ class _Run:
         if self._cache is not None:
             new = [(slot.digest, slot.result) for slot in slots if slot.digest]
             self._cache.put((key, rows) for key, rows in new if not isinstance(rows, GraftError))
+
+
+@contextmanager
+def _caught(batch: _Batch, slots: list[_Slot]) -> Iterator[None]:
+    """Let what is wrong with an image be its result, and anything else end the run at its batch."""
+    try:
+        yield
+    except GraftError as exc:
+        for slot in slots:
+            slot.result, slot.pixels = exc, None
+    except BaseException as exc:
+        batch.error = exc

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from feature_extraction import pipeline
 from feature_extraction.items import ImageItem
-from feature_extraction.pipeline import Allocation, run_pipeline
+from feature_extraction.pipeline import READERS, Allocation, run_pipeline
 from feature_extraction.timings import Timings
 from feature_extraction.worker import Rows, Worker
 from models.errors import ModelError, SourceError
@@ -55,8 +56,24 @@ def test_no_more_batches_exist_than_have_a_permit(colours: Worker) -> None:
     )
     for taken in range(1, 20):
         next(batches)
-        assert asked[0] <= (taken + 4) * 4
+        # One in the runner, one ready for it, one here, and five for 16 readers and two decoders.
+        assert asked[0] <= (taken + 8) * 4
     batches.close()
+
+
+def test_images_that_are_far_away_are_read_at_the_same_time_however_few_decoders_there_are(
+    colours: Worker,
+) -> None:
+    all_on_their_way = threading.Barrier(READERS)
+
+    def distant(i: int) -> bytes:
+        all_on_their_way.wait(60)
+        return plain((i, i, i), (16, 16))
+
+    items = [ImageItem(str(i), partial(distant, i)) for i in range(READERS)]
+    (batch,) = run_pipeline(colours, items, batch_size=READERS, allocation=Allocation(1))
+    assert batch.failures == []
+    assert batch.ids == [str(i) for i in range(READERS)]
 
 
 def test_ending_early_does_not_wait_for_a_source_that_is_silent(
@@ -84,7 +101,7 @@ def test_ending_early_ends_the_threads(colours: Worker) -> None:
     batches.close()
     for thread in own:
         thread.join(60)  # the one that asks the source is given a second, which a busy machine may take
-    assert len(own) == 6
+    assert len(own) == 1 + READERS + 3 + 2
     assert not any(thread.is_alive() for thread in own)
 
 
@@ -134,7 +151,7 @@ def test_every_stage_is_timed(colours: Worker) -> None:
     assert timings.images == {
         "list": 6, "read": 6, "cache": 0, "decode": 6, "infer": 5, "write": 0,
     }  # fmt: skip
-    assert timings.threads["decode"] == 2
+    assert (timings.threads["read"], timings.threads["decode"]) == (READERS, 2)
     assert timings.rate("decode") == pytest.approx(2 * 6 / timings.seconds["decode"])
     assert timings.rate("write") is None
 

@@ -28,8 +28,10 @@ from feature_extraction.items import (
     printable,
     too_large,
 )
+from feature_extraction.stores.objects import StoredFile
 from models.errors import ImageError, SourceError
 
+AnyFile = Path | StoredFile
 Entry = tuple[tuple[str, ...], ImageItem]  # the parts of the path below the source, and the image
 
 _REMEMBERED = 10_000  # folders of an archive
@@ -43,7 +45,12 @@ _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".tx
 
 def is_archive(path: Path) -> bool:
     """Whether a path is a zip archive, by its name."""
-    return path.suffix.lower() == ".zip" and os.path.isfile(path)
+    return is_zip_name(path.name) and os.path.isfile(path)
+
+
+def is_zip_name(name: str) -> bool:
+    """Whether a file of this name would be a zip archive."""
+    return name.lower().endswith(".zip")
 
 
 def is_tar(path: Path) -> bool:
@@ -56,21 +63,21 @@ def is_tar_name(name: str) -> bool:
     return name.lower().endswith(_TAR_SUFFIXES)
 
 
-def opened_zip(path: Path) -> zipfile.ZipFile:
+def opened_zip(path: AnyFile) -> zipfile.ZipFile:
     """A zip archive whose directory has been read; its members have not.
 
     Raises:
         SourceError: not a zip archive; its cause says why.
     """
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(path if isinstance(path, Path) else path.open("rb"))
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as exc:
         raise SourceError(
             f"{path}: not a zip archive that can be read ({exc}). Copy or download it again."
         ) from exc
 
 
-def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None = None) -> Iterator[Entry]:
+def zip_members(path: AnyFile, tally: Tally, folders: list[tuple[str, ...]] | None = None) -> Iterator[Entry]:
     """Images in a zip archive, in the order of their names; the folders in it go to `folders`.
 
     Raises:
@@ -98,18 +105,22 @@ def zip_members(path: Path, tally: Tally, folders: list[tuple[str, ...]] | None 
             yield parts, ImageItem(name, partial(_read_zip_member, path, name, info, end))
 
 
-def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
+def tar_members(path: AnyFile, tally: Tally) -> Iterator[Entry]:
     """Images in a tar archive, in the order in which they lie there; a WebDataset's other files are passed over.
 
-    Members of a plain archive are read when they are asked for, in any thread; those of a compressed one can only
-    be read in passing. An archive that ends too early gives the images before the break and one failure.
+    Members of a plain archive on a disk are read when they are asked for, in any thread; those of a compressed one can
+    only be read in passing, and those of one in a store come sooner so. An archive that ends too early gives the
+    images before the break and one failure.
 
     Raises:
         SourceError: not a tar archive.
     """
-    plain = path.name.lower().endswith(".tar")
+    seekable = path.name.lower().endswith(".tar") and isinstance(path, Path)
     try:
-        archive = tarfile.open(path, "r:" if plain else "r|*", tarinfo=_Member)  # noqa: SIM115 (closed below)
+        if isinstance(path, Path):
+            archive = tarfile.open(path, "r:" if seekable else "r|*", tarinfo=_Member)  # noqa: SIM115 (closed below)
+        else:
+            archive = tarfile.open(fileobj=path.open("rb", whole=True), mode="r|*", tarinfo=_Member)  # noqa: SIM115
     except (OSError, EOFError, tarfile.TarError) as exc:
         raise SourceError(
             f"{path}: not a tar archive that can be read ({exc}). Copy or download it again."
@@ -124,7 +135,7 @@ def tar_members(path: Path, tally: Tally) -> Iterator[Entry]:
                 parts = _parts(info.name)
                 if info.isfile() and parts and entered(parts[:-1]) and is_image(parts[-1], tally):
                     name = printable(f"{path}/{'/'.join(parts)}")
-                    yield parts, _seekable(path, name, info) if plain else _passing(archive, name, info)
+                    yield parts, _seekable(path, name, info) if seekable else _passing(archive, name, info)
             except (OSError, EOFError, tarfile.TarError) as exc:
                 yield (), _broken(path, exc)
                 return
@@ -146,14 +157,14 @@ def _parts(name: str) -> tuple[str, ...]:
     return tuple(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
-def _broken(path: Path, exc: Exception) -> ImageItem:
+def _broken(path: AnyFile, exc: Exception) -> ImageItem:
     reason = ImageError(
         f"{printable(str(path))}: the archive breaks off or is damaged ({exc}). Copy or download it again."
     )
     return failing_item(printable(str(path)), reason)
 
 
-def _seekable(path: Path, name: str, info: tarfile.TarInfo) -> ImageItem:
+def _seekable(path: AnyFile, name: str, info: tarfile.TarInfo) -> ImageItem:
     return ImageItem(name, partial(_read_tar_member, path, name, info.offset_data, info.size))
 
 
@@ -165,13 +176,13 @@ def _passing(archive: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> Imag
     return held_item(name, stream.read())
 
 
-def _read_tar_member(path: Path, name: str, offset: int, size: int) -> bytes:
+def _read_tar_member(path: AnyFile, name: str, offset: int, size: int) -> bytes:
     if size > items.MAX_BYTES:
         raise ImageError(too_large(name))
     return _read_range(path, name, offset, size)
 
 
-def _read_zip_member(path: Path, name: str, info: zipfile.ZipInfo, end: int) -> bytes:
+def _read_zip_member(path: AnyFile, name: str, info: zipfile.ZipInfo, end: int) -> bytes:
     """A member, whose header and packed bytes stand before `end`."""
     # zipfile unpacks no more than a member declares.
     if max(info.file_size, info.compress_size) > items.MAX_BYTES:
@@ -200,16 +211,19 @@ def _packed(data: bytes, info: zipfile.ZipInfo) -> bytes:
     return packed
 
 
-def _read_range(path: Path, name: str, begin: int, size: int) -> bytes:
+def _read_range(path: AnyFile, name: str, begin: int, size: int) -> bytes:
     """So many bytes of an archive, whichever process asks: no file is held open for it.
 
     Raises:
         ImageError: they cannot be read, or the archive ends before.
     """
     try:
-        with path.open("rb") as stream:
-            stream.seek(begin)
-            data = stream.read(size)
+        if isinstance(path, Path):
+            with path.open("rb") as stream:
+                stream.seek(begin)
+                data = stream.read(size)
+        else:
+            data = path.read_range(begin, size)
     except OSError as exc:
         raise ImageError(f"{name}: cannot be read ({exc.strerror}). Check the archive.") from exc
     if len(data) < size:

@@ -14,6 +14,9 @@ from typing import Any, TextIO
 
 from feature_extraction.digest_set import DigestSet
 from feature_extraction.items import ImageItem, failing_item, file_item, printable
+from feature_extraction.stored_items import address_item
+from feature_extraction.stores.listing import beside
+from feature_extraction.stores.objects import StoredFile
 from feature_extraction.web_images import WebImages, is_address
 from models.errors import ImageError, SourceError
 
@@ -25,15 +28,20 @@ _DELIMITERS = (",", ";", "\t", "|")
 _HOPELESS = 20  # broken lines at the beginning: then it is no list
 
 Fields = dict[str, Any]  # of a line: names of columns, lower case
-_Reader = Callable[[Path, TextIO], Iterator[tuple[int, Fields | str | SourceError]]]
+_Reader = Callable[[Path | StoredFile, TextIO], Iterator[tuple[int, Fields | str | SourceError]]]
 
 
 def is_list(path: Path) -> bool:
     """Whether a path is a list of images, by its name."""
-    return path.suffix.lower() in _SUFFIXES and os.path.isfile(path)
+    return is_list_name(path.name) and os.path.isfile(path)
 
 
-def listed_images(path: Path, web: WebImages | None = None) -> Iterator[ImageItem]:
+def is_list_name(name: str) -> bool:
+    """Whether a file of this name would be a list of images."""
+    return os.path.splitext(name)[1].lower() in _SUFFIXES
+
+
+def listed_images(path: Path | StoredFile, web: WebImages | None = None) -> Iterator[ImageItem]:
     """The images that a list names, in its order; relative paths begin at the list's folder.
 
     A table has a header with one of the columns `COLUMNS`, and perhaps `id`, which then names the image. JSON
@@ -72,7 +80,7 @@ def slashed(file: str) -> str:
     return file.replace("\\", "/") if os.sep == "/" else file
 
 
-def records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def records(path: Path | StoredFile) -> Iterator[tuple[int, dict[str, str]]]:
     """The lines of a table or of JSON lines, each with its number in the file: names of columns, lower case, and texts.
 
     What is empty or null is ""; lists and objects are JSON.
@@ -98,7 +106,7 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _named(path: Path, web: WebImages) -> Iterator[tuple[str, ImageItem | SourceError]]:
+def _named(path: Path | StoredFile, web: WebImages) -> Iterator[tuple[str, ImageItem | SourceError]]:
     """For each line of a list where it stands, and its image or why there is none."""
     ids = DigestSet()
     for number, entry in _entries(path):
@@ -115,13 +123,21 @@ def _named(path: Path, web: WebImages) -> Iterator[tuple[str, ImageItem | Source
             if file and is_address(file):
                 yield where, web.item(file, name)
             elif file:
-                yield where, file_item(_beside(path.parent, file), name)
+                yield where, _beside(path, file, name)
 
 
-def _beside(folder: Path, file: str) -> str:
-    """The path of what a list in the folder names; one with backslashes where nothing is called so."""
-    path = str(folder / file)
-    return str(folder / slashed(file)) if "\\" in file and not os.path.lexists(path) else path
+def _beside(path: Path | StoredFile, file: str, name: str | None) -> ImageItem:
+    """The image that a list names by a path; by one with backslashes where nothing is called so."""
+    if isinstance(path, StoredFile):
+        url = beside(path, slashed(file))
+        if url is not None:
+            return address_item(url, name)
+        reason = f"{printable(file)}: leads out of the store of its list; expected a path beside {path}."
+        return failing_item(printable(name or file), ImageError(reason))
+    whole = str(path.parent / file)
+    if "\\" in file and not os.path.lexists(whole):
+        whole = str(path.parent / slashed(file))
+    return file_item(whole, name)
 
 
 def _file(entry: Fields | str | SourceError, where: str) -> tuple[str, str | None]:
@@ -136,7 +152,9 @@ def _file(entry: Fields | str | SourceError, where: str) -> tuple[str, str | Non
     return file, None if name in (None, "") else str(name)
 
 
-def _entries(path: Path, *, any_columns: bool = False) -> Iterator[tuple[int, Fields | str | SourceError]]:
+def _entries(
+    path: Path | StoredFile, *, any_columns: bool = False
+) -> Iterator[tuple[int, Fields | str | SourceError]]:
     """What the lines of a list hold, each with its number: fields, a path alone, or why it cannot be read.
 
     A table has a column of paths, unless `any_columns` leaves that to the caller.
@@ -157,18 +175,18 @@ def _entries(path: Path, *, any_columns: bool = False) -> Iterator[tuple[int, Fi
         raise SourceError(f"{path}: cannot be read as a list ({exc.strerror}). Check the file.") from exc
 
 
-def _text(path: Path, stream: TextIO) -> Iterator[tuple[int, str | SourceError]]:
+def _text(path: Path | StoredFile, stream: TextIO) -> Iterator[tuple[int, str | SourceError]]:
     for number, line in enumerate(stream, 1):
         if line := line.strip():
             yield number, line if _is_text(line) else _no_text(path, number)
 
 
-def _json(path: Path, stream: TextIO) -> Iterator[tuple[int, Fields | str | SourceError]]:
+def _json(path: Path | StoredFile, stream: TextIO) -> Iterator[tuple[int, Fields | str | SourceError]]:
     for number, line in _text(path, stream):
         yield number, line if isinstance(line, SourceError) else _value(path, number, line)
 
 
-def _value(path: Path, number: int, line: str) -> Fields | str | SourceError:
+def _value(path: Path | StoredFile, number: int, line: str) -> Fields | str | SourceError:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as exc:
@@ -180,7 +198,9 @@ def _value(path: Path, number: int, line: str) -> Fields | str | SourceError:
     return SourceError(f"{path}, line {number}: {line:.50}; expected an object or a string.")
 
 
-def _table(path: Path, stream: TextIO, *, any_columns: bool) -> Iterator[tuple[int, Fields | SourceError]]:
+def _table(
+    path: Path | StoredFile, stream: TextIO, *, any_columns: bool
+) -> Iterator[tuple[int, Fields | SourceError]]:
     rows = _rows(path, stream)
     _, header = next(rows, (1, list[str]()))
     if isinstance(header, SourceError):
@@ -193,7 +213,7 @@ def _table(path: Path, stream: TextIO, *, any_columns: bool) -> Iterator[tuple[i
         yield number, row if isinstance(row, SourceError) else blank | dict(zip(names, row, strict=False))
 
 
-def _rows(path: Path, stream: TextIO) -> Iterator[tuple[int, list[str] | SourceError]]:
+def _rows(path: Path | StoredFile, stream: TextIO) -> Iterator[tuple[int, list[str] | SourceError]]:
     """The rows of a table, each with the number of its first line. After a broken one the next line begins another."""
     first = stream.readline()
     ahead = deque([first] if first else [])  # lines that a broken row took with it
@@ -248,11 +268,11 @@ def _is_text(line: str) -> bool:
     return True
 
 
-def _no_text(path: Path, number: int) -> SourceError:
+def _no_text(path: Path | StoredFile, number: int) -> SourceError:
     return SourceError(f"{path}, line {number}: not UTF-8. Save the list again as UTF-8.")
 
 
-def _broken(path: Path, number: int, reason: str, exc: Exception) -> SourceError:
+def _broken(path: Path | StoredFile, number: int, reason: str, exc: Exception) -> SourceError:
     error = SourceError(f"{path}, line {number}: {reason}")
     error.__cause__ = exc
     return error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from feature_extraction.items import ImageItem, failing_item, printable
 from models.errors import ImageError, SourceError
 
 MOST = 1_000_000  # names in one range: each is looked for on the disk
+Seen = TypeVar("Seen")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -45,19 +47,28 @@ def _names(spec: str) -> Iterator[str]:
         yield from _names(f"{spec[: match.start()]}{number:0{len(match[1])}}{spec[match.end() :]}")
 
 
-def present(names: Iterator[str]) -> Iterator[str | ImageItem]:
-    """The names that are there; a gap between them, or at an end, is one failure. Nothing where none is there."""
+def on_disk(name: str) -> str | None:
+    """A name, where something is called so."""
+    return name if os.path.lexists(name) else None
+
+
+def present(names: Iterator[str], look: Callable[[str], Seen | None]) -> Iterator[Seen | ImageItem]:
+    """What `look` gives for the names where it gives something; a gap between them, or at an end, is one failure.
+
+    Nothing where none is there.
+    """
     gap: list[str] = []  # first and last name of it
     missing, some = 0, False
     for name in names:
-        if not os.path.lexists(name):
+        seen = look(name)
+        if seen is None:
             gap = [*gap[:1], name]
             missing += 1
             continue
         if missing:
             yield _missing(gap, missing)
         gap, missing, some = [], 0, True
-        yield name
+        yield seen
     if some and missing:
         yield _missing(gap, missing)
 

@@ -31,7 +31,10 @@ from feature_extraction.items import (
     read_stream,
 )
 from feature_extraction.lists import is_list, listed_images
-from feature_extraction.shards import has_range, numbered, present
+from feature_extraction.parquet_images import is_parquet, parquet_images, row_count, row_of
+from feature_extraction.shards import has_range, numbered, on_disk, present
+from feature_extraction.stored_images import stored_images, stored_images_from
+from feature_extraction.stores.opening import is_stored
 from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
 
@@ -54,6 +57,9 @@ def images(spec: str, tally: Tally | None = None, web: WebImages | None = None) 
         return
     if not spec:  # an unset variable of a shell, not the folder where it happens to be
         raise SourceError("a path is empty; expected a file, a folder or a glob. Check how it was written.")
+    if is_stored(spec):
+        yield from stored_images(spec, tally, web)
+        return
     empty = True
     for item in _expand(spec, tally, web):
         empty = False
@@ -68,13 +74,17 @@ def images_from(spec: str, first: str) -> Iterator[ImageItem] | None:
     None where that would have to be listed all the same. Names may deceive, where one stands in a source twice or was
     not printable: compare what comes.
     """
+    if is_stored(spec):
+        return stored_images_from(spec, first)
     path = Path(spec)
     if os.path.isdir(spec):
         below = first.removeprefix(str(path)).strip(os.sep).split(os.sep)
         return (item for _, item in _folder(path, Tally(), begin=tuple(below)))
+    if is_parquet(path) and (row := row_of(path, first)) is not None:
+        return parquet_images(path, row)
     if has_range(spec) and not os.path.lexists(spec):
         names = dropwhile(lambda name: first != name and not first.startswith(f"{name}/"), numbered(spec))
-        return dropwhile(lambda item: item.id != first, _several(present(names), Tally()))
+        return dropwhile(lambda item: item.id != first, _several(present(names, on_disk), Tally()))
     return None
 
 
@@ -86,9 +96,12 @@ def is_stream(spec: str) -> bool:
 def image_count(spec: str) -> int | None:
     """How many images a source gives, or None where counting would cost more than names, or use it up."""
     path = Path(spec)
-    if not (os.path.isdir(spec) or is_archive(path) or is_list(path) or os.path.isfile(spec)) or is_tar(path):
+    names = os.path.isdir(spec) or is_archive(path) or is_list(path) or os.path.isfile(spec)
+    if not names or is_tar(path):
         return None
     try:
+        if is_parquet(path):
+            return row_count(path)
         return sum(1 for _ in images(spec))
     except SourceError:  # it will be said where the images are read
         return None
@@ -116,12 +129,14 @@ def _expand(spec: str, tally: Tally, web: WebImages | None = None) -> Iterator[I
         yield from (item for _, item in tar_members(path, tally))
     elif is_list(path):
         yield from listed_images(path, web)
+    elif is_parquet(path):
+        yield from parquet_images(path)
     elif is_stream(spec):
         yield _stream(spec)
     elif os.path.lexists(spec):
         yield file_item(spec)
     elif has_range(spec):
-        yield from _several(present(numbered(spec)), tally)
+        yield from _several(present(numbered(spec), on_disk), tally)
     elif glob.has_magic(spec):  # shells of Windows leave globs to the program
         matches = sorted(glob.glob(spec, recursive=True))
         # With ** the files of a folder are matches themselves.
@@ -142,7 +157,7 @@ def _several(names: Iterable[str | ImageItem], tally: Tally) -> Iterator[ImageIt
             yield name
             continue
         path = Path(name)
-        if not (os.path.isdir(name) or is_archive(path) or is_tar(path)):
+        if not (os.path.isdir(name) or is_archive(path) or is_tar(path) or is_parquet(path)):
             if is_tar_name(name) or is_image(name, tally):
                 yield file_item(name)
             continue

@@ -32,7 +32,10 @@ OPTIONAL = {
     "pillow-heif": ("reads HEIC and HEIF photos", "heif"),
     "grpcio": ("answers gRPC", "grpc"),
     "h5py": ("reads Keras weights", "keras"),
-    "pyarrow": ("writes Parquet files", "parquet"),
+    "pyarrow": ("reads and writes Parquet files", "parquet"),
+    "s3fs": ("reads and writes s3://", "stores"),
+    "gcsfs": ("reads and writes gs://", "stores"),
+    "huggingface_hub": ("reads and writes hf://", "stores"),
     "opentelemetry-sdk": ("makes traces of requests", "tracing"),
     "tensorboardX": ("writes curves for TensorBoard", "tensorboard"),
 }

@@ -100,7 +100,8 @@ def command(
     """Turn images into feature vectors, written part by part into a folder.
 
     SOURCE is a folder (with all below it), an image, a quoted glob, a list (.txt, .csv, .jsonl), a zip or tar archive,
-    numbered shards such as 'shards/{000..127}.tar', or - for standard input. Images that cannot be read are reported
+    numbered shards such as 'shards/{000..127}.tar', a Parquet file of images, the address of one of these in a store
+    such as s3://bucket/photos, or - for standard input. Images that cannot be read are reported
     and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
     if sum((share is not None, plan_only, merging)) > 1:

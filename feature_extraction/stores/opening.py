@@ -1,0 +1,133 @@
+"""What speaks to a store, and what is wrong in the words of a file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, BinaryIO, Protocol
+
+from models.errors import LibraryError
+from models.extras import how_to_install
+from models.wording import first_line
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
+# By scheme: the package that speaks to it, and its options.
+_CONNECTIONS = 32  # more than there are readers
+_PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "s3": ("s3fs", {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}),
+    "gs": ("gcsfs", {}),
+    "hf": ("huggingface_hub", {}),
+}
+# How packages call it that they have no credentials, or none that are complete.
+_NO_CREDENTIALS = (
+    "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
+    "DefaultCredentialsError", "RefreshError", "LocalTokenNotFoundError",
+)  # fmt: skip
+_CREDENTIALS = {
+    "s3": "as the AWS tools take them (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE); "
+    "FSSPEC_S3_ANON=true for a public bucket",
+    "gs": "as the Google tools take them (GOOGLE_APPLICATION_CREDENTIALS); FSSPEC_GS_TOKEN=anon for a public bucket",
+    "hf": "in HF_TOKEN",
+}
+
+
+class Files(Protocol):
+    """The files of a store by their addresses, as fsspec calls what is done with them."""
+
+    def info(self, path: str) -> dict[str, Any]:
+        """`name`, `size`, `type` ("file" or "directory") and what else the store tells."""
+
+    def find(self, path: str, *, detail: bool) -> dict[str, dict[str, Any]]:
+        """What `info` gives of all files below, by name."""
+
+    def glob(self, path: str, *, detail: bool) -> dict[str, dict[str, Any]]:
+        """What `info` gives of all that a pattern means, by name."""
+
+    def cat_file(self, path: str, *, start: int, end: int) -> bytes:
+        """The bytes from `start` to that before `end`, fewer where the file ends before."""
+
+    def open(self, path: str, mode: str, *, block_size: int, cache_type: str) -> BinaryIO:
+        """A file to be read by ranges; what is read is one version of it, or an error."""
+
+    def pipe_file(self, path: str, value: bytes, *, mode: str) -> Any:
+        """Write a file whole: `mode` "overwrite", or "create", which raises `FileExistsError` where one is there."""
+
+    def rm_file(self, path: str) -> None:
+        """Remove a file."""
+
+
+def is_stored(spec: str) -> bool:
+    """Whether this is the address of a store and no path: one begins with a scheme, such as `s3://`."""
+    return bool(_ADDRESS.match(spec))
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of an address, in lower case."""
+    match = _ADDRESS.match(url)
+    return match[1].lower() if match else ""
+
+
+def files_of(url: str) -> Files:
+    """What speaks to the store of an address.
+
+    Raises:
+        OSError: no store that is known.
+        LibraryError: its package is not installed.
+    """
+    return _opened(scheme_of(url), os.getpid())
+
+
+@lru_cache
+def _opened(scheme: str, process: int) -> Files:
+    """One a process: connections do not outlive a fork."""
+    if scheme not in _PACKAGES:
+        raise OSError(errno.EPROTONOSUPPORT, f"{scheme}:// is no store that is known: {', '.join(_PACKAGES)}")
+    package, options = _PACKAGES[scheme]
+    try:
+        import fsspec
+
+        files: Files = fsspec.filesystem(
+            scheme, skip_instance_cache=True, use_listings_cache=False, **options
+        )
+    except ImportError as exc:
+        raise LibraryError(
+            f"{scheme}:// needs {package}, which is not installed. Install it with {how_to_install('stores')}."
+        ) from exc
+    return files
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Raise what a store's package raises as `OSError`, whose `strerror` says what is wrong and what to do."""
+    try:
+        yield
+    except LibraryError:
+        raise
+    except FileExistsError:
+        raise
+    except FileNotFoundError as exc:
+        raise FileNotFoundError(errno.ENOENT, "there is no such object, or no such bucket") from exc
+    except Exception as exc:
+        names = {kind.__name__ for one in _causes(exc) for kind in type(one).__mro__}
+        if names.intersection(_NO_CREDENTIALS):
+            how = _CREDENTIALS.get(scheme_of(url), "")
+            raise PermissionError(errno.EACCES, f"no credentials for it were given; give them {how}") from exc
+        if isinstance(exc, PermissionError):
+            reason = f"the store refuses it: {first_line(exc)}; see what your credentials allow"
+            raise PermissionError(errno.EACCES, reason) from exc
+        if "FileExpired" in names:
+            raise OSError(errno.ESTALE, "it was changed meanwhile") from exc
+        if isinstance(exc, OSError) and exc.errno == errno.EPROTONOSUPPORT:
+            raise
+        raise OSError(errno.EIO, f"the store failed: {first_line(exc) or type(exc).__name__}") from exc
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = exc
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__

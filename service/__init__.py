@@ -2,10 +2,12 @@
 
 The life of a request, behind the front (`front/`, `server.py`), bytes to JSON in five hops:
 
-1. view    `protocols/v1.py`  Flask finds the view; parameters are checked, and `registry.py` gives the model
+1. view    `protocols/v1.py`  Flask finds the view, or `direct.py` for the routes that have to be fast; parameters are
+                              checked, and `registry.py` gives the model
 2. decode  `decoding.py`      the images of `bodies/` become pixels, beside the runs of other requests
 3. queue   `batching.py`      they wait for the model with those of others, or are turned away; where nobody waits,
-                              the same thread goes on at once, and keeps the core on which it decoded (`turns.py`)
+                              the same thread goes on at once, and keeps the core on which it decoded (`turns.py`);
+                              under load it works on several requests side by side (`steps.py`)
 4. run     `served.py`        onnxruntime runs the batch on the model's device
 5. encode  `encoding.py`      rows become JSON; errors of any hop do so in `errors.py`
 """

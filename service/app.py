@@ -9,6 +9,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.routing import BaseConverter
 
 from service.config import ServiceConfig
+from service.direct import DIRECT, Direct
 from service.errors import handle_errors
 from service.headers import address_browsers
 from service.health import health
@@ -92,11 +93,13 @@ def create_app(
         workspace_routes(teaching),
         *teaching_routes(teaching),
     ]
-    for group in (*groups, description(groups, ACCESS)):
+    groups.append(description(groups, ACCESS))
+    for group in groups:
         app.register_blueprint(group.blueprint())
     if teaching is not None:
         app.extensions[SPOOL] = teaching.spool
     protect(app, guard or guard_of(registry.config))
     handle_errors(app, SHAPES)
+    app.extensions[DIRECT] = Direct(app, registry, groups)
     address_browsers(app, lambda: registry.config.cors_origins)
     return app

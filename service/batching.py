@@ -1,6 +1,6 @@
 """Batches of what many callers want at once: a callable, a bounded queue, a clock. Knows nothing of HTTP or models.
 
-No runner waits for a batch to fill: who is free takes what is queued. Batches grow under load, by themselves.
+No runner waits for a batch to fill: who is free takes what is queued, so batches grow under load by themselves.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from models.errors import OverloadedError
-from service.tickets import BatchReport, Run, Ticket, rows_of, taken
+from service.tickets import BatchReport, Run, Ticket, rows_of, taken, too_many
 
 _MEMORY = 0.8  # weight of the past in the moving average of run times
 
@@ -43,9 +42,8 @@ class Batcher:
         self._state = threading.Condition()
         self._running, self._closed = 0, False
         self._item_s = item_s  # seconds of a run for each of its items, moving average
-        self._threads = [
-            threading.Thread(target=self._work, name="graft-runner", daemon=True) for _ in range(runners)
-        ]
+        name = "graft-runner"
+        self._threads = [threading.Thread(target=self._work, name=name, daemon=True) for _ in range(runners)]
         for thread in self._threads:
             thread.start()
 
@@ -61,39 +59,44 @@ class Batcher:
         return self.queued * self._item_s / self.runners
 
     def submit(
-        self,
-        items: Sequence[Any],
-        key: Hashable = "",
-        deadline: float = math.inf,
-        owner: Any = None,
-        here: bool = False,
+        self, items: Sequence[Any], key: Hashable = "", deadline: float = math.inf, owner: Any = None
     ) -> Ticket:
-        """Queue items of one caller; those that have not begun when the clock shows `deadline` are not run.
+        """`queue` for a ticket that is made of items."""
+        self.queue(ticket := Ticket(items, key, deadline, self._clock, owner))
+        return ticket
 
-        `here`: the caller's own thread runs them, before this returns, where nobody waits and a runner would be free.
+    def queue(self, ticket: Ticket) -> None:
+        """Let a ticket wait for a runner.
 
         Raises:
             OverloadedError: the queue is full.
         """
-        ticket = Ticket(items, key, deadline, self._clock, owner)
         with self._state:
             queued = self._waiting()
-            if self._closed or queued + len(items) > self.most_queued:
-                message = (
-                    f"{queued} images wait for the model; at most {self.most_queued} may. Try again later."
-                )
-                raise OverloadedError(message, queued * self._item_s / self.runners)
-            here = here and not queued and self._running < self.runners
-            here = here and len(items) <= self._share(len(items)) and not ticket.expired()
-            if here:
-                ticket.taken, ticket.at_once = len(items), True
-                crowded = self._begin()
-            else:
-                self._tickets.append(ticket)
-                self._state.notify(len(items))
-        if here:
-            self._serve([(ticket, i) for i in range(len(items))], crowded)
-        return ticket
+            if self._closed or queued + len(ticket.items) > self.most_queued:
+                raise too_many(queued, self.most_queued, queued * self._item_s / self.runners)
+            self._tickets.append(ticket)
+            self._state.notify(len(ticket.items))
+
+    def run_here(self, tickets: Sequence[Ticket]) -> bool:
+        """Run tickets of one key by this thread, before this returns, where nobody waits and a runner would be free.
+
+        Returns whether that was so. Items of a single ticket that several runners would share are left to them.
+        """
+        with self._state:
+            if self._closed or self._waiting() or self._running >= self.runners:
+                return False
+            wanted = [one for one in tickets if one.waiting and not one.expired()]
+            if not (batch := [(one, i) for one in wanted for i in range(len(one.items))]):
+                return True
+            most = self._share(len(batch)) if len(tickets) == 1 else self.most_queued
+            if len(batch) > min(most, self.most_queued):
+                return False
+            for ticket in wanted:
+                ticket.taken, ticket.at_once = len(ticket.items), True
+            crowded = self._begin()
+        self._serve([batch[i : i + self.largest] for i in range(0, len(batch), self.largest)], crowded)
+        return True
 
     def close(self) -> None:
         """Take no more, run what is queued, and end the threads."""
@@ -112,7 +115,7 @@ class Batcher:
                         return
                     continue
                 crowded = self._begin()
-            self._serve(batch, crowded)
+            self._serve([batch], crowded)
             del batch  # while it waits, it holds nothing of its callers
 
     def _waiting(self) -> int:
@@ -127,21 +130,21 @@ class Batcher:
         """How many of the waiting items one runner takes, where others are free too."""
         return min(self.largest, max(1, math.ceil(waiting / max(1, self.runners - self._running))))
 
-    def _serve(self, batch: list[tuple[Ticket, int]], crowded: bool) -> None:
-        began, key = self._clock(), batch[0][0].key
-        tickets = list(dict.fromkeys(ticket for ticket, _ in batch))
-        for ticket in tickets:
-            ticket.began_at = began if ticket.began_at is None else ticket.began_at
-            ticket.largest_batch = max(ticket.largest_batch, len(batch))
-        rows = rows_of(self._run, key, [ticket.items[i] for ticket, i in batch], crowded)
-        seconds = self._clock() - began
-        # Before the rows are handed out: who has an answer finds its run counted.
-        self._watch(BatchReport(key, len(batch), tickets, began, seconds))
-        with self._state:
-            self._running -= 1
-            if self._tickets:  # a runner may have waited for the end of a run that was none of the runners'
-                self._state.notify()
-            weight = 1 - _MEMORY if self._item_s else 1.0
-            self._item_s += weight * (seconds / len(batch) - self._item_s)
-            for (ticket, i), row in zip(batch, rows, strict=True):
-                ticket.deliver(i, row)
+    def _serve(self, batches: Sequence[list[tuple[Ticket, int]]], crowded: bool) -> None:
+        """Run batches, one after the other, for which one run was counted."""
+        for batch in batches:
+            began, tickets = self._clock(), list(dict.fromkeys(ticket for ticket, _ in batch))
+            for ticket in tickets:
+                ticket.begins(began, len(batch))
+            key = tickets[0].key
+            rows = rows_of(self._run, key, [ticket.items[i] for ticket, i in batch], crowded)
+            seconds = self._clock() - began
+            # Before the rows are handed out: who has an answer finds its run counted.
+            self._watch(BatchReport(key, len(batch), tickets, began, seconds))
+            with self._state:
+                if batch is batches[-1]:
+                    self._running -= 1
+                    self._state.notify()  # a runner may have waited for the end of this run
+                self._item_s += (1 - _MEMORY if self._item_s else 1.0) * (seconds / len(batch) - self._item_s)
+                for (ticket, i), row in zip(batch, rows, strict=True):
+                    ticket.deliver(i, row)

@@ -38,16 +38,39 @@ class Caller:
         """Wait until a batcher has run all items: a row, or the error in place of one, for each.
 
         Raises:
+            OverloadedError: as `queue`.
+            DeadlineError, CancelledError: as `result`.
+        """
+        ticket = self.ticket(items, key)
+        if not batcher.run_here([ticket]):
+            self.queue(batcher, ticket)
+        return self.result(ticket)
+
+    def ticket(self, items: Sequence[Any], key: Hashable) -> Ticket:
+        """A place for items in the queue of a batcher, which is not taken yet."""
+        return Ticket(items, key, self.deadline, owner=self.record)
+
+    def queue(self, batcher: Batcher, ticket: Ticket) -> None:
+        """Let a ticket wait in the queue of its batcher.
+
+        Raises:
             OverloadedError: too many items wait already.
+        """
+        try:
+            batcher.queue(ticket)
+        except GraftError as exc:
+            self.record.outcomes[lost(exc)] += len(ticket.items)
+            raise
+
+    def result(self, ticket: Ticket) -> list[Any]:
+        """Wait for the rows of a ticket: a row, or the error in place of one, for each of its items.
+
+        Raises:
             DeadlineError: no answer in the caller's time.
             CancelledError: the caller has left.
         """
-        if not items:
-            return []
-        record, count = self.record, len(items)
-        ticket: Ticket | None = None
+        record, count = self.record, len(ticket.items)
         try:
-            ticket = batcher.submit(items, key, self.deadline, owner=record, here=True)
             if not ticket.done:
                 end_turn()
             if self.gone is not None:
@@ -57,13 +80,12 @@ class Caller:
             record.outcomes[lost(exc)] += count
             raise
         finally:
-            if ticket is not None:
-                _note_stages(record, ticket, count)
+            _note_stages(record, ticket, count)
         failed = sum(isinstance(row, Exception) for row in rows)
         if failed:
             record.outcomes["failed"] += failed
         record.outcomes["answered"] += count - failed
-        record.answered_at = record.stages[-1].ended
+        record.answered_at = time.monotonic()
         return rows
 
 
@@ -72,7 +94,7 @@ def _note_stages(record: RequestRecord, ticket: Ticket, images: int) -> None:
 
     Images that were run as soon as they were decoded have waited before that, for their turn.
     """
-    now, began = time.monotonic(), ticket.began_at
+    now, began = ticket.ended_at or time.monotonic(), ticket.began_at
     if ticket.at_once and record.stages:
         record.stages.insert(0, Stage("queue", record.began, record.stages[0].began, images))
     else:

@@ -10,13 +10,14 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Flask, Response, has_request_context, jsonify, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 
 from models import errors
 from models.errors import BusyError, FieldError, GraftError, TokenError
 from service.front.limits import whole_seconds
 from service.front.wsgi import REQUEST_ID
+from service.openapi.routes import json_response
 from service.records import RECORD
 from service.shapes import Refusal, Shape, fault, shape_of
 
@@ -69,9 +70,9 @@ def status_of(error: GraftError) -> int:
     return STATUS[type(error)]
 
 
-def failure(error: GraftError, **fields: Any) -> Response:
-    """The answer for an error in Graft's own form; `fields` stand beside it."""
-    response = jsonify(error=fault(_refusal(error)), **fields)
+def failure(error: GraftError, asked: Request, **fields: Any) -> Response:
+    """The answer to a request for an error in Graft's own form; `fields` stand beside it."""
+    response = json_response(error=fault(_refusal(error, asked)), **fields)
     return _with_headers(response, error)
 
 
@@ -85,36 +86,37 @@ def _with_headers(response: Response, error: GraftError) -> Response:
     return response
 
 
-def _refusal(error: GraftError) -> Refusal:
+def _refusal(error: GraftError, asked: Request) -> Refusal:
     """What a client is told about an error."""
     field = error.field if isinstance(error, FieldError) else None
-    return _told(status_of(error), type(error).__name__, str(error), field)
+    return _told(asked, status_of(error), type(error).__name__, str(error), field)
 
 
-def _told(status: int, kind: str, message: str, param: str | None = None) -> Refusal:
+def _told(asked: Request, status: int, kind: str, message: str, param: str | None = None) -> Refusal:
     """What a client is told about its whole request; the record of it knows then, too."""
-    if RECORD in request.environ:
-        request.environ[RECORD].error = kind
-    return Refusal(status, kind, message, request.environ.get(REQUEST_ID, ""), param)
+    if RECORD in asked.environ:
+        asked.environ[RECORD].error = kind
+    return Refusal(status, kind, message, asked.environ.get(REQUEST_ID, ""), param)
 
 
-def _id() -> dict[str, str]:
-    """What a line of the log says of the request, where it came over HTTP."""
-    if not has_request_context():
-        return {}
-    return {"request_id": request.environ.get(REQUEST_ID, "")}
+def _id(request_id: str) -> dict[str, str]:
+    """What a line of the log says of the request, where it has an id."""
+    return {"request_id": request_id} if request_id else {}
 
 
-def row_error(error: Exception) -> GraftError:
-    """Why an image has no result: an error of ours as it is, a fault of the service without its inside."""
+def row_error(error: Exception, request_id: str) -> GraftError:
+    """Why an image of a request has no result: an error of ours as it is, a fault of the service without its inside."""
     if isinstance(error, GraftError):
         return error
-    logging.getLogger("graft").error("an image was not answered", exc_info=error, extra=_id())
+    logging.getLogger("graft").error("an image was not answered", exc_info=error, extra=_id(request_id))
     return GraftError("a fault in the service; its log has more.")
 
 
 def handle_errors(app: Flask, shapes: Sequence[Shape]) -> None:
     """Let `app` answer every error in JSON, each in the form that its path has among `shapes`, or in Graft's own."""
+
+    def known() -> dict[str, str]:
+        return _id(request.environ.get(REQUEST_ID, ""))
 
     def answer(refusal: Refusal) -> str:
         text: str = app.json.dumps(shape_of(shapes, request.path).body(refusal))
@@ -122,8 +124,8 @@ def handle_errors(app: Flask, shapes: Sequence[Shape]) -> None:
 
     def graft_error(error: GraftError) -> Response:
         if status_of(error) == 500:
-            app.logger.error("%s %s: %s", request.method, request.path, error, exc_info=error, extra=_id())
-        response = Response(answer(_refusal(error)), content_type="application/json")
+            app.logger.error("%s %s: %s", request.method, request.path, error, exc_info=error, extra=known())
+        response = Response(answer(_refusal(error, request)), content_type="application/json")
         return _with_headers(response, error)
 
     def http_error(error: HTTPException) -> Response:
@@ -131,14 +133,14 @@ def handle_errors(app: Flask, shapes: Sequence[Shape]) -> None:
         response = Response(headers=[*error.get_headers(request.environ)])  # Allow, Location, ...
         usual = error.description in (None, type(error).description)
         message = (_HINTS.get(status) if usual else None) or error.description or error.name
-        response.data = answer(_told(status, error.name.replace(" ", ""), message))
+        response.data = answer(_told(request, status, error.name.replace(" ", ""), message))
         response.content_type = "application/json"
         response.status_code = status
         return response
 
     def unexpected(error: Exception) -> Response:
-        app.logger.exception("%s %s", request.method, request.path, exc_info=error, extra=_id())
-        refusal = _told(500, "InternalError", "A fault in the service; its log has more.")
+        app.logger.exception("%s %s", request.method, request.path, exc_info=error, extra=known())
+        refusal = _told(request, 500, "InternalError", "A fault in the service; its log has more.")
         return Response(answer(refusal), 500, content_type="application/json")
 
     app.register_error_handler(GraftError, graft_error)

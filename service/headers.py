@@ -25,14 +25,16 @@ def address_browsers(app: Flask, allowed: Callable[[], Collection[str]]) -> None
     Pages of the origins that `allowed` gives at that moment (`*`: all) may ask and read (CORS).
     """
 
-    def addressed(response: Response) -> Response:
-        for name, value in _ALWAYS.items():
-            response.headers.setdefault(name, value)
-        if origins := allowed():
-            _share(response, origins)
-        return response
+    app.after_request(lambda response: addressed(response, request, allowed()))
 
-    app.after_request(addressed)
+
+def addressed(response: Response, request: Request, origins: Collection[str]) -> Response:
+    """An answer with its headers for browsers; pages of `origins` may read it."""
+    for name, value in _ALWAYS.items():
+        response.headers.setdefault(name, value)
+    if origins:
+        _share(response, request, origins)
+    return response
 
 
 def is_preflight(request: Request) -> bool:
@@ -53,7 +55,7 @@ def shared_with(origin: str, origins: Collection[str]) -> dict[str, str]:
     }
 
 
-def _share(response: Response, origins: Collection[str]) -> None:
+def _share(response: Response, request: Request, origins: Collection[str]) -> None:
     """Let the page that asks read the answer."""
     shared = shared_with(request.headers.get("Origin", ""), origins)
     response.headers.add("Vary", shared.pop("Vary"))

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from models.errors import InputError
 from models.extras import how_to_install
-from service.front.wsgi import BEGAN, NOTES
+from service.front.wsgi import BEGAN, NOTES, REQUEST_ID
 from service.metrics import Metrics
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import Routes
@@ -39,7 +39,7 @@ class Observer:
 
     def begin(self, method: str, environ: Mapping[str, Any]) -> RequestRecord:
         """The record of a request that has come; `environ` is as WSGI has it."""
-        record = RequestRecord(method)
+        record = RequestRecord(method, environ.get(REQUEST_ID, ""))
         record.began = environ.get(BEGAN, record.began)
         if self._tracing is not None:
             self._tracing.began(record, environ)

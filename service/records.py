@@ -40,6 +40,7 @@ class RequestRecord:
     """A request from its whole body to its whole answer. Times are in seconds of the monotonic clock."""
 
     method: str = ""
+    request_id: str = ""
     began: float = field(default_factory=time.monotonic)
     ended: float = 0.0
     route: str = ""  # the rule, `/v1/models/<name>`, never the path; "" where there is none

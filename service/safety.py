@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
-from flask import Flask, current_app, request
+from flask import Flask, Request, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
@@ -107,13 +107,12 @@ def guard_of(config: ServiceConfig) -> Guard:
     return Guard(tokens, teaches_here=config.workspace is not None and is_loopback(config.host))
 
 
-def check_request(scope: Scope) -> None:
-    """Refuse the request at hand where its sender may not.
+def check_request(scope: Scope, request: Request, guard: Guard) -> None:
+    """Refuse a request whose sender may not.
 
     Raises:
         TokenError, AccessError: as `Guard.check`.
     """
-    guard: Guard = current_app.extensions[GUARD]
     foreign = why_foreign(dict(request.headers), request.scheme) if guard.needs_no_token else ""
     guard.check(scope, request.headers.get("Authorization"), foreign)
 
@@ -167,7 +166,7 @@ def protect(app: Flask, guard: Guard) -> None:
     def look() -> None:
         # Else there is nothing at this address. A browser that asks beforehand what it may send (CORS) sends no token.
         if request.url_rule is not None and not is_preflight(request):
-            check_request(access_of(request.url_rule))
+            check_request(access_of(request.url_rule), request, guard)
 
     app.extensions[GUARD] = guard
     app.before_request(look)

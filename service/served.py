@@ -34,6 +34,7 @@ from service.monitoring.proving import proven
 from service.planning import Plan, default_plan, measured_plan
 from service.results import ImageResult, image_results, results_of
 from service.sources import Source
+from service.steps import Steps, Wanted, finish
 from service.tickets import BatchReport
 from service.turns import Turns, end_turn
 
@@ -132,6 +133,10 @@ class Served:
         return Drift(reference, card.labels, window, f"{self.name} version {self.version}")
 
     def results(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> list[Any]:
+        """`results_in_steps`, at once."""
+        return finish(self.results_in_steps(images, caller))
+
+    def results_in_steps(self, images: Sequence[NDArray[np.uint8]], caller: Caller) -> Steps[list[Any]]:
         """What the model gives for each of the decoded images (H, W, 3): an `ImageResult`, or why there is none.
 
         Raises:
@@ -141,13 +146,13 @@ class Served:
         """
         return self._rows(images, RESULTS, caller)
 
-    def tensors(
+    def tensors_in_steps(
         self, images: Sequence[NDArray[np.uint8]], outputs: tuple[str, ...], caller: Caller
-    ) -> list[Any]:
+    ) -> Steps[list[Any]]:
         """Outputs of the network for each image: an array (...) for each, or why there are none.
 
         Raises:
-            OverloadedError, DeadlineError, CancelledError: as `results`.
+            OverloadedError, DeadlineError, CancelledError: as `results_in_steps`.
         """
         return self._rows(images, outputs, caller)
 
@@ -157,14 +162,14 @@ class Served:
         """What a feature model of this model gives for each image: an array (...), or why there is none.
 
         Raises:
-            OverloadedError, DeadlineError, CancelledError: as `results`.
+            OverloadedError, DeadlineError, CancelledError: as `results_in_steps`.
         """
-        return self._rows(images, features, caller)
+        return finish(self._rows(images, features, caller))
 
-    def _rows(self, images: Sequence[NDArray[np.uint8]], key: Hashable, caller: Caller) -> list[Any]:
-        if self.plan.largest > 1 or self.model.session.device.kind != "cpu":
-            end_turn()  # others are decoded meanwhile, and wait for the next batch
-        return caller.rows(self.batcher, images, key)
+    def _rows(self, images: Sequence[NDArray[np.uint8]], key: Hashable, caller: Caller) -> Steps[list[Any]]:
+        if not images:
+            return []
+        return (yield Wanted(self.batcher, images, key, caller, self.model.session.device.kind == "cpu"))
 
     def enter(self) -> bool:
         """Whether another request may use the model; it stays open until that calls `leave`."""

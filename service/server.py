@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from flask import Flask
 
 from service.app import SHAPES
+from service.direct import DIRECT
 from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.requests import Refused
@@ -64,6 +65,7 @@ def make_server(
         shared=lambda origin: shared_with(origin, registry.config.cors_origins),
         unwelcome=unwelcome_in(app),
         spool=app.extensions.get(SPOOL),
+        direct=app.extensions[DIRECT].steps,
     )
     return Server(app, routing, host, port, limits, tls, registry.turns)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.errors import CancelledError, DeadlineError
+from models.errors import CancelledError, DeadlineError, OverloadedError
 
 Run = Callable[[Hashable, Sequence[Any], bool], Sequence[Any]]
 
@@ -29,6 +29,7 @@ class Ticket:
         self.items, self.key, self.deadline, self.owner = items, key, deadline, owner
         self.queued_at = clock()
         self.began_at: float | None = None  # when the first run with an item of it began
+        self.ended_at: float | None = None  # when the last row came
         self.largest_batch = 0  # most items in a run with one of it
         self.taken = 0  # items that a runner has
         self.cancelled = False
@@ -56,10 +57,16 @@ class Ticket:
         self.cancelled = True
         self._done.set()
 
+    def begins(self, moment: float, batch: int) -> None:
+        """Items of it run from this moment of the clock on, in a batch of so many."""
+        self.began_at = moment if self.began_at is None else self.began_at
+        self.largest_batch = max(self.largest_batch, batch)
+
     def deliver(self, index: int, row: Any) -> None:
         """Put a row in the place of its item. For one thread at a time."""
         self._rows[index] = row
         if len(self._rows) == len(self.items):
+            self.ended_at = self._clock()
             self._done.set()
 
     def result(self) -> list[Any]:
@@ -94,6 +101,13 @@ class BatchReport:
     def waits(self) -> list[float]:
         """Seconds that each caller's items had waited."""
         return [self.began - ticket.queued_at for ticket in self.tickets]
+
+
+def too_many(queued: int, most: int, seconds: float) -> OverloadedError:
+    """The refusal of a ticket: so many items wait, and will for so long."""
+    return OverloadedError(
+        f"{queued} images wait for the model; at most {most} may. Try again later.", seconds
+    )
 
 
 def taken(tickets: deque[Ticket], most: int) -> list[tuple[Ticket, int]]:

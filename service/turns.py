@@ -5,14 +5,19 @@ A thread has at most one turn. It lets others have it (`end_turn`) before it wai
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 Job = Callable[[], None]
+Join = Callable[[Sequence[Job]], Job]  # makes one job of several
 _thread = threading.local()  # `turns`: whose turn it has; `job`: whether that began with its job
+_TOGETHER = 8  # jobs that one turn is for, at most
+_TOGETHER_S = 0.05  # that they may take: the first of them is done no sooner than the last
+_MEMORY = 0.8  # weight of the past in the moving average of a job's time
 
 
 class _Waiting(NamedTuple):
@@ -20,15 +25,18 @@ class _Waiting(NamedTuple):
 
     job: Job
     start: Callable[[Job], None]
+    join: Join | None
 
 
 class Turns:
     """So many may work at once; the others wait, in the order of their coming."""
 
     def __init__(self, most: int) -> None:
-        self._free = most
+        self._free = self._most = most
         self._waiting: deque[threading.Lock | _Waiting] = deque()  # threads, and jobs that have none yet
         self._changing = threading.Lock()
+        self._together = _TOGETHER  # jobs that one turn may be for
+        self._job_s = 0.0  # seconds of a job that may be joined, moving average
 
     @property
     def all_taken(self) -> bool:
@@ -53,11 +61,14 @@ class Turns:
         _thread.turns = self
         return True
 
-    def begin(self, job: Job, start: Callable[[Job], None]) -> None:
-        """Let `start` find a thread for a job when there is a turn for it; or the thread whose job is done goes on."""
+    def begin(self, job: Job, start: Callable[[Job], None], join: Join | None = None) -> None:
+        """Let `start` find a thread for a job when there is a turn for it; or the thread whose job is done goes on.
+
+        That may do several of one `join` as the job that this makes of them.
+        """
         with self._changing:
             if not self._free:
-                self._waiting.append(_Waiting(job, start))
+                self._waiting.append(_Waiting(job, start, join))
                 return
             self._free -= 1
         start(job)
@@ -72,6 +83,11 @@ class Turns:
             if _thread.turns is self:
                 _thread.turns = None
                 following = self._following()
+
+    def took(self, seconds: float, jobs: int) -> None:
+        """So long one turn was for so many jobs that can be joined; from it follows how many go together."""
+        self._job_s += (1 - _MEMORY if self._job_s else 1.0) * (seconds / jobs - self._job_s)
+        self._together = max(1, min(_TOGETHER, int(_TOGETHER_S / max(self._job_s, 1e-6))))
 
     def end_unless_awaited(self) -> None:
         """End this thread's turn where nobody waits for one; else `work` goes on with who does."""
@@ -93,10 +109,23 @@ class Turns:
             first.release()
 
     def _following(self) -> Job | None:
-        """The job that has the turn of one that is done, where it is a job's."""
+        """The job that has the turn of one that is done, where it is a job's.
+
+        It is made of several that wait, where they can be joined; not of all: other turns will end as well.
+        """
+        jobs: list[Job] = []
+        join: Join | None = None
         with self._changing:
-            if self._waiting and isinstance(self._waiting[0], _Waiting):
-                return self._waiting.popleft().job  # type: ignore[union-attr]
+            most = min(math.ceil(len(self._waiting) / self._most), self._together)
+            while self._waiting and len(jobs) < max(1, most):
+                first = self._waiting[0]
+                if not isinstance(first, _Waiting) or (jobs and (join is None or first.join != join)):
+                    break
+                self._waiting.popleft()
+                jobs.append(first.job)
+                join = first.join
+        if jobs:
+            return jobs[0] if join is None or len(jobs) == 1 else join(jobs)
         self.pass_on()
         return None
 

@@ -17,7 +17,8 @@ from service.front.plain import Headers, Request
 from service.front.requests import Refused
 from service.front.spooling import Spool
 from service.front.threads import DaemonThreads
-from service.front.wsgi import Call
+from service.front.wsgi import Answer, Call
+from service.steps import Steps
 from service.turns import Turns
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ class Routing:
     after many bytes of bodies were let go. `unwelcome`: whether a request (method, path, header Authorization) will be
     turned away for who sends it; the application is then called without the body. `shared`: headers that let a page of
     an origin, that header's value, read a refusal. `spool`: where the body of a POST
-    (path, content type) goes that is too large for memory; None for one that is held there.
+    (path, content type) goes that is too large for memory; None for one that is held there. `direct`: the steps of
+    an answer that needs no application; None where it does.
     """
 
     instant: Collection[str]
@@ -82,6 +84,7 @@ class Routing:
     shared: Callable[[str], Mapping[str, str]] = lambda origin: {}
     unwelcome: Callable[[str, str, str | None], bool] = lambda method, path, authorization: False
     spool: Callable[[str, str], Spool | None] | None = None
+    direct: Callable[[Call], Steps[Answer] | None] = lambda call: None
 
 
 class Gate:
@@ -157,6 +160,10 @@ class Gate:
             "images in one request",
             max(self._routing.retry_after(), lane.seconds_to_empty),
         )
+
+    def direct(self, call: Call) -> Steps[Answer] | None:
+        """The steps of the answer to a request that needs no application."""
+        return self._routing.direct(call)
 
     def refusal(self, path: str, refused: Refused) -> bytes:
         """The body of a refusal, in the form of the protocol that the path belongs to."""

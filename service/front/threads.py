@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from service.turns import Turns
+from service.steps import Steps, finish_together
+from service.turns import Job, Join, Turns
 
 Result = TypeVar("Result")
 
@@ -38,8 +41,7 @@ class DaemonThreads:
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """What a function gives or raises, called by a thread; not at all where nobody waits by then."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def job() -> None:
             if future.cancelled():
@@ -49,16 +51,45 @@ class DaemonThreads:
                 result = call()
             except BaseException as exc:
                 error = exc
-            if self._turns is not None:
-                # Before the answer goes: a client alone would meet its last turn with its next request, and count as
-                # two.
-                self._turns.end_unless_awaited()
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(_deliver, future, result, error)
+            self._deliver([(future, result, error)])
             del result, error  # in a circle with this frame
 
         self._begin(job)
         return await future
+
+    async def run_steps(self, steps: Steps[Result], *, alone: bool = False) -> Result:
+        """What some steps give or raise, taken by a thread; not at all where nobody waits by then.
+
+        It takes the steps of several side by side where they wait for it, but for those that go `alone`.
+        """
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        job = functools.partial(self._take, [(steps, future)])
+        self._begin(job, None if alone else self._joined)
+        return await future
+
+    def _take(self, works: Sequence[tuple[Steps[Any], asyncio.Future[Any]]]) -> None:
+        works = [(steps, future) for steps, future in works if not future.cancelled()]
+        began = time.monotonic()
+        outcomes = finish_together([steps for steps, _ in works])
+        if works and self._turns is not None:
+            self._turns.took(time.monotonic() - began, len(works))
+        delivered = []
+        for (_, future), outcome in zip(works, outcomes, strict=True):
+            failed = isinstance(outcome, Exception)
+            delivered.append((future, None if failed else outcome, outcome if failed else None))
+        if delivered:
+            self._deliver(delivered)
+
+    def _joined(self, jobs: Sequence[Job]) -> Job:
+        """One job of several that take steps."""
+        return functools.partial(self._take, [work for job in jobs for work in job.args[0]])  # type: ignore[attr-defined]
+
+    def _deliver(self, outcomes: Sequence[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+        if self._turns is not None:
+            # Before the answer goes: a client alone would meet its last turn with its next request, and count as two.
+            self._turns.end_unless_awaited()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            outcomes[0][0].get_loop().call_soon_threadsafe(_deliver_all, outcomes)
 
     def shutdown(self) -> None:
         """Let the threads end when they have nothing to do. Waits for none."""
@@ -66,11 +97,11 @@ class DaemonThreads:
             for _ in range(self._count):
                 self._jobs.put(None)
 
-    def _begin(self, job: Callable[[], None]) -> None:
+    def _begin(self, job: Job, join: Join | None = None) -> None:
         if self._turns is None:
             self._put(job)
         else:
-            self._turns.begin(job, self._put)
+            self._turns.begin(job, self._put, join)
 
     def _put(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
@@ -93,6 +124,11 @@ class DaemonThreads:
             del job  # an idle thread would hold a request's body
             with self._changing:
                 self._idle += 1
+
+
+def _deliver_all(outcomes: Sequence[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for outcome in outcomes:
+        _deliver(*outcome)
 
 
 def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from models.errors import GraftError
 from service.front.gate import Gate, Lane, log_request
 from service.front.requests import Refused, no_room, own_id
+from service.front.wsgi import REQUEST_ID
 from service.grpc.messages import parsed
 from service.grpc.method import Asked, Method
 from service.grpc.reading import Reading
@@ -199,6 +200,7 @@ class Call:
             "REMOTE_ADDR": self.client,
             "HTTP_TRACEPARENT": self.metadata.get("traceparent", ""),
             "HTTP_TRACESTATE": self.metadata.get("tracestate", ""),
+            REQUEST_ID: self.request_id,
         }
         record = observer.begin(GRPC, environ)
         record.route = self.path

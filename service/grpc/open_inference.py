@@ -26,6 +26,7 @@ from service.protocols.open_inference_models import (
 from service.registry import Registry
 from service.safety import Scope
 from service.statistics import Statistics
+from service.steps import finish
 from service.version import __version__
 
 SERVICE = "inference.GRPCInferenceService"
@@ -81,12 +82,14 @@ def methods(registry: Registry, known: Statistics) -> Methods:
     def _infer(message: Any, asked: Asked, parse: Callable[[Share], Any]) -> Any:
         version = _version(message.model_version)
         return write_infer(
-            infer(
-                registry,
-                (message.model_name, version, None),
-                asked.record,
-                parse,
-                lambda timeout_s: asked.caller(registry, timeout_s),
+            finish(
+                infer(
+                    registry,
+                    (message.model_name, version, None),
+                    asked.record,
+                    parse,
+                    lambda timeout_s: asked.caller(registry, timeout_s),
+                )
             )
         )
 

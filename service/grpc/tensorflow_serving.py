@@ -19,6 +19,7 @@ from service.protocols.tensorflow_serving import check_signature, metadata_of
 from service.protocols.tensors import BYTES, InferRequest, Tensor, Wanted
 from service.protocols.views import outputs_of
 from service.registry import Registry
+from service.steps import finish
 
 PREDICTION, MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _PACKAGE = "tensorflow.serving"
@@ -37,12 +38,14 @@ def methods(registry: Registry) -> Methods:
         if set(message.inputs) != {INPUT}:
             names = ", ".join(map(repr, sorted(message.inputs)))[:100] or "none"
             raise InputError(f"the inputs are {names}; expected one, {INPUT!r}.")
-        inferred = infer(
-            registry,
-            which,
-            asked.record,
-            lambda share: read_tensor(message.inputs[INPUT], wanted or None, share),
-            lambda timeout_s: asked.caller(registry, timeout_s),
+        inferred = finish(
+            infer(
+                registry,
+                which,
+                asked.record,
+                lambda share: read_tensor(message.inputs[INPUT], wanted or None, share),
+                lambda timeout_s: asked.caller(registry, timeout_s),
+            )
         )
         response = message_class(f"{_PACKAGE}.PredictResponse")(
             model_spec=_spec(inferred, message.model_spec)
@@ -62,12 +65,14 @@ def methods(registry: Registry) -> Methods:
         files = files_of(message.input)
         tensor = Tensor(INPUT, BYTES, (len(files),), files)
         request = InferRequest((tensor,), (Wanted(output, binary=True),), binary=True)
-        inferred = infer(
-            registry,
-            which,
-            asked.record,
-            lambda share: request,
-            lambda timeout_s: asked.caller(registry, timeout_s),
+        inferred = finish(
+            infer(
+                registry,
+                which,
+                asked.record,
+                lambda share: request,
+                lambda timeout_s: asked.caller(registry, timeout_s),
+            )
         )
         if inferred.rejected is not None:
             asked.trailers.append((_REJECTED, json.dumps(inferred.rejected)))

@@ -207,7 +207,7 @@ def dataset_routes(teaching: Teaching) -> Routes:
         class_id = datasets.class_id(given.dataset, given.class_, make=True)
         images: list[object] = []
         errors: list[GraftError] = []
-        with registry.bodies.uploads(request, caller_of(registry)) as uploads:
+        with registry.bodies.uploads(request, caller_of(registry, request)) as uploads:
             for upload in uploads:
                 try:
                     photo = read_photo(upload.name, upload.content, registry.config.max_pixels)
@@ -223,7 +223,7 @@ def dataset_routes(teaching: Teaching) -> Routes:
                     )
         dataset = dataset_json(given.dataset, patient=False)
         if len(errors) == len(images):
-            return failure(errors[0], images=images, dataset=dataset)
+            return failure(errors[0], request, images=images, dataset=dataset)
         response = jsonify(images=images, dataset=dataset)
         response.status_code = 201
         return response

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Response, current_app, jsonify
+from flask import Response, current_app, jsonify, request
 
 from models.errors import AccessError
 from service.jobs.answers import WorkspaceAnswer
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import Routes
-from service.safety import GUARD, check_request
+from service.safety import GUARD, Guard, check_request
 
 if TYPE_CHECKING:
     from service.jobs.teaching import Teaching
@@ -31,11 +31,12 @@ def workspace_routes(teaching: Teaching | None) -> Routes:
         """Tells whether this service teaches whoever asks, and why not; where it does, with what."""
         if teaching is None:
             return jsonify(teaching=False, why=_OFF, abilities=None)
+        guard: Guard = current_app.extensions[GUARD]
         try:
-            check_request("admin")
+            check_request("admin", request, guard)
         except AccessError as exc:  # a token is missing, too
             return jsonify(teaching=False, why=str(exc), abilities=None)
-        alone = current_app.extensions[GUARD].needs_no_token
+        alone = guard.needs_no_token
         return jsonify(teaching=True, why=_ALONE if alone else _TOKEN, abilities=teaching.abilities())
 
     return routes

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response, request
 
 from service.openapi.parameters import NoParameters, parse_parameters
 from service.shapes import Failure
+from service.steps import Steps, finish
 
 View = Callable[[Any], Response]
 JSON = "application/json"
+# A function that works in steps takes the request, too: it may be called outside of Flask's contexts.
+StepView = Callable[[Any, Request], Steps[Response]]
 _NONE: Mapping[Any, Any] = MappingProxyType({})
+Declared = TypeVar("Declared", View, StepView)
 _IN_PATH = re.compile(r"{(\w+)}")
 
 
@@ -32,7 +37,7 @@ class Route:
 
     method: str
     path: str
-    view: View
+    view: View | StepView
     parameters: type
     body: Mapping[str, Any]
     answers: Mapping[str, Any]
@@ -65,7 +70,24 @@ class Route:
             InputError: as `parse_parameters`.
             GraftError: what the function raises.
         """
-        return self.view(parse_parameters(self.parameters, request.args, path))
+        if self.in_steps:
+            return finish(self.steps(request, path))
+        return cast(View, self.view)(parse_parameters(self.parameters, request.args, path))
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether the function works in steps."""
+        return inspect.isgeneratorfunction(self.view)
+
+    def steps(self, asked: Request, path: Mapping[str, str]) -> Steps[Response]:
+        """The answer to a request in steps, of a function that works so; raises as `answer`."""
+        given: Any = parse_parameters(self.parameters, asked.args, path)
+        return (yield from cast(StepView, self.view)(given, asked))
+
+
+def json_response(**fields: Any) -> Response:
+    """An answer in JSON, as `flask.jsonify` makes it within Flask's contexts."""
+    return Response(json.dumps(fields, separators=(",", ":")) + "\n", content_type=JSON)
 
 
 class Routes:
@@ -81,11 +103,15 @@ class Routes:
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes)
 
-    def get(self, path: str, parameters: type = NoParameters, **declared: Any) -> Callable[[View], View]:
+    def get(
+        self, path: str, parameters: type = NoParameters, **declared: Any
+    ) -> Callable[[Declared], Declared]:
         """`route` with the method GET; Flask answers HEAD, too."""
         return self.route("GET", path, parameters, **declared)
 
-    def post(self, path: str, parameters: type = NoParameters, **declared: Any) -> Callable[[View], View]:
+    def post(
+        self, path: str, parameters: type = NoParameters, **declared: Any
+    ) -> Callable[[Declared], Declared]:
         """`route` with the method POST."""
         return self.route("POST", path, parameters, **declared)
 
@@ -101,7 +127,7 @@ class Routes:
         statuses: tuple[int, ...] = (),
         name: str = "",
         status: int = 200,
-    ) -> Callable[[View], View]:
+    ) -> Callable[[Declared], Declared]:
         """Declare a route: the decorated function takes the parameters and makes the answer.
 
         `answer`: the type of its JSON; or a type, or None for bytes, for each media type. `name`: where the function's
@@ -109,7 +135,7 @@ class Routes:
         """
         answers = answer if isinstance(answer, Mapping) else {JSON: answer}
 
-        def declare(view: View) -> View:
+        def declare(view: Declared) -> Declared:
             self._routes.append(
                 Route(
                     method,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from flask import request
+from flask import Request, request
 from numpy.typing import NDArray
 
 from models.errors import FieldError, InputError
@@ -46,10 +46,10 @@ class NamedVersion(Named):
     version: int = setting(0, "Version of the model.", least=0)
 
 
-def caller_of(registry: Registry, timeout_s: float | None = None) -> Caller:
+def caller_of(registry: Registry, asked: Request, timeout_s: float | None = None) -> Caller:
     """Who asks, and until when: as long as the service allows, or the shorter time that the request has itself."""
-    record = request.environ[RECORD]
-    return Caller(deadline(registry, record, timeout_s), request.environ.get(GONE), record)
+    record = asked.environ[RECORD]
+    return Caller(deadline(registry, record, timeout_s), asked.environ.get(GONE), record)
 
 
 def own_request_id() -> str:

@@ -93,7 +93,7 @@ def routes(registry: Registry) -> Routes:
 
 def _classes(registry: Registry, served: Served) -> Response:
     served.model.require_classifier()
-    caller = caller_of(registry)
+    caller = caller_of(registry, request)
     with registry.bodies.memory.share() as share:
         asked = _asked(registry, share, set())
         top_k = _top_k(asked.parameters)
@@ -118,7 +118,7 @@ def _scores(served: Served, row: NDArray[np.float32], top_k: int, rejected: bool
 
 
 def _features(registry: Registry, served: Served) -> Response:
-    caller = caller_of(registry)
+    caller = caller_of(registry, request)
     with registry.bodies.memory.share() as share:
         asked = _asked(registry, share, _ROOT | _OF_TEXT)
         normalize = asked.parameters.get("normalize") or False

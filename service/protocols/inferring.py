@@ -19,10 +19,11 @@ from service.caller import Caller
 from service.protocols.asking import check_count, decode_all
 from service.protocols.tensor_answers import classes_of
 from service.protocols.tensors import BYTES, InferRequest, Wanted
-from service.protocols.views import Output, answer, outputs_of, to_pixels
+from service.protocols.views import Output, answer_in_steps, outputs_of, to_pixels
 from service.records import RequestRecord
 from service.registry import Registry
 from service.served import Served
+from service.steps import Steps
 
 Which = tuple[str, int | None, str | None]  # name, version and label of a model
 
@@ -45,7 +46,7 @@ def infer(
     record: RequestRecord,
     parse: Callable[[Share], InferRequest],
     caller_of: Callable[[float | None], Caller],
-) -> Inferred:
+) -> Steps[Inferred]:
     """The outputs of a model for the images of a request, which `parse` gives; `caller_of` hears of its own time.
 
     Raises:
@@ -61,7 +62,7 @@ def infer(
                 _check_output(output, known, served.name)
             caller = caller_of(asked.timeout_s)
             images = _images(registry, served, asked, caller)
-        result = answer(served, images, [output.name for output in wanted], caller)
+        result = yield from answer_in_steps(served, images, [output.name for output in wanted], caller)
         labels = served.model.card.labels
         outputs = [(output, _values(output, result.tensors[output.name], labels)) for output in wanted]
     return Inferred(served.name, served.version, asked.id, outputs, result.rejected, labels)

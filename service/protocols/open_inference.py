@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Response, current_app, jsonify, request
+from flask import Request, Response, current_app, jsonify, request
 
 from models.errors import BusyError, InputError
 from service.bodies.json_images import parse_json
@@ -33,6 +33,7 @@ from service.records import RECORD
 from service.registry import Registry
 from service.shapes import FailureText, Shape, text_body
 from service.statistics import STATISTICS, Statistics
+from service.steps import Steps
 from service.version import __version__
 
 PREFIX = "/v2"
@@ -102,16 +103,16 @@ def routes(registry: Registry) -> Routes:
     body = {JSON: dict[str, Any], _TENSORS: None}
 
     @routes.post("/models/{name}/infer", Named, body=body, answer=body, statuses=(404,))
-    def model_infer(given: Named) -> Response:
+    def model_infer(given: Named, asked: Request) -> Steps[Response]:
         """Gives the outputs of a model for images: pixels as numbers, or image files as BYTES."""
-        return _infer(registry, given.name, None)
+        return (yield from _infer(registry, asked, given.name, None))
 
     versioned = "/models/{name}/versions/{version}/infer"
 
     @routes.post(versioned, NamedVersion, body=body, answer=body, statuses=(404,))
-    def model_infer_of_version(given: NamedVersion) -> Response:
+    def model_infer_of_version(given: NamedVersion, asked: Request) -> Steps[Response]:
         """Gives the outputs of a model for images, in one version."""
-        return _infer(registry, given.name, given.version)
+        return (yield from _infer(registry, asked, given.name, given.version))
 
     @routes.post("/repository/index", answer=list[dict[str, str]])
     def repository_index(_: NoParameters) -> Response:
@@ -182,13 +183,13 @@ def _statistics() -> Statistics:
     return known
 
 
-def _infer(registry: Registry, name: str, version: int | None) -> Response:
-    inferred = infer(
+def _infer(registry: Registry, asked: Request, name: str, version: int | None) -> Steps[Response]:
+    inferred = yield from infer(
         registry,
         (name, version, None),
-        request.environ[RECORD],
-        lambda share: _parsed(registry, share),
-        lambda timeout_s: caller_of(registry, timeout_s),
+        asked.environ[RECORD],
+        lambda share: _parsed(registry, asked, share),
+        lambda timeout_s: caller_of(registry, asked, timeout_s),
     )
     check_size(inferred, registry.config.max_values)
     body, header_length = write_answer(_head(inferred), inferred.outputs)
@@ -197,8 +198,8 @@ def _infer(registry: Registry, name: str, version: int | None) -> Response:
     return Response(body, content_type=_TENSORS, headers={_HEADER_LENGTH: str(header_length)})
 
 
-def _parsed(registry: Registry, share: Share) -> InferRequest:
-    header, data = split(registry.bodies.body(request, share), request.headers.get(_HEADER_LENGTH))
+def _parsed(registry: Registry, asked: Request, share: Share) -> InferRequest:
+    header, data = split(registry.bodies.body(asked, share), asked.headers.get(_HEADER_LENGTH))
     return parse_infer(parse_json(header, share, _FORM, JSON_VALUES), data)
 
 

@@ -108,7 +108,7 @@ def routes(registry: Registry) -> Routes:
     @routes.post("/embeddings", body={JSON: EmbeddingsRequest}, answer=Embeddings, statuses=(404,))
     def embeddings(_: NoParameters) -> Response:
         """Gives the features of images as OpenAI gives embeddings of texts: vectors of length 1."""
-        caller = caller_of(registry)
+        caller = caller_of(registry, request)
         with registry.bodies.memory.share() as share:
             fields = checked_fields(
                 json_of_body(registry, share, _FORM),

@@ -107,7 +107,7 @@ def routes(registry: Registry) -> Routes:
                         f"the body has both instances and inputs, or none of them; expected {_PREDICT}."
                     )
                 given = fields["instances"] if in_rows else _column(fields["inputs"])
-                caller = caller_of(registry)
+                caller = caller_of(registry, request)
                 images = _images(registry, served, given, "instances" if in_rows else "inputs", caller)
             names = [output.name for output in outputs_of(served.model, registry.config.outputs)]
             result = answer(served, images, names, caller)
@@ -130,7 +130,7 @@ def routes(registry: Registry) -> Routes:
                     raise InputError(f"context is not empty; an image is all that is looked at: {_EXAMPLES}.")
                 if "examples" not in fields:
                     raise InputError(f"the body has no examples; expected {_EXAMPLES}.")
-                caller = caller_of(registry)
+                caller = caller_of(registry, request)
                 images = _images(registry, served, fields["examples"], "examples", caller)
             return served, answer(served, images, [output], caller)
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Request, Response, jsonify, request
 
 from models.errors import InputError
 from models.runtime import Array
@@ -17,9 +17,9 @@ from service.decoding import Decoded, Made, loads
 from service.encoding import result_json
 from service.errors import error_json, failure, row_error
 from service.explaining import Question, load_photo
-from service.front.wsgi import GONE
+from service.front.wsgi import GONE, REQUEST_ID
 from service.openapi.parameters import NoParameters
-from service.openapi.routes import JSON, Routes
+from service.openapi.routes import JSON, Routes, json_response
 from service.protocols.asking import check_vectors
 from service.protocols.v1_answers import (
     Classification,
@@ -35,13 +35,14 @@ from service.protocols.v1_answers import (
 from service.protocols.v1_parameters import Choosing, Classify, Explain, FeaturesOf, OfModel
 from service.records import RECORD
 from service.registry import Registry
+from service.steps import Steps
 
 
 def routes(registry: Registry) -> Routes:
     """The routes below /v1, over the models of a registry."""
     routes = Routes("v1", "/v1")
 
-    def asking(given: Choosing) -> Caller:
+    def asking(given: Choosing, asked: Request) -> Caller:
         """Who asks, and until when."""
         seconds = registry.config.timeout_s
         if given.timeout_ms is not None:
@@ -50,32 +51,35 @@ def routes(registry: Registry) -> Routes:
                     f"timeout_ms is {given.timeout_ms}; at most {1000 * seconds:.0f} are granted here."
                 )
             seconds = given.timeout_ms / 1000
-        record = request.environ[RECORD]
-        return Caller(record.began + seconds, request.environ.get(GONE), record)
+        record = asked.environ[RECORD]
+        return Caller(record.began + seconds, asked.environ.get(GONE), record)
 
     def decoded(
-        make: Callable[[Upload], Made], caller: Caller, check: Callable[[int], None] = lambda count: None
+        asked: Request,
+        make: Callable[[Upload], Made],
+        caller: Caller,
+        check: Callable[[int], None] = lambda count: None,
     ) -> Decoded[Made]:
         """What `make` makes of the images of the request, whose bytes are let go of; `check` hears of their number."""
-        with registry.bodies.uploads(request, caller) as uploads:
+        with registry.bodies.uploads(asked, caller) as uploads:
             check(len(uploads))
             return registry.decoder.decode(uploads, make, caller)
 
     @routes.post("/classify", Classify, body=IMAGES, answer=Classification, statuses=(404,))
-    def classify(given: Classify) -> Response:
+    def classify(given: Classify, asked: Request) -> Steps[Response]:
         """Tells the most probable classes of each image, or the number that a regression gives.
 
         Images that cannot be read have an error in their place.
         """
-        caller = asking(given)
+        caller = asking(given, asked)
         with registry.use(given.model, *given.which, caller.record) as served:
             model = served.model
             if not model.is_regression:
                 model.require_classifier()
-            images = decoded(loads(model.card.preprocessing), caller)
-            rows = served.results(images.pixels, caller)
+            images = decoded(asked, loads(model.card.preprocessing), caller)
+            rows = yield from served.results_in_steps(images.pixels, caller)
             return _response(
-                images, rows, lambda row: result_json(row, model, given.top_k), model=served.name
+                asked, images, rows, lambda row: result_json(row, model, given.top_k), model=served.name
             )
 
     @routes.post("/features", FeaturesOf, body=IMAGES, answer=Features, statuses=(404,))
@@ -85,7 +89,7 @@ def routes(registry: Registry) -> Routes:
         Without a cut it is `pool`, else what the last layer reads. As base64 they are little-endian float32, in
         row-major order.
         """
-        caller = asking(given)
+        caller = asking(given, request)
         with registry.use(given.model, *given.which, caller.record) as served:
             model = served.feature_model(given.cut, given.pool, given.norm)
             (cut,) = model.cuts
@@ -93,14 +97,14 @@ def routes(registry: Registry) -> Routes:
             def check(count: int) -> None:
                 check_vectors(registry, model, count)
 
-            images = decoded(loads(served.model.card.preprocessing), caller, check)
+            images = decoded(request, loads(served.model.card.preprocessing), caller, check)
             rows = served.vectors(images.pixels, model, caller)
 
             def vector_json(row: Array) -> ImageFeatures:
                 numbers = _base64_float32(row) if given.encoding == "base64" else row.tolist()
                 return {"shape": list(row.shape), "features": numbers}
 
-            return _response(images, rows, vector_json, model=served.name, cut=cut)
+            return _response(request, images, rows, vector_json, model=served.name, cut=cut)
 
     @routes.post(
         "/explain", Explain, body=IMAGES, answer={JSON: Explained, "image/png": None}, statuses=(404,)
@@ -110,14 +114,17 @@ def routes(registry: Registry) -> Routes:
 
         Takes one image. It says where evidence for the class lies, not that the class is right.
         """
-        caller = asking(given)
+        caller = asking(given, request)
         picture = _wants_picture(given)
         with registry.use(given.model, *given.which, caller.record) as served:
             if served.model.is_regression and given.class_:
                 raise InputError(f"{served.name} gives a number, not classes; ask without class.")
             preprocessing = served.model.card.preprocessing
             images = decoded(
-                lambda upload: load_photo(upload, preprocessing, given.size), caller, _check_single
+                request,
+                lambda upload: load_photo(upload, preprocessing, given.size),
+                caller,
+                _check_single,
             )
             for failed in images.failures.values():
                 raise failed
@@ -146,7 +153,11 @@ def routes(registry: Registry) -> Routes:
 
 
 def _response(
-    images: Decoded[Any], rows: Iterable[Any], encode: Callable[[Any], Mapping[str, Any]], **fields: Any
+    asked: Request,
+    images: Decoded[Any],
+    rows: Iterable[Any],
+    encode: Callable[[Any], Mapping[str, Any]],
+    **fields: Any,
 ) -> Response:
     """A result for each image in its place, or why there is none; `fields` stand before the results."""
     outcomes: Iterator[Any] = iter(rows)
@@ -154,13 +165,13 @@ def _response(
     for i, name in enumerate(images.names):
         outcome = images.failures[i] if i in images.failures else next(outcomes)
         if isinstance(outcome, Exception):
-            errors.append(row_error(outcome))
+            errors.append(row_error(outcome, asked.environ.get(REQUEST_ID, "")))
             results.append({"image": name, "error": error_json(errors[-1])})
         else:
             results.append({"image": name, **encode(outcome)})
     if len(errors) == len(results):
-        return failure(errors[0], **fields, results=results)
-    return jsonify(**fields, results=results)
+        return failure(errors[0], asked, **fields, results=results)
+    return json_response(**fields, results=results)
 
 
 def _wants_picture(given: Explain) -> bool:

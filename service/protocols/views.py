@@ -17,6 +17,7 @@ from service.caller import Caller
 from service.errors import row_error
 from service.results import ImageResult
 from service.served import Served
+from service.steps import Steps, finish
 
 if TYPE_CHECKING:
     from models.features import FeatureModel
@@ -78,16 +79,23 @@ def answer(
 
     Raises:
         GraftError: one of the images has no answer.
-        OverloadedError, DeadlineError, CancelledError: as `Served.results`.
+        OverloadedError, DeadlineError, CancelledError: as `Served.results_in_steps`.
     """
+    return finish(answer_in_steps(served, images, names, caller))
+
+
+def answer_in_steps(
+    served: Served, images: Sequence[NDArray[np.uint8]], names: Sequence[str], caller: Caller
+) -> Steps[Answer]:
+    """`answer`, step by step."""
     model = served.model
     if _OF_RESULTS.issuperset(names):
-        rows = [_checked(row) for row in served.results(images, caller)]
+        rows = [_checked(row, caller) for row in (yield from served.results_in_steps(images, caller))]
         columns = {name: np.stack([_of_result(row, name) for row in rows]) for name in names}
         rejected = [bool(row.rejected) for row in rows] if model.rejects else None
         return Answer(columns, rejected)
     fetched = (*names, REJECT_SCORE) if model.rejects and REJECT_SCORE not in names else tuple(names)
-    rows = [_checked(row) for row in served.tensors(images, fetched, caller)]
+    rows = [_checked(row, caller) for row in (yield from served.tensors_in_steps(images, fetched, caller))]
     columns = {name: np.stack([row[i] for row in rows]) for i, name in enumerate(fetched)}
     columns = {
         name: values.reshape(len(values), -1) if values.ndim < 2 else values
@@ -106,14 +114,14 @@ def vectors(
 
     Raises:
         GraftError: one of the images has none.
-        OverloadedError, DeadlineError, CancelledError: as `Served.results`.
+        OverloadedError, DeadlineError, CancelledError: as `Served.results_in_steps`.
     """
-    return [_checked(row) for row in served.vectors(images, features, caller)]
+    return [_checked(row, caller) for row in served.vectors(images, features, caller)]
 
 
-def _checked(row: Any) -> Any:
+def _checked(row: Any, caller: Caller) -> Any:
     if isinstance(row, Exception):
-        raise row_error(row)
+        raise row_error(row, caller.record.request_id)
     return row
 
 

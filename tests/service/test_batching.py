@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from models.errors import CancelledError, DeadlineError, OverloadedError
 from service.batching import Batcher
-from service.tickets import BatchReport
+from service.tickets import BatchReport, Ticket
 
 WAIT_S = 120.0  # never waited for in full: a test that is right is woken
 
@@ -46,6 +47,19 @@ class Model:
 
     def let_run(self, times: int = 1) -> None:
         self.gate.release(times)
+
+
+def ticket_of(batcher: Batcher, items: list[Any], key: str = "", deadline: float = math.inf) -> Ticket:
+    """A ticket that is not queued yet, by the batcher's own clock."""
+    return Ticket(items, key, deadline, batcher._clock)
+
+
+def ask(batcher: Batcher, items: list[Any], deadline: float = math.inf) -> Ticket:
+    """A ticket that this thread runs by itself where it can, and is queued where not."""
+    ticket = ticket_of(batcher, items, deadline=deadline)
+    if not batcher.run_here([ticket]):
+        batcher.queue(ticket)
+    return ticket
 
 
 @pytest.fixture
@@ -268,10 +282,10 @@ def test_the_callers_own_thread_runs_where_nobody_waits(model: Model) -> None:
         return [2 * item for item in items]
 
     batcher = Batcher(run, largest=4, most_queued=8)
-    ticket = batcher.submit([1, 2], here=True)
+    ticket = ask(batcher, [1, 2])
     assert ticket.result() == [2, 4]
     assert ticket.largest_batch == 2
-    assert batcher.submit([1, 2, 3, 4, 5], here=True).result() == [2, 4, 6, 8, 10]  # more than go in one run
+    assert ask(batcher, [1, 2, 3, 4, 5]).result() == [2, 4, 6, 8, 10]  # more than go in one run
     assert batcher.submit([1]).result() == [2]
     assert threads[0] == threading.current_thread().name
     assert set(threads[1:]) == {"graft-runner"}
@@ -281,10 +295,10 @@ def test_the_callers_own_thread_runs_where_nobody_waits(model: Model) -> None:
 def test_who_finds_others_waits_in_the_queue_and_is_run_when_they_are_done(
     batcher: Batcher, model: Model
 ) -> None:
-    own = threading.Thread(target=lambda: batcher.submit([1], here=True).result())
+    own = threading.Thread(target=lambda: ask(batcher, [1]).result())
     own.start()
     model.wait_for_a_run()
-    second, third = batcher.submit([2], here=True), batcher.submit([3], here=True)
+    second, third = ask(batcher, [2]), ask(batcher, [3])
     assert batcher.queued == 2
     model.let_run(2)
     assert [second.result(), third.result()] == [[4], [6]]
@@ -294,11 +308,11 @@ def test_who_finds_others_waits_in_the_queue_and_is_run_when_they_are_done(
 
 def test_two_of_several_runners_may_be_callers_and_the_third_waits(model: Model) -> None:
     batcher = Batcher(model, largest=4, most_queued=8, runners=2)
-    callers = [threading.Thread(target=lambda i=i: batcher.submit([i], here=True).result()) for i in range(2)]
+    callers = [threading.Thread(target=lambda i=i: ask(batcher, [i]).result()) for i in range(2)]
     for caller in callers:
         caller.start()
         model.wait_for_a_run()
-    waiting = batcher.submit([7], here=True)
+    waiting = ask(batcher, [7])
     assert batcher.queued == 1
     model.let_run(3)
     assert waiting.result() == [14]
@@ -309,7 +323,7 @@ def test_two_of_several_runners_may_be_callers_and_the_third_waits(model: Model)
 
 def test_what_is_too_late_is_not_run_here_either(batcher: Batcher, model: Model, clock: Clock) -> None:
     with pytest.raises(DeadlineError, match="no answer within"):
-        batcher.submit([1], deadline=clock.now, here=True).result()
+        ask(batcher, [1], deadline=clock.now).result()
     assert model.batches == []
 
 
@@ -317,8 +331,47 @@ def test_a_run_is_crowded_where_the_machine_is_busy(model: Model) -> None:
     busy = False
     batcher = Batcher(model, largest=4, most_queued=8, busy=lambda: busy)
     model.let_run(2)
-    batcher.submit([1], here=True)
+    ask(batcher, [1])
     busy = True
-    batcher.submit([1], here=True)
+    ask(batcher, [1])
     assert [crowded for _, _, crowded in model.batches] == [False, True]
     batcher.close()
+
+
+def test_tickets_of_several_callers_are_run_together_by_the_thread_that_works_for_them(
+    batcher: Batcher, model: Model, clock: Clock, reports: list[BatchReport]
+) -> None:
+    tickets = [ticket_of(batcher, items) for items in ([1, 2], [3], [13, 4], [5])]
+    late, left = ticket_of(batcher, [6], deadline=clock.now), ticket_of(batcher, [7])
+    left.cancel()
+    model.let_run(2)
+    assert batcher.run_here([late, *tickets, left])
+    rows = [ticket.result() for ticket in tickets]
+    assert [rows[0], rows[1], rows[2][1:], rows[3]] == [[2, 4], [6], [8], [10]]
+    assert isinstance(rows[2][0], ValueError)
+    assert [items for _, items, _ in model.batches] == [[1, 2, 3, 13], [4, 5]]
+    assert [report.size for report in reports] == [4, 2]
+    assert [ticket.largest_batch for ticket in tickets] == [4, 4, 4, 2]
+    with pytest.raises(DeadlineError, match="no answer within"):
+        late.result()
+    with pytest.raises(CancelledError, match="cancelled"):
+        left.result()
+    assert batcher.run_here([late])  # there is nothing to run, and so nobody to wait for
+
+
+def test_tickets_are_not_run_here_where_a_runner_is_at_work_or_others_wait(
+    batcher: Batcher, model: Model
+) -> None:
+    first = batcher.submit([1])
+    model.wait_for_a_run()
+    own = [ticket_of(batcher, [2]), ticket_of(batcher, [3])]
+    assert not batcher.run_here(own)
+    waiting = batcher.submit([4])
+    model.let_run()
+    first.result()
+    model.wait_for_a_run()
+    assert not batcher.run_here(own)
+    for ticket in own:
+        batcher.queue(ticket)
+    model.let_run(2)
+    assert [ticket.result() for ticket in (waiting, *own)] == [[8], [4], [6]]

@@ -147,11 +147,12 @@ def test_what_is_turned_away_has_a_reason_and_its_images_an_outcome(
         raise OverloadedError("full", 1.0)
 
     served = registry.get()
-    monkeypatch.setattr(served.batcher, "submit", refuse)
+    monkeypatch.setattr(served.batcher, "run_here", lambda tickets: False)
+    monkeypatch.setattr(served.batcher, "queue", refuse)
     assert classify(client, plain("red"), plain("red")) == 429
     monkeypatch.undo()
-    results = served.results
-    monkeypatch.setattr(served, "results", lambda images, caller: results(images, late(caller)))
+    results = served.results_in_steps
+    monkeypatch.setattr(served, "results_in_steps", lambda images, caller: results(images, late(caller)))
     assert classify(client, plain("red")) == 504
     assert classify(client, b"x" * (2 << 20)) == 413
     page = Page(client)

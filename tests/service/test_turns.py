@@ -6,12 +6,13 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from service.front.threads import DaemonThreads
-from service.turns import Turns, end_turn
+from service.steps import Steps
+from service.turns import Job, Turns, end_turn
 
 WAIT_S = 60.0
 
@@ -182,3 +183,44 @@ def test_a_thread_that_waits_comes_before_later_jobs(turns: Turns, threads: Daem
     assert done.wait(WAIT_S)
     waits.join(WAIT_S)
     assert order == ["thread", "job"]
+
+
+def test_jobs_that_wait_are_joined_but_not_all_of_them(threads: DaemonThreads, turns: Turns) -> None:
+    gate, begun = threading.Event(), threading.Event()
+    sizes: list[int] = []
+
+    def steps(number: int) -> Steps[int]:
+        return number
+        yield
+
+    def joined(jobs: Sequence[Job]) -> Job:
+        sizes.append(len(jobs))
+        return DaemonThreads._joined(threads, jobs)
+
+    def wait() -> None:
+        begun.set()
+        assert gate.wait(WAIT_S)
+
+    async def all_of_them() -> list[int]:
+        threads._joined = joined  # type: ignore[method-assign]
+        threads.submit(wait)
+        await asyncio.to_thread(begun.wait, WAIT_S)
+        works = [asyncio.create_task(threads.run_steps(steps(i), alone=i == 9)) for i in range(10)]
+        while len(turns._waiting) < 10:
+            await asyncio.sleep(0)
+        gate.set()
+        return await asyncio.gather(*works)
+
+    turns._most = 2  # as if another turn were to end, too
+    assert asyncio.run(all_of_them()) == list(range(10))
+    assert sizes == [5, 3]  # half of those that wait, rounded up; then 1 of 2, and one that goes alone
+
+
+def test_jobs_that_take_long_are_joined_no_more(turns: Turns) -> None:
+    assert turns._together > 1
+    for _ in range(100):
+        turns.took(1.0, 2)
+    assert turns._together == 1
+    for _ in range(100):
+        turns.took(0.01, 2)
+    assert turns._together == 8

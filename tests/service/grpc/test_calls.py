@@ -256,7 +256,7 @@ def test_a_fault_tells_nothing_of_the_inside(
     def broken(*_: Any, **named: Any) -> Any:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(batcher, "submit", broken)
+    monkeypatch.setattr(batcher, "run_here", broken)
     with Client(service.grpc_address) as client:
         assert client.refused("ModelInfer", infer()) == (
             grpc.StatusCode.INTERNAL,

@@ -1,0 +1,95 @@
+"""Work in steps: alone, and side by side with that of others, by one thread."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from models.errors import DeadlineError, InputError, OverloadedError
+from service.batching import Batcher
+from service.caller import Caller
+from service.steps import Steps, Wanted, finish, finish_together
+
+Runs = list[tuple[str, list[Any], str]]
+
+
+@pytest.fixture
+def runs() -> Runs:
+    return []
+
+
+@pytest.fixture
+def batcher(runs: Runs) -> Iterator[Batcher]:
+    def run(key: Any, items: Sequence[Any], crowded: bool) -> list[Any]:
+        runs.append((key, list(items), threading.current_thread().name))
+        return [ValueError("odd") if item == 13 else 2 * item for item in items]
+
+    batcher = Batcher(run, largest=4, most_queued=4)
+    yield batcher
+    batcher.close()
+
+
+def work(
+    batcher: Batcher,
+    *items: int,
+    key: str = "",
+    times: int = 1,
+    deadline: float = math.inf,
+    on_cpu: bool = True,
+) -> Steps[list[Any]]:
+    """Asks for rows so many times, and gives all of them."""
+    rows: list[Any] = []
+    for _ in range(times):
+        rows += yield Wanted(batcher, items, key, Caller(deadline), on_cpu)
+    return rows
+
+
+def fails(error: Exception) -> Steps[list[Any]]:
+    raise error
+    yield
+
+
+def test_work_alone_has_its_rows(batcher: Batcher, runs: Runs) -> None:
+    assert finish(work(batcher, 1, 2, times=2)) == [2, 4, 2, 4]
+    with pytest.raises(InputError, match="nothing"):
+        finish(fails(InputError("nothing")))
+    with pytest.raises(DeadlineError, match="no answer within"):
+        finish(work(batcher, 1, deadline=0.0))
+
+
+def test_works_side_by_side_are_answered_by_as_few_runs_as_it_goes(batcher: Batcher, runs: Runs) -> None:
+    here = threading.current_thread().name
+    works = [work(batcher, 1), work(batcher, 2, 3), work(batcher, 4, key="b"), work(batcher, 5, times=2)]
+    assert finish_together(works) == [[2], [4, 6], [8], [10, 10]]
+    assert runs == [("", [1, 2, 3, 5], here), ("b", [4], here), ("", [5], here)]
+
+
+def test_work_that_fails_leaves_the_others_alone(batcher: Batcher, runs: Runs) -> None:
+    error = ValueError("mine")
+    outcomes = finish_together(
+        [work(batcher, 1), fails(error), work(batcher, 2, deadline=0.0), work(batcher, 13, 3)]
+    )
+    assert outcomes[0] == [2]
+    assert outcomes[1] is error
+    assert isinstance(outcomes[2], DeadlineError)
+    assert isinstance(outcomes[3], list)
+    assert (type(outcomes[3][0]), outcomes[3][1]) == (ValueError, 6)
+
+
+def test_work_hears_of_a_queue_that_is_full(batcher: Batcher, runs: Runs) -> None:
+    """On another device the batcher's own thread runs what is queued, as much as there is room for."""
+    caught = work(batcher, *range(5), on_cpu=False)
+    refused, answered = finish_together([caught, work(batcher, 1, on_cpu=False)])
+    assert isinstance(refused, OverloadedError)
+    assert answered == [2]
+    assert runs[0][2] == "graft-runner"
+
+
+def test_work_that_was_let_go_of_is_not_done(batcher: Batcher, runs: Runs) -> None:
+    work(batcher, 1).close()
+    assert finish_together([]) == []
+    assert runs == []

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from finetune.report.calibrating import Calibration
-from finetune.report.drawing import BLUE, GREEN, GROUND, INK, ORANGE, RULE, SOFT, draw, legend
+from finetune.report.drawing import BLUE, GREEN, GROUND, INK, ORANGE, RULE, SOFT, TALL, Axes, draw
 from finetune.report.findings import Floats, History, Interval, LearningPoint, RateSearch, Rejection
 from finetune.report.judging import decimate
 from finetune.trust.measures import wilson_interval
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_DOTS = 1500
 
@@ -28,20 +25,16 @@ def curves(history: History, what: str) -> Markup | None:
     scale = 1 if what == "loss" else 100
 
     def paint(axes: Axes) -> None:
-        from matplotlib.ticker import MaxNLocator
-
         for curve, name, colour, style in ((train, "training", BLUE, "-"), (val, "validation", ORANGE, "--")):
             if curve is not None and np.isfinite(curve).any():
                 rows, points = decimate(np.where(np.isfinite(curve), curve, np.nan))
-                marker = "o" if len(rows) == 1 else None
+                marker = len(rows) == 1
                 axes.plot(rows + 1, points * scale, color=colour, label=name, linestyle=style, marker=marker)
         if len(train) > 1:
             axes.axvline(history.best + 1, color=SOFT, linewidth=1, linestyle=":", label="kept epoch")
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss" if what == "loss" else "accuracy (%)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.margins(x=0.02)
-        legend(axes)
+        axes.set_xticks(whole=True)
 
     last = f"{train[history.best] * scale:.3g}"
     other = f" and {val[history.best] * scale:.3g} on validation images" if val is not None else ""
@@ -57,21 +50,15 @@ def rate_search(search: RateSearch) -> Markup | None:
     rates, losses = search.rates[usable], search.losses[usable]
 
     def paint(axes: Axes) -> None:
-        from matplotlib.ticker import NullFormatter
-
         rows, points = decimate(losses)
         axes.plot(rates[rows], points, color=BLUE)
         axes.axvline(
             search.chosen, color=ORANGE, linestyle="--", linewidth=1.5, label=f"taken: {search.chosen:.2g}"
         )
         axes.set_xscale("log")
-        # Powers of ten would go through a parser of formulas, half a second.
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(top=min(losses.max(), losses[0] + 3 * (losses[0] - losses.min()) + 1e-6))
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
-        legend(axes)
 
     return draw("rates", f"Loss over the learning rate; {search.chosen:.2g} was taken.", paint)
 
@@ -91,19 +78,18 @@ def reliability(before: Calibration | None, after: Calibration) -> Markup:
                 style = "-" if calibration is after else "--"
                 axes.plot(x, y, color=colour, label=name, linestyle=style, linewidth=1.5)
                 sizes = 12 + 90 * np.sqrt(calibration.curve.count[seen] / calibration.curve.count.sum())
-                axes.scatter(x, y, s=sizes, color=colour, marker=marker, linewidths=0, zorder=3)
+                axes.scatter(x, y, sizes=sizes, color=colour, marker=marker)
         axes.set_xlim(0, 102)
         axes.set_ylim(0, 102)
         axes.set_xlabel("probability of the answer (%)")
         axes.set_ylabel("of these, right (%)")
-        legend(axes)
 
     was = f", {100 * before.error:.1f} % before" if before else ""
     return draw(
         "reliability",
         f"Reliability curve: calibration error {100 * after.error:.1f} %{was}.",
         paint,
-        (5.2, 3.6),
+        TALL,
     )
 
 
@@ -115,19 +101,18 @@ def confidences(after: Calibration) -> Markup:
         left = 100 * np.arange(bins) / bins
         right = np.where(after.curve.count > 0, np.nan_to_num(after.curve.accuracy) * after.curve.count, 0)
         width = 100 / bins * 0.9
-        axes.bar(left, right, width, align="edge", color=BLUE, label="right")
-        axes.bar(left, after.curve.count - right, width, right, align="edge", color=ORANGE, label="wrong")
+        axes.bar(left, right, width, color=BLUE, label="right")
+        axes.bar(left, after.curve.count - right, width, right, color=ORANGE, label="wrong")
         axes.set_xlim(0, 102)
         axes.set_xlabel("probability of the answer (%)")
         axes.set_ylabel("images")
         axes.grid(False, axis="x")
-        legend(axes)
 
     return draw(
         "confidences",
         "How many images were answered with which probability, right and wrong.",
         paint,
-        (5.2, 3.6),
+        TALL,
     )
 
 
@@ -152,12 +137,12 @@ def rejection(rejection: Rejection) -> Markup | None:
         ):
             if len(scores):
                 share = np.histogram(np.clip(scores, edges[0], edges[-1]), edges)[0] / len(scores)
-                axes.bar(middle + offset * width, 100 * share, 0.44 * width, color=colour, label=name)
+                left = middle + (offset - 0.22) * width
+                axes.bar(left, 100 * share, 0.44 * width, color=colour, label=name)
         axes.axvline(rejection.threshold, color=INK, linestyle="--", linewidth=1.5, label="threshold")
         axes.set_xlabel("reject score (larger: less like anything known)")
         axes.set_ylabel("images of each kind (%)")
         axes.grid(False, axis="x")
-        legend(axes)
 
     alt = f"Histogram of reject scores of known{' and unknown' if len(unknown) else ''} images with the threshold."
     return draw("rejection", alt, paint)
@@ -183,18 +168,16 @@ def learning(points: tuple[LearningPoint, ...], images: dict[str, int], regressi
                     scores * scale,
                     color=colour,
                     linestyle=style,
-                    marker="o",
-                    markersize=5,
+                    marker=True,
                     label=name,
                 )
                 if key == "test" and images.get(key) and not regression:
                     ends = np.array(
                         [wilson_interval(round(s * images[key]), images[key]) for s in np.nan_to_num(scores)]
                     )
-                    axes.fill_between(samples, *(100 * ends.T), color=colour, alpha=0.14, linewidth=0)
+                    axes.fill_between(samples, *(100 * ends.T), color=colour, alpha=0.14)
         _sample_axis(axes, samples)
         axes.set_ylabel("R²" if regression else "accuracy (%)")
-        legend(axes)
 
     scores = ", ".join(f"{point.samples}: {_score(point) * scale:.3g}" for point in points)
     return draw("learning", f"Learning curve; score by number of training samples: {scores}.", paint)
@@ -205,7 +188,7 @@ def fit_times(points: tuple[LearningPoint, ...]) -> Markup:
 
     def paint(axes: Axes) -> None:
         samples = np.array([point.samples for point in points])
-        axes.plot(samples, [point.seconds for point in points], color=GREEN, marker="o", markersize=5)
+        axes.plot(samples, [point.seconds for point in points], color=GREEN, marker=True)
         _sample_axis(axes, samples)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("fit time (s)")
@@ -221,22 +204,12 @@ def scatter(truth: Floats, values: Floats, interval: Interval | None, unit: str)
         ends = [min(truth.min(), values.min()), max(truth.max(), values.max())]
         axes.plot(ends, ends, color=SOFT, linewidth=1, linestyle=":", label="perfect")
         if interval:
-            low, high = values[rows] - interval.low[rows], interval.high[rows] - values[rows]
-            axes.errorbar(
-                truth[rows],
-                values[rows],
-                np.maximum([low, high], 0),
-                fmt="none",
-                ecolor=BLUE,
-                alpha=0.2,
-                elinewidth=1,
-            )
-        axes.scatter(truth[rows], values[rows], s=12, color=BLUE, edgecolors=GROUND, linewidths=0.4, zorder=3)
+            axes.errorbar(truth[rows], interval.low[rows], interval.high[rows], color=BLUE, alpha=0.2)
+        axes.scatter(truth[rows], values[rows], sizes=12, color=BLUE, outline=GROUND)
         axes.set_xlabel(_with("true value", unit))
         axes.set_ylabel(_with("the model's answer", unit))
-        legend(axes)
 
-    return draw("scatter", f"Predicted against true values of {len(truth)} images.", paint, (5.2, 3.6))
+    return draw("scatter", f"Predicted against true values of {len(truth)} images.", paint, TALL)
 
 
 def residuals(truth: Floats, values: Floats, unit: str) -> Markup:
@@ -244,26 +217,20 @@ def residuals(truth: Floats, values: Floats, unit: str) -> Markup:
     errors = values.astype(np.float64) - truth
 
     def paint(axes: Axes) -> None:
-        axes.hist(
-            errors, bins=min(40, max(5, int(np.sqrt(len(errors))))), color=BLUE, edgecolor=RULE, linewidth=0.5
-        )
+        counts, edges = np.histogram(errors, min(40, max(5, int(np.sqrt(len(errors))))))
+        axes.bar(edges[:-1], counts, edges[1] - edges[0], color=BLUE, outline=RULE)
         axes.axvline(0, color=INK, linewidth=1, linestyle="--")
         axes.set_xlabel(_with("answer minus true value", unit))
         axes.set_ylabel("images")
         axes.grid(False, axis="x")
 
-    return draw("residuals", "Histogram of the errors.", paint, (5.2, 3.6))
+    return draw("residuals", "Histogram of the errors.", paint, TALL)
 
 
 def _sample_axis(axes: Axes, samples: np.ndarray[Any, Any]) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
-
     axes.set_xscale("log")
     apart = [n for i, n in enumerate(samples) if i == len(samples) - 1 or samples[i + 1] / n > 1.25]
-    axes.xaxis.set_major_locator(FixedLocator(apart))
-    axes.xaxis.set_major_formatter(lambda n, _: f"{n:.0f}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(apart)
     axes.set_xlabel("training samples")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from feature_extraction.stores.objects import StoredFile
 from feature_extraction.stores.opening import files_of, scheme_of, translated
 
+_PAGE = 1000  # keys that S3 is asked for at a time, as many as it gives
 _Info = dict[str, Any]
 
 
@@ -67,7 +68,7 @@ def _pages_of_s3(root: str, behind: str) -> Iterator[tuple[str, _Info]]:
     options = {"StartAfter": prefix + behind} if behind else {}
     while True:
         with translated(root):
-            page = files.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **options)
+            page = files.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=_PAGE, **options)
         for entry in page.get("Contents", ()):
             yield f"s3://{bucket}/{entry['Key']}", {"size": entry["Size"], "ETag": entry["ETag"]}
         if not page.get("IsTruncated"):

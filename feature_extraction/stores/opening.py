@@ -27,6 +27,8 @@ _NO_CREDENTIALS = (
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
     "DefaultCredentialsError", "RefreshError", "LocalTokenNotFoundError",
 )  # fmt: skip
+# S3's words for a file that another process is creating at this moment.
+_IN_CONFLICT = ("ConditionalRequestConflict", "OperationAborted")
 _CREDENTIALS = {
     "s3": "as the AWS tools take them (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE); "
     "FSSPEC_S3_ANON=true for a public bucket",
@@ -119,11 +121,19 @@ def translated(url: str) -> Iterator[None]:
         if isinstance(exc, PermissionError):
             reason = f"the store refuses it: {first_line(exc)}; see what your credentials allow"
             raise PermissionError(errno.EACCES, reason) from exc
+        if any(_code(one) in _IN_CONFLICT for one in _causes(exc)):
+            raise OSError(errno.EAGAIN, "another process writes it at the same time") from exc
         if "FileExpired" in names:
             raise OSError(errno.ESTALE, "it was changed meanwhile") from exc
         if isinstance(exc, OSError) and exc.errno == errno.EPROTONOSUPPORT:
             raise
         raise OSError(errno.EIO, f"the store failed: {first_line(exc) or type(exc).__name__}") from exc
+
+
+def _code(exc: BaseException) -> str:
+    """What S3 calls an error, as botocore keeps it; "" for others."""
+    response = getattr(exc, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

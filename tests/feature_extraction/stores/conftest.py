@@ -102,16 +102,35 @@ class Bucket:
         self.client.delete_object(Bucket=self.name, Key=key)
 
 
-@pytest.fixture
-def bucket(s3_server: str, surroundings: None, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    """A new bucket, on the server that s3:// means here."""
+@pytest.fixture(scope="session")
+def s3_client(s3_server: str) -> Any:
+    """A client of the server that is not ours."""
     import botocore.session
 
+    return botocore.session.get_session().create_client(
+        "s3",
+        endpoint_url=s3_server,
+        region_name=SETTINGS["AWS_DEFAULT_REGION"],
+        aws_access_key_id=SETTINGS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=SETTINGS["AWS_SECRET_ACCESS_KEY"],
+    )
+
+
+@pytest.fixture
+def bucket(s3_server: str, s3_client: Any, surroundings: None, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A new bucket, on the server that s3:// means here."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    return Bucket(s3_client)
+
+
+@pytest.fixture
+def new_connections() -> Iterator[None]:
+    """Let stores be connected anew in this test, by what stands in the environment then."""
     from feature_extraction.stores import opening
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     opening._opened.cache_clear()
-    return Bucket(botocore.session.get_session().create_client("s3"))
+    yield
+    opening._opened.cache_clear()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from feature_extraction import items
 from feature_extraction.items import Tally
 from feature_extraction.sources import image_count, images, images_from
-from feature_extraction.stores import opening
+from feature_extraction.stores import listing
 from models.errors import ImageError, SourceError
 from tests import optional
 from tests.feature_extraction.stores.conftest import Bucket
@@ -68,13 +68,14 @@ class TestFolders:
         assert contents(f"{root}/") == contents(root)
         assert image_count(root) is None
 
-    def test_more_files_than_fit_on_a_page(self, bucket: Bucket) -> None:
-        bucket.put_all({f"{i:04}.png": b"x" for i in range(1003)})
+    def test_more_files_than_fit_on_a_page(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(listing, "_PAGE", 3)
+        bucket.put_all({f"{i:02}.png": b"x" for i in range(10)})
         names = [item.id for item in images(bucket.url)]
-        assert names == [f"{bucket.url}/{i:04}.png" for i in range(1003)]
-        rest = images_from(bucket.url, names[1000])
+        assert names == [f"{bucket.url}/{i:02}.png" for i in range(10)]
+        rest = images_from(bucket.url, names[5])
         assert rest is not None
-        assert [item.id for item in rest] == names[1000:]
+        assert [item.id for item in rest] == names[5:]
 
     def test_patterns(self, bucket: Bucket) -> None:
         bucket.put_all({"a/1.png": RED, "a/2.jpg": GREEN, "b/1.png": GREEN, "c.zip": zipped({"z.png": RED})})
@@ -187,9 +188,10 @@ class TestBadInput:
         with pytest.raises(SourceError, match=r"the store refuses it: .*; see what your credentials allow"):
             list(images(bucket.url))
 
-    def test_credentials_that_are_missing(self, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_credentials_that_are_missing(
+        self, bucket: Bucket, new_connections: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        opening._opened.cache_clear()
         with pytest.raises(
             SourceError, match=r"no credentials for it were given; give them .*AWS_ACCESS_KEY_ID"
         ):
@@ -200,9 +202,10 @@ class TestBadInput:
         with pytest.raises(SourceError, match=r"no images in it \(1 other file \(1 \.txt\)\)"):
             list(images(f"{bucket.url}/a"))
 
-    def test_a_server_that_does_not_answer(self, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_server_that_does_not_answer(
+        self, s3_server: str, new_connections: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        opening._opened.cache_clear()
         with pytest.raises(SourceError, match=r"the store failed: .*127\.0\.0\.1:9"):
             list(images("s3://bucket/photos"))

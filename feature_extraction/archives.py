@@ -105,12 +105,15 @@ def zip_members(path: AnyFile, tally: Tally, folders: list[tuple[str, ...]] | No
             yield parts, ImageItem(name, partial(_read_zip_member, path, name, info, end))
 
 
-def tar_members(path: AnyFile, tally: Tally) -> Iterator[Entry]:
+def tar_members(
+    path: AnyFile, tally: Tally, folders: list[tuple[str, ...]] | None = None, shown: AnyFile | None = None
+) -> Iterator[Entry]:
     """Images in a tar archive, in the order in which they lie there; a WebDataset's other files are passed over.
 
-    Members of a plain archive on a disk are read when they are asked for, in any thread; those of a compressed one can
-    only be read in passing, and those of one in a store come sooner so. An archive that ends too early gives the
-    images before the break and one failure.
+    The folders in it go to `folders`; `shown` is how the images are called, if not after `path`. Members of a plain
+    archive on a disk are read when they are asked for, in any thread; those of a compressed one can only be read in
+    passing, and those of one in a store come sooner so. An archive that ends too early gives the images before the
+    break and one failure.
 
     Raises:
         SourceError: not a tar archive.
@@ -133,11 +136,13 @@ def tar_members(path: AnyFile, tally: Tally) -> Iterator[Entry]:
                 if info is None:
                     break
                 parts = _parts(info.name)
+                if info.isdir() and parts and folders is not None and entered(parts):
+                    folders.append(parts)
                 if info.isfile() and parts and entered(parts[:-1]) and is_image(parts[-1], tally):
-                    name = printable(f"{path}/{'/'.join(parts)}")
+                    name = printable(f"{shown or path}/{'/'.join(parts)}")
                     yield parts, _seekable(path, name, info) if seekable else _passing(archive, name, info)
             except (OSError, EOFError, tarfile.TarError) as exc:
-                yield (), _broken(path, exc)
+                yield (), _broken(shown or path, exc)
                 return
             archive.members.clear()  # type: ignore[attr-defined]  # a million of them would fill the memory
 

@@ -31,6 +31,7 @@ from feature_extraction.items import (
     read_stream,
 )
 from feature_extraction.lists import is_list, listed_images
+from feature_extraction.packed_tar import unpacked_tar_members
 from feature_extraction.parquet_images import is_parquet, parquet_images, row_count, row_of
 from feature_extraction.shards import has_range, numbered, on_disk, present
 from feature_extraction.stored_images import stored_images, stored_images_from
@@ -108,15 +109,17 @@ def image_count(spec: str) -> int | None:
 
 
 def entries(root: Path, tally: Tally, folders: list[tuple[str, ...]]) -> Iterator[Entry]:
-    """The images of a folder or zip archive in the order of their names, each with the parts of its path below it.
+    """The images of a folder or archive in the order of their names, each with the parts of its path below it.
 
-    A folder that cannot be listed is an image that cannot be read, for that reason. All folders on the way, empty ones
-    too, go to `folders`.
+    They can be read as often as somebody wants. A folder that cannot be listed is an image that cannot be read, for
+    that reason. All folders on the way, empty ones too, go to `folders`.
 
     Raises:
-        SourceError: not a zip archive.
+        SourceError: not an archive.
     """
-    return _folder(root, tally, folders) if root.is_dir() else zip_members(root, tally, folders)
+    if root.is_dir():
+        return _folder(root, tally, folders)
+    return unpacked_tar_members(root, tally, folders) if is_tar(root) else zip_members(root, tally, folders)
 
 
 def _expand(spec: str, tally: Tally, web: WebImages | None = None) -> Iterator[ImageItem]:

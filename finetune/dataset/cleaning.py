@@ -16,8 +16,8 @@ from finetune.dataset.examples import Example
 from finetune.dataset.inspection import Inspection
 from models.files import write_atomically
 
-Choice = Literal["near", "labels", "outliers"]
-Reason = Literal["unreadable", "different labels", "copy", "near copy", "suspected label", "outlier"]
+Choice = Literal["near", "labels", "outliers", "flaws"]
+Reason = Literal["unreadable", "different labels", "copy", "near copy", "suspected label", "outlier", "flaw"]
 _ORDER = ("test", "val", "train", None)  # a copy is kept where it measures
 
 
@@ -34,7 +34,7 @@ def exclusions(inspection: Inspection, drop: Collection[Choice] = ()) -> list[Ex
     """The images that are not in a clean list, in the order of the examples.
 
     Always: what cannot be read, copies with different labels (all of them), and exact copies but one. By choice: near
-    copies but one, suspected labels, outliers. Of copies the one in the test is kept, then val, then train.
+    copies but one, suspected labels, outliers, flaws. Of copies the one in the test is kept, then val, then train.
     """
     excluded: dict[int, Exclusion] = {}
 
@@ -55,6 +55,9 @@ def exclusions(inspection: Inspection, drop: Collection[Choice] = ()) -> list[Ex
     if "outliers" in drop:
         for outlier in inspection.outliers:
             exclude(outlier.index, "outlier", f"{outlier.distance:.3f} away, {outlier.typical:.3f} is usual")
+    if "flaws" in drop:
+        for flaw in inspection.flaws:
+            exclude(flaw.index, "flaw", f"{flaw.defect}: {flaw.detail}")
     return [excluded[i] for i in sorted(excluded)]
 
 

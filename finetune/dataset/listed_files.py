@@ -1,4 +1,4 @@
-"""What a list's paths lead to: files beside it, in another folder, in zip archives and idx files."""
+"""What a list's paths lead to: files beside it, in another folder, in archives and idx files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.archives import zip_members
 from feature_extraction.items import ImageItem, Tally, failing_item, file_item, printable
 from feature_extraction.lists import slashed
+from feature_extraction.sources import entries
 from feature_extraction.web_images import WebImages, is_address
 from finetune.dataset import idx
 from finetune.dataset.labelling_tools import is_upload, names_at
 from models.errors import ImageError, SourceError
 from models.image_kinds import kind_of_name
 
-_ZIP = re.compile(r"(.*?\.zip)[/\\](.*)", re.IGNORECASE | re.DOTALL)
+_ARCHIVE = re.compile(
+    r"(.*?\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tbz2|tar\.xz|txz))[/\\](.*)", re.IGNORECASE | re.DOTALL
+)
 
 
 class Locator:
@@ -137,16 +139,15 @@ class Locator:
         return sorted(self._stems[folder].get(name, ()))
 
     def _inside(self, path: str) -> ImageItem | None:
-        """The image in a zip archive on the way of the path."""
-        match = _ZIP.fullmatch(path)
+        """The image in an archive on the way of the path."""
+        match = _ARCHIVE.fullmatch(path)
         if not match:
             return None
         file, member = match.groups()
         if file not in self._archives:
             if not os.path.isfile(file):
                 return None
-            entries = zip_members(Path(file), Tally())
-            self._archives[file] = {"/".join(parts): item for parts, item in entries}
+            self._archives[file] = {"/".join(parts): item for parts, item in entries(Path(file), Tally(), [])}
         return self._archives[file].get(member.replace(os.sep, "/"))
 
 

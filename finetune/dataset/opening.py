@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from feature_extraction.archives import Entry, is_archive
+from feature_extraction.archives import Entry, is_archive, is_tar
 from feature_extraction.items import Tally, printable
 from feature_extraction.lists import is_list
 from feature_extraction.sources import entries
@@ -43,9 +43,10 @@ def open_dataset(
 ) -> Dataset:
     """The labelled images of a source, to learn from; none of them is read yet.
 
-    `spec` is a folder or zip archive with a folder for each class, perhaps below train, val and test; a CSV, TSV or
-    JSON-lines list (`finetune.dataset.labelled_lists`), or a folder of photos with one beside them; or a folder with
-    MNIST's idx files. `outside` allows a list to name files outside its own folder, `lists` says how it is read.
+    `spec` is a folder, a zip or tar archive with a folder for each class, perhaps below train, val and test; a list or
+    an export of a labelling tool (`finetune.dataset.labelled_lists`), or a folder of photos with one beside them; or a
+    folder with MNIST's idx files. `outside` allows a list to name files outside its own folder, `lists` says how it is
+    read.
 
     Raises:
         SourceError: nothing is there, it has no labelled images, only one class, or folders that are no classes.
@@ -86,22 +87,22 @@ def _opened(source: str, task: Task, outside: bool, lists: ListOptions, split: s
     path = Path(source)
     if not source:
         raise SourceError(
-            "the path is empty; expected a folder, a zip archive or a list. Check how it was written."
+            "the path is empty; expected a folder, an archive or a list. Check how it was written."
         )
     if is_list(path) or labelling_tools.is_export(path):
         dataset = labelled_lists.from_list(path, task, outside=outside, lists=lists)
     elif idx.holds_idx(path) and task == "classification":
         refuse_options(source, lists)
         dataset = idx.from_idx(path)
-    elif path.is_dir() or is_archive(path):
+    elif path.is_dir() or is_archive(path) or is_tar(path):
         dataset, split = _from_folder(path, task, outside, lists, split)
     elif task == "regression":
         raise SourceError(_NO_NUMBERS.format(source))
     else:
         kind = "a file of another kind" if path.exists() else "no such file or folder"
         raise SourceError(
-            f"{source}: {kind}; expected a folder or .zip with one folder of images for each class, a .csv, .tsv or "
-            ".jsonl list, or a labelling tool's .json or .xml. Check the path."
+            f"{source}: {kind}; expected a folder, .zip or .tar with one folder of images for each class, a .csv, "
+            ".tsv or .jsonl list, or a labelling tool's .json or .xml. Check the path."
         )
     if not dataset.examples:
         stray = (

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     help="The list, a .csv file.",
 )
 @click.option(
-    "--drop", multiple=True, type=click.Choice(["near", "labels", "outliers"]),
-    help="Leave these out too: near copies but one, suspected labels, outliers. May be given several times.",
+    "--drop", multiple=True, type=click.Choice(["near", "labels", "outliers", "flaws"]),
+    help="Leave these out too: near copies but one, suspected labels, outliers, flaws (blurred, dark, odd). "
+    "May be given several times.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Write over a list that is there already.")
 def command(

@@ -50,8 +50,9 @@ def command(
 ) -> None:
     """Look at labelled images before training.
 
-    SOURCE is a folder or .zip with one folder of images for each class, perhaps below train, val and test; a .csv,
-    .tsv or .jsonl list with the columns path and label; or a folder with MNIST's idx files.
+    SOURCE is a folder, .zip or .tar with one folder of images for each class, perhaps below train, val and test; a
+    .csv, .tsv or .jsonl list with the columns path and label, or what a labelling tool exports; or a folder with
+    MNIST's idx files.
 
     Exit code 1: some images cannot be read.
     """

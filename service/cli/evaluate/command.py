@@ -55,7 +55,7 @@ def command(
 ) -> None:
     """Measure accuracy on labelled images.
 
-    SOURCE is what `graft finetune` takes: a folder or zip archive with one folder of images for each class, named by a
+    SOURCE is what `graft finetune` takes: a folder or archive with one folder of images for each class, named by a
     label's id or name; a list (.csv, .tsv, .jsonl) with the columns path and label, or path and target for a
     regression; or a folder with MNIST's idx files.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -108,7 +109,7 @@ def command(
         raise click.UsageError("--part, --plan and --merge are steps of their own; give one of them.")
     if merging:
         ctx.exit(0 if merge(open_place(out), source, as_json=as_json) else 1)
-    _refuse_among_photos(out)
+    _refuse_among_photos(source, out)
     check_writable(out / NAME)
     if quantize:
         model = _quantized(model, source)
@@ -172,12 +173,17 @@ def command(
         ctx.exit(1)
 
 
-def _refuse_among_photos(out: Path) -> None:
+def _refuse_among_photos(source: str, out: Path) -> None:
     """See that features are not written among photos, where the next run would meet them.
 
     Raises:
-        InputError: the folder holds images.
+        InputError: the folder holds images, or lies in the folder that they come from.
     """
+    if os.path.isdir(source) and out.resolve().is_relative_to(Path(source).resolve()):
+        raise InputError(
+            f"{out}: lies in {source}, whose photos are read; features are written beside them, into a folder of their "
+            "own. Choose another --out."
+        )
     with contextlib.suppress(OSError):
         photo = next((entry.name for entry in out.iterdir() if kind_of_name(entry.name)), None)
         if photo is not None:

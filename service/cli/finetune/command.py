@@ -69,7 +69,7 @@ def command(
 ) -> None:
     """Teach a pretrained network your own classes, and write one model file with a report.
 
-    SOURCE is a folder with a folder of images for each class, a zip archive of one, or a list (.csv, .jsonl) with the
+    SOURCE is a folder with a folder of images for each class, an archive of one, or a list (.csv, .jsonl) with the
     columns path and label; folders train, val and test above the classes are respected. The folder that is written
     holds model.onnx, which `graft classify`, `serve` and `evaluate` take as it is, and report.html.
     """

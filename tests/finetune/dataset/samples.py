@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,17 @@ def zipped(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
+def tarred(path: Path, files: dict[str, bytes]) -> Path:
+    """A tar archive of files, packed as its name says."""
+    packing = {".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}.get(path.suffix, "w")
+    with tarfile.open(path, packing) as archive:  # type: ignore[call-overload]
+        for name, data in reversed(files.items()):  # in an order that is not that of the names
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
 def table(path: Path, rows: list[dict[str, str]]) -> Path:
     """A list in the format that its suffix says."""
     if path.suffix == ".jsonl":
@@ -89,7 +101,7 @@ def mnist(folder: Path, stem: str, count: int, labels: int | None = None) -> Pat
 def _listed(name: str, column: str, split: str | None, inside: str = "") -> Callable[[Path], Source]:
     def make(root: Path) -> Source:
         if inside:
-            zipped(root / inside, _SPLIT)
+            (zipped if inside.endswith(".zip") else tarred)(root / inside, _SPLIT)
         else:
             write(root, _SPLIT)
         rows = []
@@ -128,11 +140,18 @@ SOURCES: dict[str, Callable[[Path], Source]] = {
         None,
     ),
     "zip of splits": lambda root: (zipped(root / "a.zip", _SPLIT), "val"),
+    "tar": lambda root: (tarred(root / "a.tar", _FLAT), None),
+    "packed tar of a folder": lambda root: (
+        tarred(root / "a.tgz", {f"./all/{name}": data for name, data in _FLAT.items()}),
+        None,
+    ),
+    "packed tar of splits": lambda root: (tarred(root / "a.tar.xz", _SPLIT), "val"),
     "csv": _listed("l.csv", "label", None),
     "tsv": _listed("l.tsv", "label", None),
     "jsonl": _listed("l.jsonl", "label", None),
     "csv with splits": _listed("l.csv", "label", "val"),
     "list into a zip": _listed("l.csv", "label", "val", inside="a.zip"),
+    "list into a packed tar": _listed("l.csv", "label", "val", inside="a.tar.gz"),
     "idx": _digits("t10k"),
     "idx with splits": _digits("train", "t10k"),
 }

@@ -2,6 +2,7 @@ import csv
 import json
 
 import pytest
+from PIL import Image
 
 from feature_extraction.items import ImageItem
 from finetune.dataset.cleaning import exclusions, write_list
@@ -15,6 +16,7 @@ from finetune.dataset.scanning import Facts
 from finetune.dataset.suspicion import Suspect
 from models.errors import InputError
 from tests.finetune.dataset.samples import classes, jpeg, write
+from tests.fixtures import encoded
 
 SMALL = jpeg(1, (20, 15))
 HOSTILE = "<script>alert('1')&\"ü"
@@ -117,6 +119,17 @@ def test_suspected_labels_go_only_when_asked(tmp_path):
     )
     assert exclusions(doubted) == []
     assert [one.reason for one in exclusions(doubted, ["labels"])] == ["suspected label"]
+
+
+def test_flawed_photos_go_only_when_asked(tmp_path):
+    root = classes(tmp_path, a=3, b=3)
+    write(root, {"a/dark.jpg": encoded(Image.new("RGB", (300, 200), (3, 3, 3)), "JPEG")})
+    inspection = inspect(open_dataset(root), None)
+    assert exclusions(inspection) == []
+    keys = [example.key for example in inspection.dataset.examples]
+    gone = {keys[one.index]: one.detail for one in exclusions(inspection, ["flaws"]) if one.reason == "flaw"}
+    assert gone["a/dark.jpg"].startswith("one colour")
+    assert len(gone) == len(inspection.flaws)
 
 
 def test_report_of_ten_thousand_classes_is_small():

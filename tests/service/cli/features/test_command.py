@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -298,12 +299,23 @@ def test_wrong_usage_is_code_2(
     assert message in result.stderr
 
 
-def test_nothing_is_written_among_photos(graft: Run, tiny_path: Path, photos: Path) -> None:
+@pytest.mark.parametrize("inside", ["", "features", "deep/er"])
+def test_nothing_is_written_among_photos(graft: Run, tiny_path: Path, photos: Path, inside: str) -> None:
     before = sorted(photos.rglob("*"))
-    result = graft("features", photos, "-m", tiny_path, "--out", photos, "--device", "cpu")
+    result = graft("features", photos, "-m", tiny_path, "--out", photos / inside, "--device", "cpu")
     assert result.exit_code == 2
-    assert "holds photos, such as" in result.stderr
+    assert f"lies in {photos}, whose photos are read" in result.stderr
     assert sorted(photos.rglob("*")) == before
+
+
+def test_nothing_is_written_among_other_photos(
+    graft: Run, tiny_path: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "others").mkdir()
+    shutil.copy(next(photos.rglob("*.*")), tmp_path / "others" / "a.png")
+    result = graft("features", photos, "-m", tiny_path, "--out", tmp_path / "others", "--device", "cpu")
+    assert result.exit_code == 2
+    assert "holds photos, such as a.png" in result.stderr
 
 
 def test_ctrl_c_says_how_to_go_on(

@@ -118,7 +118,7 @@ def test_a_member_of_a_zip_without_a_name_is_passed_over(tmp_path: Path) -> None
         for name in ("xx.png", "red.png"):
             archive.writestr(name, b"data")
     path.write_bytes(path.read_bytes().replace(b"xx.png", b"\0x.png"))  # a name ends at a zero
-    assert [item.id for item in images(path)] == [f"{path}/red.png"]
+    assert [item.id for item in images(str(path))] == [f"{path}/red.png"]
 
 
 def zipped(path: Path, method: int = zipfile.ZIP_DEFLATED, **members: bytes) -> Path:

@@ -1,7 +1,7 @@
 """The whole job: labelled images in, one trusted model file and a report out.
 
  1. scan        read every image once: can it be read, is it a duplicate
- 2. model       open the frozen part of the network, in int8 where that is asked for
+ 2. model       open the frozen part of the network, in int8 where that is asked for; it begins with the scan
  3. candidates  where several networks are named: a light head on each, one is chosen
  4. features    run it over the images, or take what the cache knows
  5. splits      train, validation, test; duplicates on one side
@@ -138,10 +138,14 @@ class _Job:
     def run(self) -> Outcome:
         stages, recipe = self.stages, self.recipe
         examples = self.dataset.examples
-        with stages.stage("scan", len(examples)):
-            facts = scan(examples, progress=lambda done, _: stages.observer.advance(done), store=self.store)
-        with stages.stage("model"):
-            trunks = self._trunks()
+        with ThreadPoolExecutor(1) as beside:
+            opened = beside.submit(self._trunks)
+            with stages.stage("scan", len(examples)):
+                facts = scan(
+                    examples, progress=lambda done, _: stages.observer.advance(done), store=self.store
+                )
+            with stages.stage("model"):
+                trunks = opened.result()
         digest = data_digest(self.dataset, facts)
         self.folder.begin(
             {

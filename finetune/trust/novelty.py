@@ -30,6 +30,7 @@ _LOWEST, _NEAR, _STEEP, _FROM, _REST = -1.0, 1.5, 2.0, 1.0, 0.3
 _RESIDUAL = 1e-7  # added to the square of the residual: less is rounding
 _LEVEL = 1e-3  # of their size, in how much parts of "combined" vary at least if they are to be divided by it
 _TINY = 1e-12
+_WHOLE = 1024  # up to which size all eigenvectors are computed: NumPy lets other threads work meanwhile
 _DIRECT = 2048  # |a - b|^2 keeps its digits; of more pairs only |a|^2 - 2 ab + |b|^2 fits into memory
 # Of the mean variance, added to each: float32 has to carry the distances, and small sets have none.
 _FLOOR = 0.01
@@ -293,14 +294,24 @@ def principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         _, sizes, rows = randomized_svd(centred, COMPONENTS, random_state=seed)
         directions = rows.T
     else:
-        from scipy.linalg import eigh
-
         squared = centred @ centred.T if n < width else centred.T @ centred
-        squares, vectors = eigh(squared, subset_by_index=[max(0, most - COMPONENTS), most - 1], driver="evx")
+        squares, vectors = _largest(squared, COMPONENTS)
         sizes, vectors = np.sqrt(np.maximum(squares[::-1], 0)), vectors[:, ::-1]
         directions = centred.T @ vectors / np.maximum(sizes, _TINY) if n < width else vectors
     count = int((sizes > 1e-6 * max(sizes[0], _TINY)).sum())
     return np.asarray(directions[:, : max(count, 1)])
+
+
+def _largest(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `count` largest eigenvalues of a symmetric matrix, ascending, and their vectors (N, count)."""
+    size = len(matrix)
+    if size <= _WHOLE:
+        values, vectors = np.linalg.eigh(matrix)
+        return values[-count:], vectors[:, -count:]
+    from scipy.linalg import eigh
+
+    values, vectors = eigh(matrix, subset_by_index=[max(0, size - count), size - 1], driver="evx")
+    return values, vectors
 
 
 def _whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

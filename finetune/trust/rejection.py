@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from finetune.trust.measures import Z95, auroc, auroc_error
 from finetune.trust.novelty import BY_DISTANCE, KINDS, Arrays, Kind, Space, score, score_nodes
+from models.cores import cores
 from models.errors import InputError, NumericsError
 from models.runtime import Array
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 ROUNDS = 10
 _FITTED = 20_000  # training images that are looked at in the end, at most
 _MEASURED = 2_000  # and in each round
+_AT_ONCE = 4  # rounds beside each other, at most: each has matrices of its own
 _DRAWS, _MILLIONTH = 4, 1e-6  # of rounding
 
 Scores = Mapping[Kind, NDArray[np.float64]]  # (N,) of each kind
@@ -143,19 +146,32 @@ def _held_out(
     mixed = np.random.default_rng(seed).permutation(classes)
     embeddings = np.concatenate([embeddings_train, embeddings_val])
     y = np.concatenate([y_train, y_val])
-    for away in np.array_split(mixed, min(ROUNDS, len(classes))):
+
+    def without(away: NDArray[np.int64]) -> tuple[dict[Kind, float], list[float]] | None:
+        """The figures of one round; None where no known image is left to compare with."""
         learned, inside = ~np.isin(y_train, away), ~np.isin(y_val, away)
         if not inside.any():
-            continue
+            return None
         space = _fit(embeddings_train[learned], y_train[learned], _MEASURED, seed)
         outside = np.isin(y, away)
         known, unknown = embeddings_val[inside], embeddings[outside]
+        sides = [(x, space.discriminant(x)) for x in (known, unknown)]
+        scores = {}
         for kind in kinds:
             arrays = space.arrays(kind, known)
-            below, above = (score(kind, arrays, x, space.discriminant(x)) for x in (known, unknown))
-            areas[kind].append(auroc(below, above))
-            if kind == KINDS[0]:
-                single += [auroc(below, above[y[outside] == c]) for c in away]
+            scores[kind] = tuple(score(kind, arrays, *side) for side in sides)
+        below, above = scores[KINDS[0]]
+        return (
+            {kind: auroc(*both) for kind, both in scores.items()},
+            [auroc(below, above[y[outside] == c]) for c in away],
+        )
+
+    with ThreadPoolExecutor(min(cores(), _AT_ONCE), "graft-rounds") as pool:
+        for figures in pool.map(without, np.array_split(mixed, min(ROUNDS, len(classes)))):
+            if figures is not None:
+                for kind, area in figures[0].items():
+                    areas[kind].append(area)
+                single += figures[1]
     rounds = len(areas[kinds[0]])
     if not rounds:
         return areas, single, "not measured: the validation images are all of one class"

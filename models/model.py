@@ -309,11 +309,12 @@ class Model:
 
     def top(self, probabilities: NDArray[np.float32], top_k: int = 5) -> list[Prediction]:
         """The best `top_k` of one row of probabilities, best first; equal ones in the order of the labels."""
-        labels, candidates = self.card.labels, np.arange(len(probabilities))
+        labels = self.card.labels
         if 0 < top_k < len(probabilities):  # to sort all of a thousand takes longer than the rest of this
-            least = np.partition(probabilities, -top_k)[-top_k]
-            candidates = np.flatnonzero(probabilities >= least)
-        order = candidates[np.argsort(-probabilities[candidates], kind="stable")[:top_k]]
+            candidates = np.flatnonzero(probabilities >= np.partition(probabilities, -top_k)[-top_k])
+            order = candidates[np.argsort(-probabilities[candidates], kind="stable")[:top_k]]
+        else:
+            order = np.argsort(-probabilities, kind="stable")[:top_k]
         return [Prediction(int(i), labels[i], float(probabilities[i])) for i in order]
 
     def require_classifier(self) -> None:

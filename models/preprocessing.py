@@ -111,7 +111,9 @@ class Preprocessing:
             del values["pad_value"]
         return values
 
-    def load(self, source: ImageSource, *, exact: bool = False, name: str | None = None) -> NDArray[np.uint8]:
+    def load(
+        self, source: ImageSource | Opened, *, exact: bool = False, name: str | None = None
+    ) -> NDArray[np.uint8]:
         """Decode, turn upright, resize and crop an image to uint8 (H, W, 3), RGB.
 
         `exact` switches off the JPEG decoder's own reduction, which is used for photos at least twice as large as
@@ -203,14 +205,26 @@ class Header:
     format: str  # JPEG, PNG ...; "array" where there is no file
 
 
+class Opened:
+    """An image of which the header was read and no more: `Preprocessing.load` decodes it, once."""
+
+    def __init__(self, source: ImageSource, *, name: str | None = None) -> None:
+        """Raises ImageError where the source is no image, or is too large to be decoded."""
+        self.image = _open(source, name or _label(source))
+        self.header = Header(
+            self.image.width, self.image.height, self.image.mode, self.image.format or "array"
+        )
+
+
 def header(source: ImageSource, *, name: str | None = None) -> Header:
     """Size, mode and format of an image, without decoding it.
 
     Raises:
         ImageError: the source is no image, or is too large to be decoded.
     """
-    with _open(source, name or _label(source)) as image:
-        return Header(image.width, image.height, image.mode, image.format or "array")
+    opened = Opened(source, name=name)
+    with opened.image:
+        return opened.header
 
 
 def thumbnail(source: ImageSource, side: int, *, name: str | None = None) -> Image.Image:
@@ -243,7 +257,7 @@ def _decoding(image: Image.Image) -> AbstractContextManager[None]:
     return _DECODING.hold(image.width * image.height)
 
 
-def _read(source: ImageSource, label: str, make: Callable[[Image.Image], _Made]) -> _Made:
+def _read(source: ImageSource | Opened, label: str, make: Callable[[Image.Image], _Made]) -> _Made:
     with _open(source, label) as image:
         try:
             return make(image)
@@ -251,7 +265,9 @@ def _read(source: ImageSource, label: str, make: Callable[[Image.Image], _Made])
             raise ImageError(_explain(exc, label)) from exc
 
 
-def _open(source: ImageSource, label: str) -> Image.Image:
+def _open(source: ImageSource | Opened, label: str) -> Image.Image:
+    if isinstance(source, Opened):
+        return source.image
     if isinstance(source, np.ndarray):
         return _from_array(source, label)
     if isinstance(source, Image.Image):
@@ -334,7 +350,7 @@ def _from_array(pixels: NDArray[np.uint8], label: str) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _label(source: ImageSource) -> str:
+def _label(source: ImageSource | Opened) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
     return str(getattr(source, "name", None) or getattr(source, "filename", None) or "the image")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.cores import cores
 from models.errors import GraftError, ImageError, InputError
-from models.preprocessing import Header, Preprocessing, header
+from models.preprocessing import Opened, Preprocessing
 from models.semaphore import WeightedSemaphore
 from service.bodies.upload import Upload
 from service.caller import Caller, too_late
@@ -30,9 +30,13 @@ class Decoded(Generic[Made]):
     failures: dict[int, GraftError]  # by position in `names`
 
 
-def loads(preprocessing: Preprocessing) -> Callable[[Upload], NDArray[np.uint8]]:
+# Makes something of one image of a request; it may raise ImageError.
+Make = Callable[[Upload, Opened], Made]
+
+
+def loads(preprocessing: Preprocessing) -> Make[NDArray[np.uint8]]:
     """What makes the (H, W, 3) of an image that a model takes."""
-    return lambda upload: preprocessing.load(upload.content, name=upload.name)
+    return lambda upload, opened: preprocessing.load(opened, name=upload.name)
 
 
 class Decoder:
@@ -47,10 +51,10 @@ class Decoder:
     def decode(
         self,
         uploads: Sequence[Upload],
-        make: Callable[[Upload], Made],
+        make: Make[Made],
         caller: Caller,
     ) -> Decoded[Made]:
-        """What `make` makes of each image that is small enough; it may raise ImageError.
+        """What `make` makes of each image that is small enough.
 
         The thread has its turn at the cores still when this returns.
 
@@ -64,52 +68,55 @@ class Decoder:
             caller.record.outcomes["unreadable"] += len(decoded.failures)
         return decoded
 
-    def _decoded(
-        self, uploads: Sequence[Upload], make: Callable[[Upload], Made], caller: Caller
-    ) -> Decoded[Made]:
+    def _decoded(self, uploads: Sequence[Upload], make: Make[Made], caller: Caller) -> Decoded[Made]:
         failures: dict[int, GraftError] = {}
-        headers = [self._header(i, upload, failures) for i, upload in enumerate(uploads)]
-        total = sum(one.width * one.height for one in headers if one is not None)
+        images = [self._opened(i, upload, failures) for i, upload in enumerate(uploads)]
+        total = sum(_pixels(one) for one in images if one is not None)
         if total > self.config.max_pixels_per_request:
             raise InputError(
                 f"the images have {total / 1e6:,.0f} megapixels together; at most "
                 f"{self.config.max_pixels_per_request / 1e6:,.0f} go in one request. Send several requests."
             )
         pixels: list[Made] = []
-        for i, (upload, known) in enumerate(zip(uploads, headers, strict=True)):
-            if known is None:
+        for i, upload in enumerate(uploads):
+            if (opened := images[i]) is None:
                 continue
             if pixels:
                 end_turn()  # others have one between two images
             try:
-                pixels.append(self._make(upload, known, make, caller))
+                pixels.append(self._make(upload, opened, make, caller))
             except ImageError as exc:
                 failures[i] = _bare(exc)
+            opened = images[i] = None  # which holds what was decoded
         return Decoded([upload.name for upload in uploads], pixels, failures)
 
-    def _header(self, i: int, upload: Upload, failures: dict[int, GraftError]) -> Header | None:
-        """Size and format of an image, before anything is spent on it."""
+    def _opened(self, i: int, upload: Upload, failures: dict[int, GraftError]) -> Opened | None:
+        """An image with its header read, before anything is spent on its pixels."""
         try:
-            size = header(upload.content, name=upload.name)
-            count, most = size.width * size.height, self.config.max_pixels
-            if count > most:
+            opened, most = Opened(upload.content, name=upload.name), self.config.max_pixels
+            if _pixels(opened) > most:
+                size = opened.header
                 raise ImageError(
                     f"{upload.name}: {size.width} x {size.height} pixels; this service takes images of at most "
                     f"{most / 1e6:,.0f} megapixels. Make the image smaller."
                 )
-            return size
+            return opened
         except GraftError as exc:
             failures[i] = _bare(exc)
             return None
 
-    def _make(self, upload: Upload, known: Header, make: Callable[[Upload], Made], caller: Caller) -> Made:
+    def _make(self, upload: Upload, opened: Opened, make: Make[Made], caller: Caller) -> Made:
         caller.check()
         # More decoders than cores would only take longer, all of them, and hold more memory.
         if not self._turns.take(caller.deadline):
             raise too_late()
         caller.check()
-        with self._pixels.hold(known.width * known.height):
-            return make(upload)
+        with self._pixels.hold(_pixels(opened)):
+            return make(upload, opened)
+
+
+def _pixels(opened: Opened) -> int:
+    return opened.header.width * opened.header.height
 
 
 def _bare(error: GraftError) -> GraftError:

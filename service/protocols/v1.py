@@ -11,9 +11,8 @@ from flask import Request, Response, jsonify, request
 from models.errors import InputError
 from models.runtime import Array
 from service.bodies.images import IMAGES
-from service.bodies.upload import Upload
 from service.caller import Caller
-from service.decoding import Decoded, Made, loads
+from service.decoding import Decoded, Made, Make, loads
 from service.encoding import result_json
 from service.errors import error_json, failure, row_error
 from service.explaining import Question, load_photo
@@ -56,7 +55,7 @@ def routes(registry: Registry) -> Routes:
 
     def decoded(
         asked: Request,
-        make: Callable[[Upload], Made],
+        make: Make[Made],
         caller: Caller,
         check: Callable[[int], None] = lambda count: None,
     ) -> Decoded[Made]:
@@ -122,7 +121,7 @@ def routes(registry: Registry) -> Routes:
             preprocessing = served.model.card.preprocessing
             images = decoded(
                 request,
-                lambda upload: load_photo(upload, preprocessing, given.size),
+                lambda upload, _: load_photo(upload, preprocessing, given.size),
                 caller,
                 _check_single,
             )

@@ -16,9 +16,9 @@ from PIL import Image, ImageOps
 
 from models import preprocessing
 from models.errors import ImageError
-from models.preprocessing import FORMATS, MAX_PIXELS, Preprocessing, thumbnail
+from models.preprocessing import FORMATS, MAX_PIXELS, Opened, Preprocessing, header, thumbnail
 from models.semaphore import WeightedSemaphore
-from tests.fixtures import COLOURS, encoded, photo, png_bomb
+from tests.fixtures import COLOURS, encoded, photo, plain, png_bomb
 from tests.hostile import READABLE, REFUSED
 
 SQUASH = Preprocessing((16, 16), "squash")
@@ -246,3 +246,15 @@ def test_large_photos_are_opened_in_many_threads_without_a_warning(monkeypatch: 
 def test_each_format_is_one_that_pillow_opens() -> None:
     Image.init()
     assert set(FORMATS) <= set(Image.OPEN)
+
+
+def test_image_that_was_opened_is_decoded_as_its_file() -> None:
+    data = plain("red", size=(300, 200))
+    square = Preprocessing(size=(64, 64))
+    opened = Opened(data, name="photo")
+    assert opened.header == header(data)
+    assert np.array_equal(square.load(opened), square.load(data))
+    with pytest.raises(ImageError, match="broken: not an image"):
+        Opened(b"no image at all", name="broken")
+    with pytest.raises(ImageError, match="cut off before its end"):
+        square.load(Opened(data[:-30]), name="cut")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.errors import DeadlineError, ImageError, InputError
-from models.preprocessing import Preprocessing
+from models.preprocessing import Opened, Preprocessing
 from service.bodies.upload import Upload
 from service.caller import Caller
 from service.config import ServiceConfig
@@ -79,7 +79,8 @@ def test_others_have_the_core_between_two_images() -> None:
 
     thread = threading.Thread(target=other)
 
-    def make(upload: Upload) -> None:
+    def make(upload: Upload, opened: Opened) -> None:
+        assert opened.header.format == "PNG"
         order.append(upload.name)
         if upload.name == "a":
             thread.start()

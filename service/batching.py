@@ -144,7 +144,8 @@ class Batcher:
             with self._state:
                 if batch is batches[-1]:
                     self._running -= 1
-                    self._state.notify()  # a runner may have waited for the end of this run
+                    if self._tickets:  # a runner may have waited for the end of a run of others
+                        self._state.notify()
                 self._item_s += (1 - _MEMORY if self._item_s else 1.0) * (seconds / len(batch) - self._item_s)
                 for (ticket, i), row in zip(batch, rows, strict=True):
                     ticket.deliver(i, row)

@@ -15,9 +15,8 @@ from models.cores import cores
 from models.model import Model
 
 _LONGEST_S = 0.5  # of one run: who comes next waits for it
-# By how much more a larger batch has to give: an image that waits for others leaves the thread and the core that
-# decoded it.
-_GAIN = 1.15
+# By how much more a larger batch has to give: what was measured is not as exact, and who is in it waits for the others.
+_GAIN = 1.03
 # How much several runs of one thread at once may give of one run with all cores: photos are decoded on these cores,
 # too, and a run that waits for a thread of its own there gives less than was measured.
 _APART = 0.95

@@ -79,7 +79,7 @@ def finish_together(works: Sequence[Steps[Result]]) -> list[Result | Exception]:
 
 def _rows(wanted: Wanted) -> list[Any]:
     """The rows of one work, made by this thread where nobody waits."""
-    if wanted.batcher.largest > 1 or not wanted.on_cpu:
+    if not wanted.on_cpu:
         end_turn()  # others are decoded meanwhile, and wait for the next batch
     return wanted.caller.rows(wanted.batcher, wanted.items, wanted.key)
 

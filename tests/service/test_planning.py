@@ -61,7 +61,7 @@ def test_several_runs_at_once_may_give_a_little_less(model: Model, monkeypatch: 
 def test_a_batch_that_gives_little_more_is_not_waited_for(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rated(monkeypatch, {(1, 1): 100.0, (1, 2): 112.0})
+    rated(monkeypatch, {(1, 1): 100.0, (1, 2): 102.0})
     assert measured_plan(model, None, 0.0)[0].largest == 1
 
 

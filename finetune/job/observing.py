@@ -17,6 +17,7 @@ STAGES = {  # those that take time, as a person calls them
     "views": "altered versions",
     "train": "training",
     "unknown": "unknown images",
+    "strangers": "images that are none of the classes",
     "assess": "measuring",
     "export": "writing the file",
     "proof": "proof in a fresh process",

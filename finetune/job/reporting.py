@@ -17,7 +17,7 @@ from finetune.job.card import backbone, title
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
-from finetune.report.findings import Candidates, Findings, Interval, Previous, ProofResult, Rejection
+from finetune.report.findings import Candidates, Findings, Interval, Previous, ProofResult, Rejection, Shown
 from finetune.report.pictures import pictures_of
 from finetune.trust.proof import Proof
 
@@ -35,10 +35,12 @@ def collect_findings(
     previous: Previous | None = None,
     strangers: TopOutputs | None = None,
     candidates: Candidates | None = None,
+    shown: tuple[Shown, ...] = (),
 ) -> Findings:
     """Everything that the report shows but what `proven` adds, when the file `path` is there.
 
-    `strangers`: outputs for images that are none of the classes.
+    `strangers`: outputs for images that the user calls none of the classes; `shown`: what the model says to those that
+    come with the package.
     """
     rows = prepared.rows[assessment.measured]
     truth = prepared.targets[rows]
@@ -53,6 +55,7 @@ def collect_findings(
             None if strangers is None else rejector.score(strangers.embedding, strangers.logits),
             rejector.auroc,
             rejector.measured,
+            rejector.interval,
         )
     interval, half_width = None, assessment.half_width
     if half_width is not None:
@@ -91,6 +94,7 @@ def collect_findings(
         history=learned.history,
         learning_curve=assessment.curve,
         rejection=rejection,
+        strangers=shown,
         leaks=np.array(sorted(place[leak] for leak in prepared.leaks.tolist() if leak in place), np.int64),
         previous=previous,
         failed=prepared.failed,

@@ -9,10 +9,11 @@
  7. train       a classifier, a head, or a head and blocks
  8. unknown     features of images that are none of the classes, where there are some
  9. assess      temperature, threshold, accuracy, learning curve
-10. previous    what an older model gives for the measured images, where there is one
-11. export      one ONNX file
-12. proof       a fresh process must give the training's probabilities with it
-13. report      report.html and report.json; its plots are drawn while the file is written and proven
+10. strangers   what the model says to images that come with the package
+11. previous    what an older model gives for the measured images, where there is one
+12. export      one ONNX file
+13. proof       a fresh process must give the training's probabilities with it
+14. report      report.html and report.json; its plots are drawn while the file is written and proven
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.recipe import Recipe
 from finetune.job.reporting import collect_findings, proven, thumbnails, write_projector
-from finetune.report.findings import Candidates, Findings, Previous
+from finetune.job.strangers import show_strangers
+from finetune.report.findings import Candidates, Findings, Previous, Shown
 from finetune.report.page import draw, write_report
 from finetune.trust.proof import IMAGES, FreshProcess, Proof, prove
 from models.errors import InputError
@@ -194,6 +196,7 @@ class _Job:
         with FreshProcess() as fresh, ThreadPoolExecutor(1) as beside:  # both work while this thread waits
             with stages.stage("assess"):
                 assessment = assess(prepared, learned, recipe, unknown=strangers)
+            shown = self._shown(prepared, learned, assessment)
             findings = collect_findings(
                 self.dataset,
                 recipe,
@@ -204,6 +207,7 @@ class _Job:
                 previous=self._previous(prepared, assessment),
                 strangers=strangers,
                 candidates=candidates,
+                shown=shown,
             )
             drawn = beside.submit(draw, findings, thumbnails(prepared, assessment))
             with stages.stage("export"):
@@ -279,6 +283,13 @@ class _Job:
         with self.stages.stage("previous"):
             measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
             return predictions_of(self.older, measured, prepared.classes)
+
+    def _shown(self, prepared: Prepared, learned: Learned, assessment: Assessment) -> tuple[Shown, ...]:
+        """What the model says to images that come with the package; nothing of a regression."""
+        if assessment.rejector is None:
+            return ()
+        with self.stages.stage("strangers"):
+            return show_strangers(prepared, learned.top, assessment, store=self.store, threads=self.threads)
 
     def _export(
         self, path: Path, prepared: Prepared, learned: Learned, assessment: Assessment, digest: str

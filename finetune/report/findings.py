@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from finetune.dataset.examples import Split
 from finetune.dataset.task import Task
+from finetune.pages.formatting import short
 from finetune.trust.measures import accuracy
 from models.card import html_table
 from models.errors import InputError
@@ -91,6 +92,38 @@ class Rejection:
     unknown: Floats | None = None  # (U,), of images that belong to none of the classes
     auroc: float | None = None  # None: computed from the scores, where there are unknown ones
     measured: str = ""  # how, as words behind "measured": "on 40 images that are none of the classes"
+    # Where 95 of 100 later figures are to be expected: of one more missing class, or of more such images.
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Images of a kind that is none of the classes, and how many of them a model would accept as one."""
+
+    kind: str  # in the plural, such as "documents"
+    images: int
+    accepted: int
+    examples: tuple[
+        tuple[str, str, float], ...
+    ] = ()  # accepted images, class and probability, the surest first
+
+    def words(self) -> str:
+        """ "6 of 6 noise (dress 92.5 %)"."""
+        _, name, probability = self.examples[0] if self.examples else ("", "", 0.0)
+        surest = f" ({short(name)} {percent(probability)})" if name else ""
+        return f"{self.accepted} of {self.images} {self.kind}{surest}"
+
+
+def shown_words(strangers: tuple[Shown, ...]) -> str:
+    """One sentence about all of them; "" where there are none."""
+    if not strangers:
+        return ""
+    images, accepted = sum(one.images for one in strangers), sum(one.accepted for one in strangers)
+    told = f"of {images} images that are none of the classes - {', '.join(one.kind for one in strangers)} -"
+    if not accepted:
+        return f"{told[0].upper()}{told[1:]} it would accept none."
+    which = ", ".join(one.words() for one in strangers if one.accepted)
+    return f"{told[0].upper()}{told[1:]} it would accept {accepted}: {which}."
 
 
 @dataclass(frozen=True)
@@ -171,6 +204,7 @@ class Findings:
         history: measured during training.
         learning_curve: the same method with fewer samples.
         rejection: the threshold for "none of these".
+        strangers: what the model says to images that come with the package and are none of its classes.
         leaks: indices of measured images that have a duplicate among the training images. None: not looked for.
         previous: an older model's answers.
         timings: seconds of each stage, in their order.
@@ -203,6 +237,7 @@ class Findings:
     history: History | None = None
     learning_curve: tuple[LearningPoint, ...] | None = None
     rejection: Rejection | None = None
+    strangers: tuple[Shown, ...] = ()
     leaks: Ints | None = None
     previous: Previous | None = None
     timings: Mapping[str, float] = field(default_factory=dict)

@@ -80,6 +80,8 @@ def _classification(findings: Findings, classification: Classification) -> dict[
             "kind": rejection.kind,
             "threshold": rejection.threshold,
             "measured": rejection.measured,
+            "interval": rejection.interval,
+            "strangers": findings.strangers,
         }
         | _plain(classification.rejection)
         if rejection and classification.rejection

@@ -19,6 +19,7 @@ MANY_FAILED = 0.05
 MANY_LEAKS = 0.01  # of the measured images
 LEAK_EFFECT = 0.005  # on the accuracy
 LARGE_IMBALANCE = 10.0  # largest class over smallest
+MANY_ACCEPTED = 0.1  # of images that are none of the classes
 MANY_REJECTED = 2.0  # times as many known images rejected as asked for
 
 
@@ -191,6 +192,15 @@ def _classification_concerns(findings: Findings, classification: Classification)
 
 
 def _rejection_concerns(findings: Findings, classification: Classification) -> Iterator[Concern]:
+    accepted = sum(one.accepted for one in findings.strangers)
+    images = sum(one.images for one in findings.strangers)
+    if accepted > MANY_ACCEPTED * images:
+        most = max(findings.strangers, key=lambda one: one.accepted)
+        yield Concern(
+            f"it would take {accepted} of {images} images that are none of its classes for one of them, such as "
+            f"{most.words()}.",
+            "Show it images of what else may come, with --unknown, or take a stronger backbone (--try).",
+        )
     keep, rejection = findings.settings.get("keep"), classification.rejection
     if rejection is None or not isinstance(keep, float):
         return

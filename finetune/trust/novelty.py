@@ -132,8 +132,8 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
     et al. 2018). relative: the same, less `SHARE` times that to the mean of all images (after Ren et al. 2021, who
     take all of it). neighbour: the distance to the nearest training image (Sun et al. 2022).
 
-    combined: of four parts, each in deviations of known images, the sum of those that tell missing classes - relative
-    with all taken off, and the energy of a linear discriminant - and of what tells everything else, where it is more
+    combined: of four parts, each in deviations of known images, the sum of those that tell missing classes - relative,
+    and the energy of a linear discriminant - and of what tells everything else, where it is more
     than usual: the distance to all images in units of their covariance, and the part of the embedding that the
     principal components leave (Wang et al. 2022, "ViM", add that to the energy).
     """
@@ -169,7 +169,7 @@ def _parts(arrays: Arrays, embedding: Array) -> list[NDArray[np.float64]]:
     top = logits.max(axis=1)
     energy = -top - np.log(np.exp(logits - top[:, None]).sum(axis=1))
     residual = ((centred - along @ components.T) ** 2).sum(axis=1)
-    return [nearest - over_all, energy, np.log(over_all + 1), np.log(residual + _RESIDUAL)]
+    return [nearest - SHARE * over_all, energy, np.log(over_all + 1), np.log(residual + _RESIDUAL)]
 
 
 def _combined(arrays: Arrays, embedding: Array) -> NDArray[np.float64]:
@@ -201,7 +201,7 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
     again = add("Gemm", along, components, transB=1)
     residual = add("ReduceSumSquare", add("Sub", centred, again), rows, keepdims=0)
     parts = [
-        add("Sub", nearest, over_all),
+        add("Sub", nearest, add("Mul", over_all, constant("share", SHARE))),
         energy,
         add("Log", add("Add", over_all, constant("one", 1.0))),
         add("Log", add("Add", residual, constant("least", _RESIDUAL))),

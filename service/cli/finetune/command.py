@@ -178,7 +178,9 @@ def _print(outcome: Outcome) -> None:
 
 
 def _asked(findings: Findings, measured: Summary) -> Iterator[str]:
-    """Answers to what was asked with --previous and --unknown."""
+    """Answers to what was asked with --previous and --unknown, and what is always asked: what strangers get."""
+    from finetune.report.findings import shown_words
+
     kinds = measured.classification or measured.regression
     if findings.previous is not None and kinds is not None and kinds.comparison is not None:
         yield f"Compared with {findings.previous.name}: {kinds.comparison.words()}"
@@ -189,6 +191,8 @@ def _asked(findings: Findings, measured: Summary) -> Iterator[str]:
             f"None of these: {percent(unknown.value)} of {unknown.images:,} unknown images are told so, and "
             f"{percent(known.value)} of the test images (AUROC {rejected.auroc:.3f})."
         )
+    if words := shown_words(findings.strangers):
+        yield words
 
 
 def _longest(timings: Mapping[str, float]) -> list[tuple[str, float]]:

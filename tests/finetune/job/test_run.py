@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feature_extraction.items import read_item
 from finetune.dataset.opening import open_dataset
 from finetune.job.folder import RunFolder
 from finetune.job.recipe import METHODS, Recipe
 from finetune.job.run import Outcome, finetune
 from finetune.training.settings import Settings
 from finetune.trust.proof import Proof
+from finetune.trust.strangers import KINDS, OF_A_KIND, rendered
 from models.errors import GraftError, InputError, ModelError, NumericsError, OutputError, SourceError
 from models.model import Model
 from models.proof import largest_gap, read_proof
@@ -208,6 +210,37 @@ def test_a_previous_model_and_unknown_images(photos: Path, tiny_path: Path, tmp_
     assert found.rejection is not None
     assert found.rejection.unknown is not None
     assert len(found.rejection.unknown) == 5
+
+
+def test_strangers_are_counted_as_the_finished_file_answers_them(
+    photos: Path, tiny_path: Path, tmp_path: Path
+) -> None:
+    outcome = run(photos, tmp_path / "out", tiny_path)
+    assert outcome.findings is not None
+    model = Model.open(outcome.model, RuntimeConfig("cpu", 1))
+    shown = {one.kind: one for one in outcome.findings.strangers}
+    assert set(KINDS) <= set(shown)
+    for kind in KINDS:
+        images = [stranger for stranger in rendered() if stranger.kind == kind]
+        answers = model.answers(np.stack([model.decode(read_item(one.item)) for one in images]))
+        assert answers.rejected is not None
+        assert (shown[kind].images, shown[kind].accepted) == (len(images), int((~answers.rejected).sum()))
+        surest = answers.probabilities[~answers.rejected].max(axis=1, initial=0)
+        for (_, name, probability), expected in zip(shown[kind].examples, -np.sort(-surest), strict=False):
+            assert name in SHADES
+            assert probability == pytest.approx(expected, abs=1e-4)
+    rejection = json.loads(outcome.report.with_suffix(".json").read_text())["classification"]["rejection"]
+    assert [row["kind"] for row in rejection["strangers"]] == list(shown)
+
+
+def test_a_stranger_that_was_taught_is_none(tiny_path: Path, tmp_path: Path) -> None:
+    source = folder_of(tmp_path / "photos")
+    (stranger, *_) = rendered()
+    (source / "sky" / "taught.bmp").write_bytes(read_item(stranger.item))
+    outcome = run(source, tmp_path / "out", tiny_path)
+    assert outcome.findings is not None
+    (shown,) = [one for one in outcome.findings.strangers if one.kind == stranger.kind]
+    assert shown.images == OF_A_KIND - 1
 
 
 def test_one_class_is_refused(tiny_path: Path, tmp_path: Path) -> None:

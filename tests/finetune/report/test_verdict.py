@@ -5,7 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune.report.findings import Findings, History, LearningPoint, ProofResult, Rejection
+from finetune.report.findings import (
+    Findings,
+    History,
+    LearningPoint,
+    ProofResult,
+    Rejection,
+    Shown,
+    shown_words,
+)
 from finetune.report.summary import summarise
 from finetune.report.verdict import Verdict, judge
 from tests.finetune.report.making import NAMES, answers, regression, run
@@ -131,6 +139,23 @@ def test_many_known_images_rejected_are_a_reason_for_care() -> None:
     assert "raise --keep" in concern.advice
     fine = verdict(run(rejection=Rejection("energy", 0.94, scores), settings={"keep": 0.95}))
     assert not any("none of these" in one.words for one in fine.concerns)
+
+
+def test_strangers_that_would_be_accepted_are_a_reason_for_care() -> None:
+    shown = (
+        Shown("noise", 6, 6, (("noise 1", "cup", 0.925), ("noise 2", "dog", 0.6))),
+        Shown("text", 34, 0),
+    )
+    found = verdict(run(strangers=shown))
+    (concern,) = [one for one in found.concerns if "none of its classes" in one.words]
+    assert "6 of 40 images" in concern.words
+    assert "6 of 6 noise (cup 92.5 %)" in concern.words
+    assert shown_words(shown) == (
+        "Of 40 images that are none of the classes - noise, text - it would accept 6: 6 of 6 noise (cup 92.5 %)."
+    )
+    assert shown_words(shown[1:]).endswith("- text - it would accept none.")
+    assert shown_words(()) == ""
+    assert verdict(run(strangers=(Shown("noise", 6, 0), Shown("text", 34, 4)))).trusted
 
 
 def test_unequal_classes_have_advice_of_their_own() -> None:

@@ -177,8 +177,7 @@ class TestFit:
         assert rejector.auroc is not None
         low, high = rejector.interval or (0, 0)
         assert low < rejector.auroc < high <= 1
-        wide = fitted(classes=4, noise=1.0)
-        assert high - low < (wide.interval or (0, 0))[1] - (wide.interval or (0, 0))[0]
+        assert high - low < 0.3
         assert fitted(classes=1).interval is None
 
     def test_held_out_classes_do_not_choose(self) -> None:

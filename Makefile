@@ -8,7 +8,7 @@ EXTRAS ?=
 # Targets of the Dockerfile that image-test builds.
 IMAGES ?= serve cpu
 
-.PHONY: run test test-browser test-clients test-tables test-tensorflow test-notebooks test-deploy test-stores image-test check format protos serve clean
+.PHONY: run test test-browser test-clients test-tables test-tensorflow test-notebooks test-deploy test-stores test-workers image-test check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -48,6 +48,10 @@ test-deploy: $(VENV)/.installed $(VENV)/.installed-deploy $(VENV)/kserve
 # Object stores, on a server of this machine.
 test-stores: $(VENV)/.installed $(VENV)/.installed-moto
 	$(BIN)/python -m pytest -m stores tests/feature_extraction/stores
+
+# Fine-tuning in several processes, connected by MPI.
+test-workers: $(VENV)/.installed $(VENV)/.installed-mpi
+	$(BIN)/python -m pytest -m workers tests/finetune/workers tests/service/cli/finetune
 
 # Builds the images with Debian's buildah and asks them; needs root, buildah and debootstrap.
 image-test: $(VENV)/.installed

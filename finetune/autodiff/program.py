@@ -120,12 +120,13 @@ def compile_program(
         emit.bind(fed_tensor, name)
         inputs.append(_value_info(name, fed_tensor, range(fed_tensor.rank)))
     reads: dict[Variable, str] = {}
+    unfed: dict[str, Operation] = {}
     for op in ops:
         if op.type == "placeholder":
-            raise FeedError(
-                f"{op.name} {show(op.output.shape)} is not fed, and {_reader(op, ops, fetches)} needs it. "
-                "Add it to the feeds of this run."
-            )
+            name = emit.unique(f"unfed/{op.name}")
+            unfed[name] = op
+            emit.bind(op.output, name)
+            continue
         if op.type != "variable":
             emit.lower(op)
             continue
@@ -154,6 +155,12 @@ def compile_program(
     # What only the other mode, training or not, uses.
     prune(graph_proto, [info.name for info in outputs.infos])
     used = {name for node in graph_proto.node for name in node.input}
+    for name, op in unfed.items():
+        if name in used:
+            raise FeedError(
+                f"{op.name} {show(op.output.shape)} is not fed, and {_reader(op, ops, fetches)} needs it. "
+                "Add it to the feeds of this run."
+            )
     unused = [value for value in graph_proto.input if value.name not in used and value.name in reads.values()]
     for value in unused:
         graph_proto.input.remove(value)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +37,53 @@ IN_MEMORY = 1 << 30  # bytes of features; more go to a file
 
 
 @dataclass(frozen=True)
+class Views:
+    """Which versions of images: `count` of each, of which the first is the image as it is; see `views.views`."""
+
+    count: int
+    seed: int
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """With what features are computed, but for what they are of: it changes none of them."""
+
+    store: VectorStore | None = None
+    threads: int | None = None
+    batch_size: int | None = None
+    timings: Timings | None = None
+
+
+class Extracted(NamedTuple):
+    """Features of some images, (n, views, ...), ids and errors of those that failed, and how many they are together."""
+
+    rows: Array
+    failures: list[tuple[str, GraftError]]
+    images: int
+
+
+class Spread(Protocol):
+    """A way to compute features: in this process, or in several."""
+
+    def __call__(
+        self, model: FeatureModel, items: Sequence[ImageItem], views: Views, circumstances: Circumstances
+    ) -> Generator[Extracted]:
+        """Features of all items in their order, some at a time."""
+
+
+@dataclass(frozen=True)
 class Trunk:
     """A network up to a cut, ready to run.
 
     `file`: what runs, an int8 version perhaps. `original`: the file of the model that was asked for, in whose float32
-    weights blocks behind the cut are trained.
+    weights blocks behind the cut are trained. `spread`: another way to run it than in this process alone.
     """
 
     features: FeatureModel
     file: Path
     original: Path
+    spread: Spread | None = None
 
     @property
     def cut(self) -> str:
@@ -149,30 +187,47 @@ def features_of(
     """
     if views < 1:
         raise InputError(f"views is {views}; expected at least 1.")
-    model = trunk.features if isinstance(trunk, Trunk) else trunk
+    model, spread = (trunk.features, trunk.spread) if isinstance(trunk, Trunk) else (trunk, None)
     (cut,) = model.cuts
     shape = (views, *model.blank[cut].shape[1:])
     items = [one.item if isinstance(one, Example) else one for one in examples]
-    report = ExtractionReport(timings=timings or Timings())
     failures: list[tuple[str, GraftError]] = []
     with ExitStack() as context:
         large = 4 * len(items) * math.prod(shape) > IN_MEMORY
         rows = _InFile(out, shape, context) if large and out is not None else _InMemory(len(items), shape)
-        chosen = views_of(views, seed, flip=flip)
-        size = batch_size or model.model.batch_size
-        batches = context.enter_context(
-            closing(extract_vectors(model, items, size, threads, store, report, chosen))
+        circumstances = Circumstances(store, threads, batch_size, timings)
+        parts = context.enter_context(
+            closing((spread or _extract_here)(model, items, Views(views, seed, flip), circumstances))
         )
+        done = 0
+        for part in parts:
+            failures += part.failures
+            if len(part.rows):
+                rows.add(part.rows)
+            done += part.images
+            if progress:
+                progress(done)
+        return rows.array(), failures
+
+
+def _extract_here(
+    model: FeatureModel, items: Sequence[ImageItem], views: Views, circumstances: Circumstances
+) -> Generator[Extracted]:
+    """See `Spread`."""
+    (cut,) = model.cuts
+    size = circumstances.batch_size or model.model.batch_size
+    report = ExtractionReport(timings=circumstances.timings or Timings())
+    chosen = views_of(views.count, views.seed, flip=views.flip)
+    extracted = extract_vectors(
+        model, items, size, circumstances.threads, circumstances.store, report, chosen
+    )
+    with closing(extracted) as batches:
         for vectors in batches:
             failed = dict(reversed(vectors.failures))  # of several views of an image the first
-            failures += failed.items()
             good = [i for i, name in enumerate(vectors.ids) if name not in failed]
-            if good:
-                rows.add(vectors.arrays[cut][good].reshape(-1, *shape))
-            report.images += len(vectors.names) // views
-            if progress:
-                progress(report.images)
-        return rows.array(), failures
+            rows = vectors.arrays[cut][good] if good else model.blank[cut]
+            rows = rows.reshape(len(good) // views.count, views.count, *rows.shape[1:])
+            yield Extracted(rows, list(failed.items()), len(vectors.names) // views.count)
 
 
 class _InMemory:

@@ -21,6 +21,7 @@ from finetune.report.learning_curve import Predict
 from finetune.single_thread import one_blas_thread
 from finetune.training.data import TrainingData
 from finetune.training.head import train_head
+from finetune.training.learner import LocalLearner, Starter
 from finetune.training.result import Phase, Trained
 from finetune.training.settings import Settings
 from models.runtime import Array
@@ -53,8 +54,11 @@ def learn(
     device: str = "auto",
     threads: int | None = None,
     observer: Observer | None = None,
+    start: Starter = LocalLearner,
 ) -> Learned:
     """Fit what stands behind the trunk, resuming where the folder holds a checkpoint.
+
+    `start`: makes what a head or blocks learn with, by default in this process.
 
     Raises:
         InputError: data or settings that do not fit the method.
@@ -71,6 +75,7 @@ def learn(
         "resume": folder.resume,
         "observer": observer.train if observer else None,
         "events": folder.path / EVENTS,
+        "start": start,
     }
     if recipe.method == "head":
         return _learned(

@@ -21,7 +21,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,11 @@ from finetune.job.reporting import collect_findings, proven, thumbnails, write_p
 from finetune.job.strangers import show_strangers
 from finetune.report.findings import Candidates, Findings, Previous, Shown
 from finetune.report.page import draw, write_report
+from finetune.training.learner import LocalLearner
 from finetune.trust.proof import IMAGES, FreshProcess, Proof, prove
+from finetune.workers.extraction import SharedTrunk
+from finetune.workers.team import Team
+from finetune.workers.training import SharedLearner
 from models.errors import InputError
 from models.features import Pool
 from models.importing import as_graft_model
@@ -84,12 +89,14 @@ def finetune(
     unknown: str | None = None,
     previous: str | None = None,
     observer: Observer | None = None,
+    team: Team | None = None,
 ) -> Outcome:
     """Fine-tune a model on labelled images and write everything about it into the folder `out`.
 
     `resume` goes on with the run that was begun in `out`, and ends with the same bytes as one that was never stopped.
     `unknown`: a source of images that are none of the classes, to measure the threshold with. `previous`: an older
-    model to compare with. `cache`: remember features by the images' content.
+    model to compare with. `cache`: remember features by the images' content. `team`: other processes that help, see
+    `finetune.workers`; `threads` are then of each.
 
     Raises:
         InputError: images or settings that cannot be used.
@@ -106,7 +113,7 @@ def finetune(
         check_previous(older, dataset.classes)
     with RunFolder.open(out, resume=resume) as folder, contextlib.ExitStack() as context:
         store = context.enter_context(contextlib.closing(open_store())) if cache else None
-        job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, strangers, older)
+        job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, strangers, older, team)
         return job.run()
 
 
@@ -136,6 +143,8 @@ class _Job:
     store: VectorStore | None
     unknown: Sequence[ImageItem]
     older: Model | None
+    team: Team | None
+    digests: dict[str, bytes] = field(default_factory=dict)  # of images that were scanned, by their ids
 
     def run(self) -> Outcome:
         stages, recipe = self.stages, self.recipe
@@ -146,8 +155,15 @@ class _Job:
                 facts = scan(
                     examples, progress=lambda done, _: stages.observer.advance(done), store=self.store
                 )
+            self.digests = {
+                one.item.id: fact.digest
+                for one, fact in zip(examples, facts, strict=True)
+                if fact.error is None
+            }
             with stages.stage("model"):
-                trunks = opened.result()
+                trunks = [self._shared(trunk) for trunk in opened.result()]
+        for text in self.team.notes if self.team else ():
+            stages.observer.say(text)
         digest = data_digest(self.dataset, facts)
         self.folder.begin(
             {
@@ -166,7 +182,7 @@ class _Job:
             candidates = self._compare(facts, trunks)
             trunk = trunks[candidates.taken]
             if recipe.method == "blocks":  # which are trained behind maps, not behind what is pooled
-                trunk = self._trunk(recipe.candidates[candidates.taken])
+                trunk = self._shared(self._trunk(recipe.candidates[candidates.taken]))
         del trunks
         prepared = prepare(
             self.dataset,
@@ -188,6 +204,7 @@ class _Job:
                 device=self.device,
                 threads=self.threads,
                 observer=stages.observer,
+                start=partial(SharedLearner, self.team) if self.team else LocalLearner,
             )
         for text in learned.notes:
             stages.observer.say(text)
@@ -244,6 +261,14 @@ class _Job:
             pool,
             quantize_on=[example.item for example in self.dataset.examples] if self.recipe.quantize else None,
             config=RuntimeConfig(self.device, self.threads),
+        )
+
+    def _shared(self, trunk: Trunk) -> Trunk:
+        """The trunk, run by all processes of the team where there is one."""
+        if self.team is None:
+            return trunk
+        return replace(
+            trunk, spread=SharedTrunk(self.team, trunk, self.digests, cached=self.store is not None)
         )
 
     def _compare(self, facts: Sequence[Facts], trunks: Sequence[Trunk]) -> Candidates:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto
 
-from finetune.autodiff import Session
-from finetune.autodiff.schedules import Schedule, constant
+from finetune.autodiff.schedules import Schedule
 from finetune.training.data import Array, TrainingData, class_weights
 from finetune.training.head import finish, fit_head, opened
+from finetune.training.learner import Learner, LocalLearner, Plan, Starter
 from finetune.training.loop import Loop, Training
 from finetune.training.measuring import measure
-from finetune.training.network import Blocks, Network, build
-from finetune.training.rates import schedule
+from finetune.training.network import Blocks
+from finetune.training.rates import Scheduled
 from finetune.training.result import EpochObserver, Trained
 from finetune.training.settings import FORGETFUL, Settings
 from finetune.training.state import INTERVAL, values_of
@@ -26,8 +26,6 @@ from models.errors import InputError
 from models.features import default_cuts
 from models.files import write_atomically
 from models.serialized import content_digest
-
-Learned = tuple[Network, Session]
 
 PHASE = "blocks"
 _POOLED = "embeddings-{}.npy"
@@ -49,6 +47,7 @@ def train_blocks(
     observer: EpochObserver | None = None,
     events: Path | None = None,
     checkpoint_seconds: float = INTERVAL,
+    start: Starter = LocalLearner,
 ) -> Trained:
     """Train a head and the blocks between `cut` and `embedding` on maps, x (N, V, C, H, W).
 
@@ -79,23 +78,23 @@ def train_blocks(
         "data": data.digest(),
     }
     about = {"method": PHASE, "cut": cut, "embedding": blocks.embedding}
-    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as training:
+    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds, start) as training:
         key = hashlib.sha256(json.dumps([identity[k] for k in _BELOW]).encode()).hexdigest()[:12]
         whole = _Whole(training, data, blocks, device, threads)
         if training.checkpoint.state.phase == PHASE:
-            network, session = whole.build(whole.schedule())
-            training.checkpoint.load(network, session)
+            learner = whole.start(whole.schedule())
+            training.checkpoint.load(learner.network, learner.session)
         else:
             # Built before anything is computed, so that a network that cannot be trained is refused at once.
-            network, session = whole.build(constant(0.0))
-            pooled = _pooled(training, data, network, session, work / _POOLED.format(key))
+            learner = whole.start(Scheduled(settings, 0.0, 0))
+            pooled = _pooled(training, data, learner, work / _POOLED.format(key))
             head = fit_head(training, pooled, device, threads)
             if training.interrupt.asked:
-                _hand_over(head, network, session)
-                return finish(training, network, session, about)
-            network, session = whole.begin(head)
-        Loop(training, network, session, data, settings.block_epochs, _AT_ONCE).run()
-        return finish(training, network, session, about)
+                _hand_over(head, learner)
+                return finish(training, learner, about)
+            learner = whole.begin(head)
+        Loop(training, learner, data, settings.block_epochs, _AT_ONCE).run()
+        return finish(training, learner, about)
 
 
 @dataclass(frozen=True)
@@ -108,38 +107,39 @@ class _Whole:
     device: str
     threads: int | None
 
-    def build(self, rate: Schedule) -> tuple[Network, Session]:
+    def start(self, rate: Schedule) -> Learner:
         """The network with its pretrained values, and a head that knows nothing."""
         settings, data = self.training.settings, self.data
         weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
-        network = build(settings, data.classes, data.shape, rate, weights=weights, blocks=self.blocks)
-        return network, Session(network.graph, self.device, threads=self.threads)
+        plan = Plan(settings, data.classes, data.shape, rate, weights, self.blocks)
+        return self.training.start(plan, self.device, self.threads)
 
     def schedule(self) -> Schedule:
         """The rates of the phase."""
         settings = self.training.settings
         steps = settings.block_epochs * len(self.data.batches(0, 0, settings.batch_size))
-        return schedule(settings, self.training.checkpoint.state.learning_rate, steps)
+        return Scheduled(settings, self.training.checkpoint.state.learning_rate, steps)
 
-    def begin(self, head: Learned) -> tuple[Network, Session]:
+    def begin(self, head: Learner) -> Learner:
         """Go over to the second phase."""
         training, data, settings = self.training, self.data, self.training.settings
         state = training.checkpoint.state
         rate = settings.block_rate(state.learning_rate)
         state.begin(PHASE, rate, [])
-        network, session = self.build(self.schedule())
-        _hand_over(head, network, session)
+        learner = self.start(self.schedule())
+        _hand_over(head, learner)
         if len(data.val_y):  # what the head alone gives is to be beaten
             weighted = settings.class_weights is not None
-            state.best_loss = measure(network, session, data, weighted, _AT_ONCE).refined
-            training.checkpoint.best = values_of(session, network.trained)
-        training.events.graph(network, session)
-        return network, session
+            learner.share()
+            state.best_loss = measure(learner, data, weighted, _AT_ONCE).refined
+            training.checkpoint.best = values_of(learner.session, learner.network.trained)
+        training.events.graph(learner.network, learner.session)
+        return learner
 
 
-def _hand_over(head: Learned, network: Network, session: Session) -> None:
+def _hand_over(head: Learner, learner: Learner) -> None:
     """Give the head and the standardisations of the first phase to a network with blocks."""
-    source, values = head
+    source, network = head.network, learner.network
     pairs = [
         *zip(source.standard, network.standard, strict=True),
         *zip(source.scale, network.scale, strict=True),
@@ -149,25 +149,23 @@ def _hand_over(head: Learned, network: Network, session: Session) -> None:
             for a, b in zip(old, new, strict=True)
         ),
     ]
-    session.load({new: values.value(old) for old, new in pairs})
+    learner.session.load({new: head.session.value(old) for old, new in pairs})
 
 
-def _pooled(
-    training: Training, data: TrainingData, network: Network, session: Session, path: Path
-) -> TrainingData:
+def _pooled(training: Training, data: TrainingData, learner: Learner, path: Path) -> TrainingData:
     """Embeddings of all views, which are kept in `path` for a resumed run."""
-    size = int(network.pooled.shape[1] or 0)
+    size = int(learner.network.pooled.shape[1] or 0)
     count = len(data.rows)
     if path.exists():
         both = np.load(path)
     else:
+        learner.share()
         both = np.empty((count + len(data.val_x), size), np.float32)
         for rows, into in ((data.rows, both[:count]), (data.val_x, both[count:])):
             for i in range(0, len(rows), _AT_ONCE):
                 training.interrupt.check()
-                into[i : i + _AT_ONCE] = session.run(
-                    network.pooled, {network.x: np.asarray(rows[i : i + _AT_ONCE])}
-                )
+                part = slice(i, i + _AT_ONCE)
+                into[part] = learner.infer("pooled", rows[part], _AT_ONCE)
         _keep(path, both)
     x = both[:count].reshape(len(data.y), data.views, size)
     return TrainingData(x, data.y, both[count:], data.val_y, data.classes)

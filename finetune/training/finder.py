@@ -5,10 +5,9 @@ Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), se
 
 from __future__ import annotations
 
-from finetune.autodiff import Session
 from finetune.training.data import Array, TrainingData
 from finetune.training.interrupt import Interrupt
-from finetune.training.network import Network
+from finetune.training.learner import Learner
 from finetune.training.settings import Settings
 from models.errors import NumericsError
 
@@ -24,15 +23,16 @@ Curve = list[tuple[float, float]]  # of (rate, smoothed loss)
 
 
 def find_rate(
-    network: Network, session: Session, data: TrainingData, settings: Settings, interrupt: Interrupt
+    learner: Learner, data: TrainingData, settings: Settings, interrupt: Interrupt
 ) -> tuple[float, Curve]:
-    """The learning rate to train with, and the curve of (rate, smoothed loss); the variables of `session` are spoilt.
+    """The learning rate to train with, and the curve of (rate, smoothed loss); the variables of `learner` are spoilt.
 
-    `network` was built with the schedule `rates.sweep(LOW, HIGH, STEPS)`.
+    Its network was built with the schedule `rates.Sweep(LOW, HIGH, STEPS)`.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
     """
+    learner.share()
     curve: Curve = []
     smoothed = 0.0
     epoch = 0
@@ -45,14 +45,12 @@ def find_rate(
             epoch += 1
         chosen, batch = batches.pop()
         try:
-            _, loss, rate = session.run(
-                [network.train, network.loss, network.rate],
-                {network.x: data.rows[chosen], network.y: data.y[batch]},
-            )
+            loss, _, rate, interrupted = learner.step(data.rows[chosen], data.y[batch])
         except NumericsError:
             break
-        smoothed = _SMOOTH * smoothed + (1 - _SMOOTH) * float(loss)
-        curve.append((float(rate), smoothed / (1 - _SMOOTH ** (step + 1))))
+        interrupt.asked |= interrupted
+        smoothed = _SMOOTH * smoothed + (1 - _SMOOTH) * loss
+        curve.append((rate, smoothed / (1 - _SMOOTH ** (step + 1))))
         if curve[-1][1] > _BLOWN * min(value for _, value in curve):
             break
     return choose(curve), curve

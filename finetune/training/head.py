@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from finetune.autodiff import Session
 from finetune.autodiff.schedules import Schedule
 from finetune.heads.top import Top
 from finetune.training.data import TrainingData, class_weights, standardisation
 from finetune.training.events import Events
 from finetune.training.finder import HIGH, LOW, STEPS, Curve, find_rate
 from finetune.training.interrupt import Interrupt
+from finetune.training.learner import Learner, LocalLearner, Plan, Starter
 from finetune.training.loop import Loop, Training
-from finetune.training.network import Network, build
-from finetune.training.rates import schedule, sweep
+from finetune.training.rates import Scheduled, Sweep
 from finetune.training.result import EpochObserver, Phase, Trained
 from finetune.training.settings import Settings
 from finetune.training.state import INTERVAL, Checkpoint
@@ -41,12 +40,14 @@ def train_head(
     observer: EpochObserver | None = None,
     events: Path | None = None,
     checkpoint_seconds: float = INTERVAL,
+    start: Starter = LocalLearner,
 ) -> Trained:
     """Train a head on features, x (N, V, D); see `Settings`.
 
     `work`: folder of the checkpoint, which is written every `checkpoint_seconds` (0: after each step). `resume` goes
     on from it, where there is one, and ends with the same bytes as a run that was never stopped. `events`: folder for
-    TensorBoard. Ctrl-C ends training with the best so far; it can be resumed.
+    TensorBoard. Ctrl-C ends training with the best so far; it can be resumed. `start`: makes what learns, by default
+    in this process.
 
     Raises:
         InputError: data or settings that do not fit.
@@ -56,9 +57,8 @@ def train_head(
     if len(data.shape) != 1:
         raise InputError(f"x is {data.x.shape}; a head is trained on vectors, (images, views, features).")
     identity = {"method": PHASE, "settings": settings.to_json(), "data": data.digest()}
-    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds) as training:
-        network, session = fit_head(training, data, device, threads)
-        return finish(training, network, session, {"method": PHASE})
+    with opened(work, identity, settings, resume, observer, events, checkpoint_seconds, start) as training:
+        return finish(training, fit_head(training, data, device, threads), {"method": PHASE})
 
 
 @contextmanager
@@ -70,6 +70,7 @@ def opened(
     observer: EpochObserver | None,
     events: Path | None,
     seconds: float,
+    start: Starter,
 ) -> Iterator[Training]:
     """The checkpoint, event files and Ctrl-C of a training."""
     checkpoint = Checkpoint(work, identity, seconds)
@@ -77,14 +78,12 @@ def opened(
     written = Events(events, checkpoint.state.marks)
     try:
         with Interrupt() as interrupt:
-            yield Training(settings, checkpoint, written, interrupt, observer)
+            yield Training(start, settings, checkpoint, written, interrupt, observer)
     finally:
         written.close()
 
 
-def fit_head(
-    training: Training, data: TrainingData, device: str, threads: int | None
-) -> tuple[Network, Session]:
+def fit_head(training: Training, data: TrainingData, device: str, threads: int | None) -> Learner:
     """The phase "head": a network with the best values in its variables."""
     settings, checkpoint = training.settings, training.checkpoint
     weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
@@ -93,39 +92,39 @@ def fit_head(
         threads = 1
     steps = settings.epochs * len(data.batches(0, 0, settings.batch_size))
 
-    def made(rate: Schedule) -> tuple[Network, Session]:
-        network = build(settings, data.classes, data.shape, rate, weights=weights)
-        return network, Session(network.graph, device, threads=threads)
+    def made(rate: Schedule) -> Learner:
+        return training.start(Plan(settings, data.classes, data.shape, rate, weights), device, threads)
 
     if checkpoint.state.phase == PHASE:
-        network, session = made(schedule(settings, checkpoint.state.learning_rate, steps))
-        checkpoint.load(network, session)
+        learner = made(Scheduled(settings, checkpoint.state.learning_rate, steps))
+        checkpoint.load(learner.network, learner.session)
     else:
         standard = standardisation(data.rows)
         rate, curve = settings.learning_rate, Curve()
         if rate is None:
-            finder, trial = made(sweep(LOW, HIGH, STEPS))
-            set_scales(finder, trial, data, standard)
-            rate, curve = find_rate(finder, trial, data, settings, training.interrupt)
+            finder = made(Sweep(LOW, HIGH, STEPS))
+            set_scales(finder, data, standard)
+            rate, curve = find_rate(finder, data, settings, training.interrupt)
         checkpoint.state.begin(PHASE, rate, curve)
-        network, session = made(schedule(settings, rate, steps))
-        set_scales(network, session, data, standard)
-        training.events.graph(network, session)
-    Loop(training, network, session, data, settings.epochs, _AT_ONCE).run()
-    return network, session
+        learner = made(Scheduled(settings, rate, steps))
+        set_scales(learner, data, standard)
+        training.events.graph(learner.network, learner.session)
+    Loop(training, learner, data, settings.epochs, _AT_ONCE).run()
+    return learner
 
 
-def set_scales(network: Network, session: Session, data: TrainingData, standard: tuple[Any, Any]) -> None:
+def set_scales(learner: Learner, data: TrainingData, standard: tuple[Any, Any]) -> None:
     """Give the network the standardisation of features, `standard`, and in a regression of targets."""
+    network = learner.network
     values = dict(zip(network.standard, standard, strict=True))
     if not data.classes:
         deviation = float(np.std(data.y, dtype=np.float64))
         pair = np.float32(np.mean(data.y, dtype=np.float64)), np.float32(deviation or 1)
         values |= dict(zip(network.scale, pair, strict=True))
-    session.load(values)
+    learner.session.load(values)
 
 
-def finish(training: Training, network: Network, session: Session, about: dict[str, Any]) -> Trained:
+def finish(training: Training, learner: Learner, about: dict[str, Any]) -> Trained:
     """The result; `about` what goes into its `chosen` besides the settings and what training decided."""
     state = training.checkpoint.state
     history = (*state.earlier, state.as_phase())
@@ -135,7 +134,7 @@ def finish(training: Training, network: Network, session: Session, about: dict[s
         "learning_rate": history[0].learning_rate,
         "phases": [_summary(phase) for phase in history],
     }
-    top = Top(network.export(session), chosen)
+    top = Top(learner.network.export(learner.session), chosen)
     return Trained(
         top, history, training.checkpoint.seconds(), training.interrupt.asked, training.events.notes
     )

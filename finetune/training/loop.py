@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.autodiff import Session
-from finetune.autodiff.program import Fetch
 from finetune.training.data import Array, TrainingData
 from finetune.training.events import Events
 from finetune.training.interrupt import Interrupt
+from finetune.training.learner import Learner, Starter
 from finetune.training.measuring import measure
-from finetune.training.network import Network
 from finetune.training.result import Epoch, EpochObserver, EpochProgress
 from finetune.training.settings import Settings
 from finetune.training.state import Checkpoint, values_of
@@ -24,8 +22,9 @@ _TELL = 0.1  # seconds between two words to the observer
 
 @dataclass(frozen=True)
 class Training:
-    """What all phases of a training share."""
+    """What all phases of a training share. `start` makes what learns, here or in several processes."""
 
+    start: Starter
     settings: Settings
     checkpoint: Checkpoint
     events: Events
@@ -44,13 +43,13 @@ class Loop:
     def __init__(
         self,
         training: Training,
-        network: Network,
-        session: Session,
+        learner: Learner,
         data: TrainingData,
         epochs: int,
         measured_at_once: int,
     ) -> None:
-        self.training, self.network, self.session, self.data = training, network, session, data
+        self.training, self.learner, self.data = training, learner, data
+        self.network, self.session = learner.network, learner.session
         self.state = training.checkpoint.state
         self.epochs, self.measured_at_once = epochs, measured_at_once
         self._heard = 0.0
@@ -63,6 +62,7 @@ class Loop:
             OutputError: a checkpoint cannot be written.
         """
         state, settings = self.state, self.training.settings
+        self.learner.share()
         try:
             while not state.finished and not self.training.interrupt.asked:
                 batches = self.data.batches(settings.seed, state.epoch, settings.batch_size)
@@ -83,17 +83,14 @@ class Loop:
         self.session.load({v: best[v.name] for v in self.network.trained})
 
     def _step(self, rows: Array, y: Array, steps: int) -> None:
-        network, state = self.network, self.state
-        fetches: list[Fetch] = [network.train, network.loss, network.rate]
-        if network.hits is not None:
-            fetches.append(network.hits)
-        _, loss, rate, *hits = self.session.run(fetches, {network.x: self.data.rows[rows], network.y: y})
+        state = self.state
+        loss, hits, state.rate, interrupted = self.learner.step(self.data.rows[rows], y)
         state.step += 1
-        state.loss += float(loss) * len(y)
-        state.hits += float(hits[0]) if hits else 0.0
-        state.rate = float(rate)
+        state.loss += loss * len(y)
+        state.hits += hits
+        self.training.interrupt.asked |= interrupted
         self.training.events.step(
-            state.phase, state.step, steps, float(loss), state.rate, state.epoch * steps + state.step
+            state.phase, state.step, steps, loss, state.rate, state.epoch * steps + state.step
         )
         if self.training.checkpoint.due():
             self._save()
@@ -111,11 +108,7 @@ class Loop:
                 )
         loss = state.loss / size
         weighted = self.training.settings.class_weights is not None
-        measured = (
-            measure(self.network, self.session, data, weighted, self.measured_at_once)
-            if len(data.val_y)
-            else None
-        )
+        measured = measure(self.learner, data, weighted, self.measured_at_once) if len(data.val_y) else None
         epoch = Epoch(
             rate=state.rate,
             loss=loss,

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from finetune.autodiff import Session
 from finetune.training.data import Array, TrainingData, class_weights
-from finetune.training.network import Network
+from finetune.training.learner import Learner
 from finetune.trust.measures import r2
 
 _SHARPEST, _SOFTEST = 1e-2, 1e2  # factors of logits among which the best is sought
@@ -26,17 +25,13 @@ class Measured:
     r2: float | None = None
 
 
-def measure(network: Network, session: Session, data: TrainingData, weighted: bool, size: int) -> Measured:
+def measure(learner: Learner, data: TrainingData, weighted: bool, size: int) -> Measured:
     """Loss and accuracy, or in a regression loss and R2, computed `size` images at a time.
 
     `weighted`: the loss counts classes as training does, with the weights of its images.
     """
-    x, y = data.val_x, data.val_y
-    parts = [
-        session.run(network.outputs, {network.x: np.asarray(x[i : i + size])}).astype(np.float64)
-        for i in range(0, len(x), size)
-    ]
-    outputs = np.concatenate(parts)
+    y = data.val_y
+    outputs = learner.infer("outputs", data.val_x, size).astype(np.float64)
     if data.classes:
         counts = np.array(class_weights(data.y, data.classes))[y] if weighted else None
         return Measured(
@@ -44,7 +39,7 @@ def measure(network: Network, session: Session, data: TrainingData, weighted: bo
             refined(outputs, y, counts),
             accuracy=float((outputs.argmax(1) == y).mean()),
         )
-    mean, deviation = (session.value(v).astype(np.float64) for v in network.scale)
+    mean, deviation = (learner.session.value(v).astype(np.float64) for v in learner.network.scale)
     targets = (y - mean) / deviation
     loss = float(np.square(outputs[:, 0] - targets).mean())
     explained = r2(targets, outputs[:, 0])

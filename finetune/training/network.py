@@ -19,6 +19,7 @@ from finetune.autodiff.ops.reductions import argmax, reduce_mean, reduce_sum
 from finetune.autodiff.ops.shape import flatten
 from finetune.autodiff.ops.state import identity
 from finetune.autodiff.ops.training import dropout
+from finetune.autodiff.optimizers import SplitStep
 from finetune.autodiff.schedules import Schedule
 from finetune.autodiff.tensor import Tensor, Variable
 from finetune.training.rates import depth_factors, optimizer
@@ -49,7 +50,9 @@ class Network:
     `x`, `y`: what is fed. `pooled` (N, D): what the head reads, `outputs` (N, classes) logits or (N, 1) standardised
     values. `hits`: how many of a batch are right, None in a regression. `rate`: of the step. `standard`: mean and
     factor of the columns of `pooled`; `scale`: mean and deviation of the targets. `head`: weights and bias of each
-    layer; `folded`: the same with both standardisations inside, which only `exported` reads.
+    layer; `folded`: the same with both standardisations inside, which only `exported` reads. `split`: the step in two
+    runs where that was asked for, of which `train` is then the second, for rows whose places in the batch are fed to
+    `graph.rows`.
     """
 
     graph: Graph
@@ -66,6 +69,7 @@ class Network:
     head: Layers
     folded: Layers
     exported: Mapping[str, Tensor]
+    split: SplitStep | None = None
 
     @property
     def trained(self) -> list[Variable]:
@@ -102,8 +106,9 @@ def build(
     *,
     weights: Sequence[float] | None = None,
     blocks: Blocks | None = None,
+    split: bool = False,
 ) -> Network:
-    """The graph for inputs (N, *shape); `weights`: how much an image of each class counts.
+    """The graph for inputs (N, *shape); `weights`: how much an image of each class counts; `split`: see `Network`.
 
     Raises:
         GraphError: blocks with an operator that cannot be differentiated.
@@ -116,6 +121,8 @@ def build(
         return rates[-1]
 
     with Graph(seed=settings.seed) as graph:
+        if split:
+            graph.rows = graph.placeholder((None,), np.int64, name="rows")
         x, pooled = _below(graph, shape, blocks)
         below = graph.trainable_variables
         y = graph.placeholder((None,), np.int64 if classes else np.float32, name="targets")
@@ -140,13 +147,14 @@ def build(
         biases = [v for v in graph.trainable_variables if len(v.sizes) < 2]
         how = optimizer(settings, remembered, depth_factors(below, settings.rate_factor), biases)
         try:
-            train = how.minimize(loss)
+            halves = how.split(loss) if split else None
+            train = halves.apply if halves else how.minimize(loss)
         except GraphError as exc:
             raise type(exc)(f"{exc} {OFFER}") from exc
         last = {LOGITS: out} if classes else {VALUE: out.reshape(-1)}
         return Network(
             graph, x, y, pooled, outputs, loss, hits, rates[0], train,
-            (mean, factor), (target_mean, deviation), head, folded, {EMBEDDING: identity(embedding), **last},
+            (mean, factor), (target_mean, deviation), head, folded, {EMBEDDING: identity(embedding), **last}, halves,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from finetune.autodiff.clipping import by_global_norm
@@ -39,6 +40,32 @@ _LAST = 0.01  # to which part of the rate "exponential" falls
 _SHORTEST = 10  # steps; one_cycle divides by its parts
 
 
+@dataclass(frozen=True)
+class Scheduled:
+    """The schedule of `settings`, see `schedule`, by what it is made of: unlike one that is made, it pickles."""
+
+    settings: Settings
+    rate: float
+    steps: int
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """The rate at `step`."""
+        return schedule(self.settings, self.rate, self.steps)(step)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """From `low` to `high` in equal factors, over `steps` steps."""
+
+    low: float
+    high: float
+    steps: int
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """The rate at `step`."""
+        return exponential(self.low, self.steps - 1, self.high / self.low)(step)
+
+
 def schedule(settings: Settings, rate: float, steps: int) -> Schedule:
     """The schedule of `settings` with `rate` as its highest, over `steps` steps."""
     steps = max(steps, _SHORTEST)
@@ -50,11 +77,6 @@ def schedule(settings: Settings, rate: float, steps: int) -> Schedule:
     if settings.schedule == "exponential":
         return _warmed(exponential(rate, max(steps - warmup, 1), _LAST), rate, warmup)
     return _warmed(constant(rate), rate, warmup)
-
-
-def sweep(low: float, high: float, steps: int) -> Schedule:
-    """From `low` to `high` in equal factors."""
-    return exponential(low, steps - 1, high / low)
 
 
 def optimizer(

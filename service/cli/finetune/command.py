@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ from click.core import ParameterSource
 
 from finetune.dataset.list_options import ListOptions
 from finetune.job.recipe import Recipe, chosen
+from models.errors import GraftError
 from models.wording import counted, percent, size
 from service.cli.terminal.messages import print_note
 from service.cli.terminal.options import (
@@ -48,6 +51,10 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Go on where an earlier run in the folder ended.")
 @cache_option
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N",
+    help="Processes that share the work; needs mpi4py.  [default: those of mpiexec, else 1]",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @device_options
 @click.pass_context
@@ -58,6 +65,7 @@ def command(
     out: Path | None,
     resume: bool,
     cache: bool,
+    workers: int | None,
     as_json: bool,
     device: str,
     threads: int | None,
@@ -77,34 +85,51 @@ def command(
     from finetune.dataset.opening import open_dataset
     from finetune.job.folder import PLAN, free_folder, why_another
     from finetune.job.run import finetune
+    from finetune.workers.mpi import program
+    from finetune.workers.team import Team, work
+    from service.cli.finetune.launching import launch
     from service.cli.finetune.progress import terminal_observer
 
-    recipe = _recipe(ctx, options)
-    dataset = open_dataset(source, recipe.task, outside=outside, lists=lists)
-    if not (resume or recipe.candidates) and (advice := _better_backbone(recipe.model, source)) is not None:
-        print_note(advice)
-    base = Path(f"{source_name(source)}-model")
-    folder = out or (base if resume else free_folder(base))
-    if out is None and folder != base:
-        print_note(why_another(base, folder))
-    try:
-        with terminal_observer() as observer:
-            outcome = finetune(
-                dataset,
-                recipe,
-                folder,
-                device=device,
-                threads=threads,
-                cache=cache,
-                resume=resume,
-                unknown=unknown,
-                previous=previous,
-                observer=observer,
-            )
-    except KeyboardInterrupt:  # in training it ends well; elsewhere there is nothing better to keep
-        if (folder / PLAN).is_file():
-            click.secho(f"Interrupted; what was done is kept. {_resumed(folder)}", err=True, fg="yellow")
-        ctx.exit(130)
+    group = program(workers)
+    if group is not None and group.rank:
+        try:
+            work(group)
+        except GraftError:  # the first process says what it is
+            ctx.exit(2)
+        ctx.exit()
+    with Team(group) if group is not None else contextlib.nullcontext() as team:
+        recipe = _recipe(ctx, options)
+        base = Path(f"{source_name(source)}-model")
+        folder = out or (base if resume else free_folder(base))
+        if out is None and folder != base:
+            print_note(why_another(base, folder))
+        if group is None and workers is not None and workers > 1:
+            ctx.exit(launch(workers, sys.argv[1:], folder))
+        dataset = open_dataset(source, recipe.task, outside=outside, lists=lists)
+        if (
+            not (resume or recipe.candidates)
+            and (advice := _better_backbone(recipe.model, source)) is not None
+        ):
+            print_note(advice)
+        try:
+            with terminal_observer() as observer:
+                outcome = finetune(
+                    dataset,
+                    recipe,
+                    folder,
+                    device=device,
+                    threads=threads,
+                    cache=cache,
+                    resume=resume,
+                    unknown=unknown,
+                    previous=previous,
+                    observer=observer,
+                    team=team,
+                )
+        except KeyboardInterrupt:  # in training it ends well; elsewhere there is nothing better to keep
+            if (folder / PLAN).is_file():
+                click.secho(f"Interrupted; what was done is kept. {_resumed(folder)}", err=True, fg="yellow")
+            ctx.exit(130)
     if as_json:
         report = json.loads(outcome.report.with_suffix(".json").read_text(encoding="utf-8"))
         click.echo(json.dumps({"path": str(outcome.model), "page": str(outcome.report), **report}, indent=2))

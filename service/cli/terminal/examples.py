@@ -40,6 +40,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "graft finetune my_photos --try builtin,mobilenet_v2,resnet18_v1",
         "graft finetune weights.csv --task regression",
         "graft finetune my_photos --out mine --resume",
+        "graft finetune my_photos --method blocks --workers 2",
     ),
     "service.cli.models": ("graft models list", "graft models pull mobilenet_v2"),
     "service.cli.models.listing": ("graft models list",),

@@ -1,0 +1,153 @@
+"""`graft finetune --workers 2`: the file of one process, one message where something is wrong, and deaths survived."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from models.errors import GraftError, LibraryError
+from models.model import Model
+from models.runtime import RuntimeConfig
+from service.cli.finetune import launching
+from tests import optional
+from tests.finetune.shades import SHADES, folder_of, shade
+
+ROOT = Path(__file__).parents[4]
+QUICK = [
+    "--views",
+    "2",
+    "--epochs",
+    "4",
+    "--learning-rate",
+    "0.1",
+    "--optimizer",
+    "momentum",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(tmp_path_factory.mktemp("photos") / "shades")
+
+
+@pytest.fixture
+def _mpi() -> None:
+    optional.library("mpi4py", extra="mpi")
+
+
+def graft(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "graft", "finetune", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
+    )
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    model = onnx.load(folder / "model.onnx")
+    return {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+
+
+@pytest.mark.workers
+@pytest.mark.usefixtures("_mpi")
+def test_two_workers_make_the_file_of_one(photos: Path, tiny_path: Path, tmp_path: Path) -> None:
+    one = graft(photos, "--model", tiny_path, "--out", tmp_path / "one", *QUICK)
+    two = graft(photos, "--model", tiny_path, "--out", tmp_path / "two", "--workers", 2, *QUICK)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    assert two.stderr.count("head: epoch 4/4") == 1  # the first alone speaks
+    images = [shade(colour, seed) for seed, colour in enumerate(SHADES.values())]
+    alone, together = (
+        Model.open(tmp_path / name / "model.onnx", RuntimeConfig("cpu", 1)).classify(images)
+        for name in ("one", "two")
+    )
+    for one_of, other in zip(alone, together, strict=True):
+        assert [p.label for p in one_of] == [p.label for p in other]
+        assert [p.probability for p in one_of] == pytest.approx([p.probability for p in other], abs=1e-3)
+
+
+@pytest.mark.workers
+@pytest.mark.usefixtures("_mpi")
+def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = graft(tmp_path / "empty", "--out", tmp_path / "out", "--workers", 2)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("Error") == 1
+    assert "BAD TERMINATION" not in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+# A worker that kills itself in its fifth step; where FILE is there, it has done so before.
+_DYING = """
+import os, pathlib, signal, sys
+from finetune.workers import mpi, training
+real, steps, file = training._Step.do, [], pathlib.Path({file!r})
+def do(self, worker):
+    steps.append(self)
+    if len(steps) == 5 and ({always} or not file.exists()):
+        file.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(self, worker)
+training._Step.do = do
+"""
+
+
+def dying(monkeypatch: pytest.MonkeyPatch, file: Path, *, always: bool) -> None:
+    first, second = launching._PROGRAM.split("; from", 1)
+    armed = f"{first}; exec({_DYING.format(file=str(file), always=always)!r}); from{second}"
+    monkeypatch.setattr(launching, "_PROGRAM", armed)
+
+
+@pytest.mark.workers
+@pytest.mark.usefixtures("_mpi")
+def test_when_a_worker_dies_all_go_on_from_the_checkpoint(
+    photos: Path,
+    tiny_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["finetune", str(photos), "--model", str(tiny_path), *QUICK]
+    assert launching.launch(2, arguments, tmp_path / "whole") == 0
+    assert "has died" not in capfd.readouterr().err
+    dying(monkeypatch, tmp_path / "died", always=False)
+    assert launching.launch(2, arguments, tmp_path / "out") == 0
+    assert (tmp_path / "died").exists()
+    assert capfd.readouterr().err.count("A worker has died") == 1
+    expected = weights(tmp_path / "whole")
+    for name, value in weights(tmp_path / "out").items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+@pytest.mark.workers
+@pytest.mark.usefixtures("_mpi")
+def test_workers_that_die_each_time_are_given_up(
+    photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "RESTARTS", 1)
+    dying(monkeypatch, tmp_path / "died", always=True)
+    with pytest.raises(GraftError, match=r"workers died 2 times, .*with fewer --workers"):
+        launching.launch(2, ["finetune", str(photos), "--model", str(tiny_path), *QUICK], tmp_path / "out")
+
+
+@pytest.mark.parametrize("missing", ["mpi4py", "mpiexec"])
+def test_without_mpi_it_says_how_to_get_it(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing == "mpi4py":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/mpiexec")
+    else:
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(LibraryError, match=r"--workers needs mpi4py and mpiexec.*pip install '\.\[mpi\]'"):
+        launching.launch(2, [], tmp_path)

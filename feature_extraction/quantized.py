@@ -12,12 +12,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from feature_extraction.items import ImageItem, read_item
+from models.card import ModelCard, card_of
 from models.errors import GraftError
 from models.files import sha256, write_atomically
 from models.fingerprint import image_digest, preprocessing_digest
 from models.importing import as_graft_model
 from models.locating import locate
-from models.model import Model
 from models.quantization import SUFFIX, quantize
 from models.store import CACHE_ADVICE, cache_folder
 
@@ -43,11 +43,13 @@ def sample(items: Iterable[ImageItem], most: int) -> list[ImageItem]:
     return chosen
 
 
-def decoded(model: Model, items: Sequence[ImageItem], on_failure: OnFailure) -> Iterator[NDArray[np.uint8]]:
+def decoded(
+    card: ModelCard, items: Sequence[ImageItem], on_failure: OnFailure
+) -> Iterator[NDArray[np.uint8]]:
     """The pixels of images, uint8 (H, W, 3), without those that fail, which are told."""
     for item in items:
         try:
-            yield model.decode(read_item(item), name=item.id)
+            yield card.preprocessing.load(read_item(item), name=item.id)
         except GraftError as exc:
             on_failure(exc)
 
@@ -63,16 +65,17 @@ def quantized(spec: str | Path, items: Iterable[ImageItem]) -> Path:
         OutputError: the file cannot be written.
     """
     path = locate(spec)
-    model = Model.open(path)
+    proto, _ = as_graft_model(path)
+    card = card_of(proto)
+    assert card is not None  # one is imported with the network
     chosen = sample(items, CALIBRATION)
     digest = hashlib.sha256(f"{sha256(path)} {onnxruntime.__version__}".encode())
-    digest.update(preprocessing_digest(model.card.preprocessing).encode())
-    images = list(decoded(model, chosen, lambda _: None))
+    digest.update(preprocessing_digest(card.preprocessing).encode())
+    images = list(decoded(card, chosen, lambda _: None))
     for pixels in images:
         digest.update(image_digest(pixels))
-    target = cache_folder() / "quantized" / f"{model.card.name}-{digest.hexdigest()[:16]}{SUFFIX}.onnx"
+    target = cache_folder() / "quantized" / f"{card.name}-{digest.hexdigest()[:16]}{SUFFIX}.onnx"
     if not target.is_file():
-        proto, _ = as_graft_model(path)
         made = quantize(proto, images)
         write_atomically(target, made.SerializeToString(), advice=CACHE_ADVICE)
     return target

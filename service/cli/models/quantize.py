@@ -88,7 +88,7 @@ def command(
     before = Model.open(path, config, outputs=outputs)
     chosen = sample(images(calibrate), count + _HELD_OUT)
     split = min(count, (len(chosen) + 1) // 2)
-    int8 = quantize(proto, decoded(before, chosen[:split], print_error))
+    int8 = quantize(proto, decoded(before.card, chosen[:split], print_error))
     if missing := try_to_write_proof(int8):
         print_warning(missing)
     quantized = int8.SerializeToString()
@@ -97,7 +97,7 @@ def command(
     write_atomically(trial, quantized)
     try:
         after = Model.open(trial, config, outputs=outputs)
-        result = compare(before, after, decoded(before, chosen[split:] or chosen, print_error))
+        result = compare(before, after, decoded(before.card, chosen[split:] or chosen, print_error))
     finally:
         trial.unlink()
     sizes = path.stat().st_size, len(quantized)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from finetune import tensorboard
 from finetune.dataset.examples import SPLITS, Dataset
@@ -17,7 +18,16 @@ from finetune.job.card import backbone, title
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
-from finetune.report.findings import Candidates, Findings, Interval, Previous, ProofResult, Rejection, Shown
+from finetune.report.findings import (
+    Candidates,
+    Findings,
+    Interval,
+    Previous,
+    ProofResult,
+    Rejection,
+    Shown,
+    Traits,
+)
 from finetune.report.pictures import pictures_of
 from finetune.trust.proof import Proof
 
@@ -96,6 +106,7 @@ def collect_findings(
         rejection=rejection,
         strangers=shown,
         leaks=np.array(sorted(place[leak] for leak in prepared.leaks.tolist() if leak in place), np.int64),
+        traits=_traits(prepared, rows),
         previous=previous,
         failed=prepared.failed,
         warnings=(*prepared.warnings, *learned.notes),
@@ -116,6 +127,19 @@ def proven(findings: Findings, path: Path, proof: Proof, timings: Mapping[str, f
         file_bytes=path.stat().st_size,
         timings=timings,
         proof=ProofResult(proof.images, proof.difference, proof.tolerance),
+    )
+
+
+def _traits(prepared: Prepared, rows: NDArray[np.int64]) -> Traits:
+    """What images at `rows` have in common."""
+    facts = [prepared.facts[row] for row in rows]
+    images = np.bincount(prepared.groups, minlength=len(prepared.examples))  # of each group
+    groups = np.where(images[prepared.groups[rows]] > 1, prepared.groups[rows], -1)
+    return Traits(
+        np.array([min(fact.width, fact.height) for fact in facts], np.int64),
+        np.array([0.0 if fact.pixels is None else float(fact.pixels.mean()) for fact in facts]),
+        groups,
+        {group: prepared.examples[group].key for group in np.unique(groups[groups >= 0]).tolist()},
     )
 
 

@@ -97,6 +97,16 @@ class Rejection:
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What measured images have in common besides their classes, (N,) each in their order."""
+
+    sides: Ints  # pixels of the shorter side
+    brightness: Floats  # mean of all pixels, 0 to 255
+    groups: Ints  # of near-duplicates, and of what the source calls a group; -1: it is alone
+    names: Mapping[int, str] = field(default_factory=dict)  # of an image of each group
+
+
+@dataclass(frozen=True)
 class Shown:
     """Images of a kind that is none of the classes, and how many of them a model would accept as one."""
 
@@ -206,6 +216,7 @@ class Findings:
         rejection: the threshold for "none of these".
         strangers: what the model says to images that come with the package and are none of its classes.
         leaks: indices of measured images that have a duplicate among the training images. None: not looked for.
+        traits: sizes, brightness and near-duplicates of the measured images. None: not looked at.
         previous: an older model's answers.
         timings: seconds of each stage, in their order.
         failed: (image, reason) of images that could not be read.
@@ -239,6 +250,7 @@ class Findings:
     rejection: Rejection | None = None
     strangers: tuple[Shown, ...] = ()
     leaks: Ints | None = None
+    traits: Traits | None = None
     previous: Previous | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     failed: tuple[tuple[str, str], ...] = ()
@@ -263,6 +275,9 @@ class Findings:
             self._expect("interval.high", self.interval.high, (images,))
         if self.rejection:
             self._expect("rejection.known", self.rejection.known, (images,))
+        if self.traits:
+            for name in ("sides", "brightness", "groups"):
+                self._expect(f"traits.{name}", getattr(self.traits, name), (images,))
         if self.previous:
             self._expect("previous.predicted", self.previous.predicted, (images,))
         for split, array in self.counts.items():

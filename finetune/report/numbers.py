@@ -71,6 +71,17 @@ def _classification(findings: Findings, classification: Classification) -> dict[
             }
             for pair in classification.confusions
         ],
+        "weak_spots": [
+            {
+                "kind": spot.kind,
+                "words": spot.words(),
+                "wrong": spot.wrong,
+                "others": spot.others,
+                "p": spot.p,
+                "ids": [findings.ids[row] for row in spot.rows],
+            }
+            for spot in classification.weak_spots
+        ],
         "calibration": {
             "temperature": findings.temperature,
             "before": classification.before,

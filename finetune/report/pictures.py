@@ -18,12 +18,13 @@ from models.preprocessing import Preprocessing
 
 Thumbnails = Callable[[int], bytes | None]
 
+SPOTS = 5
 PAIRS = 8
 OF_A_PAIR = 4
 MISTAKES = 12
 REJECTED = 12
 SIDE = 160  # pixels
-MOST_BYTES = 16_000  # of one picture; 56 of them make 1.2 MB in base64
+MOST_BYTES = 16_000  # of one picture; 76 of them make 1.6 MB in base64
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Picture:
 class Pictures:
     """All images that the page shows, each list in the order in which they are worth looking at."""
 
-    confusions: tuple[tuple[Picture, ...], ...]  # for the first PAIRS of the confusions
+    weak_spots: tuple[tuple[Picture, ...], ...]  # for the first SPOTS of the weak spots
+    confusions: tuple[tuple[Picture, ...], ...]  # for the first PAIRS of the confusions, without those above
     mistakes: tuple[Picture, ...]  # the most confident first, without those above
     rejected: tuple[Picture, ...]  # the highest score first, without those above
     all_mistakes: int  # that there would be, with those above
@@ -46,7 +48,7 @@ class Pictures:
 
 
 def choose(findings: Findings, classification: Classification, thumbnails: Thumbnails) -> Pictures:
-    """Fetch the pictures of the worst confusions, of confident mistakes, and of what would be rejected, each once."""
+    """Fetch the pictures of weak spots, confusions, confident mistakes, and of what would be rejected, each once."""
     seen: set[int] = set()
 
     def picture(row: int) -> Picture:
@@ -65,6 +67,7 @@ def choose(findings: Findings, classification: Classification, thumbnails: Thumb
     mistakes = confident_mistakes(_truth(findings), classification.predicted, classification.confidence)
     surest, highest = mistakes[:MISTAKES].tolist(), refused[:REJECTED].tolist()
     return Pictures(
+        tuple(pictures(spot.rows[:OF_A_PAIR]) for spot in classification.weak_spots[:SPOTS]),
         tuple(pictures(pair.rows[:OF_A_PAIR]) for pair in classification.confusions[:PAIRS]),
         pictures(surest),
         pictures(highest),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.report import classification, comparing, judging, regression
+from finetune.report import classification, comparing, judging, regression, weak_spots
 from finetune.report.calibrating import Calibration, calibrate
 from finetune.report.findings import Findings, Floats, Growth, Ints, Rejection
 from finetune.report.learning_curve import growth
@@ -41,6 +41,7 @@ class Classification:
     classes: tuple[classification.ClassMeasure, ...]
     macro: classification.Macro
     confusions: tuple[classification.Confusion, ...]
+    weak_spots: tuple[weak_spots.WeakSpot, ...]
     before: Calibration | None
     after: Calibration | None  # None where no answer holds numbers
     leaks: comparing.Leaks | None
@@ -103,6 +104,7 @@ def _classification(findings: Findings) -> Classification:
         classes,
         classification.macro(classes),
         classification.confusions(truth, predicted, confidence),
+        weak_spots.find_weak_spots(truth, predicted, confidence, findings.classes, findings.traits),
         calibrate(findings.before, truth) if findings.before is not None else None,
         calibrate(raw, truth),
         comparing.leak_effect(truth, predicted, findings.leaks) if findings.leaks is not None else None,

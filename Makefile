@@ -8,7 +8,7 @@ EXTRAS ?=
 # Targets of the Dockerfile that image-test builds.
 IMAGES ?= serve cpu
 
-.PHONY: run test test-browser test-clients test-tables test-tensorflow test-notebooks test-deploy test-stores test-workers image-test check format protos serve clean
+.PHONY: run test test-browser test-clients test-sources test-tensorflow test-notebooks test-deploy test-stores test-workers image-test check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -28,9 +28,9 @@ test-clients: $(VENV)/.installed $(VENV)/.installed-clients .venv-clients/.insta
 test-tensorflow: $(VENV)/.installed .venv-tensorflow/.installed
 	$(BIN)/python -m pytest -m clients tests/service/grpc/test_clients.py
 
-# Tables of pandas, polars and Hugging Face, as their libraries make them.
-test-tables: $(VENV)/.installed $(VENV)/.installed-tables
-	$(BIN)/python -m pytest tests/feature_extraction/test_tables.py tests/finetune/dataset/test_tables.py
+# Tables of pandas, polars and Hugging Face, as their libraries make them; frames of videos.
+test-sources: $(VENV)/.installed $(VENV)/.installed-tables $(VENV)/.installed-video
+	$(BIN)/python -m pytest tests/feature_extraction/test_tables.py tests/feature_extraction/test_videos.py tests/finetune/dataset/test_tables.py
 
 # The page in a real browser: Chromium of the system, else Playwright's own.
 test-browser: $(VENV)/.installed $(VENV)/.installed-browser

@@ -36,6 +36,7 @@ from feature_extraction.parquet_images import is_parquet, parquet_images, row_co
 from feature_extraction.shards import has_range, numbered, on_disk, present
 from feature_extraction.stored_images import stored_images, stored_images_from
 from feature_extraction.stores.opening import is_stored
+from feature_extraction.videos import video_frames, video_named
 from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
 
@@ -45,9 +46,10 @@ STDIN = "-"
 def images(spec: str, tally: Tally | None = None, web: WebImages | None = None) -> Iterator[ImageItem]:
     """The images of a file, a folder (with all below it), a glob, a list, an archive, or `-` for standard input.
 
-    A file that is named outright is taken whatever its suffix, unless that is the suffix of a list or an archive;
-    what a folder, glob or archive holds is taken by suffix, and the rest is counted in `tally`. Numbered shards
-    may be named together: `shards/{000..127}.tar`. What a list names by its address is fetched as `web` allows.
+    A file that is named outright is taken whatever its suffix, unless that is the suffix of a list, an archive or a
+    video; what a folder, glob or archive holds is taken by suffix, and the rest is counted in `tally`. Numbered shards
+    may be named together: `shards/{000..127}.tar`. A video gives its frames, all or every n-th: `film.mp4[::25]`. What
+    a list names by its address is fetched as `web` allows.
 
     Raises:
         SourceError: nothing is there, or no image is in it.
@@ -98,7 +100,7 @@ def image_count(spec: str) -> int | None:
     """How many images a source gives, or None where counting would cost more than names, or use it up."""
     path = Path(spec)
     names = os.path.isdir(spec) or is_archive(path) or is_list(path) or os.path.isfile(spec)
-    if not names or is_tar(path):
+    if not names or is_tar(path) or video_named(spec):
         return None
     try:
         if is_parquet(path):
@@ -136,6 +138,8 @@ def _expand(spec: str, tally: Tally, web: WebImages | None = None) -> Iterator[I
         yield from parquet_images(path)
     elif is_stream(spec):
         yield _stream(spec)
+    elif video := video_named(spec):
+        yield from video_frames(*video)
     elif os.path.lexists(spec):
         yield file_item(spec)
     elif has_range(spec):

@@ -102,8 +102,8 @@ def command(
 
     SOURCE is a folder (with all below it), an image, a quoted glob, a list (.txt, .csv, .jsonl), a zip or tar archive,
     numbered shards such as 'shards/{000..127}.tar', a Parquet file of images, the address of one of these in a store
-    such as s3://bucket/photos, or - for standard input. Images that cannot be read are reported
-    and listed in failed.jsonl; the others are done, and the exit code is 1.
+    such as s3://bucket/photos, a video ('film.mp4[::25]' for every 25th frame), or - for standard input. Images that
+    cannot be read are reported and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
     if sum((share is not None, plan_only, merging)) > 1:
         raise click.UsageError("--part, --plan and --merge are steps of their own; give one of them.")

@@ -12,7 +12,7 @@ import h11
 
 from service.front.gate import Gate, Lane
 from service.front.limits import whole_seconds
-from service.front.plain import Headers, Request
+from service.front.plain import Headers, Request, plain_request
 from service.front.requests import Refused, RequestReader, check, request_id
 from service.front.wsgi import Answer, Call, ClientGone, call_application
 
@@ -70,6 +70,31 @@ class Connection:
         self._left = True
         if self._gone is not None:
             self._gone.set()
+
+    def answers_at_once(self, data: bytes) -> bool:
+        """Refuse a request that came whole and finds no place, without the task of this connection.
+
+        Who refuses thousands a second has no time for more. Whatever is not so plain is read in its turn.
+        """
+        gate, requests, transport = self._gate, self._requests, self._writer.transport
+        if not (gate.lanes["work"].full and requests.waits):
+            return False
+        requests.waits = False  # for what follows this, if it is read in its turn
+        if gate.draining or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        plain = plain_request(data, gate.limits.header_bytes)
+        if plain is None or plain.size + plain.body != len(data):
+            return False
+        request = plain.request
+        refused = gate.refused_at_once(request)
+        if refused is None:
+            return False
+        requests.pass_over(request)
+        self._id = request_id(request)
+        transport.write(self._refusal(request, refused, goes_on=True))
+        requests.next()
+        self.since, requests.waits = time.monotonic(), True
+        return True
 
     async def _serve_one(self) -> bool:
         """Answer one request. Returns whether another may follow."""
@@ -214,14 +239,22 @@ class Connection:
         """Say why a request is not answered. Returns whether another may follow on the connection."""
         if not self._wire.answerable:
             return False
-        refused.request_id = self._id = self._id or request_id(request)
-        path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else "/"
         goes_on = (
             request is not None
             and refused.status not in (400, 408, 413, 431, 505)
             and not self._gate.draining
             and self._requests.skippable(request)
         )
+        await self._write(self._refusal(request, refused, goes_on=goes_on))
+        if goes_on and await self._requests.skip():
+            return True
+        await self._linger()
+        return False
+
+    def _refusal(self, request: Request | None, refused: Refused, *, goes_on: bool) -> bytes:
+        """The answer that says why there is none, once it is written down."""
+        refused.request_id = self._id = self._id or request_id(request)
+        path = request.target.partition(b"?")[0].decode("latin-1") if request is not None else "/"
         body = self._gate.refusal(path, refused)
         headers: Headers = [
             (b"content-type", b"application/json"),
@@ -235,13 +268,10 @@ class Connection:
         response = self._wire.begin(refused.status, self._headers(headers, closes=not goes_on))
         if request is None or request.method != b"HEAD":
             response += self._wire.go_on_with(body)
-        await self._write(response + self._wire.finish())
+        response += self._wire.finish()
         client = self._writer.get_extra_info("peername") or ("",)
         self._gate.log_refusal(request, refused, str(client[0]), len(body), self._id)
-        if goes_on and await self._requests.skip():
-            return True
-        await self._linger()
-        return False
+        return response
 
     def _headers(self, headers: Headers, *, closes: bool) -> Headers:
         """Those of an answer, with what every answer carries."""

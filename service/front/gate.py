@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from service.front.limits import ByteBudget, Limits
 from service.front.plain import Headers, Request
-from service.front.requests import Refused
+from service.front.requests import Refused, check
 from service.front.spooling import Spool
 from service.front.threads import DaemonThreads
 from service.front.wsgi import Answer, Call
@@ -151,6 +151,20 @@ class Gate:
         if path in self._routing.instant:
             return self.lanes["instant"]
         return self.lanes["work" if self._routing.works(method, path) else "quick"]
+
+    def refused_at_once(self, request: Request) -> Refused | None:
+        """Why a request that needs a worker finds none; None where there is more to say or to do."""
+        if self.spool(request) is not None:
+            return None
+        try:
+            check(request, self.limits)
+        except Refused:
+            return None
+        method, path = request.method.decode("ascii"), request.target.partition(b"?")[0].decode("ascii")
+        lane = self.lane(method, path)
+        if lane is not self.lanes["work"] or not lane.full or self.unwelcome(method, path, request):
+            return None
+        return self.overloaded(lane)
 
     def overloaded(self, lane: Lane) -> Refused:
         """The refusal of a request for which there is no place."""

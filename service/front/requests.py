@@ -47,6 +47,7 @@ class RequestReader:
         self._alarm = Alarm()
         self.wire = Wire(limits.header_bytes)
         self.began = False  # whether bytes of the next request have come
+        self.waits = False  # whether `header` waits for the first of them, and nothing else goes on
         self._held = 0
         self._spooled: SpooledBody | None = None
 
@@ -68,7 +69,9 @@ class RequestReader:
         try:
             with self._alarm.within(limits.header_s if self.began else limits.idle_s) as alarm:
                 while (request := self.wire.request()) == MORE:
+                    self.waits = not self.began
                     data = await self._reader.read(max(1, room))
+                    self.waits = False
                     if not data and not self.began:
                         return None
                     first, self.began = not self.began, True
@@ -80,11 +83,17 @@ class RequestReader:
                         alarm.within(limits.header_s)
                 return request
         except TimeoutError:
+            self.waits = False
             if not self.began:
                 return None
             raise Refused(
                 408, f"the header of the request did not end within {limits.header_s:g} s"
             ) from None
+
+    def pass_over(self, request: Request) -> None:
+        """A plain request came whole while `header` waited, and is answered without it; it waits for the next one."""
+        self.wire.pass_over(request)
+        self._alarm.within(self._limits.idle_s)
 
     async def body(self, request: Request) -> bytes:
         """The body of a request. Its bytes are counted until `release`.

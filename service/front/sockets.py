@@ -22,7 +22,10 @@ _OTHERS = 128  # descriptors for what is no connection: models, libraries, logs
 
 
 class Client(Protocol):
-    """Who hears that the other side of a connection has closed it."""
+    """Who hears what the other side of a connection does."""
+
+    def answers_at_once(self, data: bytes) -> bool:
+        """Whether all that is to be done with what has come was done with this; else it is read in its turn."""
 
     def client_left(self) -> None:
         """The client sends no more, or is gone."""
@@ -32,7 +35,7 @@ Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Client]
 
 
 class StreamsThatTell(asyncio.StreamReaderProtocol):
-    """asyncio's streams, and a word when the client closes its side."""
+    """asyncio's streams, and a word when something comes, and when the client closes its side."""
 
     def __init__(self, connected: Connected) -> None:
         super().__init__(asyncio.StreamReader(), self._connected)
@@ -41,6 +44,11 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._client = self._tell(reader, writer)
+
+    def data_received(self, data: bytes) -> None:
+        """Something has come."""
+        if self._client is None or not self._client.answers_at_once(data):
+            super().data_received(data)
 
     def eof_received(self) -> bool | None:
         """The client sends no more."""

@@ -74,6 +74,10 @@ class Wire:
             return Request(event.method, event.target, list(event.headers), event.http_version)
         return None if isinstance(event, h11.ConnectionClosed) else MORE
 
+    def pass_over(self, request: Request) -> None:
+        """Take a plain request that came whole, where nothing else was received, but for its body."""
+        self._plain, self._body_left = request, 0
+
     def data(self) -> tuple[bytes, bool] | Await | None:
         """The next bytes of the body, and whether a chunk begins with them; None at its end.
 

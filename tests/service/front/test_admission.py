@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
+from asyncio.selector_events import _SelectorSocketTransport
 from collections.abc import Callable
 
 import pytest
 
+from service.front.connection import Connection
 from service.front.gate import Lane
 from tests.service.front.site import PATIENCE_S, Site, get, head_of_post, post
 
@@ -90,6 +93,93 @@ def test_many_requests_at_once_are_answered_or_refused(serving: Serving) -> None
     for thread in threads:
         thread.join(PATIENCE_S)
     assert sorted(replies) == [200] * 2 + [429] * 14
+
+
+# Refused at once: without the task of the connection
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether what came was answered so, each time that something came."""
+    outcomes: list[bool] = []
+    real = Connection.answers_at_once
+
+    def noted(connection: Connection, data: bytes) -> bool:
+        outcomes.append(real(connection, data))
+        return outcomes[-1]
+
+    monkeypatch.setattr(Connection, "answers_at_once", noted)
+    return outcomes
+
+
+def test_whole_requests_of_a_full_server_are_refused_at_once(
+    serving: Serving, at_once: list[bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "graft.access")
+    site = serving(workers=1)
+    with site.client() as working, site.client() as refused:
+        working.send(post("/wait", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        at_once.clear()
+        for number in range(3):
+            reply = refused.ask(post("/wait", b"x" * 100, f"X-Request-Id: mine-{number}"))
+            assert (reply.status, reply.headers["retry-after"]) == (429, "3")
+            assert reply.headers["x-request-id"] == f"mine-{number}"
+            assert "connection" not in reply.headers
+            assert reply.json()["path"] == "/wait"
+        assert refused.ask(get("/livez")).status == 200
+        assert at_once == [True, True, True, False]
+        site.app.gate.set()
+        assert working.reply().status == 200
+        assert refused.ask(post("/echo", b"abc")).json()["bytes"] == 3
+    lines = [record for record in caplog.records if getattr(record, "status", 0) == 429]
+    assert [record.request_id for record in lines] == ["mine-0", "mine-1", "mine-2"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [post("/wait", b"x" * 100)[:30], post("/wait", b"x" * 100)[30:]],
+        [post("/wait", b"x" * 100)[:-30], b"x" * 30],
+        [post("/wait", b"x") + post("/wait", b"yz")],
+        [post("/wait", b"x", "Host: another")],
+        [post("/wait", b"x", "Connection: close")],
+        [b"POST /wait HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
+    ],
+    ids=["in the header", "in the body", "two", "two hosts", "the last one", "chunks"],
+)
+def test_what_is_less_plain_is_read_in_its_turn(
+    serving: Serving, at_once: list[bool], pieces: list[bytes]
+) -> None:
+    site = serving(workers=1)
+    with site.client() as working, site.client() as refused:
+        working.send(post("/wait", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        at_once.clear()
+        for i, piece in enumerate(pieces):
+            refused.send(piece)
+            while len(at_once) <= i:  # until it has come
+                assert site.ask(get("/livez")).status == 200
+        expected = 400 if b"another" in pieces[0] else 429
+        assert refused.reply().status == expected
+        if len(pieces) == 1 and pieces[0].count(b"POST") == 2:
+            assert refused.reply().status == expected
+    assert True not in at_once
+
+
+def test_client_that_has_refusals_to_read_is_refused_in_its_turn(
+    serving: Serving, at_once: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the turn waits until it has read them."""
+    site = serving(workers=1)
+    with site.client() as working, site.client() as refused:
+        working.send(post("/wait", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        at_once.clear()
+        monkeypatch.setattr(_SelectorSocketTransport, "get_write_buffer_size", lambda transport: 1)
+        assert refused.ask(post("/wait", b"x")).status == 429
+        monkeypatch.undo()
+    assert at_once == [False]
 
 
 # Clients that leave

@@ -161,6 +161,8 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def _dataset(self, source: Source, y: Any) -> tuple[Dataset, dict[str, Any]]:
         """The images with their labels, and the caller's own label behind each name."""
+        if self.task == "multilabel" and not (y is None and isinstance(source, str | Path)):
+            raise InputError("several labels come from a list of images; expected its path alone: fit(path).")
         if y is None:
             if tables := tables_in(source):
                 return from_tables(tables, self.task, self._list_options())

@@ -24,10 +24,11 @@ if typing.TYPE_CHECKING:
 
 KEY = "graft.card"  # of the ONNX metadata entry
 ANY_SIZE = "graft.any-size"  # of that in its place in files that resize photos themselves: `models.any_size`
-FORMAT = 3  # the lowest that can hold a card is written: earlier versions read no later one
+FORMAT = 4  # the lowest that can hold a card is written: earlier versions read no later one
 MAX_BATCH = 4096
 # Fields of the card that are left out of it where they are empty.
 _SINCE_2 = ("reject", "target", "splits", "regression")
+_SINCE_4 = ("thresholds",)
 _SHOWN = 8  # classes that a summary names
 _AMBIGUOUS = -1  # the index of a spelling that two classes have
 
@@ -156,6 +157,8 @@ class ModelCard:
     target: Target | None = None  # of a regression
     splits: Splits | None = None
     regression: tuple[Regression, ...] = ()
+    # Of a multilabel, for each label the probability from which on it holds; empty: 1/2 for all.
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run could follow."""
@@ -168,6 +171,13 @@ class ModelCard:
         width = self.target.half_width if self.target is not None else None
         if width is not None and not 0 <= width < math.inf:
             raise ValueError(f"half_width is {width}; expected a finite number of at least 0")
+        if self.thresholds and (
+            len(self.thresholds) != len(self.labels) or not all(0 < one < 1 for one in self.thresholds)
+        ):
+            raise ValueError(
+                f"thresholds are {self.thresholds[:5]} for {len(self.labels)} labels; expected one above 0 and below 1 "
+                "for each"
+            )
 
     def __repr__(self) -> str:
         """`<ModelCard graft-mini: classification, 200 classes, input 64 x 64>`: labels come by the thousand."""
@@ -186,6 +196,7 @@ class ModelCard:
     def summary(self) -> dict[str, str]:
         """What a person asks first of a model: headings and short texts, which may be empty."""
         height, width = self.preprocessing.size
+        every = " with all labels right" if self.task == "multilabel" else ""
         return {
             "Model": f"{self.name}, version {self.version}",
             "Description": self.description,
@@ -193,7 +204,10 @@ class ModelCard:
             "Classes": listed([label.name for label in self.labels], _SHOWN),
             "Input": f"{height} x {width}, {self.preprocessing.resize}, {self.preprocessing.interpolation}",
             "Accuracy": "; ".join(
-                [f"{percent(one.top1)} on {one.images:,} images of {one.data}" for one in self.accuracy]
+                [
+                    f"{percent(one.top1)}{every} on {one.images:,} images of {one.data}"
+                    for one in self.accuracy
+                ]
                 + [f"off by {one.mae:.3g} on {one.images:,} images of {one.data}" for one in self.regression]
             ),
             "Cut points": ", ".join(cut.name for cut in self.cuts),
@@ -213,13 +227,14 @@ class ModelCard:
             written = 3
         if self.channels == "rgb":
             del values["channels"]
-        for row, name in [
-            *((values, name) for name in _SINCE_2),
-            *((a, "interval") for a in values["accuracy"]),
-            *((values["reject"], "interval") for reject in [self.reject] if reject is not None),
+        for row, name, since in [
+            *((values, name, 2) for name in _SINCE_2),
+            *((values, name, 4) for name in _SINCE_4),
+            *((a, "interval", 2) for a in values["accuracy"]),
+            *((values["reject"], "interval", 2) for reject in [self.reject] if reject is not None),
         ]:
             if row[name]:
-                written = max(written, 2)
+                written = max(written, since)
             else:
                 del row[name]
         return json.dumps({"format": written, **values}, ensure_ascii=False, allow_nan=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -251,6 +252,21 @@ class Model:
     def is_regression(self) -> bool:
         """Whether the model gives a number for each image, not classes."""
         return self.card.task == "regression" and VALUE in self.session.outputs
+
+    @functools.cached_property
+    def thresholds(self) -> NDArray[np.float32]:
+        """From which probability on each label of a multilabel model holds, (labels,)."""
+        return np.asarray(self.card.thresholds or [0.5] * len(self.card.labels), np.float32)
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether several labels may hold, each with a probability of its own."""
+        return self.card.task == "multilabel"
+
+    def holding(self, probabilities: NDArray[np.float32]) -> list[int]:
+        """Indices of the labels that hold by one row of probabilities (labels,), the most probable first."""
+        held = np.flatnonzero(probabilities >= self.thresholds)
+        return [int(i) for i in held[np.argsort(-probabilities[held], kind="stable")]]
 
     @property
     def rejects(self) -> bool:

@@ -105,7 +105,7 @@ def _update_card(model: ModelProto, outputs: Sequence[str]) -> None:
     cuts = tuple(cut for cut in card.cuts if cut.name in made)
     card = dataclasses.replace(card, cuts=cuts)
     if PROBABILITIES not in outputs:
-        card = dataclasses.replace(card, task="features", labels=())
+        card = dataclasses.replace(card, task="features", labels=(), thresholds=())
     write_card(model, card)
 
 

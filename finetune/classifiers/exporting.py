@@ -30,13 +30,7 @@ def export_top(fitted: Fitted) -> Top:
 def _model(fitted: Fitted) -> ModelProto:
     estimator = fitted.estimator if fitted.classes is not None else fitted.estimator.regressor_
     nodes = TopNodes(fitted.width)
-    steps = dict(estimator.named_steps)
-    z = FEATURES
-    if "scale" in steps:
-        z = _standardise(nodes, steps["scale"])
-    if "unit" in steps:
-        z = _unit(nodes, z)
-    answer = _WRITERS[fitted.kind](nodes, z, estimator[-1], fitted.classes)
+    answer = written(nodes, fitted, estimator, scaled_features(nodes, estimator))
     if fitted.classes is not None:
         nodes.add("Identity", answer, output=LOGITS)
         return nodes.model(LOGITS, fitted.classes)
@@ -46,6 +40,20 @@ def _model(fitted: Fitted) -> ModelProto:
     flat = nodes.add("Reshape", moved, nodes.constant("flat", [-1], np.int64))
     nodes.add("Identity", nodes.to_float(flat), output=VALUE)
     return nodes.model(VALUE, None)
+
+
+def scaled_features(nodes: TopNodes, pipeline: Any) -> str:
+    """The features as the last step of a fitted pipeline takes them."""
+    steps = dict(pipeline.named_steps)
+    z = FEATURES
+    if "scale" in steps:
+        z = _standardise(nodes, steps["scale"])
+    return _unit(nodes, z) if "unit" in steps else z
+
+
+def written(nodes: TopNodes, fitted: Fitted, pipeline: Any, z: str) -> str:
+    """Logits or values by the last step of a pipeline, from scaled features."""
+    return _WRITERS[fitted.kind](nodes, z, pipeline[-1], fitted.classes)
 
 
 def _standardise(nodes: TopNodes, scaler: Any) -> str:

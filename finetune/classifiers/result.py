@@ -56,9 +56,14 @@ class Fitted:
 
     def _in_parts(self, ask: Callable[[Any], Any], x: NDArray[np.float32]) -> NDArray[np.float64]:
         with one_blas_thread():
-            return np.concatenate([ask(rows) for rows in self._chunks(x)])
+            return np.concatenate([ask(rows) for rows in self.chunks(x)])
 
-    def _chunks(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def chunks(self, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Features in parts that are asked for at a time.
+
+        Raises:
+            InputError: they have another width.
+        """
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != self.width:
             raise InputError(f"features are {list(x.shape)}; expected (N, {self.width}), as in training.")
@@ -75,7 +80,7 @@ def check(top: Top, fitted: Fitted, x: NDArray[np.float32]) -> float:
 
     session = OnnxSession(top.model.SerializeToString(), RuntimeConfig("cpu"))
     output = LOGITS if fitted.classes is not None else VALUE
-    parts = [session.run({FEATURES: rows}, [output])[0] for rows in fitted._chunks(x)]
+    parts = [session.run({FEATURES: rows}, [output])[0] for rows in fitted.chunks(x)]
     given = np.concatenate(parts).astype(np.float64)
     allowed = TOLERANCE
     if fitted.classes is not None:
@@ -85,11 +90,22 @@ def check(top: Top, fitted: Fitted, x: NDArray[np.float32]) -> float:
         wanted = fitted.predict(x)
         allowed *= float(fitted.estimator.transformer_.scale_[0])
         allowed += float(np.spacing(np.float32(np.abs(wanted).max(initial=0))))  # what float32 can hold
+    return require_equal(fitted.kind, given, wanted, allowed)
+
+
+def require_equal(
+    kind: str, given: NDArray[np.float64], wanted: NDArray[np.float64], allowed: float = TOLERANCE
+) -> float:
+    """The largest difference between what ONNX and scikit-learn give for the same rows.
+
+    Raises:
+        ModelError: it is more than is allowed.
+    """
     difference = np.abs(given - wanted)
     if not (difference <= allowed).all():  # NaN counts as different
         row = int(np.argmax(np.nan_to_num(difference, nan=np.inf)) // (difference.size // len(difference)))
         raise ModelError(
-            f"{fitted.kind}: the exported top and scikit-learn differ by {difference.max():.2e} on row {row} of "
+            f"{kind}: the exported top and scikit-learn differ by {difference.max():.2e} on row {row} of "
             f"{len(wanted)}; expected at most {allowed:.1e}. Choose another method, and report this."
         )
     return float(difference.max(initial=0))

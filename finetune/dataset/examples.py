@@ -50,6 +50,9 @@ class Example:
     split: Split | None = None  # where the folders or the list say so
     group: str | None = None  # images of one group (one patient, one product) never stand on two sides
     name: str = ""  # within the source: the same wherever the source lies; "" where it is the item's id
+    holding: tuple[
+        str, ...
+    ] = ()  # in multilabel, ids of the labels that hold, sorted; `label` is all of them
 
     @property
     def key(self) -> str:
@@ -64,7 +67,7 @@ class Dataset:
     source: str
     task: Task
     examples: tuple[Example, ...]
-    classes: tuple[str, ...]  # sorted; empty in regression
+    classes: tuple[str, ...]  # or labels, sorted; empty in regression
     ignored: int = 0  # files that are no images by their endings
     endings: Mapping[str, int] = field(default_factory=dict)  # of these
     stray: tuple[str, ...] = ()  # images that lie outside the classes' folders
@@ -78,9 +81,14 @@ class Dataset:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Index of each example's class, (N,); not for regression."""
+        """Index of each example's class, (N,); of a classification alone."""
         index = {name: i for i, name in enumerate(self.classes)}
         return np.array([index[example.label] for example in self.examples], np.int64)
+
+    @property
+    def labels_held(self) -> list[tuple[ImageItem, tuple[str, ...]]]:
+        """Each image with the ids of the labels that hold, as `evaluate_multilabel` takes them."""
+        return [(example.item, example.holding) for example in self.examples]
 
     @property
     def labelled(self) -> list[tuple[ImageItem, str]]:
@@ -97,19 +105,27 @@ class Dataset:
         return tuple(_warnings(self))
 
 
+def taught_by(example: Example) -> tuple[str, ...]:
+    """The classes or labels that an image is an example of."""
+    return example.holding or ((example.label,) if example.label else ())
+
+
 def _warnings(dataset: Dataset) -> Iterator[str]:
     yield from dataset.notes
-    counts = Counter(example.label for example in dataset.examples)
+    counts = Counter(name for example in dataset.examples for name in taught_by(example))
     if dataset.empty:
         yield f"{listed(dataset.empty)}: no image in {_these(dataset.empty, 'this folder', 'these folders')}."
     single = sorted(name for name in dataset.classes if counts[name] == 1)
     if single:
         yield f"{listed(single)}: one image only; it can be learned or measured, not both. Add some."
     if dataset.has_splits and dataset.classes:
-        taught = {example.label for example in dataset.examples if example.split == "train"}
+        taught = {
+            name for example in dataset.examples if example.split == "train" for name in taught_by(example)
+        }
         untaught = sorted(set(dataset.classes) - taught)
         if untaught:
-            yield f"{listed(untaught)}: no image for training. Put some into train, or leave the class out."
+            word = "label" if dataset.task == "multilabel" else "class"
+            yield f"{listed(untaught)}: no image for training. Put some into train, or leave the {word} out."
     if dataset.stray:
         yield f"{len(dataset.stray):,} images outside the classes' folders are not used, such as {dataset.stray[0]}."
     if dataset.ignored:

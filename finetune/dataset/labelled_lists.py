@@ -1,14 +1,15 @@
 """Lists that name images with what is to be learned of them: CSV, TSV, JSON lines, or a labelling tool's export.
 
-Columns: the image's path, or its id without the ending; a class, a column of 0 and 1 for each class, or for regression
-a number (`finetune.dataset.columns`); and perhaps `split`, `group` and `id`. Others are passed over.
+Columns: the image's path, or its id without the ending; a class, a column of 0 and 1 for each class, for multilabel
+several labels in a cell or such columns, or for regression a number (`finetune.dataset.columns`); and perhaps `split`,
+`group` and `id`. Others are passed over.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +18,15 @@ import numpy as np
 from feature_extraction.items import is_junk, printable
 from feature_extraction.lists import records
 from feature_extraction.web_images import WebImages
-from finetune.dataset.columns import columns_of
-from finetune.dataset.examples import Dataset, Example, Split, split_of
+from finetune.dataset.columns import Columns, columns_of
+from finetune.dataset.examples import Dataset, Example, Split, split_of, taught_by
+from finetune.dataset.label_cells import combination, several_labels
 from finetune.dataset.labelling_tools import exported, is_export
 from finetune.dataset.list_options import ListOptions
 from finetune.dataset.listed_files import Locator
 from finetune.dataset.task import Task
 from models.errors import SourceError
-from models.wording import composed, counted
+from models.wording import composed, counted, listed
 
 _LOOKED_AT = 20  # lines that tell in which folder the images lie
 
@@ -39,6 +41,7 @@ class _Row(NamedTuple):
     target: float
     split: Split | None
     group: str | None
+    holding: tuple[str, ...]
 
 
 def from_list(
@@ -71,11 +74,9 @@ def from_list(
         if name in names:
             raise SourceError(f"{where}: {name} stands there a second time. Name each image once.")
         names.add(name)
-        taught = columns.taught(record, where)
-        target = _number(taught, where) if task == "regression" else math.nan
-        label = "" if task == "regression" else composed(printable(taught))
+        label, target, holding = _taught(columns, record, where, task)
         side = split or _split(record.get("split"), where)
-        rows.append(_Row(where, file, name, label, target, side, record.get("group") or None))
+        rows.append(_Row(where, file, name, label, target, side, record.get("group") or None, holding))
     if len({row.split is None for row in rows}) == 2:
         missing = next(row for row in rows if row.split is None)
         raise SourceError(
@@ -83,13 +84,22 @@ def from_list(
         )
     locate, found = _located(path, [row.file for row in rows], lists or ListOptions(), outside)
     examples = tuple(
-        Example(locate.item(row.file, row.where), row.label, row.target, row.split, row.group, row.name)
+        Example(
+            locate.item(row.file, row.where),
+            row.label,
+            row.target,
+            row.split,
+            row.group,
+            row.name,
+            row.holding,
+        )
         for row in rows
     )
-    classes = tuple(sorted({row.label for row in rows})) if task == "classification" else ()
-    return Dataset(
-        source, task, examples, classes, notes=(*notes, *columns.notes, *found, *_ways(source, locate))
-    )
+    classes = tuple(sorted({name for example in examples for name in taught_by(example)}))
+    remarks = (
+        *notes, *columns.notes, *found, *_ways(source, locate), *_doubts(source, task, examples, classes),
+    )  # fmt: skip
+    return Dataset(source, task, examples, classes, notes=remarks)
 
 
 def _lines(path: Path) -> tuple[list[tuple[str, dict[str, str]]], tuple[str, ...]]:
@@ -98,6 +108,34 @@ def _lines(path: Path) -> tuple[list[tuple[str, dict[str, str]]], tuple[str, ...
         export = exported(path)
         return export.records, export.notes
     return [(f"{path}, line {number}", record) for number, record in records(path)], ()
+
+
+def _taught(
+    columns: Columns, record: Mapping[str, str], where: str, task: Task
+) -> tuple[str, float, tuple[str, ...]]:
+    """Class, number and labels that a line teaches, of which its task has one kind."""
+    if task == "multilabel":
+        names = columns.labels(record, where)
+        holding = tuple(sorted({composed(printable(name)) for name in names}))
+        return combination(holding), math.nan, holding
+    taught = columns.taught(record, where)
+    if task == "regression":
+        return "", _number(taught, where), ()
+    return composed(printable(taught)), math.nan, ()
+
+
+def _doubts(source: str, task: Task, examples: Sequence[Example], classes: Sequence[str]) -> Iterator[str]:
+    """What may have been meant otherwise."""
+    if task == "multilabel" and (bare := sum(not example.holding for example in examples)):
+        yield (
+            f"{source}: {counted(bare, 'image')} with no label, taken for images on which none of them holds. Take "
+            "them out if they were never labelled."
+        )
+    if task == "classification" and (several := several_labels(classes)):
+        yield (
+            f"{source}: {counted(len(several), 'class')} named like several labels, such as {listed(several, 3)}, "
+            "taken as one class each. If they are several labels of an image, give --task multilabel."
+        )
 
 
 def _located(

@@ -14,7 +14,9 @@ class ListOptions:
     label_column: str | None = field(
         default=None, metadata={"help": "A list's column with the class, or the number of a regression."}
     )
-
+    label_separator: str | None = field(
+        default=None, metadata={"help": "What parts several labels in a cell (multilabel), such as ';'."}
+    )
     allow_urls: tuple[str, ...] = field(
         default=(),
         metadata={

@@ -12,7 +12,7 @@ from feature_extraction.items import Tally, printable
 from feature_extraction.lists import is_list
 from feature_extraction.sources import entries
 from finetune.dataset import idx, labelled_lists, labelling_tools
-from finetune.dataset.examples import Dataset, Example, split_of
+from finetune.dataset.examples import Dataset, Example, split_of, taught_by
 from finetune.dataset.layout import (
     check_level,
     has_splits,
@@ -28,9 +28,11 @@ from models.errors import SourceError
 from models.wording import composed, listed
 
 _EVERY = "\0"  # all splits together; nothing can be called so, while "" comes from unset variables
-_NO_NUMBERS = (
-    "{}: regression needs a number for each image. Give a CSV or JSON-lines list with path and target."
-)
+_NEEDS_LIST = {
+    "regression": "{}: regression needs a number for each image. Give a CSV or JSON-lines list with path and target.",
+    "multilabel": "{}: multilabel needs the labels of each image, and a folder of images names one class. Give a CSV "
+    "or JSON-lines list with path and labels, such as hat;red, or with a column of 0 and 1 for each label.",
+}
 _Folder = tuple[str, ...]  # the parts of its path below the source
 
 
@@ -58,6 +60,10 @@ def open_dataset(
         raise SourceError(
             f"{dataset.source}: one class only, {dataset.classes[0]!r}{empty}; expected two or more. Add a folder of "
             "other images, such as `other`."
+        )
+    if task == "multilabel" and not dataset.classes:
+        raise SourceError(
+            f"{dataset.source}: no image has a label; expected some. Fill the column of labels."
         )
     return dataset
 
@@ -96,8 +102,8 @@ def _opened(source: str, task: Task, outside: bool, lists: ListOptions, split: s
         dataset = idx.from_idx(path)
     elif path.is_dir() or is_archive(path) or is_tar(path):
         dataset, split = _from_folder(path, task, outside, lists, split)
-    elif task == "regression":
-        raise SourceError(_NO_NUMBERS.format(source))
+    elif task != "classification":
+        raise SourceError(_NEEDS_LIST[task].format(source))
     else:
         kind = "a file of another kind" if path.exists() else "no such file or folder"
         raise SourceError(
@@ -137,7 +143,7 @@ def _chosen(dataset: Dataset, split: str | None) -> Dataset:
         raise SourceError(
             f"{dataset.source}: no image of the split {split!r}; there is {splits or 'no split'}. Choose another."
         )
-    labels = {one.label for one in examples}
+    labels = {name for one in examples for name in taught_by(one)}
     return replace(
         dataset, examples=examples, classes=tuple(name for name in dataset.classes if name in labels)
     )
@@ -153,15 +159,27 @@ def _from_folder(
     tally, folders = Tally(), list[_Folder]()
     images = list(entries(root, tally, folders))
     beside = lists_beside(root) if root.is_dir() else []
-    if beside and (task == "regression" or not _folders_are_classes(images)):
+    if beside and (task != "classification" or not _folders_are_classes(images)):
         dataset = from_metadata(root, beside, images, task, outside=outside, lists=lists)
         return replace(dataset, ignored=tally.ignored, endings=tally.endings), split
-    if task == "regression":
-        raise SourceError(_NO_NUMBERS.format(printable(str(root))))
+    if task != "classification":
+        raise SourceError(_NEEDS_LIST[task].format(printable(str(root))))
     refuse_options(printable(str(root)), lists)
     dataset, split = _from_folders(root, images, folders, tally, split)
     notes = (*dataset.notes, *([unused(beside)] if beside else ()), *tally.links)
     return replace(dataset, notes=notes), split
+
+
+def holds_lists(spec: str | os.PathLike[str]) -> bool:
+    """Whether a list says what is to be learned of the images of a source, and not their folders."""
+    path = Path(os.fspath(spec))
+    if is_list(path) or labelling_tools.is_export(path):
+        return True
+    return (
+        path.is_dir()
+        and bool(lists_beside(path))
+        and not _folders_are_classes(list(entries(path, Tally(), [])))
+    )
 
 
 def _folders_are_classes(images: Sequence[Entry]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from finetune.dataset.duplicates import Group
@@ -12,6 +12,7 @@ from finetune.dataset.unions import Unions
 from models.errors import InputError
 
 _WORD = 2.0**64
+_OFTEN = 10  # units with the same labels from which on they are shared out by themselves
 
 
 def assign_splits(
@@ -24,6 +25,10 @@ def assign_splits(
     `val` for validation. So each class is shared out alike, and a unit keeps its side when others come or go. Where a
     class of three units or more would get none for the test or for validation, the one next to the border goes there;
     of two units one is for validation, without which nothing can be trained.
+
+    Of several labels, images with the same ones are shared out alike; where few have them, those with the rarest of
+    their labels in common. Where a label of three units or more would get none for the test or for validation, the one
+    next to the border goes there.
 
     Splits of the dataset's own are kept; where they have train but no val, val is taken out of train.
 
@@ -38,9 +43,11 @@ def assign_splits(
             return sides
         test = 0.0
     strata: dict[str, list[tuple[float, list[int]]]] = defaultdict(list)
-    for unit in _units(dataset, groups):
-        if all(sides[i] == "train" for i in unit):  # one with a copy in the test stays where it is
-            strata[dataset.examples[unit[0]].label].append((_number(_name(dataset, unit), seed), unit))
+    # One with a copy in the test stays where it is.
+    units = [unit for unit in _units(dataset, groups) if all(sides[i] == "train" for i in unit)]
+    numbered = [(_number(_name(dataset, unit), seed), unit) for unit in units]
+    for name, each in zip(_strata(dataset, units), numbered, strict=True):
+        strata[name].append(each)
     for stratum in strata.values():
         stratum.sort()
         numbers = [number for number, _ in stratum]
@@ -49,7 +56,49 @@ def assign_splits(
         for place, (_, unit) in enumerate(stratum[: tested + validated]):
             for i in unit:
                 sides[i] = "test" if place < tested else "val"
+    if dataset.task == "multilabel":
+        shares: dict[Split, float] = {"val": val, "test": test}
+        _reach_labels(dataset, sorted(numbered), sides, [side for side, share in shares.items() if share])
     return sides
+
+
+def _strata(dataset: Dataset, units: Sequence[Sequence[int]]) -> list[str]:
+    """What the units are shared out by: the class of each, or its combination of labels, or the rarest of them."""
+    whole = [dataset.examples[unit[0]].label for unit in units]
+    if dataset.task != "multilabel":
+        return whole
+    combinations = Counter(whole)
+    single = Counter(name for unit in units for name in dataset.examples[unit[0]].holding)
+    return [
+        name
+        if combinations[name] >= _OFTEN
+        else "rarest "
+        + min(dataset.examples[unit[0]].holding, key=lambda one: (single[one], one), default="")
+        for name, unit in zip(whole, units, strict=True)
+    ]
+
+
+def _reach_labels(
+    dataset: Dataset, numbered: Sequence[tuple[float, list[int]]], sides: list[Split], wanted: Sequence[Split]
+) -> None:
+    """Move units from training to a side that has none of a label, where each of their labels is left for training."""
+    of_label: dict[str, list[list[int]]] = defaultdict(list)
+    for _, unit in numbered:
+        for name in sorted({name for i in unit for name in dataset.examples[i].holding}):
+            of_label[name].append(unit)
+
+    def training(name: str) -> list[list[int]]:
+        return [unit for unit in of_label[name] if sides[unit[0]] == "train"]
+
+    def spare(unit: list[int]) -> bool:
+        return all(len(training(name)) > 1 for i in unit for name in dataset.examples[i].holding)
+
+    for name in sorted(of_label, key=lambda name: (len(of_label[name]), name)):
+        for side in wanted:
+            if any(sides[unit[0]] == side for unit in of_label[name]):
+                continue
+            for i in next(filter(spare, training(name)), []):
+                sides[i] = side
 
 
 def _count(numbers: Sequence[float], start: int, border: float, share: float, room: int) -> int:

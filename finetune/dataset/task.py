@@ -1,7 +1,7 @@
-"""What is learned of images: a class of each, or a number."""
+"""What is learned of images: a class of each, which of several labels hold, or a number."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "multilabel", "regression"]

@@ -41,12 +41,12 @@ def assemble(
 ) -> ModelProto:
     """`trunk` up to its tensor `at`, and `top` behind it, as one model that explains itself.
 
-    It takes uint8 images and gives `logits` and `probabilities` = softmax(logits / temperature), and `reject_score`
-    where there is a rejector; or `value`, for a regression; and `projection` where the images that it learned from are
-    described, which go into its metadata. What has to happen to the images - preprocessing,
-    normalisation, a fixed batch size - is copied from the trunk's card; temperature, reject threshold and cut points
-    (the trunk's as far as they are left, and `embedding`) are filled in; all else is `card`'s. Equal arguments give
-    equal bytes. The model is checked with onnx.checker and by running it.
+    It takes uint8 images and gives `logits` and `probabilities` = softmax(logits / temperature), or the sigmoid of
+    each where the card's task is "multilabel", and `reject_score` where there is a rejector; or `value`, for a
+    regression; and `projection` where the images that it learned from are described, which go into its metadata. What
+    has to happen to the images - preprocessing, normalisation, a fixed batch size - is copied from the trunk's card;
+    temperature, reject threshold and cut points (the trunk's as far as they are left, and `embedding`) are filled in;
+    all else is `card`'s. Equal arguments give equal bytes. The model is checked with onnx.checker and by running it.
 
     Raises:
         CutError: the trunk has no tensor `at`.
@@ -131,7 +131,10 @@ def _head(
     if temperature is not None:
         divisor = nodes.constant("temperature", temperature)
         scaled = nodes.add("Div", LOGITS, divisor, output="scaled_logits")
-    nodes.add("Softmax", scaled, output=PROBABILITIES, axis=1)
+    if card.task == "multilabel":
+        nodes.add("Sigmoid", scaled, output=PROBABILITIES)
+    else:
+        nodes.add("Softmax", scaled, output=PROBABILITIES, axis=1)
     nodes.append_to(graph)
     graph.output.extend(floats(name, ["N", len(card.labels)]) for name in (LOGITS, PROBABILITIES))
     if rejector is not None:

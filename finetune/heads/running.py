@@ -45,11 +45,14 @@ def run_top(top: Top, features: Array, threads: int | None = None) -> TopOutputs
     return TopOutputs(embedding, logits)
 
 
-def predictor(top: Top) -> Callable[[Array], NDArray[Any]]:
-    """A function from features (N, ...) to class indices (N,), or to the values of a regression."""
+def predictor(top: Top, *, several: bool = False) -> Callable[[Array], NDArray[Any]]:
+    """A function from features (N, ...) to class indices (N,), or to the values of a regression.
+
+    `several`: to the logits (N, labels) of labels that may hold together.
+    """
 
     def predict(features: Array) -> NDArray[Any]:
         logits = run_top(top, features).logits
-        return logits.argmax(axis=1) if logits.ndim == 2 else logits
+        return logits.argmax(axis=1) if logits.ndim == 2 and not several else logits
 
     return predict

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_extraction.batches import decoded_batches
 from finetune.dataset.examples import Example, Split
+from finetune.dataset.task import Task
 from finetune.heads.running import TopOutputs, run_top
 from finetune.job.methods import Learned
 from finetune.job.preparation import Prepared
@@ -19,6 +22,7 @@ from finetune.report.learning_curve import learning_curve
 from finetune.single_thread import one_blas_thread
 from finetune.trust.calibration import checked_temperature
 from finetune.trust.measures import r2, softmax
+from finetune.trust.multilabel import label_temperature, label_thresholds, mean_average_precision, sigmoid
 from finetune.trust.reference import Projector, fit_reference
 from finetune.trust.rejection import Rejector, fit_rejector
 from models.errors import ModelError
@@ -28,6 +32,10 @@ from models.runtime import Array
 from models.wording import listed
 
 COVERAGE = 0.9  # of the interval around a regression's values
+# Of the learning curve; None: accuracy. Ranks of logits are those of probabilities.
+_SCORES: Mapping[Task, Callable[[NDArray[Any], NDArray[Any]], float] | None] = {
+    "classification": None, "multilabel": mean_average_precision, "regression": r2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,12 @@ class Assessment:
     described: tuple[Projector, Reference] | None = (
         None  # what the images look like, for a service to compare with
     )
+    thresholds: tuple[float, ...] = ()  # of a multilabel, from which probability on each label holds
 
     def probabilities(self, *, calibrated: bool) -> Array:
         """Probabilities of the measured images, (N, classes), with the temperature or without it."""
-        return softmax(self.outputs.logits, (calibrated and self.temperature) or 1.0)
+        temperature = (calibrated and self.temperature) or 1.0
+        return (sigmoid if self.thresholds else softmax)(self.outputs.logits, temperature)
 
 
 @one_blas_thread()
@@ -70,12 +80,18 @@ def assess(
         (val.embedding, val_y),
         (outputs.embedding, prepared.part(measured)[1]),
         seed=recipe.seed,
-        score=None if prepared.classes else r2,
+        score=_SCORES[prepared.task],
     )
     described = _described(prepared, train, [val] if measured == "val" else [val, outputs], recipe.seed)
     if not prepared.classes:
         half_width = conformal(np.abs(val.logits - val_y))
         return Assessment(measured, outputs, half_width=half_width, curve=curve, described=described)
+    if prepared.task == "multilabel":
+        temperature = label_temperature(val.logits, val_y)
+        thresholds = label_thresholds(sigmoid(val.logits, temperature), val_y)
+        return Assessment(
+            measured, outputs, temperature, curve=curve, described=described, thresholds=thresholds
+        )
     others = (unknown.embedding, unknown.logits) if unknown else None
     rejector = fit_rejector(
         train, train_y, val.embedding, val.logits, val_y, unknown=others, keep=recipe.keep, seed=recipe.seed
@@ -106,8 +122,10 @@ def conformal(errors: Array, coverage: float = COVERAGE) -> float | None:
     return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else None
 
 
-def check_previous(previous: Model, classes: Sequence[str]) -> None:
+def check_previous(previous: Model, classes: Sequence[str], *, several: bool = False) -> None:
     """See that an older model can be compared with one of these classes, or of a number where there are none.
+
+    `several`: the classes are labels, of which any number may hold.
 
     Raises:
         ModelError: it gives something else, or knows not one of the classes.
@@ -120,6 +138,12 @@ def check_previous(previous: Model, classes: Sequence[str]) -> None:
             )
         return
     previous.require_classifier()
+    if previous.is_multilabel != several:
+        kinds = {True: "says which labels hold", False: "gives one class"}
+        raise ModelError(
+            f"{name}: {kinds[previous.is_multilabel]}; expected an older model that {kinds[several]} (previous). "
+            "Choose another model."
+        )
     if not any(label.id in classes or label.name in classes for label in previous.card.labels):
         raise ModelError(
             f"{name}: knows not one of the classes {listed(list(classes))}; expected an older model of them "
@@ -127,26 +151,34 @@ def check_previous(previous: Model, classes: Sequence[str]) -> None:
         )
 
 
-def predictions_of(previous: Model, examples: Sequence[Example], classes: Sequence[str]) -> Previous:
+def predictions_of(
+    previous: Model, examples: Sequence[Example], classes: Sequence[str], *, several: bool = False
+) -> Previous:
     """What an older model gives for the same images: the index of one of `classes`, -1 for any other; or a value.
 
+    `several`: 1 where it gives all labels of an image rightly, else 0; those that are none of `classes` do not count.
     An image that its decoder refuses counts as -1, or NaN.
 
     Raises:
         ModelError: the model gives features.
     """
-    items = [(example.item, None) for example in examples]
+    items = [(example.item, example) for example in examples]
     predicted: list[float] = []
     ours: Mapping[int, int] = {}  # from its classes to ours
+    index = {name: i for i, name in enumerate(classes)}
     if classes:
         previous.require_classifier()
-        index = {name: i for i, name in enumerate(classes)}
         ours = {
             i: index.get(label.id, index.get(label.name, -1)) for i, label in enumerate(previous.card.labels)
         }
     for batch in decoded_batches(items, previous.card.preprocessing, previous.batch_size):
         rows: Iterator[float] = iter(())
-        if len(batch.pixels) and classes:
+        if len(batch.pixels) and several:
+            likely = previous.probabilities(batch.pixels)
+            answered = [{ours[i] for i in previous.holding(row)} - {-1} for row in likely]
+            truth = [{index[name] for name in example.holding if name in index} for _, example in batch.good]
+            rows = (float(a == b) for a, b in zip(answered, truth, strict=True))
+        elif len(batch.pixels) and classes:
             rows = (ours[int(best)] for best in previous.probabilities(batch.pixels).argmax(axis=1))
         elif len(batch.pixels):
             rows = iter(previous.values(batch.pixels).tolist())

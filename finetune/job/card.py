@@ -13,7 +13,9 @@ from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.regression import measure_regression
 from finetune.trust import measures
+from finetune.trust.multilabel import measure_multilabel
 from models.card import Accuracy, Label, ModelCard, Regression, Splits, Target
+from models.wording import counted
 
 
 def title(dataset: Dataset) -> str:
@@ -39,7 +41,14 @@ def model_card(
     accuracy: tuple[Accuracy, ...] = ()
     errors: tuple[Regression, ...] = ()
     target = None
-    if prepared.classes:
+    if prepared.task == "multilabel":
+        measured = measure_multilabel(
+            truth, assessment.probabilities(calibrated=True), assessment.thresholds, prepared.classes
+        )
+        every = measured.all_right
+        accuracy = (Accuracy(name, assessment.measured, len(truth), every.value, interval=every.interval),)
+        subject = counted(len(prepared.classes), "label")
+    elif prepared.classes:
         right = measures.accuracy(truth, assessment.outputs.logits.argmax(axis=1))
         accuracy = (Accuracy(name, assessment.measured, len(truth), right.value, interval=right.interval),)
         subject = f"{len(prepared.classes)} classes"
@@ -62,6 +71,7 @@ def model_card(
         accuracy=accuracy,
         regression=errors,
         target=target,
+        thresholds=assessment.thresholds,
         splits=Splits(*(len(prepared.rows[split]) for split in SPLITS)),
         training={"settings": settings, "chosen": dict(learned.top.chosen), "images": digest},
     )

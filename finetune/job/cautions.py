@@ -49,10 +49,11 @@ def cautions(
     ]
     if clashes:
         names = " = ".join(f"{examples[i].item.id} ({examples[i].label})" for i in clashes[0].indices[:2])
-        yield (
-            f"{counted(len(clashes), 'image')} in more than one class, such as {names}; `graft dataset clean` drops "
-            "them"
-        )
+        kind = "with different labels" if dataset.task == "multilabel" else "in more than one class"
+        yield (f"{counted(len(clashes), 'image')} {kind}, such as {names}; `graft dataset clean` drops them")
+    if dataset.task == "multilabel":
+        yield from _of_labels(rows, targets, classes)
+        return
     counts = Counter(int(target) for target in targets[rows["train"]])
     few = [name for i, name in enumerate(classes) if counts[i] < FEWEST]
     if few:
@@ -65,6 +66,25 @@ def cautions(
     ]
     if untested:
         yield f"no image for testing in {counted(len(untested), 'class')}: {listed(untested)}"
+
+
+def _of_labels(
+    rows: Mapping[Split, NDArray[np.int64]], targets: NDArray[Any], classes: Sequence[str]
+) -> Iterator[str]:
+    """What is rare among labels that may hold together; `targets` (N, labels)."""
+
+    def named(places: NDArray[np.bool_]) -> str:
+        return listed([name for name, there in zip(classes, places, strict=True) if there])
+
+    train, val, test = (targets[rows[split]].sum(axis=0) for split in ("train", "val", "test"))
+    rare = (train < FEWEST) | (len(rows["train"]) - train < FEWEST)
+    if rare.any():
+        labels = counted(int(rare.sum()), "label")
+        yield f"fewer than {FEWEST} images to train on with or without {labels}: {named(rare)}"
+    if (untried := val == 0).any():
+        yield f"no image for validation has {counted(int(untried.sum()), 'label')}: {named(untried)}"
+    if len(rows["test"]) and (untested := test == 0).any():
+        yield f"no image for testing has {counted(int(untested.sum()), 'label')}: {named(untested)}"
 
 
 def left_out(failed: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -52,18 +52,24 @@ def choose(
     Raises:
         InputError: too few images to compare on.
     """
-    classifies = recipe.task == "classification"
-    if classifies:
+    classifies = recipe.task != "regression"
+    y: NDArray[Any]
+    if recipe.task == "multilabel":
+        y, strata = _labels_of([examples[row] for row in rows])
+    elif classifies:
         names = sorted({examples[row].label for row in rows})
-        y: NDArray[Any] = np.array([names.index(examples[row].label) for row in rows], np.int64)
-        order = nested_order(y, recipe.seed) if len(rows) > MOST else np.arange(len(rows))
+        y = strata = np.array([names.index(examples[row].label) for row in rows], np.int64)
     else:
         y = np.array([examples[row].target for row in rows], np.float64)
+        strata = np.zeros(len(rows), np.int64)
+    if not classifies:
         order = np.random.default_rng(recipe.seed).permutation(len(rows))
+    else:
+        order = nested_order(strata, recipe.seed) if len(rows) > MOST else np.arange(len(rows))
     chosen = np.sort(order[:MOST])
-    rows, y = rows[chosen], y[chosen]
+    rows, y, strata = rows[chosen], y[chosen], strata[chosen]
     folds = (
-        make_folds(y, groups[rows], recipe.seed)
+        make_folds(strata, groups[rows], recipe.seed)
         if classifies
         else make_plain_folds(len(y), groups[rows], recipe.seed)
     )
@@ -77,10 +83,21 @@ def choose(
     return _choice(tried, misses, classifies)
 
 
+def _labels_of(examples: Sequence[Example]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Which labels hold, (N, labels) of 0 and 1, and a number for each combination of them, (N,)."""
+    names = sorted({name for example in examples for name in example.holding})
+    table = np.array([[name in example.holding for name in names] for example in examples], np.int64)
+    _, strata = np.unique(table, axis=0, return_inverse=True)
+    return table, strata.reshape(-1).astype(np.int64)
+
+
 def _misses(
     x: Array, y: NDArray[Any], folds: Sequence[tuple[Any, Any]], classifies: bool
 ) -> NDArray[np.float64]:
-    """How far off each answer (N,) is, of images that were held out: 0 or 1 of a class; the rest is NaN."""
+    """How far off each answer (N,) is, of images that were held out: 0 or 1 of a class; the rest is NaN.
+
+    Of labels (N, labels) an answer is right where all of them are.
+    """
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -90,7 +107,8 @@ def _misses(
     with one_blas_thread():
         for learned, held in folds:
             answers = make_pipeline(StandardScaler(), head).fit(x[learned], y[learned]).predict(x[held])
-            misses[held] = answers != y[held] if classifies else np.abs(answers - y[held])
+            wrong = answers != y[held] if classifies else np.abs(answers - y[held])
+            misses[held] = wrong.any(axis=1) if wrong.ndim == 2 else wrong
     return misses
 
 

@@ -106,7 +106,7 @@ def _refit_head(prepared: Prepared, recipe: Recipe, top: Top, work: Path) -> Ref
         empty = np.empty((0, *x.shape[1:]), np.float32)
         data = TrainingData(x[:, None].astype(np.float32), y, empty, y[:0], classes)
         trained = train_head(data, settings, work, checkpoint_seconds=float("inf"))
-        return predictor(trained.top)
+        return predictor(trained.top, several=data.several)
 
     return fit
 
@@ -122,13 +122,19 @@ def _fit_classifier(prepared: Prepared, recipe: Recipe) -> Learned:
     from finetune.classifiers.exporting import export_top
     from finetune.classifiers.fitting import fit_classifier, fit_regressor
     from finetune.classifiers.result import check
+    from finetune.classifiers.several import check_labels, export_labels, fit_labels
 
     rows = prepared.rows["train"]
     count, views = prepared.views.shape[:2]
     x = prepared.views.reshape(count * views, -1)
-    y = np.repeat(prepared.targets[rows], views)
+    y = np.repeat(prepared.targets[rows], views, axis=0)
     groups = np.repeat(prepared.groups[rows], views)
     kind = recipe.classifier or recipe.classifiers[0]
+    if prepared.task == "multilabel":
+        several = fit_labels(kind, x, y, prepared.classes, groups=groups, seed=recipe.seed)
+        top = export_labels(several)
+        check_labels(top, several, prepared.part("val")[0])
+        return Learned(top, several.refit)
     if recipe.task == "regression":
         fitted = fit_regressor(kind, x, y, groups=groups, seed=recipe.seed)
     else:

@@ -36,9 +36,9 @@ class Prepared:
     """Images as what the frozen trunk gives for them, with their targets and splits.
 
     `features`: float32 (N, ...), each image as it is. `views`: float32 (T, V, ...), the training images' versions.
-    `targets`: int64 (N,) classes or float32 (N,) numbers. `groups`: int64 (N,), equal for images that may not be torn
-    apart. `rows`: for each split its places among the N. `leaks`: places of images for testing or validation that
-    have a duplicate among those for training.
+    `targets`: int64 (N,) classes, float32 (N, labels) of 0 and 1, or float32 (N,) numbers. `groups`: int64 (N,), equal
+    for images that may not be torn apart. `rows`: for each split its places among the N. `leaks`: places of images for
+    testing or validation that have a duplicate among those for training.
     """
 
     trunk: Trunk
@@ -57,7 +57,9 @@ class Prepared:
     @property
     def task(self) -> Task:
         """What is learned."""
-        return "classification" if self.classes else "regression"
+        if not self.classes:
+            return "regression"
+        return "multilabel" if self.targets.ndim == 2 else "classification"
 
     def part(self, split: Split) -> tuple[Array, NDArray[Any]]:
         """Features and targets of a split."""
@@ -69,7 +71,11 @@ def data_digest(dataset: Dataset, facts: Sequence[Facts]) -> str:
     """A SHA-256 of what the images are and what is said of them."""
     digest = hashlib.sha256()
     for example, fact in zip(dataset.examples, facts, strict=True):
-        taught = (example.key, example.label, repr(example.target), example.split, example.group)
+        taught: tuple[Any, ...] = (
+            example.key, example.label, repr(example.target), example.split, example.group,
+        )  # fmt: skip
+        if dataset.task == "multilabel":
+            taught = (*taught, example.holding)
         digest.update(repr((taught, fact.digest.hex())).encode())
     return digest.hexdigest()
 
@@ -178,6 +184,8 @@ def _targets(
                 "expected different ones. Take another column, or subtract what is common to all."
             )
         return (), targets, []
+    if dataset.task == "multilabel":
+        return _label_targets(dataset, examples, rows)
     taught = {examples[i].label for i in rows["train"]}
     classes = tuple(name for name in dataset.classes if name in taught)
     if len(classes) < 2:
@@ -196,6 +204,37 @@ def _targets(
         )
     index = {name: i for i, name in enumerate(classes)}
     return classes, np.array([index.get(example.label, -1) for example in examples], np.int64), warnings
+
+
+def _label_targets(
+    dataset: Dataset, examples: Sequence[Example], rows: dict[Split, NDArray[np.int64]]
+) -> tuple[tuple[str, ...], NDArray[Any], list[str]]:
+    """The labels that can be learned, and of each image which of them hold, float32 (N, labels)."""
+    if not len(rows["val"]):
+        raise InputError(
+            f"{dataset.source}: no image is left for validation; expected some. Add images, at least three a label."
+        )
+    table = np.array(
+        [[name in example.holding for name in dataset.classes] for example in examples], np.float32
+    )
+    counts = table[rows["train"]].sum(axis=0)
+    never, always = counts == 0, counts == len(rows["train"])
+    warnings = []
+    for left, why in (
+        (never, "because no image to train on has it"),
+        (always, "because every image to train on has it, so that nothing tells it apart"),
+    ):
+        if left.any():
+            names = [name for name, out in zip(dataset.classes, left, strict=True) if out]
+            warnings.append(f"label left out, {why}: {listed(names)}")
+    kept = ~(never | always)
+    classes = tuple(name for name, keep in zip(dataset.classes, kept, strict=True) if keep)
+    if not classes:
+        raise InputError(
+            f"{dataset.source}: not one of its {len(dataset.classes)} labels holds on some images to train on and not "
+            f"on others ({'; '.join(warnings)}). Add images with and without them."
+        )
+    return classes, np.ascontiguousarray(table[:, kept]), warnings
 
 
 def _leaks(groups: Sequence[Group], splits: Sequence[Split]) -> NDArray[np.int64]:

@@ -34,7 +34,9 @@ class Recipe:
         "head", "A scikit-learn classifier, a head, or a head and the network's top blocks.", heading=_LEARNS
     )
     task: Task = setting(
-        "classification", "A class of each image, or a number: a list's column `target`.", heading=_IMAGES
+        "classification",
+        "A class of each image, labels of which several may hold, or a number (a list's `target`).",
+        heading=_IMAGES,
     )
     classifier: str = setting(
         "", f"For sklearn: {', '.join(CLASSIFIERS)}; of a regression {', '.join(REGRESSORS)}.",
@@ -84,7 +86,7 @@ class Recipe:
             )
         if self.classifier and self.classifier not in self.classifiers:
             raise InputError(
-                f"no {'classifier' if self.task == 'classification' else 'regression'} is called {self.classifier!r}; "
+                f"no {'regression' if self.task == 'regression' else 'classifier'} is called {self.classifier!r}; "
                 f"expected one of {', '.join(self.classifiers)}."
             )
         if self.val + self.test >= 1:
@@ -112,7 +114,7 @@ class Recipe:
     @property
     def classifiers(self) -> tuple[str, ...]:
         """The scikit-learn methods for the task; the first is the default."""
-        return CLASSIFIERS if self.task == "classification" else REGRESSORS
+        return REGRESSORS if self.task == "regression" else CLASSIFIERS
 
     @property
     def view_count(self) -> int:

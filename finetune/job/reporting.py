@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune import tensorboard
-from finetune.dataset.examples import SPLITS, Dataset
+from finetune.dataset.examples import SPLITS, Dataset, Split
 from finetune.heads.running import TopOutputs
 from finetune.job.assessment import COVERAGE, Assessment
 from finetune.job.card import backbone, title
@@ -22,6 +22,7 @@ from finetune.report.findings import (
     Candidates,
     Findings,
     Interval,
+    Ints,
     Previous,
     ProofResult,
     Rejection,
@@ -84,21 +85,20 @@ def collect_findings(
         method=recipe.method,
         task=prepared.task,
         classes=classes,
-        counts={
-            split: np.bincount(prepared.targets[prepared.rows[split]], minlength=len(classes))
-            if classes
-            else np.array([len(prepared.rows[split])])
-            for split in SPLITS
-        },
+        counts={split: _counted(prepared, split) for split in SPLITS},
+        images={split: len(prepared.rows[split]) for split in SPLITS}
+        if prepared.task == "multilabel"
+        else {},
         settings={**settings, **learned.top.chosen},
         backbone=backbone(prepared.trunk),
         file=path.name,
         measured_on=assessment.measured,
         ids=tuple(prepared.examples[row].key for row in rows),
-        truth=truth,
+        truth=truth > 0 if prepared.task == "multilabel" else truth,
         before=assessment.probabilities(calibrated=False) if classes else None,
         after=assessment.probabilities(calibrated=True) if classes else None,
         temperature=assessment.temperature,
+        thresholds=assessment.thresholds,
         values=None if classes else outputs.logits.astype(np.float64),
         interval=interval,
         history=learned.history,
@@ -143,6 +143,16 @@ def _traits(prepared: Prepared, rows: NDArray[np.int64]) -> Traits:
     )
 
 
+def _counted(prepared: Prepared, split: Split) -> Ints:
+    """How many images of a split have each class or label; in a regression how many there are."""
+    targets = prepared.targets[prepared.rows[split]]
+    if prepared.task == "multilabel":
+        return np.asarray(targets.sum(axis=0), np.int64)
+    if prepared.task == "regression":
+        return np.array([len(targets)])
+    return np.bincount(targets, minlength=len(prepared.classes))
+
+
 def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) -> None:
     """Lay the measured images' embeddings, with their labels and photos, beside the event files for TensorBoard.
 
@@ -154,8 +164,12 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
     small = [prepared.facts[row].pixels for row in rows]
     # (N, 32, 32, 3); all that are here have some.
     photos = np.stack([pixels for pixels in small if pixels is not None])
-    targets = prepared.targets[rows].tolist()
-    labels = [prepared.classes[target] if prepared.classes else str(target) for target in targets]
+    labels = [
+        example.label if prepared.classes else str(target)
+        for example, target in zip(
+            (prepared.examples[row] for row in rows), prepared.targets[rows].tolist(), strict=True
+        )
+    ]
     with tensorboard.Writer(folder) as writer:
         writer.embedding(assessment.measured, assessment.outputs.embedding[: len(rows)], labels, photos)
 

@@ -110,7 +110,7 @@ def finetune(
     strangers = _strangers(unknown, recipe)
     older = Model.open(previous, RuntimeConfig(device, threads)) if previous else None
     if older is not None:
-        check_previous(older, dataset.classes)
+        check_previous(older, dataset.classes, several=recipe.task == "multilabel")
     with RunFolder.open(out, resume=resume) as folder, contextlib.ExitStack() as context:
         store = context.enter_context(contextlib.closing(open_store())) if cache else None
         job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, strangers, older, team)
@@ -121,10 +121,15 @@ def _strangers(unknown: str | None, recipe: Recipe) -> Sequence[ImageItem]:
     """The images of a source that are none of the classes; none of them is read yet.
 
     Raises:
-        InputError: there is none, or a number is learned, which has no classes.
+        InputError: there is none, or labels or a number are learned, which have no threshold for it.
     """
     if unknown is None:
         return ()
+    if recipe.task == "multilabel":
+        raise InputError(
+            f"unknown {unknown!r} is for classes: of several labels none need hold, and each has a threshold of its "
+            "own. Take it away, and put such images into the list with no label."
+        )
     if recipe.task == "regression":
         raise InputError(
             f"unknown {unknown!r} is for classes: a number has no threshold for what is none of them. Take it away."
@@ -281,7 +286,7 @@ class _Job:
             f"Tried on {counted(candidates.images, 'image')}, none of them for the test, by a light head that had not "
             "learned from them:"
         )
-        table = table_of(candidates, self.dataset.task == "classification")
+        table = table_of(candidates, self.dataset.task != "regression")
         for line in (images, *(f"  {line}" for line in table), candidates.words):
             self.stages.observer.say(line)
         return candidates
@@ -307,7 +312,8 @@ class _Job:
             return None
         with self.stages.stage("previous"):
             measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
-            return predictions_of(self.older, measured, prepared.classes)
+            several = prepared.task == "multilabel"
+            return predictions_of(self.older, measured, prepared.classes, several=several)
 
     def _shown(self, prepared: Prepared, learned: Learned, assessment: Assessment) -> tuple[Shown, ...]:
         """What the model says to images that come with the package; nothing of a regression."""

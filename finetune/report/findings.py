@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from finetune.dataset.examples import Split
 from finetune.dataset.task import Task
 from finetune.pages.formatting import short
-from finetune.trust.measures import accuracy
+from finetune.trust.measures import Share, accuracy
 from models.card import html_table
 from models.errors import InputError
 from models.wording import counted, listed, percent
 
 EVALUATION = "evaluation"  # in place of a method
+_QUALITY: Mapping[Task, str] = {
+    "classification": "Accuracy", "multilabel": "All labels right", "regression": "Error",
+}  # fmt: skip
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
@@ -141,7 +144,7 @@ class Previous:
     """What an older model answers on the same measured images, in their order."""
 
     name: str
-    # (N,): class indices, -1 for a class that is none of ours; values in a regression.
+    # (N,): class indices, -1 for a class that is none of ours; 1 where all labels are right; values in a regression.
     predicted: Ints | Floats
 
 
@@ -195,19 +198,22 @@ class Findings:
         title: what the model is for, such as the name of the folder.
         model: the backbone's name.
         method: sklearn, head or blocks, as it was asked for; `EVALUATION` where a model was only measured.
-        task: classification or regression.
-        classes: names in the order of the outputs; empty in a regression.
+        task: classification, multilabel or regression.
+        classes: names in the order of the outputs, classes or labels; empty in a regression.
         counts: images of each split, int64 (classes,); in a regression (1,).
+        images: images of each split, where they are not the sum of `counts`: one may have several labels, or none.
         settings: everything that was asked for or chosen; values that JSON knows.
         backbone: more about the backbone in words: weights, cut, features.
         file: name of the finished model file.
         file_bytes: its size.
         measured_on: "test"; or "val" where there are no test images.
         ids: names of the measured images, N of them.
-        truth: int64 (N,) class indices, or float (N,) numbers in `unit`. None: nothing was measured.
+        truth: int64 (N,) class indices, bool (N, classes) of labels that hold, or float (N,) numbers in `unit`. None:
+            nothing was measured.
         before: probabilities without temperature, float (N, classes).
         after: probabilities as the file gives them.
         temperature: what the logits are divided by.
+        thresholds: from which probability on each label holds, (classes,), of a multilabel.
         values: what a regression gives, float (N,).
         interval: the range around each of `values`.
         unit: unit of the targets of a regression, such as "kg".
@@ -232,16 +238,18 @@ class Findings:
     task: Task = "classification"
     classes: tuple[str, ...] = ()
     counts: Mapping[Split, Ints] = field(default_factory=dict)
+    images: Mapping[Split, int] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     backbone: str = ""
     file: str = "model.onnx"
     file_bytes: int | None = None
     measured_on: Split = "test"
     ids: tuple[str, ...] = ()
-    truth: Ints | Floats | None = None
+    truth: Ints | Floats | NDArray[np.bool_] | None = None
     before: Floats | None = None
     after: Floats | None = None
     temperature: float | None = None
+    thresholds: tuple[float, ...] = ()
     values: Floats | None = None
     interval: Interval | None = None
     unit: str = ""
@@ -266,7 +274,7 @@ class Findings:
             InputError: an array of another length than `ids`, or an index out of range.
         """
         images, classes = len(self.ids), len(self.classes)
-        self._expect("truth", self.truth, (images,))
+        self._expect("truth", self.truth, (images, classes) if self.task == "multilabel" else (images,))
         self._expect("before", self.before, (images, classes))
         self._expect("after", self.after, (images, classes))
         self._expect("values", self.values, (images,))
@@ -286,8 +294,17 @@ class Findings:
             self._expect_history(self.history)
         if self.task == "classification" and self.truth is not None:
             _within("truth", self.truth, classes)
+        if self.thresholds and len(self.thresholds) != classes:
+            raise InputError(
+                f"thresholds are {len(self.thresholds)}; expected one for each of {classes} labels."
+            )
         if self.leaks is not None:
             _within("leaks", self.leaks, images)
+
+    @property
+    def split_images(self) -> dict[Split, int]:
+        """How many images each split has."""
+        return {split: self.images.get(split, int(counts.sum())) for split, counts in self.counts.items()}
 
     @property
     def evaluation(self) -> bool:
@@ -297,7 +314,7 @@ class Findings:
     @property
     def measured(self) -> bool:
         """Whether there are answers whose truth is known."""
-        answers = self.after if self.task == "classification" else self.values
+        answers = self.values if self.task == "regression" else self.after
         return self.truth is not None and len(self.truth) > 0 and answers is not None
 
     def summary(self) -> dict[str, str]:
@@ -305,27 +322,34 @@ class Findings:
         images = f"{counted(len(self.ids), 'image')} of {self.measured_on}"
         quality = ""
         if self.measured and self.after is not None:
-            right = accuracy(np.asarray(self.truth), self.after.argmax(axis=1))
+            right = self._right(self.after)
             low, high = right.interval
             quality = f"{100 * right.value:.1f} % ({100 * low:.1f} to {100 * high:.1f}) on {images}"
         elif self.measured and self.values is not None:
             error = float(np.abs(self.values - np.asarray(self.truth)).mean())
             quality = f"off by {error:.3g} {self.unit}".rstrip() + f" on {images}"
-        counts = [f"{int(count.sum()):,} for {split}" for split, count in self.counts.items() if count.any()]
+        counts = [f"{images:,} for {split}" for split, images in self.split_images.items() if images]
         return {
             "Findings": self.title,
             "Method": f"{self.method} on {self.backbone or self.model}",
             "Tried": self._tried(),
-            "Classes": listed(self.classes),
+            "Labels" if self.task == "multilabel" else "Classes": listed(self.classes),
             "Images": ", ".join(counts),
-            "Accuracy" if self.task == "classification" else "Error": quality,
+            _QUALITY[self.task]: quality,
             "Warnings": "; ".join(self.warnings),
         }
+
+    def _right(self, probabilities: Floats) -> Share:
+        """How many images are right; of labels, those with all of them right."""
+        if self.task == "classification":
+            return accuracy(np.asarray(self.truth), probabilities.argmax(axis=1))
+        answered = probabilities >= np.asarray(self.thresholds or [0.5] * len(self.classes))
+        return Share(int((answered == np.asarray(self.truth, bool)).all(axis=1).sum()), len(self.ids))
 
     def _tried(self) -> str:
         if self.candidates is None:
             return ""
-        shown = percent if self.task == "classification" else "off by {:.3g}".format
+        shown = "off by {:.3g}".format if self.task == "regression" else percent
         rows = (
             f"{row.name} {shown(row.score)} in {row.milliseconds:.1f} ms an image"
             for row in self.candidates.rows
@@ -335,7 +359,7 @@ class Findings:
     def __repr__(self) -> str:
         """`<Findings photos: head on graft-mini up to pool; 88.2 % (83.0 to 92.0) on 200 images of test>`."""
         texts = self.summary()
-        quality = texts.get("Accuracy", texts.get("Error")) or "nothing measured"
+        quality = texts[_QUALITY[self.task]] or "nothing measured"
         return f"<Findings {self.title}: {texts['Method']}; {quality}>"
 
     def _repr_html_(self) -> str:

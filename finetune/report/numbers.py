@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from finetune.report.findings import Findings
+from finetune.report.multilabel import Multilabel
 from finetune.report.summary import Classification, Regression, Summary
 from finetune.report.verdict import Verdict
 from finetune.trust.measures import Share
@@ -34,12 +35,14 @@ def numbers(findings: Findings, summary: Summary, verdict: Verdict) -> dict[str,
         "data": {
             "classes": findings.classes,
             "images": findings.counts,
+            **({"split_images": findings.images} if findings.images else {}),
             "measured_on": findings.measured_on,
             "balance": summary.balance,
             "failed": [{"image": image, "reason": reason} for image, reason in findings.failed],
             "warnings": findings.warnings,
         },
         "classification": _classification(findings, classification) if classification else None,
+        "multilabel": _multilabel(findings, summary.multilabel) if summary.multilabel else None,
         "regression": _regression(findings, summary.regression) if summary.regression else None,
         "training": {"history": findings.history, "judgement": summary.fit} if findings.history else None,
         "learning_curve": _growth(findings, summary) if findings.learning_curve else None,
@@ -118,6 +121,45 @@ def _classification(findings: Findings, classification: Classification) -> dict[
                 classification.predicted,
                 classification.confidence,
                 strict=True,
+            )
+        ],
+    }
+
+
+def _multilabel(findings: Findings, labels: Multilabel) -> dict[str, Any]:
+    names = findings.classes
+
+    def named(holding: Any) -> list[str]:
+        return [name for name, holds in zip(names, holding, strict=True) if holds]
+
+    measured = _plain(labels.measure)
+    comparison = labels.comparison
+    return {
+        **measured,
+        "broken": labels.broken,
+        "temperature": findings.temperature,
+        "at_one_half": {key: _plain(getattr(labels.untuned, key)) for key in ("all_right", "f1", "mean_f1")},
+        "calibration_before": None if labels.before is None else labels.before.calibration,
+        "mix_ups": [
+            {"missed": names[pair.missed], "answered": names[pair.added], "images": pair.images}
+            for pair in labels.mix_ups
+        ],
+        "leaks": {"ids": [findings.ids[row] for row in labels.leaks.rows]} | _plain(labels.leaks)
+        if labels.leaks
+        else None,
+        "comparison": {
+            "name": findings.previous.name,
+            "words": comparison.words(),
+            "changed": comparison.changed,
+            "significant": comparison.significant,
+        }
+        | _plain(comparison)
+        if findings.previous and comparison
+        else None,
+        "images": [
+            {"id": name, "truth": named(holds), "answered": named(answered)}
+            for name, holds, answered in zip(
+                findings.ids, _list(findings.truth), labels.answered, strict=True
             )
         ],
     }

@@ -17,7 +17,7 @@ from finetune.report import plots
 from finetune.report.findings import Findings
 from finetune.report.matrix import matrix_drawing, matrix_table
 from finetune.report.numbers import numbers
-from finetune.report.pictures import Pictures, Thumbnails, choose
+from finetune.report.pictures import MISTAKES, Picture, Pictures, Thumbnails, choose, pictures_at
 from finetune.report.summary import Summary, summarise
 from finetune.report.verdict import Verdict, judge
 from models.files import write_atomically
@@ -32,15 +32,13 @@ class Drawn:
     """What takes time of a page: it needs neither the finished file nor its proof."""
 
     drawings: Mapping[str, Markup | None]
-    pictures: Pictures | None
+    pictures: Pictures | tuple[Picture, ...] | None
 
 
 def draw(findings: Findings, thumbnails: Thumbnails | None = None) -> Drawn:
     """The plots and pictures of a page; `thumbnails` as for `write_report`."""
     summary = summarise(findings)
-    pictures = None
-    if summary.classification:
-        pictures = choose(findings, summary.classification, thumbnails or (lambda row: None))
+    pictures = _pictures(findings, summary, thumbnails or (lambda row: None))
     return Drawn(_drawings(findings, summary), pictures)
 
 
@@ -82,6 +80,7 @@ def _render(findings: Findings, summary: Summary, verdict: Verdict, drawn: Drawn
     page: str = template.render(
         findings=findings,
         classification=classification,
+        labels=summary.multilabel,
         regression=summary.regression,
         summary=summary,
         verdict=verdict,
@@ -95,6 +94,17 @@ def _render(findings: Findings, summary: Summary, verdict: Verdict, drawn: Drawn
         absent=list(_absent(findings, summary)),
     )
     return page
+
+
+def _pictures(
+    findings: Findings, summary: Summary, thumbnails: Thumbnails
+) -> Pictures | tuple[Picture, ...] | None:
+    """The images that the page shows; of labels those with the surest mistakes."""
+    if summary.classification:
+        return choose(findings, summary.classification, thumbnails)
+    if summary.multilabel:
+        return pictures_at([one.row for one in summary.multilabel.mistakes[:MISTAKES]], thumbnails)
+    return None
 
 
 def _drawings(findings: Findings, summary: Summary) -> dict[str, Markup | None]:
@@ -114,8 +124,7 @@ def _drawings(findings: Findings, summary: Summary) -> dict[str, Markup | None]:
         drawn["rejection"] = plots.rejection(findings.rejection) if findings.rejection else None
     if findings.learning_curve:
         images: dict[str, int] = {findings.measured_on: len(findings.ids)}
-        regression = findings.task == "regression"
-        drawn["learning"] = plots.learning(findings.learning_curve, images, regression)
+        drawn["learning"] = plots.learning(findings.learning_curve, images, findings.task)
         drawn["times"] = plots.fit_times(findings.learning_curve)
     if summary.regression and findings.truth is not None and findings.values is not None:
         truth, values = np.asarray(findings.truth, np.float64), np.asarray(findings.values, np.float64)
@@ -147,7 +156,9 @@ def _absent(findings: Findings, summary: Summary) -> Iterator[tuple[str, str]]:
         return
     classifies = findings.task == "classification"
     if not findings.measured:
-        lost = "accuracy, confusions, calibration and numbers for each class" if classifies else "errors"
+        lost = "accuracy, confusions, calibration and numbers for each class"
+        if findings.task == "regression":
+            lost = "errors"
         yield "Results", f"there were no test images, so {lost} are not known."
     if findings.history is None:
         one_go = findings.method == "sklearn"
@@ -168,6 +179,12 @@ def _absent(findings: Findings, summary: Summary) -> Iterator[tuple[str, str]]:
         yield "Comparison", "no previous model was given to compare with."
     if findings.proof is None:
         yield "Proof of the file", "it was not loaded in a fresh process."
+    if findings.task == "multilabel":
+        yield (
+            "None of these",
+            "an image of something else should get no label; there is no threshold beside those.",
+        )
+        return
     if not classifies:
         if findings.interval is None:
             yield "Intervals", "the model gives a value alone, without a range."

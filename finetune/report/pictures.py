@@ -76,6 +76,11 @@ def choose(findings: Findings, classification: Classification, thumbnails: Thumb
     )
 
 
+def pictures_at(rows: Sequence[int], thumbnails: Thumbnails) -> tuple[Picture, ...]:
+    """The pictures of some of the measured images."""
+    return tuple(Picture(row, data_uri(data) if (data := thumbnails(row)) else None) for row in rows)
+
+
 def pictures_of(items: Sequence[ImageItem]) -> Thumbnails:
     """A function from places among images to small JPEGs of them."""
     small = Preprocessing((SIDE, SIDE))

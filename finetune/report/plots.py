@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from finetune.dataset.task import Task
 from finetune.report.calibrating import Calibration
 from finetune.report.drawing import BLUE, GREEN, GROUND, INK, ORANGE, RULE, SOFT, TALL, Axes, draw
 from finetune.report.findings import Floats, History, Interval, LearningPoint, RateSearch, Rejection
@@ -14,6 +15,9 @@ from finetune.report.judging import decimate
 from finetune.trust.measures import wilson_interval
 
 MOST_DOTS = 1500
+_SCORES: dict[Task, str] = {
+    "classification": "accuracy (%)", "multilabel": "mean average precision (%)", "regression": "R²",
+}  # fmt: skip
 
 
 def curves(history: History, what: str) -> Markup | None:
@@ -148,9 +152,9 @@ def rejection(rejection: Rejection) -> Markup | None:
     return draw("rejection", alt, paint)
 
 
-def learning(points: tuple[LearningPoint, ...], images: dict[str, int], regression: bool) -> Markup:
-    """Score over the number of training samples, with 95 % intervals where the number of images is known."""
-    scale = 1 if regression else 100
+def learning(points: tuple[LearningPoint, ...], images: dict[str, int], task: Task) -> Markup:
+    """Score over the number of training samples, with 95 % intervals of accuracies whose number of images is known."""
+    scale = 1 if task == "regression" else 100
 
     def paint(axes: Axes) -> None:
         samples = np.array([point.samples for point in points])
@@ -171,13 +175,13 @@ def learning(points: tuple[LearningPoint, ...], images: dict[str, int], regressi
                     marker=True,
                     label=name,
                 )
-                if key == "test" and images.get(key) and not regression:
+                if key == "test" and images.get(key) and task == "classification":
                     ends = np.array(
                         [wilson_interval(round(s * images[key]), images[key]) for s in np.nan_to_num(scores)]
                     )
                     axes.fill_between(samples, *(100 * ends.T), color=colour, alpha=0.14)
         _sample_axis(axes, samples)
-        axes.set_ylabel("R²" if regression else "accuracy (%)")
+        axes.set_ylabel(_SCORES[task])
 
     scores = ", ".join(f"{point.samples}: {_score(point) * scale:.3g}" for point in points)
     return draw("learning", f"Learning curve; score by number of training samples: {scores}.", paint)

@@ -11,6 +11,7 @@ from finetune.report import classification, comparing, judging, regression, weak
 from finetune.report.calibrating import Calibration, calibrate
 from finetune.report.findings import Findings, Floats, Growth, Ints, Rejection
 from finetune.report.learning_curve import growth
+from finetune.report.multilabel import Multilabel, measure_labels
 from finetune.trust.measures import Share, accuracy, auroc
 
 TOP = 5
@@ -64,6 +65,7 @@ class Summary:
     """All numbers of the report; what was not measured is None."""
 
     classification: Classification | None
+    multilabel: Multilabel | None
     regression: Regression | None
     fit: judging.Judgement | None
     balance: str | None
@@ -73,12 +75,12 @@ class Summary:
 def summarise(findings: Findings) -> Summary:
     """Compute every number of the report."""
     train = findings.counts.get("train")
-    val = findings.counts.get("val")
     classifies = findings.task == "classification"
     return Summary(
         _classification(findings) if findings.measured and classifies else None,
-        _regression(findings) if findings.measured and not classifies else None,
-        judging.judge_fit(findings.history, int(val.sum()) if val is not None else None)
+        measure_labels(findings) if findings.measured and findings.task == "multilabel" else None,
+        _regression(findings) if findings.measured and findings.task == "regression" else None,
+        judging.judge_fit(findings.history, findings.split_images.get("val"))
         if findings.history and len(findings.history.train_loss)
         else None,
         judging.judge_balance(train, findings.classes) if classifies and train is not None else None,

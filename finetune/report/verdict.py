@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from finetune.pages.formatting import number, percent, quoted
 from finetune.report.comparing import Leaks
 from finetune.report.findings import Findings
+from finetune.report.multilabel import Multilabel
 from finetune.report.summary import Classification, Summary
 
 FEW_IMAGES = 100  # measured images below which the interval is wide
@@ -80,6 +81,8 @@ def _figure(findings: Findings, summary: Summary) -> str:
             f"did not learn from; on other images of the same kind, expect {percent(low)} to {percent(high)} "
             "(95 % confidence)."
         )
+    if summary.multilabel:
+        return _label_figure(findings, summary.multilabel, where)
     if summary.regression:
         errors = summary.regression.errors
         unit = f" {findings.unit}" if findings.unit else ""
@@ -95,6 +98,30 @@ def _figure(findings: Findings, summary: Summary) -> str:
             f"{errors.mae:.3g}{unit} on average.{explained}"
         )
     return "It is not known how good this model is: there were no test images."
+
+
+def _label_figure(findings: Findings, labels: Multilabel, where: str) -> str:
+    measure, right = labels.measure, labels.measure.all_right
+    low, high = right.interval
+    images = f"{right.images} image{_s(right.images)}"
+    subject = f"{quoted(findings.model)} gives" if findings.evaluation else "The model gives"
+    which = (
+        images
+        if findings.evaluation
+        else f"{right.images} {where} image{_s(right.images)} that it did not learn from"
+    )
+    named = (
+        f"Of the labels that it names {percent(measure.precision)} hold, and "
+        if measure.precision >= 0
+        else ""
+    )
+    unless = ", unless it has learned from these" if findings.evaluation else ""
+    return (
+        f"{subject} all labels right on {percent(right.value)} of {which}; on other images of the same kind, expect "
+        f"{percent(low)} to {percent(high)} (95 % confidence){unless}. "
+        f"{named}{'it' if named else 'It'} finds {percent(measure.recall)} of those that hold (mean average precision "
+        f"{percent(measure.mean_average_precision)})."
+    )
 
 
 def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
@@ -117,6 +144,8 @@ def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
         )
     if summary.classification:
         yield from _classification_concerns(findings, summary.classification)
+    if summary.multilabel:
+        yield from _label_concerns(summary.multilabel)
     errors = summary.regression.errors if summary.regression else None
     if errors and errors.mae >= errors.baseline_mae:
         yield Concern(
@@ -130,7 +159,7 @@ def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
         )
     if summary.fit and summary.fit.concern and summary.fit.kind != "unknown":
         yield Concern(_lower(summary.fit.words), summary.fit.advice)
-    everything = sum(int(counted.sum()) for counted in findings.counts.values()) + len(findings.failed)
+    everything = sum(findings.split_images.values()) + len(findings.failed)
     if len(findings.failed) > MANY_FAILED * everything:
         yield Concern(
             f"{len(findings.failed)} of {everything} images could not be read.",
@@ -191,6 +220,41 @@ def _classification_concerns(findings: Findings, classification: Classification)
         )
 
 
+def _label_concerns(labels: Multilabel) -> Iterator[Concern]:
+    measure, right = labels.measure, labels.measure.all_right
+    if labels.broken:
+        yield Concern(
+            f"{labels.broken} answer{_s(labels.broken)} held no numbers.",
+            "Train again with a lower learning rate.",
+        )
+    if labels.leaks and _matter(labels.leaks):
+        count, without = len(labels.leaks.rows), labels.leaks.without
+        rest = f"; without them it is {percent(without.value)}" if without.images else ""
+        yield Concern(
+            f"{count} of the measured images {'has a duplicate' if count == 1 else 'have duplicates'} among the "
+            f"training images{rest}.",
+            "Go by the figure without them, and remove them: graft dataset clean writes a list without duplicates.",
+        )
+    if measure.none.count and right.interval[0] <= measure.none.value:
+        yield Concern(
+            f"answering no label at all would be right on {percent(measure.none.value)}.",
+            "Go by the numbers of each label, check the labels, or try a stronger backbone (--try).",
+        )
+    if right.images >= 2 * FEW_IMAGES and measure.calibration > LARGE_ECE:
+        yield Concern(
+            f"its probabilities are off by {100 * measure.calibration:.1f} points on average.",
+            "Use the labels that it names, not the percentages beside them.",
+        )
+    weak = [one for one in measure.labels if one.images >= FEWEST_OF_A_CLASS and one.recall < LOW_RECALL]
+    if weak:
+        worst = min(weak, key=lambda one: one.recall)
+        others = f", and of {len(weak) - 1} other label{_s(len(weak) - 1)} less than half" if weak[1:] else ""
+        yield Concern(
+            f"it finds only {percent(worst.recall)} of the images with {quoted(worst.name)}{others}.",
+            f"Add training images with {quoted(worst.name)}, and look at what it is mixed up with below.",
+        )
+
+
 def _rejection_concerns(findings: Findings, classification: Classification) -> Iterator[Concern]:
     accepted = sum(one.accepted for one in findings.strangers)
     images = sum(one.images for one in findings.strangers)
@@ -245,13 +309,20 @@ def _matter(leaks: Leaks) -> bool:
 def _reasons(findings: Findings, summary: Summary) -> Iterator[str]:
     """What was checked and is well."""
     classification = summary.classification
-    leaks = classification.leaks if classification else None
+    labels = summary.multilabel
+    leaks = classification.leaks if classification else labels.leaks if labels else None
     if leaks and not leaks.rows:
         yield "no measured image has a duplicate among the training images"
     if summary.fit and summary.fit.kind in ("good", "late", "unfinished"):
         yield "the model that was kept is not over-fitted"
     after = classification.after if classification else None
     if after and after.error - after.chance.mean <= LARGE_ECE / 2 and after.chance.most <= LARGE_ECE:
+        yield "its probabilities mean what they say"
+    if (
+        labels
+        and labels.measure.all_right.images >= 2 * FEW_IMAGES
+        and labels.measure.calibration <= LARGE_ECE / 2
+    ):
         yield "its probabilities mean what they say"
     if findings.proof:
         yield "the finished file gives the same answers in a fresh process"

@@ -111,7 +111,7 @@ class _Whole:
         """The network with its pretrained values, and a head that knows nothing."""
         settings, data = self.training.settings, self.data
         weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
-        plan = Plan(settings, data.classes, data.shape, rate, weights, self.blocks)
+        plan = Plan(settings, data.classes, data.shape, rate, weights, self.blocks, data.several)
         return self.training.start(plan, self.device, self.threads)
 
     def schedule(self) -> Schedule:

@@ -23,8 +23,8 @@ class TrainingData:
     """Images as what the frozen part of a network gives for them; `x` and `val_x` may be memory maps.
 
     `x`: float32 (N, V, ...), V views of each image, the first of them the image as it is. `y`: int64 (N,) indices of
-    classes, or float32 (N,) targets of a regression. `val_x` (M, ...), `val_y` (M,): for validation, perhaps none.
-    `classes`: how many, 0 in a regression.
+    classes, float32 (N, classes) of 0 and 1 where several labels may hold, or float32 (N,) targets of a regression.
+    `val_x` (M, ...), `val_y` (M, ...): for validation, perhaps none. `classes`: how many, or labels; 0 in a regression.
     """
 
     x: Array
@@ -52,7 +52,9 @@ class TrainingData:
         if self.x.dtype != np.float32 or self.val_x.dtype != np.float32:
             raise InputError(f"x is {self.x.dtype} and val_x {self.val_x.dtype}; expected float32.")
         for name, labels in (("y", self.y), ("val_y", self.val_y)):
-            if self.classes and (
+            if self.several:
+                self._check_labels(name, labels)
+            elif self.classes and (
                 labels.dtype.kind not in "iu"
                 or (len(labels) and not 0 <= labels.min() <= labels.max() < self.classes)
             ):
@@ -62,9 +64,21 @@ class TrainingData:
                 )
             if not self.classes and not np.isfinite(labels).all():
                 raise NumericsError(f"{name} holds targets that are NaN or infinite; leave those images out.")
-            object.__setattr__(self, name, np.asarray(labels, np.int64 if self.classes else np.float32))
-        if self.classes == 1:
+            indices = self.classes and not self.several
+            object.__setattr__(self, name, np.asarray(labels, np.int64 if indices else np.float32))
+        if self.classes == 1 and not self.several:
             raise InputError("there is one class only; expected at least two to tell apart.")
+
+    def _check_labels(self, name: str, labels: Array) -> None:
+        if labels.shape[1:] != (self.classes,) or not np.isin(labels, (0, 1)).all():
+            raise InputError(
+                f"{name} is {labels.dtype} {list(labels.shape)}; expected 0 or 1 for each of {self.classes} labels."
+            )
+
+    @property
+    def several(self) -> bool:
+        """Whether several labels of an image may hold."""
+        return self.y.ndim == 2
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,5 +142,9 @@ def standardisation(rows: Array) -> tuple[Array, Array]:
 
 
 def class_weights(y: Array, classes: int) -> list[float]:
-    """images / (classes n) for each class of n images (King and Zeng, 2001); a class without any counts like one."""
-    return [len(y) / (classes * max(int(n), 1)) for n in np.bincount(y, minlength=classes)]
+    """images / (classes n) for each class of n images (King and Zeng, 2001); a class without any counts like one.
+
+    The same for labels (N, labels), of which n images have one.
+    """
+    counts = y.sum(axis=0) if y.ndim == 2 else np.bincount(y, minlength=classes)
+    return [len(y) / (classes * max(int(n), 1)) for n in counts]

@@ -93,7 +93,8 @@ def fit_head(training: Training, data: TrainingData, device: str, threads: int |
     steps = settings.epochs * len(data.batches(0, 0, settings.batch_size))
 
     def made(rate: Schedule) -> Learner:
-        return training.start(Plan(settings, data.classes, data.shape, rate, weights), device, threads)
+        plan = Plan(settings, data.classes, data.shape, rate, weights, several=data.several)
+        return training.start(plan, device, threads)
 
     if checkpoint.state.phase == PHASE:
         learner = made(Scheduled(settings, checkpoint.state.learning_rate, steps))
@@ -114,9 +115,16 @@ def fit_head(training: Training, data: TrainingData, device: str, threads: int |
 
 
 def set_scales(learner: Learner, data: TrainingData, standard: tuple[Any, Any]) -> None:
-    """Give the network the standardisation of features, `standard`, and in a regression of targets."""
+    """Give the network the standardisation of features, `standard`, and in a regression of targets.
+
+    Labels begin as frequent as they are: rare ones would have to be unlearned first, for which rates are too low that
+    suit the weights. Source: Lin et al. 2017, "Focal loss for dense object detection", section 4.1.
+    """
     network = learner.network
     values = dict(zip(network.standard, standard, strict=True))
+    if data.several:
+        shares = (data.y.sum(axis=0, dtype=np.float64) + 0.5) / (len(data.y) + 1)
+        values[network.head[-1][1]] = np.log(shares / (1 - shares)).astype(np.float32)
     if not data.classes:
         deviation = float(np.std(data.y, dtype=np.float64))
         pair = np.float32(np.mean(data.y, dtype=np.float64)), np.float32(deviation or 1)

@@ -28,6 +28,7 @@ class Plan:
     rate: Schedule
     weights: Sequence[float] | None = None
     blocks: Blocks | None = None
+    several: bool = False
 
     def build(self, *, split: bool = False) -> Network:
         """The network; `split`: with a step in two runs, see `Network.split`."""
@@ -36,6 +37,7 @@ class Plan:
             self.classes,
             self.shape,
             self.rate,
+            several=self.several,
             weights=self.weights,
             blocks=self.blocks,
             split=split,

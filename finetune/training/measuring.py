@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from finetune.training.data import Array, TrainingData, class_weights
 from finetune.training.learner import Learner
 from finetune.trust.measures import r2
+from finetune.trust.multilabel import label_entropy
 
 _SHARPEST, _SOFTEST = 1e-2, 1e2  # factors of logits among which the best is sought
 _HALVINGS = 24
@@ -17,7 +19,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True)
 class Measured:
-    """Of the validation images; see `result.Epoch`."""
+    """Of the validation images; see `result.Epoch`. Of labels, an image is right where all of them are."""
 
     loss: float
     refined: float
@@ -32,6 +34,13 @@ def measure(learner: Learner, data: TrainingData, weighted: bool, size: int) -> 
     """
     y = data.val_y
     outputs = learner.infer("outputs", data.val_x, size).astype(np.float64)
+    if data.several:
+        columns = np.array(class_weights(data.y, data.classes)) if weighted else None
+        return Measured(
+            label_entropy(outputs, y, columns),
+            refined(outputs, y, columns, label_entropy),
+            accuracy=float(((outputs > 0) == (y > 0)).all(axis=1).mean()),
+        )
     if data.classes:
         counts = np.array(class_weights(data.y, data.classes))[y] if weighted else None
         return Measured(
@@ -53,7 +62,12 @@ def cross_entropy(logits: Array, y: Array, counts: Array | None = None) -> float
     return float(np.average(logs - logits[np.arange(len(y)), y], weights=counts))
 
 
-def refined(logits: Array, y: Array, counts: Array | None = None) -> float:
+def refined(
+    logits: Array,
+    y: Array,
+    counts: Array | None = None,
+    entropy: Callable[[Array, Array, Array | None], float] = cross_entropy,
+) -> float:
     """Cross-entropy at the temperature at which it is lowest: what calibration will leave of the loss.
 
     Networks go on to tell classes better apart while they grow too sure of themselves, which temperature scaling undoes
@@ -63,7 +77,7 @@ def refined(logits: Array, y: Array, counts: Array | None = None) -> float:
     low, high = np.log(_SHARPEST), np.log(_SOFTEST)
 
     def at(log_factor: float) -> float:
-        return cross_entropy(logits * np.exp(log_factor), y, counts)
+        return entropy(logits * np.exp(log_factor), y, counts)
 
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = at(left), at(right)

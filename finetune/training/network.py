@@ -12,10 +12,10 @@ from onnx import ModelProto
 from finetune.autodiff import Graph, Session, export, import_onnx
 from finetune.autodiff.graph import Operation
 from finetune.autodiff.initializers import he_normal, zeros
-from finetune.autodiff.losses import mean_squared_error, softmax_cross_entropy
+from finetune.autodiff.losses import mean_squared_error, sigmoid_cross_entropy, softmax_cross_entropy
 from finetune.autodiff.ops.activations import relu
-from finetune.autodiff.ops.elementwise import cast, equal
-from finetune.autodiff.ops.reductions import argmax, reduce_mean, reduce_sum
+from finetune.autodiff.ops.elementwise import cast, equal, greater
+from finetune.autodiff.ops.reductions import argmax, reduce_mean, reduce_min, reduce_sum
 from finetune.autodiff.ops.shape import flatten
 from finetune.autodiff.ops.state import identity
 from finetune.autodiff.ops.training import dropout
@@ -48,11 +48,11 @@ class Network:
     """Tensors and operations of the graph.
 
     `x`, `y`: what is fed. `pooled` (N, D): what the head reads, `outputs` (N, classes) logits or (N, 1) standardised
-    values. `hits`: how many of a batch are right, None in a regression. `rate`: of the step. `standard`: mean and
-    factor of the columns of `pooled`; `scale`: mean and deviation of the targets. `head`: weights and bias of each
-    layer; `folded`: the same with both standardisations inside, which only `exported` reads. `split`: the step in two
-    runs where that was asked for, of which `train` is then the second, for rows whose places in the batch are fed to
-    `graph.rows`.
+    values. `hits`: how many of a batch are right, with all labels, None in a regression. `rate`: of the step.
+    `standard`: mean and factor of the columns of `pooled`; `scale`: mean and deviation of the targets. `head`: weights
+    and bias of each layer; `folded`: the same with both standardisations inside, which only `exported` reads. `split`:
+    the step in two runs where that was asked for, of which `train` is then the second, for rows whose places in the
+    batch are fed to `graph.rows`.
     """
 
     graph: Graph
@@ -104,11 +104,14 @@ def build(
     shape: Sequence[int],
     rate: Schedule,
     *,
+    several: bool = False,
     weights: Sequence[float] | None = None,
     blocks: Blocks | None = None,
     split: bool = False,
 ) -> Network:
     """The graph for inputs (N, *shape); `weights`: how much an image of each class counts; `split`: see `Network`.
+
+    `several`: the classes are labels, of which any number may hold.
 
     Raises:
         GraphError: blocks with an operator that cannot be differentiated.
@@ -125,7 +128,11 @@ def build(
             graph.rows = graph.placeholder((None,), np.int64, name="rows")
         x, pooled = _below(graph, shape, blocks)
         below = graph.trainable_variables
-        y = graph.placeholder((None,), np.int64 if classes else np.float32, name="targets")
+        y = (
+            graph.placeholder((None, classes), np.float32, name="targets")
+            if several
+            else graph.placeholder((None,), np.int64 if classes else np.float32, name="targets")
+        )
         size = int(pooled.shape[1] or 0)
         sizes = [size, *settings.hidden, classes or 1]
         with graph.name_scope("standard"):
@@ -139,9 +146,14 @@ def build(
         with graph.name_scope("exported"):
             folded = _layers(graph, sizes, trainable=False)
             embedding, out = _apply(folded, pooled, 0.0)
-        if classes:
+        hits: Tensor | None
+        if several:
+            loss = sigmoid_cross_entropy(outputs, y, settings.label_smoothing, weights)
+            right = equal(cast(greater(outputs, 0.0), graph.dtype), y)
+            hits = reduce_sum(reduce_min(cast(right, graph.dtype), -1))
+        elif classes:
             loss = softmax_cross_entropy(outputs, y, settings.label_smoothing, weights)
-            hits: Tensor | None = reduce_sum(cast(equal(argmax(outputs), y), graph.dtype))
+            hits = reduce_sum(cast(equal(argmax(outputs), y), graph.dtype))
         else:
             loss, hits = mean_squared_error(outputs.reshape(-1), (y - target_mean) / deviation), None
         biases = [v for v in graph.trainable_variables if len(v.sizes) < 2]

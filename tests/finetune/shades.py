@@ -42,3 +42,18 @@ def list_of_numbers(root: Path, count: int = 60) -> Path:
             shade((red, 120, 120), i, noise=20).save(root / f"{i:03}.png")
             writer.writerow((f"{i:03}.png", 100 * red / 255))
     return root / "values.csv"
+
+
+def list_of_labels(root: Path, count: int = 64) -> Path:
+    """A CSV that tells of each image which of the colours are strong in it: none, some or all."""
+    root.mkdir()
+    with (root / "labels.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("path", "labels"))
+        for i in range(count):
+            strong = [bool(i >> bit & 1) for bit in range(3)]
+            red, green, blue = (200 if one else 50 for one in strong)
+            shade((red, green, blue), i, noise=30).save(root / f"{i:03}.png")
+            names = [name for name, one in zip(("red", "green", "blue"), strong, strict=True) if one]
+            writer.writerow((f"{i:03}.png", ";".join(names)))
+    return root / "labels.csv"

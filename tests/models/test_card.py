@@ -106,6 +106,13 @@ def test_what_earlier_versions_would_take_wrongly_makes_a_card_of_format_3(chang
     assert ModelCard.from_json(card.to_json()) == card
 
 
+def test_thresholds_of_labels_make_a_card_of_format_4() -> None:
+    card = dataclasses.replace(CARD, task="multilabel", thresholds=(0.5, 0.25, 0.125))
+    assert json.loads(card.to_json())["format"] == 4
+    assert ModelCard.from_json(card.to_json()) == card
+    assert json.loads(dataclasses.replace(card, thresholds=()).to_json())["format"] == 3
+
+
 def test_card_of_an_earlier_version_is_read() -> None:
     """It had a place for a threshold that nothing ever set."""
     assert ModelCard.from_json(changed(reject_threshold=None)) == CARD
@@ -136,7 +143,9 @@ def test_whole_numbers_may_stand_for_real_ones() -> None:
         ("[]", "its model card cannot be read"),
         ("{}", "its model card cannot be read"),
         ("3", "its model card cannot be read"),
-        (changed(format=4), "has format 4; this version reads 1 to 3. Update graft"),
+        (changed(format=5), "has format 5; this version reads 1 to 4. Update graft"),
+        (changed(thresholds=[0.5]), r"thresholds are \(0.5,\) for 3 labels; expected one above 0"),
+        (changed(thresholds=[0.5, 0.5, 1]), "expected one above 0 and below 1 for each"),
         (changed(colour="red"), "unknown fields colour"),
         (changed(task="detection"), "expected one of .*'classification'.*, got 'detection'"),
         (changed(name=5), "expected str, got 5"),

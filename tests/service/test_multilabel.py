@@ -64,3 +64,32 @@ def test_evaluate_says_what_it_counts(graft: Run, network: Path, tmp_path: Path)
     assert result.exit_code == 0, result.stderr
     assert "100.00 %" in result.stdout
     assert "how often it is the most probable" in " ".join(result.stderr.split())
+
+
+def test_evaluate_compares_the_labels_of_a_list(graft: Run, network: Path, tmp_path: Path) -> None:
+    (tmp_path / "yellow.png").write_bytes(plain((255, 255, 0)))
+    (tmp_path / "black.png").write_bytes(plain((0, 0, 0)))
+    (tmp_path / "set.csv").write_text("path,labels\nyellow.png,red;green\nblack.png,\n", encoding="utf-8")
+    result = graft("evaluate", tmp_path / "set.csv", "-m", network)
+    assert result.exit_code == 0, result.stderr
+    assert "all labels right        100.00 %" in result.stdout
+    assert "No image has blue" in result.stderr
+    assert "parted by ';'" in result.stderr
+    (tmp_path / "set.csv").write_text(
+        "path,labels\nyellow.png,red;blue\nblack.png,gold;red\n", encoding="utf-8"
+    )
+    result = graft(
+        "evaluate", tmp_path / "set.csv", "-m", network, "--json", "--report", tmp_path / "page.html"
+    )
+    values = json.loads(result.stdout)
+    assert (values["all_right"], values["precision"], values["recall"]) == (0.0, 0.5, 1 / 3)
+    assert values["unknown"] == [{"label": "gold", "images": 1}]
+    labels = {one["name"]: one for one in values["labels"]}
+    assert (labels["red"]["recall"], labels["green"]["images"], labels["green"]["average_precision"]) == (
+        0.5,
+        0,
+        None,
+    )
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "is also <bdi>blue</bdi>" in page
+    assert "gives all labels right on 0.0" in page

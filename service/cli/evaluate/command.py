@@ -11,12 +11,15 @@ import click
 
 from feature_extraction.items import passed_over
 from finetune.dataset.list_options import ListOptions
-from finetune.dataset.opening import open_split
+from finetune.dataset.opening import holds_lists, open_split
+from finetune.dataset.task import Task
 from finetune.trust.evaluation import Evaluation, evaluate
+from finetune.trust.label_evaluation import MultilabelEvaluation, evaluate_multilabel
 from finetune.trust.regression import RegressionEvaluation, evaluate_regression
 from models.files import check_writable
 from models.model import Model
 from models.wording import counted, percent
+from service.cli.evaluate.labels import multilabel_json, print_multilabel
 from service.cli.evaluate.regression import print_regression
 from service.cli.terminal.messages import print_error, print_note, print_passed_over
 from service.cli.terminal.options import device_options, list_options, model_option, open_model
@@ -56,8 +59,8 @@ def command(
     """Measure accuracy on labelled images.
 
     SOURCE is what `graft finetune` takes: a folder or archive with one folder of images for each class, named by a
-    label's id or name; a list (.csv, .tsv, .jsonl) with the columns path and label, or path and target for a
-    regression; or a folder with MNIST's idx files.
+    label's id or name; a list (.csv, .tsv, .jsonl) with the columns path and label, path and labels of which
+    several may hold, or path and target for a regression; or a folder with MNIST's idx files.
     """
     if report is not None:
         if report.suffix.lower() not in (".html", ".htm"):
@@ -68,29 +71,26 @@ def command(
         raise click.UsageError("--report is about classes, and this model gives a number. Leave it out.")
     if not opened.is_regression:
         opened.require_classifier()
-    if opened.card.task == "multilabel":
+    task = _task_of(opened, source)
+    if opened.is_multilabel and task == "classification":
         print_note(
             "Several labels may hold at once, and each image here has one: what is counted is how often it is the most "
-            "probable."
+            "probable. A list says which labels hold."
         )
-    dataset = open_split(
-        source,
-        split,
-        "regression" if opened.is_regression else "classification",
-        outside=outside,
-        lists=lists,
-    )
-    result: Evaluation | RegressionEvaluation
+    dataset = open_split(source, split, task, outside=outside, lists=lists)
+    result: Evaluation | RegressionEvaluation | MultilabelEvaluation
     with images_progress(len(dataset.examples)) as bar:
 
         def progress(done: int, _: int) -> None:
             bar(done)
 
-        if opened.is_regression:
+        if task == "regression":
             result = evaluate_regression(opened, dataset.numbered, progress=progress)
+        elif task == "multilabel":
+            result = evaluate_multilabel(opened, dataset.labels_held, progress=progress)
         else:
             result = evaluate(opened, dataset.labelled, progress=progress, keep_answers=report is not None)
-    if report is not None and isinstance(result, Evaluation):
+    if report is not None and not isinstance(result, RegressionEvaluation):
         from service.cli.evaluate.report import write_page  # its libraries take a second
 
         write_page(report, result, opened.card, source)
@@ -102,6 +102,8 @@ def command(
         click.secho(f"{opened.card.name} on {clean(where)}", bold=True)
         if isinstance(result, RegressionEvaluation):
             print_regression(result, opened)
+        elif isinstance(result, MultilabelEvaluation):
+            print_multilabel(result, opened)
         else:
             _print(result, opened)
     if report is not None and not as_json:
@@ -155,7 +157,16 @@ def _print(result: Evaluation, model: Model) -> None:
         )
 
 
-def _as_json(result: Evaluation | RegressionEvaluation) -> dict[str, Any]:
+def _task_of(model: Model, source: str) -> Task:
+    """What is compared: of a model that says which labels hold, those of a list, or the one of a folder."""
+    if model.is_regression:
+        return "regression"
+    return "multilabel" if model.is_multilabel and holds_lists(source) else "classification"
+
+
+def _as_json(result: Evaluation | RegressionEvaluation | MultilabelEvaluation) -> dict[str, Any]:
+    if isinstance(result, MultilabelEvaluation):
+        return multilabel_json(result)
     values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
     values.pop("answers", None)
     values["failed"] = [{"image": image, "error": reason} for image, reason in result.failed]

@@ -125,7 +125,7 @@ def allow_urls_option(command: Command) -> Command:
 
 
 def list_options(command: Command) -> Command:
-    """Add --outside, --images, --path-column, --label-column and --allow-urls: `outside`, and the others as `lists`."""
+    """Add --outside, --images, --path-column and the others of `ListOptions`: `outside`, and the rest as `lists`."""
 
     @functools.wraps(command)
     def with_lists(*arguments: Any, **options: Any) -> Any:
@@ -133,7 +133,8 @@ def list_options(command: Command) -> Command:
         return command(*arguments, lists=lists, **options)
 
     decorated: Any = allow_urls_option(with_lists)
-    for name, metavar in (("label_column", "NAME"), ("path_column", "NAME"), ("images", "FOLDER")):
+    columns = (("label_separator", "SIGN"), ("label_column", "NAME"), ("path_column", "NAME"))
+    for name, metavar in (*columns, ("images", "FOLDER")):
         flag = f"--{name.replace('_', '-')}"
         decorated = click.option(
             flag, name, metavar=metavar, help=_LIST_HELP[name], cls=HeadedOption, heading="Images"

@@ -13,7 +13,9 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from email.message import Message
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -69,6 +71,26 @@ class Patience:
         """Never given up."""
 
 
+@dataclass(frozen=True)
+class Question:
+    """A request to a host; an answer with a status that is not `expected` is an error."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    expected: Container[int] = (200,)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a host answers to it."""
+
+    status: int
+    headers: Message
+    content: bytes
+
+
 class Fetcher:
     """Fetches images from hosts that are allowed, within bounds. Safe to use from all threads."""
 
@@ -93,13 +115,26 @@ class Fetcher:
             ImageError: not allowed, not there, too large or too slow; `name` says which image it is.
             Exception: whatever `watch` raises.
         """
-        end = min(watch.deadline, time.monotonic() + self._seconds)
+        return self.ask(Question(url, headers={"Accept": "image/*"}), name, watch).content
+
+    def ask(self, question: Question, name: str, watch: Watch) -> Answer:
+        """As `fetch`, with any request, and with the whole answer.
+
+        Raises:
+            ImageError: also where the answer has a status that the question does not expect.
+            Exception: whatever `watch` raises.
+        """
+        url, end = question.url, min(watch.deadline, time.monotonic() + self._seconds)
         try:
             for _ in range(_REDIRECTS + 1):
                 watch.check()
                 place = self._checked(url)
-                answer = self._ask(place, end, watch)
-                if isinstance(answer, bytes):
+                if (
+                    place.netloc != urlsplit(question.url).netloc
+                ):  # credentials are for the host that was asked
+                    question = replace(question, headers=_without_credentials(question.headers))
+                answer = self._ask(place, question, end, watch)
+                if isinstance(answer, Answer):
                     return answer
                 url = urljoin(url, answer)
                 if place.scheme == "https" and urlsplit(url).scheme == "http":
@@ -131,23 +166,24 @@ class Fetcher:
             )
         return place
 
-    def _ask(self, place: SplitResult, end: float, watch: Watch) -> bytes | str:
-        """What a host answers: the bytes, or where it redirects to."""
+    def _ask(self, place: SplitResult, question: Question, end: float, watch: Watch) -> Answer | str:
+        """What a host answers, or where it redirects to."""
         connection = self._connected(place, end)
         try:
             watch.opened(connection.shut)
             target = (place.path or "/") + (f"?{place.query}" if place.query else "")
-            connection.request("GET", target, headers={"User-Agent": "graft", "Accept": "image/*"})
+            headers = {"User-Agent": "graft", **question.headers}
+            connection.request(question.method, target, question.body, headers)
             response = connection.getresponse()
             if response.status in _REDIRECTING and (location := response.getheader("Location")):
                 return location
-            if response.status != 200:
+            if response.status not in question.expected:
                 raise ImageError(f"{place.netloc} answers with status {response.status}; expected 200.")
             if (coding := response.getheader("Content-Encoding", "identity")) != "identity":
                 raise ImageError(
                     f"{place.netloc} packs its answer ({coding[:40]}) though it was not asked to."
                 )
-            return self._content(response, watch)
+            return Answer(response.status, response.headers, self._content(response, watch))
         finally:
             connection.finish()
 
@@ -265,6 +301,10 @@ class _Reading(io.RawIOBase):
         """Bytes that have come, in time."""
         self._socket.settimeout(_left(self._end))
         return self._socket.recv_into(buffer)
+
+
+def _without_credentials(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() != "authorization"}
 
 
 def _left(end: float) -> float:

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any
 
-from feature_extraction.stores.opening import files_of, translated
+from feature_extraction.stores.opening import WEB, Opened, files_of, scheme_of, translated
 
 _HEAD = 1 << 20  # bytes that are asked for at once where some are sought
 _PIECE = 8 << 20  # where all are read, one behind the other
@@ -53,8 +53,9 @@ class StoredFile:
 
     @property
     def name(self) -> str:
-        """The last part of its address."""
-        return posixpath.basename(self.url)
+        """The last part of its address, without what a query adds to one of the web."""
+        url = self.url.partition("?")[0] if scheme_of(self.url) in WEB else self.url
+        return posixpath.basename(url)
 
     @property
     def suffix(self) -> str:
@@ -98,7 +99,7 @@ class StoredFile:
 
 
 @lru_cache(_OPENED)
-def _handle(file: StoredFile, block: int, ahead: str, process: int, thread: int) -> BinaryIO:
+def _handle(file: StoredFile, block: int, ahead: str, process: int, thread: int) -> Opened:
     """One a thread, for it has a place: opening costs a question, which tells whether the file is the same.
 
     Raises:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
+from feature_extraction.stores.web import WebFiles
 from models.errors import LibraryError
 from models.extras import how_to_install
 from models.wording import first_line
@@ -22,11 +23,13 @@ _PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "gs": ("gcsfs", {}),
     "hf": ("huggingface_hub", {}),
 }
+WEB = ("https", "http")
 # How packages call it that they have no credentials, or none that are complete.
 _NO_CREDENTIALS = (
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
     "DefaultCredentialsError", "RefreshError", "LocalTokenNotFoundError",
 )  # fmt: skip
+_SAID = (errno.EPROTONOSUPPORT, errno.ENOTSUP, errno.ESTALE)  # in our own words
 # S3's words for a file that another process is creating at this moment.
 _IN_CONFLICT = ("ConditionalRequestConflict", "OperationAborted")
 _CREDENTIALS = {
@@ -34,7 +37,21 @@ _CREDENTIALS = {
     "FSSPEC_S3_ANON=true for a public bucket",
     "gs": "as the Google tools take them (GOOGLE_APPLICATION_CREDENTIALS); FSSPEC_GS_TOKEN=anon for a public bucket",
     "hf": "in HF_TOKEN",
+    "https": "in ~/.netrc",
 }
+
+
+class Opened(Protocol):
+    """A file that is read by ranges."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int:
+        """Go to a place."""
+
+    def tell(self) -> int:
+        """The place."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """So many bytes, fewer only at the end."""
 
 
 class Files(Protocol):
@@ -52,7 +69,7 @@ class Files(Protocol):
     def cat_file(self, path: str, *, start: int, end: int) -> bytes:
         """The bytes from `start` to that before `end`, fewer where the file ends before."""
 
-    def open(self, path: str, mode: str, *, block_size: int, cache_type: str) -> BinaryIO:
+    def open(self, path: str, mode: str, *, block_size: int, cache_type: str) -> Opened:
         """A file to be read by ranges; what is read is one version of it, or an error."""
 
     def pipe_file(self, path: str, value: bytes, *, mode: str) -> Any:
@@ -86,8 +103,13 @@ def files_of(url: str) -> Files:
 @lru_cache
 def _opened(scheme: str, process: int) -> Files:
     """One a process: connections do not outlive a fork."""
+    if scheme in WEB:
+        return WebFiles()
     if scheme not in _PACKAGES:
-        raise OSError(errno.EPROTONOSUPPORT, f"{scheme}:// is no store that is known: {', '.join(_PACKAGES)}")
+        known = ", ".join([*_PACKAGES, *WEB])
+        raise OSError(
+            errno.EPROTONOSUPPORT, f"{scheme}:// is no store that is known; expected one of {known}"
+        )
     package, options = _PACKAGES[scheme]
     try:
         import fsspec
@@ -118,14 +140,14 @@ def translated(url: str) -> Iterator[None]:
         if names.intersection(_NO_CREDENTIALS):
             how = _CREDENTIALS.get(scheme_of(url), "")
             raise PermissionError(errno.EACCES, f"no credentials for it were given; give them {how}") from exc
-        if isinstance(exc, PermissionError):
+        if isinstance(exc, PermissionError) or any(_status(one) in (401, 403) for one in _causes(exc)):
             reason = f"the store refuses it: {first_line(exc)}; see what your credentials allow"
             raise PermissionError(errno.EACCES, reason) from exc
         if any(_code(one) in _IN_CONFLICT for one in _causes(exc)):
             raise OSError(errno.EAGAIN, "another process writes it at the same time") from exc
         if "FileExpired" in names:
             raise OSError(errno.ESTALE, "it was changed meanwhile") from exc
-        if isinstance(exc, OSError) and exc.errno == errno.EPROTONOSUPPORT:
+        if isinstance(exc, OSError) and exc.errno in _SAID:
             raise
         raise OSError(errno.EIO, f"the store failed: {first_line(exc) or type(exc).__name__}") from exc
 
@@ -134,6 +156,12 @@ def _code(exc: BaseException) -> str:
     """What S3 calls an error, as botocore keeps it; "" for others."""
     response = getattr(exc, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def _status(exc: BaseException) -> int:
+    """The status of an answer over HTTP that an error of Google's or Hugging Face's package tells of; 0 for others."""
+    status = getattr(getattr(exc, "response", None), "status_code", getattr(exc, "code", 0))
+    return status if isinstance(status, int) else 0
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

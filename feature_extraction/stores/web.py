@@ -1,0 +1,224 @@
+"""Files of an HTTP server, as fsspec calls what is done with them: ranges by RFC 9110, folders by WebDAV (RFC 4918).
+
+All goes through the `Fetcher` that lists use, so that no address is asked that is not public. fsspec's own client would
+ask any.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import fnmatch
+import netrc
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree
+
+from feature_extraction.fetching import Answer, Fetcher, Patience, Question
+from models.errors import ImageError
+
+_MOST_BYTES = 1 << 30  # of one answer
+_SECONDS = 300.0  # that one may take
+_EXPECTED = (200, 201, 204, 206, 207, 401, 403, 404, 405, 409, 412, 416, 501)
+_TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
+_DAV = "{DAV:}"
+
+Fetch = Callable[[Sequence[str]], Fetcher]  # from these hosts
+
+
+def _public(hosts: Sequence[str]) -> Fetcher:
+    return Fetcher(hosts, _MOST_BYTES, _SECONDS)
+
+
+class WebFiles:
+    """See `feature_extraction.stores.opening.Files`; addresses are whole, as a browser shows them."""
+
+    def __init__(self, fetch: Fetch = _public) -> None:
+        """`fetch`: how tests take the place of the network."""
+        self._fetch = fetch
+        self._creating: set[str] = set()  # servers that have been seen not to write over files
+
+    def info(self, path: str) -> dict[str, Any]:
+        """Size, and what tells versions apart: `ETag`, else the time of the last change."""
+        if path.endswith("/"):
+            return {"name": _bare(path), "type": "directory", "size": 0}
+        answer = self._ask(path, headers={"Range": "bytes=0-0"})
+        total = _TOTAL.match(answer.headers.get("Content-Range", ""))
+        size = int(total[1]) if total else len(answer.content)
+        facts = {"name": _bare(path), "type": "file", "size": size, "ranges": answer.status != 200}
+        return {**facts, "ETag": answer.headers.get("ETag"), "mtime": answer.headers.get("Last-Modified")}
+
+    def find(self, path: str, *, detail: bool = True) -> dict[str, dict[str, Any]]:
+        """All files below a folder, where the server lists it."""
+        return {info["name"]: info for info in self._below(path.rstrip("/") + "/")}
+
+    def glob(self, path: str, *, detail: bool = True) -> dict[str, dict[str, Any]]:
+        """The files that a pattern means, where the server lists the folder before its first sign."""
+        folder = re.split(r"[*?\[]", path)[0].rpartition("/")[0]
+        return {
+            name: info
+            for name, info in self.find(folder).items()
+            if fnmatch.fnmatchcase(name, _bare(path).replace("**/", "*"))
+        }
+
+    def cat_file(self, path: str, *, start: int, end: int, version: str | None = None) -> bytes:
+        """Bytes from `start` to that before `end`; of a server that knows no ranges, out of all of them.
+
+        `version`: the `ETag` that the file must have.
+        """
+        headers = {"Range": f"bytes={start}-{end - 1}", **({"If-Match": version} if version else {})}
+        answer = self._ask(path, headers=headers)
+        if answer.status == 412 or (version and answer.headers.get("ETag", version) != version):
+            raise OSError(errno.ESTALE, "it was changed meanwhile")
+        if answer.status == 416:
+            return b""
+        return answer.content[start:end] if answer.status == 200 else answer.content
+
+    def open(self, path: str, mode: str = "rb", *, block_size: int, cache_type: str) -> WebFile:
+        """A file to be read by ranges."""
+        return WebFile(self, path, 0 if cache_type == "none" else block_size)
+
+    def pipe_file(self, path: str, value: bytes, *, mode: str) -> None:
+        """Write a file; "create" fails where one is there, and where the server would write over it."""
+        if mode != "create":
+            self._put(path, value)
+            return
+        if not self._put(path, value, {"If-None-Match": "*"}):
+            raise FileExistsError(path)
+        host = urlsplit(path).netloc
+        if host not in self._creating:  # ask again: it must say that the file is there now
+            if self._put(path, value, {"If-None-Match": "*"}):
+                raise OSError(
+                    errno.ENOTSUP, "it writes over files that are there, although it is asked not to"
+                )
+            self._creating.add(host)
+
+    def rm_file(self, path: str) -> None:
+        """Remove a file."""
+        self._ask(path, "DELETE")
+
+    def _put(self, path: str, value: bytes, headers: dict[str, str] | None = None) -> bool:
+        """Whether a file was written; False where one is there."""
+        answer = self._ask(path, "PUT", headers, value, missing=True)
+        if answer.status in (404, 409):  # the folder is not there
+            self._make_folder(path.rpartition("/")[0])
+            answer = self._ask(path, "PUT", headers, value)
+        if answer.status in (405, 501):
+            raise OSError(errno.ENOTSUP, "it takes no files")
+        return answer.status != 412
+
+    def _make_folder(self, path: str) -> None:
+        answer = self._ask(f"{path}/", "MKCOL", missing=True)
+        if answer.status == 409 and "/" in urlsplit(path).path.strip("/"):
+            self._make_folder(path.rpartition("/")[0])
+            self._ask(f"{path}/", "MKCOL", missing=True)
+
+    def _below(self, folder: str) -> Iterator[dict[str, Any]]:
+        answer = self._ask(folder, "PROPFIND", {"Depth": "1"})
+        if answer.status != 207:
+            raise OSError(
+                errno.ENOTSUP, "the server does not list folders; name files, numbered shards or a list"
+            )
+        host = "/".join(folder.split("/", 3)[:3])
+        for entry in ElementTree.fromstring(answer.content).iter(f"{_DAV}response"):
+            place = unquote(urlsplit(entry.findtext(f"{_DAV}href") or "").path)
+            address = f"{host}{place}"
+            if entry.find(f".//{_DAV}collection") is None:
+                size = entry.findtext(f".//{_DAV}getcontentlength") or "0"
+                version = entry.findtext(f".//{_DAV}getetag")
+                yield {"name": _bare(address), "type": "file", "size": int(size), "ETag": version}
+            elif address.rstrip("/") != folder.rstrip("/") and address.startswith(folder):
+                yield from self._below(address.rstrip("/") + "/")
+
+    def _ask(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        missing: bool = False,
+    ) -> Answer:
+        """What the server answers, as long as it is no refusal; `missing`: nor that nothing is there."""
+        address = urlsplit(path)
+        # The host that is named itself, and wherever in the public network it sends one.
+        fetcher = self._fetch((address.netloc.lower(), "*"))
+        question = Question(
+            quote(path, safe="%/:?&=+,;@!$'()*~[]"),
+            method,
+            {**_credentials(path), **(headers or {})},
+            body,
+            _EXPECTED,
+        )
+        try:
+            answer = fetcher.ask(question, path, Patience())
+        except ImageError as exc:
+            raise OSError(errno.EIO, str(exc)) from exc
+        if answer.status in (401, 403):
+            raise PermissionError(errno.EACCES, f"status {answer.status}")
+        if answer.status == 404 and not missing:
+            raise FileNotFoundError(errno.ENOENT, "status 404")
+        return answer
+
+
+class WebFile:
+    """A file of a server that is read by ranges, all of one version."""
+
+    def __init__(self, files: WebFiles, path: str, block: int) -> None:
+        """`block`: how much is read at once where less is asked for."""
+        self._files, self._path, self._block = files, path, block
+        self.details = files.info(path)
+        version = self.details["ETag"]
+        # A weak one says that versions mean the same, not that they are.
+        self._version = None if version is None or version.startswith("W/") else version
+        self._place, self._begin, self._data = 0, 0, b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place."""
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.details["size"]}[whence]
+        self._place = max(0, origin + offset)
+        return self._place
+
+    def tell(self) -> int:
+        """The place."""
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, fewer only at the end."""
+        rest = max(0, self.details["size"] - self._place)
+        size = rest if size < 0 else min(size, rest)
+        inside = self._place - self._begin
+        if not 0 <= inside <= inside + size <= len(self._data):
+            end = self._place + max(size, self._block)
+            self._begin, inside = self._place, 0
+            self._data = (
+                self._files.cat_file(self._path, start=self._place, end=end, version=self._version)
+                if size
+                else b""
+            )
+        self._place += size
+        return self._data[inside : inside + size]
+
+
+def _bare(path: str) -> str:
+    return path.partition("://")[2]
+
+
+def _credentials(path: str) -> dict[str, str]:
+    """What `~/.netrc`, or the file that NETRC names, has for a host; it is sent over TLS alone."""
+    address = urlsplit(path)
+    file = os.environ.get("NETRC") or str(Path.home() / ".netrc")
+    if address.scheme != "https" or not os.path.isfile(file):
+        return {}
+    try:
+        known = netrc.netrc(file).authenticators(address.hostname or "")
+    except (netrc.NetrcParseError, OSError) as exc:
+        raise PermissionError(errno.EACCES, f"{file} cannot be read: {exc}") from exc
+    if known is None:
+        return {}
+    name, _, password = known
+    return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}

@@ -82,7 +82,9 @@ class StoredFile:
         Raises:
             OSError: it is gone, or another one by now.
         """
-        handle = _handle(self, _HEAD, "none", os.getpid(), threading.get_ident())
+        with translated(self.url):
+            files = files_of(self.url)
+        handle = _handle(self, id(files), threading.get_ident())
         with translated(self.url):
             handle.seek(begin)
             return handle.read(size)
@@ -99,14 +101,14 @@ class StoredFile:
 
 
 @lru_cache(_OPENED)
-def _handle(file: StoredFile, block: int, ahead: str, process: int, thread: int) -> Opened:
+def _handle(file: StoredFile, connection: int, thread: int) -> Opened:
     """One a thread, for it has a place: opening costs a question, which tells whether the file is the same.
 
     Raises:
         OSError: it is not there any more, or is another one.
     """
     with translated(file.url):
-        handle = files_of(file.url).open(file.url, "rb", block_size=block, cache_type=ahead)
+        handle = files_of(file.url).open(file.url, "rb", block_size=_HEAD, cache_type="none")
         now = StoredFile.listed(file.url, getattr(handle, "details", None) or {"size": 0})
     if now != file:
         raise OSError(errno.ESTALE, "it was changed since it was listed")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, Protocol
 
 from feature_extraction.stores.web import WebFiles
@@ -16,12 +17,12 @@ from models.extras import how_to_install
 from models.wording import first_line
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
-# By scheme: the package that speaks to it, and its options.
 _CONNECTIONS = 32  # more than there are readers
-_PACKAGES: dict[str, tuple[str, dict[str, Any]]] = {
-    "s3": ("s3fs", {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}),
-    "gs": ("gcsfs", {}),
-    "hf": ("huggingface_hub", {}),
+# By scheme: the package that speaks to it, the class, and its options.
+_PACKAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "s3": ("s3fs", "s3fs:S3FileSystem", {"config_kwargs": {"max_pool_connections": _CONNECTIONS}}),
+    "gs": ("gcsfs", "feature_extraction.stores.google:GoogleFiles", {}),
+    "hf": ("huggingface_hub", "feature_extraction.stores.hub:HubFiles", {}),
 }
 WEB = ("https", "http")
 # How packages call it that they have no credentials, or none that are complete.
@@ -110,13 +111,13 @@ def _opened(scheme: str, process: int) -> Files:
         raise OSError(
             errno.EPROTONOSUPPORT, f"{scheme}:// is no store that is known; expected one of {known}"
         )
-    package, options = _PACKAGES[scheme]
+    package, place, options = _PACKAGES[scheme]
+    # Else gcsfs asks another service of Google's first, over gRPC, and a minute long where that is closed.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    module, _, name = place.partition(":")
     try:
-        import fsspec
-
-        files: Files = fsspec.filesystem(
-            scheme, skip_instance_cache=True, use_listings_cache=False, **options
-        )
+        kind = getattr(import_module(module), name)
+        files: Files = kind(skip_instance_cache=True, use_listings_cache=False, **options)
     except ImportError as exc:
         raise LibraryError(
             f"{scheme}:// needs {package}, which is not installed. Install it with {how_to_install('stores')}."
@@ -133,14 +134,15 @@ def translated(url: str) -> Iterator[None]:
         raise
     except FileExistsError:
         raise
-    except FileNotFoundError as exc:
-        raise FileNotFoundError(errno.ENOENT, "there is no such object, or no such bucket") from exc
     except Exception as exc:
+        if isinstance(exc, FileNotFoundError) or 404 in _statuses(exc):
+            raise FileNotFoundError(errno.ENOENT, "there is no such object, or no such bucket") from exc
         names = {kind.__name__ for one in _causes(exc) for kind in type(one).__mro__}
         if names.intersection(_NO_CREDENTIALS):
             how = _CREDENTIALS.get(scheme_of(url), "")
             raise PermissionError(errno.EACCES, f"no credentials for it were given; give them {how}") from exc
-        if isinstance(exc, PermissionError) or any(_status(one) in (401, 403) for one in _causes(exc)):
+        refusing = str(exc).startswith("Forbidden")  # gcsfs
+        if isinstance(exc, PermissionError) or refusing or _statuses(exc) & {401, 403}:
             reason = f"the store refuses it: {first_line(exc)}; see what your credentials allow"
             raise PermissionError(errno.EACCES, reason) from exc
         if any(_code(one) in _IN_CONFLICT for one in _causes(exc)):
@@ -158,10 +160,12 @@ def _code(exc: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def _status(exc: BaseException) -> int:
-    """The status of an answer over HTTP that an error of Google's or Hugging Face's package tells of; 0 for others."""
-    status = getattr(getattr(exc, "response", None), "status_code", getattr(exc, "code", 0))
-    return status if isinstance(status, int) else 0
+def _statuses(exc: BaseException) -> set[object]:
+    """The statuses of answers over HTTP that errors of Google's and Hugging Face's packages tell of."""
+    return {
+        getattr(getattr(one, "response", None), "status_code", getattr(one, "code", None))
+        for one in _causes(exc)
+    }
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

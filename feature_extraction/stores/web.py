@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
 from feature_extraction.fetching import Answer, Fetcher, Patience, Question
+from feature_extraction.stores.ranges import RangedFile
 from models.errors import ImageError
 
 _MOST_BYTES = 1 << 30  # of one answer
@@ -78,9 +79,17 @@ class WebFiles:
             return b""
         return answer.content[start:end] if answer.status == 200 else answer.content
 
-    def open(self, path: str, mode: str = "rb", *, block_size: int, cache_type: str) -> WebFile:
+    def open(self, path: str, mode: str = "rb", *, block_size: int, cache_type: str) -> RangedFile:
         """A file to be read by ranges."""
-        return WebFile(self, path, 0 if cache_type == "none" else block_size)
+        details = self.info(path)
+        version = details["ETag"]
+        # A weak one says that versions mean the same, not that they are.
+        strong = None if version is None or version.startswith("W/") else version
+
+        def read(start: int, end: int) -> bytes:
+            return self.cat_file(path, start=start, end=end, version=strong)
+
+        return RangedFile(details, read, 0 if cache_type == "none" else block_size)
 
     def pipe_file(self, path: str, value: bytes, *, mode: str) -> None:
         """Write a file; "create" fails where one is there, and where the server would write over it."""
@@ -163,45 +172,6 @@ class WebFiles:
         if answer.status == 404 and not missing:
             raise FileNotFoundError(errno.ENOENT, "status 404")
         return answer
-
-
-class WebFile:
-    """A file of a server that is read by ranges, all of one version."""
-
-    def __init__(self, files: WebFiles, path: str, block: int) -> None:
-        """`block`: how much is read at once where less is asked for."""
-        self._files, self._path, self._block = files, path, block
-        self.details = files.info(path)
-        version = self.details["ETag"]
-        # A weak one says that versions mean the same, not that they are.
-        self._version = None if version is None or version.startswith("W/") else version
-        self._place, self._begin, self._data = 0, 0, b""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.details["size"]}[whence]
-        self._place = max(0, origin + offset)
-        return self._place
-
-    def tell(self) -> int:
-        """The place."""
-        return self._place
-
-    def read(self, size: int = -1) -> bytes:
-        """So many bytes, fewer only at the end."""
-        rest = max(0, self.details["size"] - self._place)
-        size = rest if size < 0 else min(size, rest)
-        inside = self._place - self._begin
-        if not 0 <= inside <= inside + size <= len(self._data):
-            end = self._place + max(size, self._block)
-            self._begin, inside = self._place, 0
-            self._data = (
-                self._files.cat_file(self._path, start=self._place, end=end, version=self._version)
-                if size
-                else b""
-            )
-        self._place += size
-        return self._data[inside : inside + size]
 
 
 def _bare(path: str) -> str:

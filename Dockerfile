@@ -1,6 +1,7 @@
-# Three images from one file:
+# Four images from one file:
 #   docker build --target serve -t graft:serve .  what serving needs, and no more: the smallest
 #   docker build --target cpu   -t graft .        all commands, onnxruntime for the CPU
+#   docker build --target openvino -t graft:openvino .  the same with OpenVINO, for int8 networks on x86-64
 #   docker build --target cuda  -t graft:cuda .   with CUDA and cuDNN from Python packages; run with --gpus all
 # All of them serve the built-in model on port 8000; what stands after the image goes to `graft serve`, and
 # GRAFT_SERVE_... variables and PORT are heeded.
@@ -11,7 +12,7 @@ FROM ${PYTHON} AS build
 WORKDIR /src
 COPY . .
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
- && for image in cpu serve; do python -m deploy.requirements $image > /wheels/$image.txt; done
+ && for image in cpu openvino serve; do python -m deploy.requirements $image > /wheels/$image.txt; done
 
 # Installed by the pip of the base: the environments have none.
 FROM ${PYTHON} AS packages-serve
@@ -24,6 +25,12 @@ FROM ${PYTHON} AS packages-cpu
 COPY --from=build /wheels /wheels
 RUN python -m venv --without-pip /opt/graft \
  && pip --python /opt/graft/bin/python install --no-cache-dir -r /wheels/cpu.txt \
+ && pip --python /opt/graft/bin/python install --no-cache-dir --no-deps /wheels/*.whl
+
+FROM ${PYTHON} AS packages-openvino
+COPY --from=build /wheels /wheels
+RUN python -m venv --without-pip /opt/graft \
+ && pip --python /opt/graft/bin/python install --no-cache-dir -r /wheels/openvino.txt \
  && pip --python /opt/graft/bin/python install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM ${PYTHON} AS packages-cuda
@@ -45,6 +52,9 @@ ENTRYPOINT ["graft", "serve"]
 
 FROM base AS cuda
 COPY --from=packages-cuda /opt/graft /opt/graft
+
+FROM base AS openvino
+COPY --from=packages-openvino /opt/graft /opt/graft
 
 FROM base AS serve
 COPY --from=packages-serve /opt/graft /opt/graft

@@ -1,9 +1,10 @@
 """InceptionV3, images per second: through `models`, through a bare onnxruntime session, and in PyTorch eager.
 
 All on the same cores, in turn, in one run. The weights are random: speed does not depend on them. PyTorch is
-optional; without it its rows are missing.
+optional; without it its rows are missing. Another device than the CPU is compared with the CPU; `--quantize` takes the
+int8 version of the network.
 
-    python -m benchmarks.inference [--device cpu] [--threads 2] [--rounds 9]
+    python -m benchmarks.inference [--device cpu] [--quantize] [--threads 2] [--rounds 9]
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.timing import paired, ratio, sgemm_rate, table
+from feature_extraction.opening import open_images
+from feature_extraction.quantized import quantized
 from models.architectures.inception_v3 import inception_v3
 from models.locating import locate
 from models.model import Model
@@ -58,16 +61,27 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--quantize", action="store_true")
     args = parser.parse_args()
     path = locate("inception_v3.random")
-    model = Model.open(
-        "inception_v3.random", RuntimeConfig(args.device, args.threads, spinning=True, warm_up=True)
-    )
+    if args.quantize:
+        noise = np.random.default_rng(1).integers(0, 256, (8, 299, 299, 3), np.uint8)
+        path = quantized(path, open_images(noise))
+
+    def opened(device: str) -> Model:
+        return Model.open(path, RuntimeConfig(device, args.threads, spinning=True, warm_up=True))
+
+    model = opened(args.device)
+    kind = model.session.device.kind
+    on_cpu = None if kind == "cpu" else opened("cpu")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = args.threads
     bare = onnxruntime.InferenceSession(str(path), options, providers=[model.session.device.provider])
-    print(f"{model.session.device}, {args.threads} threads, onnxruntime {onnxruntime.__version__}, median of "
-          f"{args.rounds} rounds; sgemm {sgemm_rate():.0f} GFLOP/s")  # fmt: skip
+    precision = "int8" if args.quantize else "float32"
+    print(
+        f"{precision} on {model.session.device}, {args.threads} threads, onnxruntime {onnxruntime.__version__}, median "
+        f"of {args.rounds} rounds; sgemm {sgemm_rate():.0f} GFLOP/s"
+    )
     rows = []
     for size in (1, 8):
         batch = np.random.default_rng(0).integers(0, 256, (size, 299, 299, 3), np.uint8)
@@ -75,7 +89,9 @@ def main() -> None:
             "graft": lambda batch=batch: model.probabilities(batch),
             "bare session": lambda batch=batch: bare.run(["probabilities"], {INPUT: batch}),
         }
-        if args.device == "cpu" and importlib.util.find_spec("torch"):
+        if on_cpu is not None:
+            candidates["graft, on the CPU"] = lambda batch=batch: on_cpu.probabilities(batch)
+        if kind == "cpu" and not args.quantize and importlib.util.find_spec("torch"):
             candidates["PyTorch eager"] = pytorch(args.threads, batch, fuse=False)
             candidates["PyTorch eager, batch norm folded"] = pytorch(args.threads, batch, fuse=True)
         times = paired(candidates, args.rounds, repeat=max(1, 8 // size))

@@ -1,7 +1,8 @@
 """Prints what an image installs: `python -m deploy.requirements serve`, from the root of the source.
 
 pyproject.toml is the one list. The images `cpu` and `serve` take onnxruntime in place of onnxruntime-gpu, which
-unpacks to 340 MB, most of it CUDA code; `serve` leaves out what serving finished files does not need.
+unpacks to 340 MB, most of it CUDA code, and `openvino` the build with OpenVINO; `serve` leaves out what serving
+finished files does not need.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from models.extras import LEFT_OUT
 
-IMAGES = ("cpu", "serve")
+IMAGES = ("cpu", "openvino", "serve")
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -23,6 +24,8 @@ def requirements(image: str) -> list[str]:
     lines: list[str] = project["project"]["dependencies"]
     if image == "serve":
         lines = [line for line in lines if name_of(line) not in LEFT_OUT]
+    if image == "openvino":  # which has wheels for x86-64 alone
+        return [re.sub(r"^onnxruntime(-gpu)?\b", "onnxruntime-openvino", line) for line in lines]
     return [re.sub(r"^onnxruntime-gpu\b", "onnxruntime", line) for line in lines]
 
 

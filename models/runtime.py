@@ -88,7 +88,7 @@ def _create(
     if config.profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(config.profile)
-    providers: list[Any] = [(device.provider, _provider_options(device, config))]
+    providers: list[Any] = [(device.provider, provider_options(device, config))]
     if device.kind != "cpu":
         providers.append("CPUExecutionProvider")  # for shape arithmetic, which GPUs do not run
     where = "the model" if isinstance(model, bytes) else str(model)
@@ -129,8 +129,11 @@ def _pads_and_pools(model: str | Path | bytes) -> bool:
         return False
 
 
-def _provider_options(device: Device, config: RuntimeConfig) -> dict[str, str]:
+def provider_options(device: Device, config: RuntimeConfig) -> dict[str, str]:
+    """What the execution provider is told: the config's own, and what follows from device and threads."""
     defaults = {"device_id": str(device.index)} if device.kind in ("cuda", "tensorrt") else {}
+    if device.kind == "openvino" and config.threads is not None:  # it has threads of its own
+        defaults["num_of_threads"] = str(config.threads)
     return defaults | dict(config.provider_options)
 
 

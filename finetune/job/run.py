@@ -357,6 +357,7 @@ class _Job:
                 rounding[REJECT_SCORE] = assessment.rejector.rounding(*known)
         else:
             expected = {VALUE: outputs.logits[places]}
-        return prove(
-            path, [(item.id, read_item(item)) for item in chosen], expected, rounding=rounding, fresh=fresh
-        )
+        # Where the features were computed: other devices have other last bits, and int8 more than those.
+        device = str(prepared.trunk.features.model.session.device)
+        images = [(item.id, read_item(item)) for item in chosen]
+        return prove(path, images, expected, device=device, rounding=rounding, fresh=fresh)

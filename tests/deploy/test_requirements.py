@@ -26,6 +26,12 @@ def test_image_for_the_cpu_installs_all_dependencies_but_for_another_onnxruntime
     assert [line.replace("onnxruntime-gpu", "onnxruntime") for line in DEPENDENCIES] == requirements("cpu")
 
 
+def test_image_with_openvino_takes_its_build_of_onnxruntime_and_no_other() -> None:
+    builds = {name for name in names(requirements("openvino")) if name.startswith("onnxruntime")}
+    assert builds == {"onnxruntime-openvino"}
+    assert names(requirements("openvino")) - builds == names(requirements("cpu")) - {"onnxruntime"}
+
+
 def test_small_image_leaves_out_what_is_named_and_nothing_else() -> None:
     left_out = [line for line in requirements("cpu") if line not in requirements("serve")]
     assert names(left_out) == set(LEFT_OUT)
@@ -45,7 +51,7 @@ def test_image_that_is_none_is_refused(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "deploy.requirements", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"given: {' '.join(arguments)!r}; expected one of cpu, serve." in done.stderr
+    assert f"given: {' '.join(arguments)!r}; expected one of cpu, openvino, serve." in done.stderr
 
 
 def test_what_the_images_are_built_from_is_not_kept_from_them() -> None:
@@ -53,4 +59,4 @@ def test_what_the_images_are_built_from_is_not_kept_from_them() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert {"!deploy/requirements.py", "!pyproject.toml", "!models"} <= set(ignored)
     targets = re.findall(r"^FROM \S+ AS (\S+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.M)
-    assert {"cpu", "serve", "cuda"} <= set(targets)
+    assert {"cpu", "serve", "cuda", "openvino"} <= set(targets)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from onnx import helper, save
 
+from models.devices import Device
 from models.errors import DeviceError, FeedError, ModelError
-from models.runtime import OnnxSession, RuntimeConfig, zeros
+from models.runtime import OnnxSession, RuntimeConfig, provider_options, zeros
 
 CPU = RuntimeConfig(device="cpu", threads=1)
 
@@ -83,6 +84,15 @@ def test_reason_is_told_without_the_place_in_the_source_of_onnxruntime(tmp_path:
 def test_device_that_onnxruntime_does_not_give_is_an_error(tiny_path: Path) -> None:
     with pytest.raises(DeviceError, match="device 'openvino' cannot be had"):
         OnnxSession(tiny_path, RuntimeConfig(device="openvino"))
+
+
+def test_openvino_is_told_how_many_threads_it_may_have() -> None:
+    options = provider_options(Device("openvino"), RuntimeConfig("openvino", 3))
+    assert options == {"num_of_threads": "3"}
+    given = RuntimeConfig("openvino", 3, provider_options={"num_of_threads": "1", "device_type": "CPU"})
+    assert provider_options(Device("openvino"), given) == {"num_of_threads": "1", "device_type": "CPU"}
+    assert provider_options(Device("openvino"), RuntimeConfig("openvino")) == {}
+    assert provider_options(Device("cpu"), RuntimeConfig("cpu", 3)) == {}
 
 
 def test_profile_is_written_where_it_is_asked_for(tiny_path: Path, tmp_path: Path) -> None:

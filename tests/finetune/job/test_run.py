@@ -243,6 +243,21 @@ def test_a_stranger_that_was_taught_is_none(tiny_path: Path, tmp_path: Path) -> 
     assert shown.images == OF_A_KIND - 1
 
 
+def test_the_file_is_proven_on_the_device_it_was_trained_on(
+    photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An int8 network gives other numbers on another engine, and no proof holds across them."""
+    asked: list[object] = []
+
+    def proven(path: Path, images: list[object], expected: object, **options: object) -> Proof:
+        asked.append(options["device"])
+        return Proof(len(images), 0.0, {}, 1e-4)
+
+    monkeypatch.setattr("finetune.job.run.prove", proven)
+    run(photos, tmp_path / "out", tiny_path)
+    assert asked == ["cpu"]
+
+
 def test_one_class_is_refused(tiny_path: Path, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "photos", 5, {"sky": SHADES["sky"]})
     with pytest.raises(GraftError, match=r"(?i)class"):

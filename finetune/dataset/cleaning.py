@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -14,7 +12,7 @@ from typing import Literal, get_args
 from finetune.dataset.duplicates import Group
 from finetune.dataset.examples import Example
 from finetune.dataset.inspection import Inspection
-from models.files import write_atomically
+from models.files import csv_bytes, write_atomically
 
 Choice = Literal["near", "labels", "outliers", "flaws"]
 Reason = Literal["unreadable", "different labels", "copy", "near copy", "suspected label", "outlier", "flaw"]
@@ -87,11 +85,11 @@ def write_list(out: Path, inspection: Inspection, excluded: Collection[Exclusion
         if i not in gone
     ]
     beside = out.with_name(f"{out.stem}.left-out.csv")
-    write_atomically(out, _csv(header, rows))
+    write_atomically(out, csv_bytes(header, rows))
     rest = [
         (reference(examples[o.index], out), examples[o.index].label, o.reason, o.detail) for o in excluded
     ]
-    write_atomically(beside, _csv(("path", "label", "reason", "detail"), rest))
+    write_atomically(beside, csv_bytes(("path", "label", "reason", "detail"), rest))
     return beside
 
 
@@ -128,14 +126,6 @@ def _group_names(inspection: Inspection, gone: Collection[int]) -> dict[int, str
             name = own[0] if own else f"copies of {inspection.dataset.examples[left[0]].key}"
             names |= dict.fromkeys(left, name)
     return names
-
-
-def _csv(header: tuple[str, ...], rows: Collection[tuple[str, ...]]) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return stream.getvalue().encode(errors="replace")
 
 
 def reason_counts(excluded: Collection[Exclusion]) -> dict[str, int]:

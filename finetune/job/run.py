@@ -48,6 +48,7 @@ from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.recipe import Recipe
 from finetune.job.reporting import collect_findings, proven, thumbnails, write_projector
 from finetune.job.strangers import show_strangers
+from finetune.report.answers import Earlier, read_earlier
 from finetune.report.findings import Candidates, Findings, Previous, Shown
 from finetune.report.page import draw, write_report
 from finetune.training.learner import LocalLearner
@@ -88,6 +89,7 @@ def finetune(
     resume: bool = False,
     unknown: str | None = None,
     previous: str | None = None,
+    earlier: Path | None = None,
     observer: Observer | None = None,
     team: Team | None = None,
 ) -> Outcome:
@@ -95,8 +97,9 @@ def finetune(
 
     `resume` goes on with the run that was begun in `out`, and ends with the same bytes as one that was never stopped.
     `unknown`: a source of images that are none of the classes, to measure the threshold with. `previous`: an older
-    model to compare with. `cache`: remember features by the images' content. `team`: other processes that help, see
-    `finetune.workers`; `threads` are then of each.
+    model to compare with; `earlier`: in its place the report.json of a run on these images, perhaps with other labels,
+    whose answers are compared on the images that neither has learned from. `cache`: remember features by the images'
+    content. `team`: other processes that help, see `finetune.workers`; `threads` are then of each.
 
     Raises:
         InputError: images or settings that cannot be used.
@@ -108,9 +111,12 @@ def finetune(
     watched = observer or Observer()
     require_here(recipe.candidates)
     strangers = _strangers(unknown, recipe)
-    older = Model.open(previous, RuntimeConfig(device, threads)) if previous else None
-    if older is not None:
+    older: Model | Earlier | None = None
+    if previous is not None:
+        older = Model.open(previous, RuntimeConfig(device, threads))
         check_previous(older, dataset.classes, several=recipe.task == "multilabel")
+    elif earlier is not None:
+        older = read_earlier(earlier)
     with RunFolder.open(out, resume=resume) as folder, contextlib.ExitStack() as context:
         store = context.enter_context(contextlib.closing(open_store())) if cache else None
         job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, strangers, older, team)
@@ -147,7 +153,7 @@ class _Job:
     threads: int | None
     store: VectorStore | None
     unknown: Sequence[ImageItem]
-    older: Model | None
+    older: Model | Earlier | None
     team: Team | None
     digests: dict[str, bytes] = field(default_factory=dict)  # of images that were scanned, by their ids
 
@@ -310,6 +316,14 @@ class _Job:
         """What the older model gives for the measured images, where there is one."""
         if self.older is None:
             return None
+        if isinstance(self.older, Earlier):
+            keys = [prepared.examples[row].key for row in prepared.rows[assessment.measured]]
+            before = self.older.previous(keys, prepared.classes)
+            if before is None:
+                self.stages.observer.say(
+                    f"{self.older.name} measured none of these images; nothing is compared"
+                )
+            return before
         with self.stages.stage("previous"):
             measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
             several = prepared.task == "multilabel"

@@ -146,6 +146,7 @@ class Previous:
     name: str
     # (N,): class indices, -1 for a class that is none of ours; 1 where all labels are right; values in a regression.
     predicted: Ints | Floats
+    rows: Ints | None = None  # of the measured images, those that it was measured on as well; None: all
 
 
 @dataclass(frozen=True)

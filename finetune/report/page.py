@@ -14,6 +14,7 @@ from markupsafe import Markup
 from finetune.pages.environment import environment
 from finetune.pages.formatting import flatten
 from finetune.report import plots
+from finetune.report.answers import write_mistakes
 from finetune.report.findings import Findings
 from finetune.report.matrix import matrix_drawing, matrix_table
 from finetune.report.numbers import numbers
@@ -45,7 +46,7 @@ def draw(findings: Findings, thumbnails: Thumbnails | None = None) -> Drawn:
 def write_report(
     folder: Path, findings: Findings, thumbnails: Thumbnails | None = None, drawn: Drawn | None = None
 ) -> Path:
-    """Write report.json and report.html into `folder`; returns the path of the page.
+    """Write report.json, report.html and, of a classifier, mistakes.csv into `folder`; returns the path of the page.
 
     `thumbnails(row)` gives an image file (small, JPEG at best) of a measured image, or None; `drawn` what was drawn of
     the same findings already. The page is one file, requests nothing, runs no script, and stays below 3 MB however
@@ -56,8 +57,11 @@ def write_report(
     """
     summary = summarise(findings)
     verdict = judge(findings, summary)
-    table = json.dumps(numbers(findings, summary, verdict), indent=1, allow_nan=False)
+    values = numbers(findings, summary, verdict)
+    table = json.dumps(values, indent=1, allow_nan=False)
     write_atomically(folder / NUMBERS, table.encode())  # the verdict need not wait until the page is drawn
+    if summary.classification:
+        write_mistakes(folder, values)
     page = _render(findings, summary, verdict, drawn or draw(findings, thumbnails))
     write_atomically(folder / PAGE, page.encode(errors="replace"))  # file names may hold what is no Unicode
     return folder / PAGE

@@ -9,7 +9,7 @@ import numpy as np
 
 from finetune.report import classification, comparing, judging, regression, weak_spots
 from finetune.report.calibrating import Calibration, calibrate
-from finetune.report.findings import Findings, Floats, Growth, Ints, Rejection
+from finetune.report.findings import Findings, Floats, Growth, Ints, Previous, Rejection
 from finetune.report.learning_curve import growth
 from finetune.report.multilabel import Multilabel, measure_labels
 from finetune.trust.measures import Share, accuracy, auroc
@@ -110,11 +110,14 @@ def _classification(findings: Findings) -> Classification:
         calibrate(findings.before, truth) if findings.before is not None else None,
         calibrate(raw, truth),
         comparing.leak_effect(truth, predicted, findings.leaks) if findings.leaks is not None else None,
-        comparing.compare(truth, predicted, _known(findings.previous.predicted))
-        if findings.previous
-        else None,
+        _comparison(truth, predicted, findings.previous) if findings.previous else None,
         _rejection(findings.rejection, truth == predicted) if findings.rejection else None,
     )
+
+
+def _comparison(truth: Ints, predicted: Ints, previous: Previous) -> comparing.Comparison:
+    rows = np.arange(len(truth)) if previous.rows is None else previous.rows
+    return comparing.compare(truth[rows], predicted[rows], _known(previous.predicted)[rows])
 
 
 def _rejection(rejection: Rejection, right: np.ndarray[Any, np.dtype[np.bool_]]) -> RejectionMeasure:

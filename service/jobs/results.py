@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from finetune.report import answers
 from finetune.report.comparing import compare
 from models.errors import ConflictError
 from service.jobs.answers import Comparison, Mistake, Verdict
@@ -33,19 +34,17 @@ def verdict_of(report: dict[str, Any]) -> Verdict:
 
 def mistakes_of(images: Images, dataset: str, report: dict[str, Any]) -> list[Mistake]:
     """Measured images that a model takes for something else, the surest first."""
-    names = report["data"]["classes"]
     here = {row["id"]: row["name"] for row in images.images(dataset)}
-    wrong = [one for one in _measured(report) if one["truth"] != one["predicted"]]
     return [
         {
-            "image": one["id"],
-            "name": here.get(one["id"], one["id"]),
-            "here": one["id"] in here,
-            "truth": names[one["truth"]],
-            "predicted": names[one["predicted"]],
-            "probability": one["probability"],
+            "image": one.id,
+            "name": here.get(one.id, one.id),
+            "here": one.id in here,
+            "truth": one.truth,
+            "predicted": one.predicted,
+            "probability": one.probability,
         }
-        for one in sorted(wrong, key=lambda one: -one["probability"])
+        for one in answers.mistakes_of(report)
     ]
 
 
@@ -55,13 +54,12 @@ def comparison_of(report: dict[str, Any], other: dict[str, Any]) -> Comparison:
     The interval of the difference of two proportions on the same images: Agresti and Min 2005, "Simple improved
     confidence intervals for comparing matched proportions", which adds half an answer to each of the four counts.
     """
-    before = {one["id"]: (other["data"]["classes"][one["truth"]], one) for one in _measured(other)}
-    names, theirs = report["data"]["classes"], other["data"]["classes"]
-    rows = []
-    for one in _measured(report):
-        truth, known = before.get(one["id"], (None, None))
-        if known is not None and truth == names[one["truth"]]:
-            rows.append((names[one["truth"]], names[one["predicted"]], theirs[known["predicted"]]))
+    before = {one.id: one for one in answers.answers_of(other)}
+    rows = [
+        (one.truth, one.predicted, before[one.id].predicted)
+        for one in answers.answers_of(report)
+        if one.id in before and before[one.id].truth == one.truth
+    ]
     if not rows:
         return {
             "images": 0,
@@ -73,7 +71,7 @@ def comparison_of(report: dict[str, Any], other: dict[str, Any]) -> Comparison:
             "significant": False,
             "sentence": "No image was measured by both, so nothing can be said about which one is better.",
         }
-    every = {name: i for i, name in enumerate(dict.fromkeys([*names, *theirs]))}
+    every = {name: i for i, name in enumerate(dict.fromkeys(name for row in rows for name in row))}
     truth, new, previous = (np.array([every[row[i]] for row in rows], np.int64) for i in range(3))
     found = compare(truth, new, previous)
     low, high = _difference(found.only_new, found.only_previous, len(rows))
@@ -108,8 +106,3 @@ def _difference(better: int, worse: int, images: int) -> tuple[float, float]:
     b, c, n = better + 0.5, worse + 0.5, images + 2.0
     middle, spread = (b - c) / n, _Z * math.sqrt(max(0.0, b + c - (b - c) ** 2 / n)) / n
     return max(-1.0, middle - spread), min(1.0, middle + spread)
-
-
-def _measured(report: dict[str, Any]) -> list[dict[str, Any]]:
-    classification = report["classification"]
-    return list(classification["images"]) if classification else []

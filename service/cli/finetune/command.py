@@ -30,6 +30,7 @@ from service.cli.terminal.options import (
 from service.cli.terminal.text import clean, columns, terminal_width
 
 if TYPE_CHECKING:
+    from finetune.dataset.examples import Dataset
     from finetune.job.run import Outcome
     from finetune.report.findings import Findings
     from finetune.report.summary import Summary
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 @click.option(
     "--previous", metavar="MODEL", help="An older model to compare with.", cls=HeadedOption, heading="Trust"
 )
+@click.option(
+    "--corrections", type=click.Path(path_type=Path), metavar="TABLE", cls=HeadedOption, heading="Trust",
+    help="An earlier run's mistakes.csv, put right.",
+)  # fmt: skip
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="Folder to write.  [default: SOURCE's name-model]"
 )
@@ -73,6 +78,7 @@ def command(
     lists: ListOptions,
     unknown: str | None,
     previous: str | None,
+    corrections: Path | None,
     **options: Any,
 ) -> None:
     """Teach a pretrained network your own classes, and write one model file with a report.
@@ -106,6 +112,9 @@ def command(
         if group is None and workers is not None and workers > 1:
             ctx.exit(launch(workers, sys.argv[1:], folder))
         dataset = open_dataset(source, recipe.task, outside=outside, lists=lists)
+        earlier = None
+        if corrections is not None:
+            dataset, earlier = _corrected(dataset, corrections, previous)
         if (
             not (resume or recipe.candidates)
             and (advice := _better_backbone(recipe.model, source)) is not None
@@ -123,6 +132,7 @@ def command(
                     resume=resume,
                     unknown=unknown,
                     previous=previous,
+                    earlier=earlier,
                     observer=observer,
                     team=team,
                 )
@@ -135,15 +145,35 @@ def command(
         click.echo(json.dumps({"path": str(outcome.model), "page": str(outcome.report), **report}, indent=2))
     else:
         _print(outcome)
-    if outcome.findings is None and (unknown is not None or previous is not None):
+    if outcome.findings is None and (unknown or previous or corrections):
         print_note(
-            "--unknown and --previous change nothing in a run that had finished. Give another --out to use them."
+            "--unknown, --previous and --corrections change nothing in a run that had finished. Give another --out to "
+            "use them."
         )
     if outcome.interrupted:
         click.secho(
             f"Interrupted: the model is the best until then. {_resumed(folder)}", err=True, fg="yellow"
         )
         ctx.exit(130)
+
+
+def _corrected(dataset: Dataset, table: Path, previous: str | None) -> tuple[Dataset, Path | None]:
+    """The images with corrections, and the report of the run that they are of, to compare with."""
+    from finetune.dataset.corrections import corrected
+    from finetune.report.page import NUMBERS
+
+    if previous is not None:
+        raise click.UsageError(
+            "--corrections compares with the run whose mistakes they are, and --previous names another model. "
+            "Leave one of them out."
+        )
+    right = corrected(dataset, table)
+    print_note(right.words())
+    report = table.with_name(NUMBERS)
+    if report.is_file():
+        return right.dataset, report
+    print_note(f"No {NUMBERS} beside {table}: what the corrections bring is not compared with anything.")
+    return right.dataset, None
 
 
 def _resumed(folder: Path) -> str:

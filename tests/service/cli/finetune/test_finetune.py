@@ -107,6 +107,44 @@ def test_unfinished_run_is_named_where_another_begins(
     )
 
 
+def test_mistakes_put_right_are_given_back(graft: Run, tiny_path: Path, tmp_path: Path) -> None:
+    """Grass among the sky of the test: labels that are wrong, and answers that are right."""
+    source = tmp_path / "photos"
+    for split, count, first in (("train", 8, 0), ("val", 4, 20), ("test", 4, 40)):
+        for name, colour in SHADES.items():
+            (source / split / name).mkdir(parents=True)
+            for i in range(first, first + count):
+                shade(colour, i).save(source / split / name / f"{i}.png")
+    for i in (60, 61):
+        shade(SHADES["grass"], i).save(source / "test" / "sky" / f"{i}.png")
+    first = graft("finetune", source, "-m", tiny_path, "--out", tmp_path / "first", *QUICK)
+    assert first.exit_code == 0, first.output
+    table = tmp_path / "first" / "mistakes.csv"
+    lines = table.read_text().splitlines()
+    assert [line.split(",")[:3] for line in sorted(lines[1:])] == [
+        [f"test/sky/{i}.png", "sky", "grass"] for i in (60, 61)
+    ]
+    table.write_text("\n".join([lines[0], lines[1] + "grass", lines[2] + "drop"]))
+    given = ("finetune", source, "-m", tiny_path, "--corrections", table, *QUICK)
+    second = graft(*given, "--out", tmp_path / "second")
+    assert second.exit_code == 0, second.output
+    assert "1 image relabelled, 1 dropped, by the corrections" in " ".join(second.stderr.split())
+    assert "Compared with the earlier run (head on" in " ".join(second.stdout.split())
+    report = json.loads((tmp_path / "second" / "report.json").read_text())
+    assert report["classification"]["accuracy"]["value"] == 1
+    assert report["classification"]["comparison"]["previous"] == {
+        "count": 13, "images": 13, "value": 1.0, "interval": report["classification"]["accuracy"]["interval"],
+    }  # fmt: skip
+    assert len((tmp_path / "second" / "mistakes.csv").read_text().splitlines()) == 1
+    both = graft(*given, "--previous", tmp_path / "first" / "model.onnx", "--out", tmp_path / "third")
+    assert both.exit_code == 2
+    assert "Leave one of them out" in both.stderr
+    (tmp_path / "first" / "report.json").unlink()
+    alone = graft(*given, "--out", tmp_path / "third")
+    assert "not compared with anything" in " ".join(alone.stderr.split())
+    assert "Compared with" not in alone.stdout
+
+
 def test_a_clean_list_kept_elsewhere(graft: Run, photos: Path, tiny_path: Path, tmp_path: Path) -> None:
     lines = graft("dataset", "clean", photos, "--no-model", "--out", tmp_path / "clean.csv")
     assert lines.exit_code == 0, lines.output

@@ -8,7 +8,7 @@ EXTRAS ?=
 # Targets of the Dockerfile that image-test builds.
 IMAGES ?= serve cpu
 
-.PHONY: run test test-browser test-clients test-sources test-tensorflow test-notebooks test-deploy test-stores test-workers image-test check format protos serve clean
+.PHONY: run test test-browser test-clients test-sources test-tensorflow test-notebooks test-deploy test-stores test-workers test-engines image-test check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -52,6 +52,10 @@ test-stores: $(VENV)/.installed $(VENV)/.installed-moto
 # Fine-tuning in several processes, connected by MPI.
 test-workers: $(VENV)/.installed $(VENV)/.installed-mpi
 	$(BIN)/python -m pytest -m workers tests/finetune/workers tests/service/cli/finetune
+
+# Parts on Ray, Spark and Dask, whose processes and machines are ended; and features in their own pipelines.
+test-engines: $(VENV)/.installed $(VENV)/.installed-engines
+	$(BIN)/python -m pytest -m engines tests/feature_extraction/engines tests/service/cli/features tests/test_examples.py
 
 # Builds the images with Debian's buildah and asks them; needs root, buildah and debootstrap.
 image-test: $(VENV)/.installed

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from feature_extraction.arrow import Features
     from feature_extraction.extraction import extract, extract_to
     from feature_extraction.items import ImageItem
     from feature_extraction.opening import open_images
@@ -22,6 +23,7 @@ else:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "Features": "feature_extraction.arrow:Features",
             "FeatureExtractor": "feature_extraction.transformer:FeatureExtractor",
             "ImageItem": "feature_extraction.items:ImageItem",
             "do_part": "feature_extraction.parts.making:do_part",
@@ -36,6 +38,7 @@ else:
 
 __all__ = [
     "FeatureExtractor",
+    "Features",
     "ImageItem",
     "do_part",
     "extract",

@@ -53,6 +53,10 @@ class Worker:
 
     def __call__(self, items: Iterable[ImageItem]) -> Vectors:
         """Read, decode and run some images at once; one that fails harms no other."""
+        return collect(self.cuts, self.results(items))
+
+    def results(self, items: Iterable[ImageItem]) -> list[tuple[str, Rows | GraftError]]:
+        """The same image by image, in their order: for each its name, and its rows or why there are none."""
         named: list[tuple[str, Rows | GraftError]] = []
         pixels: list[NDArray[np.uint8]] = []
         waiting: list[int] = []
@@ -67,7 +71,7 @@ class Worker:
             results = self.infer(np.stack(pixels), [named[i][0] for i in waiting])  # (N, H, W, 3)
             for i, result in zip(waiting, results, strict=True):
                 named[i] = (named[i][0], result)
-        return collect(self.cuts, named)
+        return named
 
     def decode(self, item: ImageItem, content: Content) -> NDArray[np.uint8]:
         """The pixels that the model takes, uint8 (H, W, 3).

@@ -4,6 +4,7 @@
 
     model = graft.Model.open("builtin")         # classify images, or give features
     graft.extract, graft.FeatureExtractor       # features of collections; the scikit-learn transformer
+    graft.Features                              # columns of images into columns of features, for other engines
     graft.FineTuner                             # teach a network your own classes
     graft.evaluate, graft.GradCam               # how often it is right, and why it says so
     graft.Saliency, graft.Occlusion             # other ways to ask why
@@ -23,7 +24,7 @@ from graft.strangers import claim_names
 claim_names()
 
 if TYPE_CHECKING:
-    from feature_extraction import FeatureExtractor, extract
+    from feature_extraction import FeatureExtractor, Features, extract
     from finetune import (
         Ascent,
         FineTuner,
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
         tensorboard,
     )
     from models import GraftError, Model, Prediction, RuntimeConfig, errors, locate
+    from models.version import __version__
     from service import create_app
-    from service.version import __version__
 else:
     from models.lazy import lazy_names
 
@@ -49,6 +50,7 @@ else:
         __name__,
         {
             "Ascent": "finetune:Ascent",
+            "Features": "feature_extraction:Features",
             "FeatureExtractor": "feature_extraction:FeatureExtractor",
             "FineTuner": "finetune:FineTuner",
             "GradCam": "finetune:GradCam",
@@ -58,7 +60,7 @@ else:
             "Prediction": "models:Prediction",
             "RuntimeConfig": "models:RuntimeConfig",
             "Saliency": "finetune:Saliency",
-            "__version__": "service.version:__version__",
+            "__version__": "models.version:__version__",
             "autodiff": "finetune.autodiff",
             "create_app": "service:create_app",
             "errors": "models.errors",
@@ -77,6 +79,7 @@ else:
 __all__ = [
     "Ascent",
     "FeatureExtractor",
+    "Features",
     "FineTuner",
     "GradCam",
     "GraftError",

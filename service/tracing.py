@@ -27,9 +27,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from models.version import __version__
 from service.records import GRPC, RequestRecord
 from service.tickets import BatchReport
-from service.version import __version__
 
 _LAST_S = 3.0  # that the last spans may take at the end
 _log = logging.getLogger("graft")

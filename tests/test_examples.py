@@ -15,6 +15,13 @@ from tests import optional
 FOLDER = Path(__file__).parent.parent / "examples"
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py"))
 SLOW = {"notmnist_cnn", "notmnist_pooling"}
+# Pipelines of engines, and the libraries that they need; these warn of one another.
+ENGINES = {
+    "features_daft": "daft",
+    "features_dask": "distributed",
+    "features_ray": "ray.data",
+    "features_spark": "pyspark.sql",
+}
 FEWER_GLYPHS = """
 import runpy, sys
 sys.path[0] = sys.argv[1]  # as Python starts a file: its folder is the first of the path
@@ -29,7 +36,11 @@ runpy.run_path(f"{sys.argv[1]}/{sys.argv[2]}.py")["main"](epochs=1, at_least=0.8
 def run(name: str, folder: Path, *start: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A program, started in `folder`; `start`: what is started in place of its file."""
     return subprocess.run(
-        [sys.executable, "-W", "error", *(start or [str(FOLDER / f"{name}.py")])],
+        [
+            sys.executable,
+            *(() if name in ENGINES else ("-W", "error")),
+            *(start or [str(FOLDER / f"{name}.py")]),
+        ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(FOLDER.parent)} | environment,
         capture_output=True,
@@ -45,7 +56,7 @@ def test_readme_names_all_examples() -> None:
     assert set(PROGRAMS) >= SLOW
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", sorted({*PROGRAMS} - {*ENGINES}))
 def test_example(name: str, tmp_path: Path) -> None:
     if name.startswith("notmnist"):
         optional.data_set("notmnist_10k")
@@ -53,6 +64,19 @@ def test_example(name: str, tmp_path: Path) -> None:
     done = run(name, tmp_path, *start)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+@pytest.mark.engines
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", ENGINES)
+def test_pipeline_of_an_engine(name: str, tmp_path: Path) -> None:
+    optional.library(ENGINES[name].partition(".")[0], extra="engines")
+    if name == "features_spark":
+        optional.program("java", "default-jre-headless")
+    quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "SPARK_LOCAL_IP": "127.0.0.1"}
+    done = run(name, tmp_path, HOME=str(tmp_path), **quiet)
+    assert done.returncode == 0, done.stderr
+    assert "23 vectors of 1280 numbers; 07.png: the image is cut off" in done.stdout
 
 
 def test_missing_data_is_explained(tmp_path: Path) -> None:

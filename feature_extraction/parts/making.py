@@ -24,6 +24,7 @@ from feature_extraction.parts.places import Place, read
 from feature_extraction.parts.planning import Plan, PlannedPart, refuse_other_settings
 from feature_extraction.sources import images, images_from
 from feature_extraction.vector_store import VectorStore
+from feature_extraction.web_images import WebImages
 from feature_extraction.worker import Vectors
 from models.errors import OutputError, SourceError
 from models.features import FeatureModel
@@ -57,17 +58,19 @@ class PartMaker:
         store: VectorStore | None = None,
         threads: int | None = None,
         report: ExtractionReport | None = None,
+        web: WebImages | None = None,
     ) -> None:
         """See that what is installed here gives what is planned.
 
         `reopen` lists the images from the beginning, where the plan's source is no name that `sources.images` takes.
-        `store`, `threads`, `report`: as `feature_extraction.extraction.extract_to` takes them.
+        `store`, `threads`, `report`: as `feature_extraction.extraction.extract_to` takes them;
+        `web`: as `sources.images`.
 
         Raises:
             OutputError: this process would make other features than planned.
         """
         self._plan, self._features, self._store, self._threads = plan, features, store, threads
-        self._reopen, self.report = reopen, report or ExtractionReport()
+        self._reopen, self._web, self.report = reopen, web, report or ExtractionReport()
         self._batch_size = int(plan.settings["batch_size"])
         here = settings(features, self._batch_size)
         here |= {key: plan.settings[key] for key in ("format", "part_items")}
@@ -123,7 +126,7 @@ class PartMaker:
         if jumped is not None:
             self._stream = jumped
             yield islice(self._stream, planned.items)
-        self._stream = iter(self._reopen() if self._reopen else images(self._plan.source))
+        self._stream = iter(self._reopen() if self._reopen else images(self._plan.source, None, self._web))
         begin = planned.part * self._plan.part_items
         yield islice(self._stream, begin, begin + planned.items)
 
@@ -169,6 +172,21 @@ def committed(plan: Plan, number: int) -> Part | None:
             "Parts of different plans are not mixed: make them in a new folder."
         )
     return Part(**values)
+
+
+def missing_parts(plan: Plan) -> Iterator[PlannedPart]:
+    """The parts that are not there, by one look at the place; those that ended their processes are tried again."""
+    there: set[str] = set()
+    tried: list[str] = []
+    for name in plan.place.names(WORK):
+        begin, _, end = name.rpartition(".")
+        if end == "json":
+            there.add(begin)
+        elif end.startswith(_TRY):
+            tried.append(name)
+    for name in tried:
+        plan.place.remove(f"{WORK}/{name}")
+    return (planned for planned in plan.planned() if stem(planned.part) not in there)
 
 
 def forget_tries(plan: Plan, numbers: Iterable[int]) -> None:

@@ -24,6 +24,7 @@ from feature_extraction.manifest import changed_settings, json_line, names_diges
 from feature_extraction.part_files import PLAN
 from feature_extraction.parts.places import Place
 from feature_extraction.sources import images
+from feature_extraction.web_images import WebImages
 from models.errors import InputError, OutputError
 from models.features import FeatureModel
 
@@ -128,19 +129,21 @@ def plan_parts(
     batch_size: int | None = None,
     part_images: int | None = None,
     tally: Tally | None = None,
+    web: WebImages | None = None,
 ) -> Plan:
     """Cut a source into parts and write the plan down, or take the one that stands there already.
 
     `source`: what `feature_extraction.sources.images` takes, or only a name where `items` gives the images; they are
-    listed only where there is no plan yet. `part_images`: how many a part has at most, 1,024 or less unless told. Any
-    number of processes may do this at once: the first plan is everybody's.
+    listed only where there is no plan yet. `part_images`: how many a part has at most, 1,024 or less unless told.
+    `tally`, `web`: as `sources.images` takes them. Any number of processes may do this at once: the first plan is
+    everybody's.
 
     Raises:
         OutputError: the place holds other features, or the plan of another source or with other settings.
         SourceError: the source gives no images.
     """
     size = batch_size or features.model.batch_size
-    items = images(source, tally) if items is None else items
+    items = images(source, tally, web) if items is None else items
     return write_plan(place, source, items, all_settings(features, form, size, part_images))
 
 

@@ -65,7 +65,7 @@ class _Main(LazyGroup):
 
 def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from service.version import __version__  # reads package metadata, for this one option
+        from models.version import __version__  # reads package metadata, for this one option
 
         click.echo(f"graft {__version__}")
         ctx.exit()

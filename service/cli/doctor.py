@@ -20,11 +20,11 @@ from models.model import Model
 from models.processor import processor
 from models.runtime import RuntimeConfig
 from models.store import cache_folder
+from models.version import __version__
 from models.wording import percent, size
 from models.zoo import BUILTIN, find
 from service.cli.terminal.text import clean, columns
 from service.monitoring.proving import proven
-from service.version import __version__
 
 _PACKAGES = ("numpy", "onnx", "pillow", "scikit-learn", "flask", "h11", "prometheus-client", "safetensors")
 # package: what for, and the extra of pyproject.toml that brings it
@@ -36,6 +36,9 @@ OPTIONAL = {
     "s3fs": ("reads and writes s3://", "stores"),
     "gcsfs": ("reads and writes gs://", "stores"),
     "huggingface_hub": ("reads and writes hf://", "stores"),
+    "ray": ("makes parts of an extraction", "ray"),
+    "pyspark": ("makes parts of an extraction", "spark"),
+    "distributed": ("makes parts of an extraction", "dask"),
     "opentelemetry-sdk": ("makes traces of requests", "tracing"),
     "tensorboardX": ("writes curves for TensorBoard", "tensorboard"),
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models.errors import GraftError, InputError, UnknownModelError, UnsupportedError
+from models.version import __version__
 from service.bodies.memory import Share
 from service.front.gate import LaneName
 from service.grpc.infer_messages import REQUEST, read_infer, write_infer
@@ -27,7 +28,6 @@ from service.registry import Registry
 from service.safety import Scope
 from service.statistics import Statistics
 from service.steps import finish
-from service.version import __version__
 
 SERVICE = "inference.GRPCInferenceService"
 _PACKAGE = "inference"

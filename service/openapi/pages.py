@@ -9,11 +9,11 @@ from typing import Any
 from flask import Response, jsonify, request
 from markupsafe import escape
 
+from models.version import __version__
 from service.openapi.document import openapi
 from service.openapi.page import BASE, render
 from service.openapi.parameters import NoParameters
 from service.openapi.routes import JSON, Routes
-from service.version import __version__
 
 
 def description(groups: Sequence[Routes], access: Mapping[str, str]) -> Routes:

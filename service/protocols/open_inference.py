@@ -12,6 +12,7 @@ from typing import Any
 from flask import Request, Response, current_app, jsonify, request
 
 from models.errors import BusyError, InputError
+from models.version import __version__
 from service.bodies.json_images import parse_json
 from service.bodies.memory import Share
 from service.openapi.parameters import NoParameters
@@ -34,7 +35,6 @@ from service.registry import Registry
 from service.shapes import FailureText, Shape, text_body
 from service.statistics import STATISTICS, Statistics
 from service.steps import Steps
-from service.version import __version__
 
 PREFIX = "/v2"
 REPOSITORY = f"{PREFIX}/repository"

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from models.errors import OverloadedError
 from models.preprocessing import Preprocessing
+from models.version import __version__
 from service.app import create_app
 from service.config import ServiceConfig
 from service.decoding import Caller
@@ -27,7 +28,6 @@ from service.protocols import v1
 from service.records import RequestRecord
 from service.registry import Registry
 from service.sources import Source
-from service.version import __version__
 from tests.fixtures import plain
 from tests.service.holding import WAIT_S, Held
 

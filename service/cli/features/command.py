@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from feature_extraction.engines.choosing import ENGINES
+from feature_extraction.engines.job import Job
 from feature_extraction.extraction import ExtractionReport, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem, Tally
@@ -29,7 +31,7 @@ from models.files import check_writable
 from models.image_kinds import kind_of_name
 from models.runtime import RuntimeConfig
 from models.wording import counted, percent
-from service.cli.features.parts import Share, make_share, merge, tell_plan
+from service.cli.features.parts import Share, make_share, merge, run_engine, tell_plan
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
 from service.cli.terminal.options import (
     allow_urls_option,
@@ -70,6 +72,13 @@ from service.cli.terminal.text import columns
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Only cut the source into parts, for --part.")
 @click.option("--merge", "merging", is_flag=True, help="Finish a folder whose shares are all made.")
+@click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(list(ENGINES)),
+    help="Let an engine make the parts, then merge them.",
+)
+@click.option("--address", help="The engine's cluster.  [default: this machine; for ray, $RAY_ADDRESS]")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run ended.")
 @cache_option
 @allow_urls_option
@@ -90,6 +99,8 @@ def command(
     share: tuple[int, int] | None,
     plan_only: bool,
     merging: bool,
+    engine_name: str | None,
+    address: str | None,
     resume: bool,
     cache: bool,
     allow_urls: tuple[str, ...],
@@ -105,8 +116,10 @@ def command(
     such as s3://bucket/photos, a video ('film.mp4[::25]' for every 25th frame), or - for standard input. Images that
     cannot be read are reported and listed in failed.jsonl; the others are done, and the exit code is 1.
     """
-    if sum((share is not None, plan_only, merging)) > 1:
-        raise click.UsageError("--part, --plan and --merge are steps of their own; give one of them.")
+    if sum((share is not None, plan_only, merging, engine_name is not None)) > 1:
+        raise click.UsageError("--part, --plan, --merge and --engine exclude one another; give one of them.")
+    if address and not engine_name:
+        raise click.UsageError("--address is that of an engine; give --engine too.")
     if merging:
         ctx.exit(0 if merge(open_place(out), source, as_json=as_json) else 1)
     _refuse_among_photos(source, out)
@@ -114,16 +127,39 @@ def command(
     if quantize:
         model = _quantized(model, source)
     features = _open(model, FeatureOptions(sum(cuts, ()), **options), device, threads)
-    if share is not None or plan_only:
-        plan = _planned(out, source, features, form, batch_size, part_images)
-        if share is None:
+    if engine_name and features.model.session.device.kind != "cpu":
+        raise click.UsageError(
+            "engines hand out cores; add --device cpu, or make shares with --part where the GPUs are."
+        )
+    if share is not None or plan_only or engine_name:
+        web = WebImages(allow_urls)
+        plan = _planned(out, source, features, form, batch_size, part_images, web)
+        if plan_only:
             tell_plan(plan, as_json=as_json)
             return
-        with contextlib.ExitStack() as context:
-            store = context.enter_context(contextlib.closing(open_store())) if cache else None
-            done = make_share(
-                plan, share, features, resume=resume, store=store, threads=threads, as_json=as_json
+        try:
+            if engine_name:
+                job = Job(plan, model, features.options, RuntimeConfig("cpu", threads), cache, web)
+                done = run_engine(job, engine_name, address, as_json=as_json)
+            else:
+                assert share is not None
+                with contextlib.ExitStack() as context:
+                    store = context.enter_context(contextlib.closing(open_store())) if cache else None
+                    done = make_share(
+                        plan,
+                        share,
+                        features,
+                        resume=resume,
+                        store=store,
+                        threads=threads,
+                        web=web,
+                        as_json=as_json,
+                    )
+        except KeyboardInterrupt:
+            print_note(
+                f"Interrupted; the parts that are finished are kept in {out}. Go on with the same command."
             )
+            ctx.exit(130)
         ctx.exit(0 if done else 1)
     tally, report = Tally(), ExtractionReport()
     items: Iterable[ImageItem] = images(source, tally, WebImages(allow_urls))
@@ -208,6 +244,7 @@ def _planned(
     form: Format,
     batch_size: int | None,
     part_images: int | None,
+    web: WebImages,
 ) -> Plan:
     if is_stream(source):
         raise click.UsageError(
@@ -215,7 +252,14 @@ def _planned(
         )
     tally = Tally()
     plan = plan_parts(
-        open_place(out), source, features, form, batch_size=batch_size, part_images=part_images, tally=tally
+        open_place(out),
+        source,
+        features,
+        form,
+        batch_size=batch_size,
+        part_images=part_images,
+        tally=tally,
+        web=web,
     )
     print_passed_over(tally.words())
     return plan

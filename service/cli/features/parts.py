@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
+from feature_extraction.engines.choosing import engine
+from feature_extraction.engines.job import Job
 from feature_extraction.extraction import ExtractionReport
-from feature_extraction.parts.making import Outcome, PartMaker, forget_tries
+from feature_extraction.parts.making import Outcome, PartMaker, forget_tries, missing_parts
 from feature_extraction.parts.merging import merge_parts
 from feature_extraction.parts.places import Place
 from feature_extraction.parts.planning import Plan
 from feature_extraction.vector_store import VectorStore
+from feature_extraction.web_images import WebImages
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel
 from models.wording import counted
@@ -57,6 +60,7 @@ def make_share(
     resume: bool,
     store: VectorStore | None,
     threads: int | None,
+    web: WebImages,
     as_json: bool,
 ) -> bool:
     """Make the parts of a share that are not there yet, and say what was done; whether all of them are there now."""
@@ -64,7 +68,7 @@ def make_share(
     if resume:
         forget_tries(plan, numbers)
     report, began = ExtractionReport(), time.perf_counter()
-    maker = PartMaker(plan, features, store=store, threads=threads, report=report)
+    maker = PartMaker(plan, features, store=store, threads=threads, report=report, web=web)
     outcomes: list[Outcome] = []
     images = min(plan.items, numbers.stop * plan.part_items) - numbers.start * plan.part_items
     with images_progress(max(0, images)) as progress:
@@ -91,6 +95,37 @@ def make_share(
             click.echo(f"  nothing to do: there are {counted(plan.parts, 'part')} for {share[1]} shares")
         click.echo("  when all shares are done: the same command with --merge in place of --part")
     return not summary["missing"]
+
+
+def run_engine(job: Job, name: str, address: str | None, *, as_json: bool) -> bool:
+    """Have an engine make what is missing, merge it, and say what was done; whether all images are there.
+
+    Raises:
+        LibraryError: the engine is not installed.
+        OutputError: parts could not be made: they are named before.
+    """
+    plan, run, began = job.plan, engine(name), time.perf_counter()
+    outcomes: list[Outcome] = []
+    missing = list(missing_parts(plan))
+    with images_progress(plan.items) as progress:
+        done = plan.items - sum(planned.items for planned in missing)
+        for outcome in run(job, missing, address):
+            tell(outcome)
+            outcomes.append(outcome)
+            done += outcome.images + len(outcome.failed)
+            progress(done)
+    summary = _summary(outcomes)
+    seconds = time.perf_counter() - began
+    values = {**summary, "parts_before": summary["parts_before"] + plan.parts - len(missing)}
+    if as_json:
+        facts = {"out": str(plan.place), "engine": name, **values, "seconds": round(seconds, 4)}
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        click.echo(f"{plan.place}: {_words(values)}, on {name} in {seconds:,.1f} s")
+    if summary["missing"]:
+        click.echo("  not merged: the same command tries what is missing again, and nothing else")
+        return False
+    return not merge_parts(plan).failed
 
 
 def merge(place: Place, source: str, *, as_json: bool) -> bool:

@@ -9,8 +9,8 @@ import grpc
 import numpy as np
 import pytest
 
+from models.version import __version__
 from service.grpc.messages import message_class
-from service.version import __version__
 from tests.fixtures import plain
 from tests.service.grpc.client import RED, Client, elements, infer, numbers
 from tests.service.grpc.conftest import ADMIN

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests import optional
 from tests.fixtures import plain
 from tests.service.running import Run
 
+ROOT = Path(__file__).parents[4]
 IMAGES = 21
 
 
@@ -93,7 +98,7 @@ def test_share_that_there_is_not_is_refused(
 def test_steps_are_not_mixed(graft: Run, command: list[object], tmp_path: Path) -> None:
     result = graft(*command, tmp_path / "out", "--part", "1/2", "--merge")
     assert result.exit_code == 2
-    assert "give one of them" in result.stderr
+    assert "exclude one another; give one of them" in result.stderr
 
 
 def test_merge_says_what_is_missing(graft: Run, command: list[object], tmp_path: Path) -> None:
@@ -125,3 +130,31 @@ def test_run_of_one_process_and_parts_do_not_share_a_folder(
     assert "0 images in" in graft(*command, "--resume").stdout  # all is done
     again = graft(*command, "--part", "1/2")
     assert (again.exit_code, "holds features already" in again.stderr) == (2, True)
+
+
+@pytest.mark.engines
+@pytest.mark.smoke
+def test_engine_makes_the_folder_of_one_run(command: list[object], graft: Run, tmp_path: Path) -> None:
+    optional.library("distributed", extra="dask")
+    graft(*command, tmp_path / "one")
+    arguments = [str(argument) for argument in [*command, tmp_path / "many", "--device", "cpu", "--json"]]
+    done = subprocess.run(
+        [sys.executable, "-m", "graft", *arguments, "--engine", "dask"],
+        env=os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr  # an image is broken
+    assert json.loads(done.stdout) | {"seconds": 0} == {
+        "out": str(tmp_path / "many"), "engine": "dask", "parts": 6, "parts_before": 0, "missing": 0,
+        "images": 20, "failed": 1, "seconds": 0,
+    }  # fmt: skip
+    assert "09.png: not an image" in done.stderr
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+
+
+def test_address_without_an_engine_is_refused(graft: Run, command: list[object], tmp_path: Path) -> None:
+    result = graft(*command, tmp_path / "out", "--address", "tcp://127.0.0.1:1")
+    assert (result.exit_code, "give --engine too" in result.stderr) == (2, True)

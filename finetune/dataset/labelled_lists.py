@@ -17,7 +17,7 @@ import numpy as np
 
 from feature_extraction.items import is_junk, printable
 from feature_extraction.lists import records
-from feature_extraction.web_images import WebImages
+from feature_extraction.web_images import WebImages, is_address
 from finetune.dataset.columns import Columns, columns_of
 from finetune.dataset.examples import Dataset, Example, Split, split_of, taught_by
 from finetune.dataset.label_cells import combination, several_labels
@@ -164,9 +164,10 @@ def _located(
     if within:
         places = " and in ".join(f"{name}/" for name, _ in within)
         raise SourceError(f"{path}: its images may lie in {places}. Say where with --images FOLDER.")
+    fetch = ", or let them be fetched with --allow-urls HOST" if is_address(some[0]) else ""
     raise SourceError(
         f"{path}: none of the images that it names first is there, such as {printable(some[0])}. Say where they lie "
-        "with --images FOLDER."
+        f"with --images FOLDER{fetch}."
     )
 
 

@@ -134,5 +134,7 @@ def test_labelled_lists(pages: Pages, tmp_path: Path) -> None:
     }
     assert len(pages.hosts) == 1
     (tmp_path / "b.png").unlink()
-    with pytest.raises(SourceError, match="none of the images that it names first is there"):
+    with pytest.raises(
+        SourceError, match=r"none of the images .* with --images FOLDER, or let them be fetched with"
+    ):
         open_dataset(tmp_path / "l.csv")

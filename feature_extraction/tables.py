@@ -64,7 +64,7 @@ def table_of(source: Any) -> Table | None:
             len(source),
             lambda name: list(source[name]),
             lambda row, name: source[row][name],
-            lambda name: getattr(source.features[name], "names", None),
+            lambda name: _names_behind(source.features[name]),
             lazy=True,
         )
     if hasattr(source, "columns") and hasattr(source, "iloc"):
@@ -113,6 +113,11 @@ def row_image(row: Mapping[str, Any], position: int) -> ImageItem:
     """
     table = Table(f"row {position}", tuple(row), 1, lambda name: [row[name]], lambda _, name: row[name])
     return _item(row[table.named(IMAGES, None, "images", "its name")], str(position))
+
+
+def _names_behind(feature: Any) -> Sequence[str] | None:
+    """The names of a column of classes, or of lists of them."""
+    return getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
 
 
 def is_missing(cell: Any) -> bool:

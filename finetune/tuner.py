@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from feature_extraction.batches import decoded_batches
 from feature_extraction.opening import Source, open_images
 from finetune.dataset.examples import Dataset, Example
-from finetune.dataset.given_labels import given_labels
+from finetune.dataset.given_labels import given_label_sets, given_labels, labelled_images
 from finetune.dataset.list_options import ListOptions
 from finetune.dataset.opening import open_dataset
 from finetune.dataset.tables import from_tables, tables_in
@@ -44,7 +44,8 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     X is what `feature_extraction.opening.open_images` takes: a list of paths, of Pillow images or of encoded bytes, an
     array uint8 (N, H, W, 3), a table with a column of images. y holds a class or, with `task="regression"`, a
-    number for each. Or X says it itself, and y is left out: a folder, archive or list as `graft finetune` takes it, or
+    number for each; with `task="multilabel"` a list of the labels that hold on each, or a matrix (N, labels) of 0 and
+    1. Or X says it itself, and y is left out: a folder, archive or list as `graft finetune` takes it, or
     a table (a DataFrame, a dataset of Hugging Face or its dictionary of splits) with a column such as `label`. Part of
     the images, `val`, is kept for validation: to stop early, and for calibrated probabilities.
 
@@ -52,9 +53,9 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     `training`: settings of `finetune.training.settings.Settings` that differ from the defaults, as a dictionary.
     `lists`: how a list or table is read, by the names of `finetune.dataset.list_options.ListOptions`: `images`,
-    `path_column`, `label_column`. `outside` lets a list name files outside its own folder. `cache` remembers features
-    by the image's content. `out` keeps the folder of the run, with its report. `verbose` prints a line for each stage
-    and each epoch; `observer` hears of them in its place. The others:
+    `path_column`, `label_column`, `label_separator`. `outside` lets a list name files outside its own folder. `cache`
+    remembers features by the image's content. `out` keeps the folder of the run, with its report. `verbose` prints a
+    line for each stage and each epoch; `observer` hears of them in its place. The others:
     """
 
     model: str | Path = Recipe.model
@@ -100,25 +101,32 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             self.file_ = outcome.model.read_bytes()
         self.findings_: Findings | None = outcome.findings
         self.model_ = self._open()
-        if self.task == "classification":
+        if self.task != "regression":
             known = [label.id for label in self.model_.card.labels]
             self.classes_ = np.array([names[name] for name in known])
+        if self.task == "multilabel":
+            self.columns_ = None if y is None else given_label_sets(y)[1]
         return self
 
     def predict(self, X: Source) -> NDArray[Any]:  # noqa: N803 (scikit-learn's name)
         """The class, or the number, of each image, (N,).
 
+        With `task="multilabel"` what was given to `fit`: a matrix (N, labels) of 0 and 1, or for each image a tuple of
+        the labels that hold, the most probable first.
+
         Raises:
             ImageError: one of the images cannot be read.
         """
         check_is_fitted(self, "file_")
+        if self.task == "multilabel":
+            return self._holding(self.predict_proba(X))
         if self.task == "regression":
             return self._run(X, "values")
         chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return chosen
 
     def predict_proba(self, X: Source) -> Array:  # noqa: N803 (scikit-learn's name)
-        """Calibrated probabilities, float32 (N, classes), in the order of `classes_`.
+        """Calibrated probabilities, float32 (N, classes), in the order of `classes_`; of labels each by itself.
 
         Raises:
             InputError: a regression has none.
@@ -129,18 +137,43 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         return self._run(X, "probabilities")
 
     def score(self, X: Source, y: Any = None) -> float:  # noqa: N803 (scikit-learn's name)
-        """Accuracy, or R2 of a regression; y may be left out where X is a table with labels.
+        """Accuracy (of labels: how often all are right), or R2 of a regression; y may be left out where X has labels.
 
         Raises:
             InputError: labels are missing.
             ImageError: one of the images cannot be read.
         """
+        if self.task == "multilabel":
+            return self._score_labels(X, y)
         if y is None:
             dataset, names = self._dataset(X, None)
             X = [example.item for example in dataset.examples]  # noqa: N806 (scikit-learn's name)
             y = [one.target if self.task == "regression" else names[one.label] for one in dataset.examples]
         measure = r2_score if self.task == "regression" else accuracy_score
         return float(measure(y, self.predict(X)))
+
+    def _holding(self, probabilities: Array) -> NDArray[Any]:
+        """Which labels hold, in the form in which they were given to `fit`."""
+        classes = self.classes_.tolist()
+        if self.columns_ is not None:
+            # A label that could not be learned has a column of 0.
+            table: NDArray[Any] = np.zeros((len(probabilities), len(self.columns_)), np.int64)
+            table[:, [self.columns_.index(label) for label in classes]] = (
+                probabilities >= self.model_.thresholds
+            )
+            return table
+        rows: NDArray[Any] = np.empty(len(probabilities), object)
+        for i, row in enumerate(probabilities):
+            rows[i] = tuple(classes[index] for index in self.model_.holding(row))
+        return rows
+
+    def _score_labels(self, X: Source, y: Any) -> float:  # noqa: N803 (scikit-learn's name)
+        dataset, names = self._dataset(X, y)
+        probabilities = self.predict_proba([example.item for example in dataset.examples])
+        classes = self.classes_.tolist()
+        answers = [{classes[index] for index in self.model_.holding(row)} for row in probabilities]
+        truth = [{names[name] for name in example.holding} for example in dataset.examples]
+        return float(np.mean([a == b for a, b in zip(truth, answers, strict=True)]))
 
     def save(self, path: str | Path) -> None:
         """Write the finished model: one ONNX file, for `graft classify`, `graft serve` and `Model.open`.
@@ -161,8 +194,6 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def _dataset(self, source: Source, y: Any) -> tuple[Dataset, dict[str, Any]]:
         """The images with their labels, and the caller's own label behind each name."""
-        if self.task == "multilabel" and not (y is None and isinstance(source, str | Path)):
-            raise InputError("several labels come from a list of images; expected its path alone: fit(path).")
         if y is None:
             if tables := tables_in(source):
                 return from_tables(tables, self.task, self._list_options())
@@ -174,6 +205,8 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             dataset = open_dataset(source, self.task, outside=self.outside, lists=self._list_options())
             return dataset, {name: name for name in dataset.classes}
         items = list(open_images(source))
+        if self.task == "multilabel":
+            return labelled_images(items, y)
         labels = given_labels(y, self.task)
         if len(items) != len(labels):
             raise InputError(f"{len(items)} images have {len(labels)} labels; expected one for each.")
@@ -239,5 +272,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         if self.task == "regression":
             tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
         else:
-            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+            several = self.task == "multilabel"
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(multi_label=several)
+            tags.target_tags.multi_output = several
         return tags

@@ -265,6 +265,11 @@ class ModelCard:
             raise ModelError(f"{where}: its model card is wrong ({exc}). Import the model again.") from exc
         return typing.cast(ModelCard, card)
 
+    @property
+    def holds_from(self) -> tuple[float, ...]:
+        """Of a multilabel, the probability from which on each label holds: its threshold, or 1/2."""
+        return self.thresholds or (0.5,) * len(self.labels)
+
     def label(self, key: str) -> int | None:
         """Index of the class whose id or name is `key`; the first of a comma-separated name counts too.
 

@@ -256,7 +256,7 @@ class Model:
     @functools.cached_property
     def thresholds(self) -> NDArray[np.float32]:
         """From which probability on each label of a multilabel model holds, (labels,)."""
-        return np.asarray(self.card.thresholds or [0.5] * len(self.card.labels), np.float32)
+        return np.asarray(self.card.holds_from, np.float32)
 
     @property
     def is_multilabel(self) -> bool:

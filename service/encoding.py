@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 from models.card import ModelCard
 from models.model import Model
@@ -15,12 +15,14 @@ class Prediction(TypedDict):
     id: Annotated[str, "What stays the same: a WordNet id, a folder's name."]
     label: Annotated[str, "What people call it."]
     probability: Annotated[float, "From 0 to 1."]
+    threshold: NotRequired[Annotated[float, "Where several labels may hold: this one does from here on."]]
 
 
 class Result(TypedDict, total=False):
     """What a model says of one image: classes, or a number where it is a regression."""
 
     predictions: Annotated[list[Prediction], "The most probable classes, best first."]
+    labels: Annotated[list[str], "Where several may hold: names of all that do, the most probable first."]
     rejected: Annotated[bool, "Whether it is none of the classes, where the model can tell."]
     reject_score: Annotated[float, "The larger, the less is the image like anything known."]
     value: Annotated[float, "The number that a regression gives."]
@@ -32,6 +34,8 @@ class Result(TypedDict, total=False):
 def result_json(result: ImageResult, model: Model, top_k: int) -> Result:
     """`predictions`, best first, with `rejected` and `reject_score`; or `value` with `unit`, `interval`, `coverage`.
 
+    Where several labels may hold, each of `predictions` has its `threshold`, and `labels` names all that do.
+
     Numbers have seven significant digits: as many as float32 has.
     """
     if result.value is not None:
@@ -42,6 +46,11 @@ def result_json(result: ImageResult, model: Model, top_k: int) -> Result:
         {"id": one.label.id, "label": one.label.name, "probability": seven(one.probability)}
         for one in model.top(result.probabilities, top_k)
     ]
+    if model.is_multilabel:
+        for prediction, one in zip(predictions, model.top(result.probabilities, top_k), strict=True):
+            prediction["threshold"] = seven(float(model.thresholds[one.index]))
+        names = [model.card.labels[index].name for index in model.holding(result.probabilities)]
+        return {"labels": names, "predictions": predictions}
     if result.rejected is None or result.reject_score is None:
         return {"predictions": predictions}
     return {

@@ -13,7 +13,7 @@ import numpy as np
 
 from finetune.dataset.duplicates import Group, duplicate_groups
 from finetune.dataset.embedding import embed
-from finetune.dataset.examples import SPLITS, Dataset
+from finetune.dataset.examples import SPLITS, Dataset, taught_by
 from finetune.dataset.quality import Flaw, flaws
 from finetune.dataset.scanning import Facts, scan
 from finetune.dataset.suspicion import Outlier, Suspect, label_errors, out_of_fold, outliers
@@ -39,18 +39,24 @@ class Inspection:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Images of each class, all splits together."""
-        images = Counter(example.label for example in self.dataset.examples)
+        """Images of each class or label, all splits together."""
+        images = Counter(name for example in self.dataset.examples for name in taught_by(example))
         return {name: images[name] for name in self.dataset.classes}
 
     @cached_property
     def split_counts(self) -> dict[str, Counter[str]]:
-        """Images of each class in each split that there is."""
+        """Images of each class or label in each split that there is."""
         counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         for example in self.dataset.examples:
             if example.split is not None:
-                counts[example.split][example.label] += 1
+                counts[example.split].update(taught_by(example) if self.dataset.classes else [""])
         return {split: counted for split, counted in counts.items() if counted}
+
+    @cached_property
+    def split_images(self) -> dict[str, int]:
+        """How many images each split has."""
+        images = Counter(example.split for example in self.dataset.examples)
+        return {split: images[split] for split in SPLITS if images[split]}
 
     @property
     def imbalance(self) -> float:
@@ -122,7 +128,7 @@ def inspect(
     embeddings = np.full((len(facts), vectors.shape[1]), np.nan, np.float32)
     embeddings[readable] = vectors
     groups = duplicate_groups(facts, embeddings)
-    if dataset.task == "regression":
+    if dataset.task != "classification":  # wrong labels and outliers are looked for within classes
         return Inspection(dataset, facts, groups, str(model), flaws=flawed)
     likely = out_of_fold(dataset, embeddings, groups)
     if likely is None:

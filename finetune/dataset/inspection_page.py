@@ -11,6 +11,7 @@ from pathlib import Path
 
 from feature_extraction.items import read_item
 from finetune.dataset.duplicates import Group
+from finetune.dataset.examples import taught_by
 from finetune.dataset.inspection import Inspection
 from finetune.dataset.inspection_json import quartiles
 from finetune.pages.environment import environment
@@ -139,8 +140,9 @@ def _class_sheets(inspection: Inspection, pictures: _Pictures) -> Iterable[tuple
     """Three images of each of the first classes: the first, the middle and the last that can be read."""
     members: dict[str, list[int]] = {name: [] for name in inspection.dataset.classes[:CLASSES]}
     for i, example in enumerate(inspection.dataset.examples):
-        if example.label in members and inspection.facts[i].error is None:
-            members[example.label].append(i)
+        for name in taught_by(example):
+            if name in members and inspection.facts[i].error is None:
+                members[name].append(i)
     for name, all_of_it in members.items():
         places = sorted({0, len(all_of_it) // 2, len(all_of_it) - 1}) if all_of_it else []
         yield name, [pictures.of(all_of_it[place]) for place in places[:OF_A_CLASS]]

@@ -97,9 +97,16 @@ class Explainer(ABC):
     _model: Model
 
     def explain(
-        self, image: ImageSource, labels: Sequence[str] = (), *, top_k: int = 1, name: str | None = None
+        self,
+        image: ImageSource,
+        labels: Sequence[str] = (),
+        *,
+        top_k: int | None = None,
+        name: str | None = None,
     ) -> list[Heatmap]:
         """A heat map for each of `labels` (ids or names), or for the `top_k` most probable classes.
+
+        With neither for the most probable one; where several labels may hold, for all that do, if there are some.
 
         Raises:
             ImageError: not an image that can be read.
@@ -117,7 +124,7 @@ class Explainer(ABC):
         shown: tuple[int, int],
         labels: Sequence[str] = (),
         *,
-        top_k: int = 1,
+        top_k: int | None = None,
     ) -> list[Heatmap]:
         """As `explain`, of the (H, W, 3) that preprocessing has made of an image.
 
@@ -165,11 +172,15 @@ class Explainer(ABC):
         """The raw map at the input's size, from 0 to 1."""
         return resized(raw / max(float(raw.max()), 1e-30), self.card.preprocessing.size)
 
-    def _indices(self, labels: Sequence[str], answer: Floats, top_k: int) -> list[int | None]:
+    def _indices(self, labels: Sequence[str], answer: Floats, top_k: int | None) -> list[int | None]:
         if self.card.task == "regression":
             return [None]
         if not labels:
-            return [int(i) for i in np.argsort(-answer, kind="stable")[:top_k]]
+            order = [int(i) for i in np.argsort(-answer, kind="stable")]
+            if top_k is None and self.card.task == "multilabel":
+                thresholds = np.asarray(self.card.holds_from, np.float32)
+                return [*([i for i in order if answer[i] >= thresholds[i]] or order[:1])]
+            return [*order[: top_k or 1]]
         indices: list[int | None] = []
         for label in labels:
             index = self.card.label(label)

@@ -49,7 +49,7 @@ _ONLY = {
     "labels",
     multiple=True,
     metavar="NAME",
-    help="Class to look for; may be repeated.  [default: the best guess]",
+    help="Class to look for; may be repeated.  [default: the best guess, or the labels that hold]",
 )
 @click.option("--top-k", "-k", type=click.IntRange(1), help="Look for the K most probable classes.")
 @click.option(
@@ -129,7 +129,7 @@ def _explain(
     explainer: Explainer, image: Path, labels: tuple[str, ...], top_k: int | None, out: Path, as_json: bool
 ) -> None:
     photo = full_photo(image)
-    heatmaps = explainer.explain(image, labels, top_k=top_k or 1)
+    heatmaps = explainer.explain(image, labels, top_k=top_k)
     for rank, heat in enumerate(heatmaps, 1):
         file = out if len(heatmaps) == 1 else out.with_name(f"{out.stem}-{rank}{out.suffix}")
         write_atomically(file, png(overlay(photo, heat)))

@@ -267,7 +267,9 @@ def statement(card: ModelCard, result: ImageResult, *, with_none: bool) -> State
     best = int(result.probabilities.argmax())
     probability = float(result.probabilities[best])
     if card.task == "multilabel":
-        names = [label.name for label, p in zip(card.labels, result.probabilities, strict=True) if p >= 0.5]
+        thresholds = np.asarray(card.holds_from, np.float32)
+        rows = zip(card.labels, result.probabilities, thresholds, strict=True)
+        names = [label.name for label, likely, threshold in rows if likely >= threshold]
         return Statement(listed(names, _SHOWN) if names else "no label", probability)
     if with_none and result.rejected:
         return Statement("none of these", probability)

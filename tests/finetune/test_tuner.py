@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,51 @@ def test_rows_stay_beside_their_labels(tiny_path: Path, images: list[object]) ->
     fitted = tuner(tiny_path).fit(images, np.repeat(list("abc"), 12))
     with pytest.raises(ImageError, match="not an image"):
         fitted.predict([images[0], b"no image", images[1]])
+
+
+def coloured() -> tuple[list[object], list[list[str]]]:
+    """Photos with the colours that are strong in them: none, some or all."""
+    names = ("red", "green", "blue")
+    labels = [[name for bit, name in enumerate(names) if i >> bit & 1] for i in range(48)]
+    pictures = [
+        np.asarray(shade(tuple(200 if name in held else 50 for name in names), i, noise=30))  # type: ignore[arg-type]
+        for i, held in enumerate(labels)
+    ]
+    return pictures, labels
+
+
+@pytest.mark.parametrize("method", ["head", "sklearn"])
+def test_labels_come_back_as_they_were_given(method: str, tiny_path: Path) -> None:
+    pictures, labels = coloured()
+    training = TRAINING if method == "head" else None
+    fitted = FineTuner(
+        str(tiny_path),
+        method=method,
+        task="multilabel",
+        views=1,
+        training=training,
+        threads=1,
+        cache=False,  # type: ignore[arg-type]
+    ).fit(pictures, labels)
+    assert fitted.classes_.tolist() == ["blue", "green", "red"]
+    answers = fitted.predict(pictures)
+    assert np.mean([set(a) == set(b) for a, b in zip(answers, labels, strict=True)]) > 0.8
+    assert fitted.score(pictures, labels) == pytest.approx(
+        np.mean([set(a) == set(b) for a, b in zip(answers, labels, strict=True)])
+    )
+    assert fitted.predict_proba(pictures).shape == (48, 3)
+    assert "<th>All labels right</th>" in fitted._repr_html_()
+
+
+def test_a_matrix_of_labels_comes_back_as_one(tiny_path: Path) -> None:
+    pictures, labels = coloured()
+    y = np.array([["red" in held, False, "blue" in held] for held in labels], int)
+    fitted = tuner(tiny_path, task="multilabel").fit(pictures, y)
+    assert fitted.classes_.tolist() == [0, 2]
+    answers = fitted.predict(pictures)
+    assert answers.shape == y.shape
+    assert (answers[:, 1] == 0).all()  # of a label that no image had
+    assert (answers == y).all(axis=1).mean() == fitted.score(pictures, y) > 0.8
+    copied = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(copied.predict(pictures), answers)
+    assert is_classifier(fitted)

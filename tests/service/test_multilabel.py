@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
+from models.card import card_of, write_card
 from service.app import create_app
 from service.config import ServiceConfig
+from service.monitoring.shadow import statement
+from service.results import ImageResult
 from tests.fixtures import COLOURS, plain
 from tests.models.nets import node, save
 from tests.service.running import Run
@@ -46,6 +52,69 @@ def test_classify_prints_each_probability_by_itself(graft: Run, network: Path, t
     assert [row["probability"] for row in rows] == pytest.approx([HIGH] * 3, abs=1e-5)
 
 
+def with_thresholds(network: Path, *thresholds: float) -> Path:
+    """The network with thresholds as fine-tuning stores them."""
+    proto = onnx.load(network)
+    card = card_of(proto)
+    assert card is not None
+    write_card(proto, dataclasses.replace(card, thresholds=thresholds))
+    path = network.with_name("tuned.onnx")
+    onnx.save(proto, path)
+    return path
+
+
+def test_labels_hold_from_their_thresholds_on(graft: Run, network: Path, tmp_path: Path) -> None:
+    tuned = with_thresholds(network, 0.999, 0.2, 0.001)  # of red, green and blue
+    (tmp_path / "yellow.png").write_bytes(plain((255, 255, 0)))
+    line = json.loads(graft("classify", tmp_path / "yellow.png", "-m", tuned, "--json").stdout)
+    assert line["labels"] == ["green", "blue"]  # red is not sure enough
+    assert {row["label"]: row["threshold"] for row in line["predictions"]} == {
+        "red": 0.999,
+        "green": 0.2,
+        "blue": 0.001,
+    }
+    text = graft("classify", tmp_path / "yellow.png", "-m", tuned).stdout
+    assert "  green, blue\n" in text
+    assert "holds from 99.9 %" in text
+    rows = list(
+        csv.DictReader(graft("classify", tmp_path / "yellow.png", "-m", tuned, "--csv").stdout.splitlines())
+    )
+    assert {row["label"]: row["holds"] for row in rows} == {"red": "false", "green": "true", "blue": "true"}
+    strict = with_thresholds(network, 0.999, 0.999, 0.999)
+    assert "  no label holds\n" in graft("classify", tmp_path / "yellow.png", "-m", strict).stdout
+
+
+def test_explain_looks_for_the_labels_that_hold(graft: Run, network: Path, tmp_path: Path) -> None:
+    (tmp_path / "yellow.png").write_bytes(plain((255, 255, 0), (64, 64)))
+    out = tmp_path / "map.png"
+    result = graft(
+        "explain", tmp_path / "yellow.png", "-m", network, "--method", "occlusion", "--out", out, "--json"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert {json.loads(line)["label"] for line in result.stdout.splitlines()} == {"red", "green"}
+    result = graft(
+        "explain",
+        tmp_path / "yellow.png",
+        "-m",
+        network,
+        "--method",
+        "occlusion",
+        "--label",
+        "blue",
+        "--out",
+        out,
+        "--json",
+    )
+    assert json.loads(result.stdout)["label"] == "blue"
+
+
+def test_a_shadow_says_which_labels_hold(network: Path) -> None:
+    card = card_of(onnx.load(with_thresholds(network, 0.9, 0.2, 0.5)))
+    assert card is not None
+    result = ImageResult(np.array([0.8, 0.3, 0.4], np.float32))
+    assert statement(card, result, with_none=True).text == "green"
+
+
 def test_http_gives_the_same(network: Path) -> None:
     app = create_app(ServiceConfig(models=(f"net={network}",), measure_s=0))
     with app.test_client() as client:
@@ -53,6 +122,8 @@ def test_http_gives_the_same(network: Path) -> None:
         card = client.get("/v1/models/net").get_json()
     rows = {row["label"]: row["probability"] for row in body["results"][0]["predictions"]}
     assert rows == pytest.approx({"red": HIGH, "green": HIGH, "blue": 1 - HIGH}, abs=1e-5)
+    assert sorted(body["results"][0]["labels"]) == ["green", "red"]
+    assert {row["threshold"] for row in body["results"][0]["predictions"]} == {0.5}
     assert card["task"] == "multilabel"
 
 

@@ -53,7 +53,7 @@ def command(
     """
     from finetune.dataset.cleaning import exclusions, reason_counts, write_list
 
-    _check(out, drop, no_model, force)
+    _check(out, drop, no_model, force, task)
     inspection = inspected(source, model, no_model, task, outside, lists, device, threads)
     excluded = exclusions(inspection, cast("tuple[Choice, ...]", drop))
     beside = write_list(out, inspection, excluded)
@@ -67,13 +67,17 @@ def command(
         print_warning(warning)
 
 
-def _check(out: Path, drop: tuple[str, ...], no_model: bool, force: bool) -> None:
+def _check(out: Path, drop: tuple[str, ...], no_model: bool, force: bool, task: str) -> None:
     """Refuse before the work what would fail after it."""
     if out.suffix.lower() != ".csv":
         raise click.UsageError(f"--out is {out}; expected a name that ends in .csv.")
     if out.exists() and not force:
         raise click.UsageError(f"{out} is there already. Choose another name, or add --force.")
     check_writable(out)
+    if task != "classification" and ({"labels", "outliers"} & set(drop)):
+        raise click.UsageError(
+            f"--drop labels and --drop outliers judge classes, and the task is {task}. Take them away."
+        )
     if no_model and ({"labels", "outliers"} & set(drop)):
         raise click.UsageError(
             "--no-model judges no labels; take away --drop labels and --drop outliers, or --no-model."

@@ -13,7 +13,7 @@ from finetune.dataset.list_options import ListOptions
 from models.files import check_writable
 from models.wording import counted, percent
 from service.cli.dataset.source import inspected, source_options
-from service.cli.terminal.messages import print_error, print_warning
+from service.cli.terminal.messages import print_error, print_note, print_warning
 from service.cli.terminal.text import bar, clean, columns
 
 if TYPE_CHECKING:
@@ -88,10 +88,9 @@ def command(
 def _print(inspection: Inspection) -> None:
     dataset, facts = inspection.dataset, inspection.facts
     click.secho(clean(dataset.source), bold=True)
-    splits = ", ".join(
-        f"{split} {sum(counted.values()):,}" for split, counted in inspection.split_counts.items()
-    )
-    of = f" of {len(dataset.classes):,} classes" if dataset.classes else ""
+    splits = ", ".join(f"{split} {images:,}" for split, images in inspection.split_images.items())
+    word = "label" if dataset.task == "multilabel" else "class"
+    of = f" of {counted(len(dataset.classes), word)}" if dataset.classes else ""
     click.echo(
         f"  {counted(len(facts), 'image')}{of}{f' ({splits})' if splits else ''}, "
         f"{len(inspection.unreadable):,} unreadable"
@@ -106,7 +105,7 @@ def _print(inspection: Inspection) -> None:
         ("  formats", ", ".join(sorted({f"{one.format} {one.mode}" for one in readable}))),
     ]
     if dataset.classes:
-        rows.append(("  balance", f"largest class {inspection.imbalance:.1f} times the smallest"))
+        rows.append(("  balance", f"largest {word} {inspection.imbalance:.1f} times the smallest"))
     click.echo("\n" + columns(rows))
     exact = sum(group.kind == "exact" for group in inspection.groups)
     near = len(inspection.groups) - exact
@@ -117,7 +116,9 @@ def _print(inspection: Inspection) -> None:
         inspection, "", inspection.groups if not (inspection.across or inspection.conflicts) else ()
     )
     _print_flaws(inspection)
-    if inspection.model and dataset.classes:
+    if inspection.model and dataset.task == "multilabel":
+        print_note("Wrong labels and outliers are not looked for where several labels may hold.")
+    elif inspection.model and dataset.classes:
         _print_suspicions(inspection)
 
 

@@ -37,7 +37,7 @@ class TextPrinter:
         screen = terminal_width()
         longest = max((width_of(label.name) for label in model.card.labels), default=0)
         self._name = min(longest, screen // 2 - 8)
-        self._bar = min(40, screen - self._name - 14)
+        self._bar = min(40, screen - self._name - (34 if model.is_multilabel else 14))
 
     def result(self, image: str, result: ImageResult) -> None:
         """Print what is on an image."""
@@ -50,12 +50,17 @@ class TextPrinter:
         if result.rejected:
             click.echo(f"  {click.style('none of these', fg='yellow', bold=True)}{self._why(result)}")
         best = "yellow" if result.rejected else "green"
-        alone = self._model.card.task == "multilabel"  # each label holds or does not by itself
+        alone = self._model.is_multilabel  # each label holds or does not by itself
+        holding = self._model.holding(result.probabilities) if alone else [0]
+        if alone:
+            names = ", ".join(clean(self._model.card.labels[index].name) for index in holding)
+            click.echo(f"  {click.style(names, bold=True) if names else 'no label holds'}")
         for rank, guess in enumerate(self._model.top(result.probabilities, self._top_k)):
-            first = guess.probability > 0.5 if alone else rank == 0
-            drawn = click.style(bar(guess.probability, self._bar), fg=best if first else "cyan")
+            held = (guess.index if alone else rank) in holding
+            drawn = click.style(bar(guess.probability, self._bar), fg=best if held else "cyan")
             name = fit(clean(guess.label.name), self._name)
-            click.echo(f"  {name}  {drawn} {percent(guess.probability):>7}")
+            since = f"  holds from {percent(float(self._model.thresholds[guess.index]))}" if alone else ""
+            click.echo(f"  {name}  {drawn} {percent(guess.probability):>7}{since}")
 
     def failure(self, image: str, error: GraftError) -> None:
         """Nothing: standard error has it."""
@@ -85,7 +90,8 @@ class JsonPrinter:
 class CsvPrinter:
     """A header, then a line for each image and class, or for each image of a regression.
 
-    A model that can tell what is none of its classes has two columns more.
+    A model that can tell what is none of its classes has two columns more, and so has one of which several labels may
+    hold.
     """
 
     def __init__(self, model: Model, top_k: int) -> None:
@@ -94,6 +100,8 @@ class CsvPrinter:
         header: tuple[str, ...] = ("image", "rank", "id", "label", "probability")
         if model.is_regression:
             header = ("image", "value", "low", "high", "unit")
+        elif model.is_multilabel:
+            header = (*header, "threshold", "holds")
         elif model.rejects:
             header = (*header, "rejected", "reject_score")
         self._writer.writerow(header)
@@ -107,7 +115,12 @@ class CsvPrinter:
         reject = (str(values["rejected"]).lower(), values["reject_score"]) if "rejected" in values else ()
         for rank, row in enumerate(values.get("predictions", ()), 1):
             texts = (encodable(text) for text in (row["id"], row["label"]))
-            self._writer.writerow((image, rank, *texts, row["probability"], *reject))
+            holds = (
+                (row["threshold"], str(row["label"] in values["labels"]).lower())
+                if "threshold" in row
+                else ()
+            )
+            self._writer.writerow((image, rank, *texts, row["probability"], *holds, *reject))
 
     def failure(self, image: str, error: GraftError) -> None:
         """Nothing: standard error has it."""

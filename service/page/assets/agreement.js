@@ -3,6 +3,7 @@ import { ask, query } from "./api.js";
 import { choices, parameters } from "./catalogue.js";
 import { field, h, notify, pool, select } from "./dom.js";
 import { chooser, leftOut, takesDrops } from "./photos.js";
+import { labelsText } from "./results.js";
 import { percent, t } from "./text.js";
 
 const MOST = 500;
@@ -44,6 +45,7 @@ export function agreementView() {
     const answer = await asking(() => ask(`v1/classify${query({ ...parameters(choice), top_k: 1 })}`, { method: "POST", body }));
     const [result] = answer.results;
     if (!result.predictions) throw new Error(t("agreement.no_classes"));
+    if (result.labels) return { id: JSON.stringify([...result.labels].sort()), label: labelsText(result), rejected: false };
     return { ...result.predictions[0], rejected: Boolean(result.rejected) };
   }
 
@@ -78,7 +80,7 @@ export function agreementView() {
   function difference({ file, answers }) {
     const url = URL.createObjectURL(file);
     const picture = h("img", { src: url, alt: file.name, loading: "lazy", on: { load: () => URL.revokeObjectURL(url) } });
-    const texts = answers.map((one, index) => h("p", {}, h("span", { class: "soft" }, `${"AB"[index]} `), one.rejected ? t("result.none") : one.label, ` ${percent(one.probability)}`));
+    const texts = answers.map((one, index) => h("p", {}, h("span", { class: "soft" }, `${"AB"[index]} `), one.rejected ? t("result.none") : one.label, one.probability === undefined ? "" : ` ${percent(one.probability)}`));
     return h("li", { class: "card" }, h("div", { class: "photo" }, picture), h("div", { class: "card-text" }, ...texts));
   }
 

@@ -8,22 +8,32 @@ export function resultView(result, { pick, picked } = {}) {
   if ("value" in result) return valueView(result);
   const [first] = result.predictions;
   const parts = [];
-  if (result.rejected) parts.push(h("p", { class: "verdict-line none" }, h("strong", {}, t("result.none")), " ", t("result.none_like")));
+  if (result.labels) parts.push(h("p", { class: result.labels.length ? "verdict-line" : "verdict-line none" }, h("strong", {}, labelsText(result))));
+  else if (result.rejected) parts.push(h("p", { class: "verdict-line none" }, h("strong", {}, t("result.none")), " ", t("result.none_like")));
   else parts.push(h("p", { class: "verdict-line" }, h("strong", {}, first.label), " ", percent(first.probability)));
   parts.push(h("ol", { class: "bars" }, ...result.predictions.map((one) => bar(one, pick, one.id === picked))));
   return h("div", { class: result.rejected ? "result rejected" : "result" }, ...parts);
 }
 
+// The labels that hold on a photo, where several may.
+export function labelsText({ labels }) {
+  return labels.length ? labels.join(", ") : t("result.no_label");
+}
+
 function bar(one, pick, picked) {
   const inside = [
     h("span", { class: "bar-name", title: pick ? undefined : one.label }, one.label),
-    h("span", { class: "bar-share" }, percent(one.probability)),
+    h("span", { class: "bar-share" }, percent(one.probability), holdsFrom(one)),
     h("span", { class: "bar-line", style: { "--share": one.probability } }),
   ];
   if (!pick) return h("li", { class: "bar-row" }, ...inside);
   const choose = { click: () => pick(one) };
   const title = t("result.where", { label: one.label });
   return h("li", {}, h("button", { type: "button", class: "bar-row", "aria-pressed": String(picked), title, on: choose }, ...inside));
+}
+
+function holdsFrom({ threshold }) {
+  return threshold === undefined ? "" : h("span", { class: "soft" }, ` ${t("result.holds_from", { share: percent(threshold, 0) })}`);
 }
 
 function valueView({ value, unit, interval, coverage }) {

@@ -64,6 +64,8 @@ export default {
   "try.announce_none": "{name}: none of the classes; most like {label}",
 
   "result.none": "None of these",
+  "result.no_label": "No label holds",
+  "result.holds_from": "holds from {share}",
   "result.none_like": "Most like:",
   "result.where": "Show where it sees {label}",
   "result.interval": "from {low} to {high}, in {share} of all photos",

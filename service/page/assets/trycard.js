@@ -3,7 +3,7 @@ import { ask, query } from "./api.js";
 import { parameters } from "./catalogue.js";
 import { announce, button, h, notify } from "./dom.js";
 import { heatCanvas } from "./heatmap.js";
-import { resultView } from "./results.js";
+import { labelsText, resultView } from "./results.js";
 import { t } from "./text.js";
 
 export const TOP_K = 5;
@@ -49,8 +49,8 @@ export function photoCard(file, state, asking, changed) {
     if (turn !== asked) return;
     [result] = answer.results;
     show();
-    const first = result.predictions?.[0];
-    if (first) announce(t(result.rejected ? "try.announce_none" : "try.announce", { name: file.name, label: first.label }));
+    const label = result.labels ? labelsText(result) : result.predictions?.[0]?.label;
+    if (label) announce(t(result.rejected ? "try.announce_none" : "try.announce", { name: file.name, label }));
   }
 
   function show(picked) {

@@ -150,3 +150,17 @@ def test_report_of_ten_thousand_classes_is_small():
     assert sorted(read) == [f"c{i:05}/{k}.jpg" for i in range(40) for k in (0, 1)]
     assert len(text) < 500_000
     assert "40 of 10\u202f000 classes are shown" in text
+
+
+def test_labels_are_counted_and_not_judged(tmp_path):
+    files = {f"{i}.jpg": jpeg(i) for i in range(4)}
+    write(tmp_path, files | {"copy.jpg": files["0.jpg"]})
+    rows = ["0.jpg,hat;red", "1.jpg,hat", "2.jpg,", "3.jpg,red", "copy.jpg,hat"]
+    (tmp_path / "list.csv").write_text("\n".join(["path,labels", *rows]), encoding="utf-8")
+    found = inspect(open_dataset(tmp_path / "list.csv", "multilabel"))
+    assert found.counts == {"hat": 3, "red": 2}
+    assert (len(found.conflicts), len(found.suspects), len(found.outliers)) == (1, 0, 0)
+    excluded = exclusions(found)
+    write_list(tmp_path / "clean.csv", found, excluded)
+    again = open_dataset(tmp_path / "clean.csv", "multilabel")
+    assert [one.holding for one in again.examples] == [("hat",), (), ("red",)]

@@ -170,7 +170,7 @@ def _broken(path: AnyFile, exc: Exception) -> ImageItem:
 
 
 def _seekable(path: AnyFile, name: str, info: tarfile.TarInfo) -> ImageItem:
-    return ImageItem(name, partial(_read_tar_member, path, name, info.offset_data, info.size))
+    return ImageItem(name, partial(read_tar_member, path, name, info.offset_data, info.size))
 
 
 def _passing(archive: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> ImageItem:
@@ -181,7 +181,12 @@ def _passing(archive: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> Imag
     return held_item(name, stream.read())
 
 
-def _read_tar_member(path: AnyFile, name: str, offset: int, size: int) -> bytes:
+def read_tar_member(path: AnyFile, name: str, offset: int, size: int) -> bytes:
+    """The bytes of a member that lie at this place of an archive that is not compressed.
+
+    Raises:
+        ImageError: too large for an image, not readable, or the archive ends before.
+    """
     if size > items.MAX_BYTES:
         raise ImageError(too_large(name))
     return _read_range(path, name, offset, size)

@@ -11,12 +11,12 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from feature_extraction.archives import Entry, tar_members
+from feature_extraction.archives import Entry, read_tar_member, tar_members
 from feature_extraction.items import Content, ImageItem, Tally, printable
 from models.errors import SourceError
 from models.wording import size
@@ -40,24 +40,32 @@ def unpacked_tar_members(
         return iter(sorted(tar_members(path, tally, folders), key=_parts))
     plain = _unpacked(path)
     members = sorted(tar_members(plain.path, tally, folders, shown=path), key=_parts)
-    return ((parts, ImageItem(item.id, partial(_read, plain, item))) for parts, item in members)
+    return ((parts, ImageItem(item.id, partial(_read, plain, item.read))) for parts, item in members)
 
 
 class _Unpacked:
-    """A tar archive without its packing, in a file that goes with the last one who may read it."""
+    """A tar archive without its packing, in a file that goes with the last one who may read it.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Another process unpacks it for itself: this file may be gone by then, or on another machine.
+    """
+
+    def __init__(self, source: Path, path: Path) -> None:
+        self.source, self.path = source, path
         weakref.finalize(self, _remove, str(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (self.source,)
 
 
 _there: weakref.WeakValueDictionary[tuple[str, int, int], _Unpacked] = weakref.WeakValueDictionary()
 _unpacking = threading.Lock()
 
 
-def _read(plain: _Unpacked, item: ImageItem) -> Content:
-    """`plain` is held as long as somebody may ask."""
-    return item.read()
+def _read(plain: _Unpacked, read: Callable[[], Content]) -> Content:
+    """A member, out of the file that is unpacked here; it is held as long as somebody may ask."""
+    if isinstance(read, partial) and read.func is read_tar_member:
+        return read_tar_member(plain.path, *read.args[1:])
+    return read()  # a failure
 
 
 def _unpacked(path: Path) -> _Unpacked:
@@ -77,7 +85,7 @@ def _unpacked(path: Path) -> _Unpacked:
 
 def _made(path: Path) -> _Unpacked:
     handle, name = tempfile.mkstemp(prefix="graft-", suffix=".tar")
-    plain = _Unpacked(Path(name))
+    plain = _Unpacked(path, Path(name))
     try:
         with os.fdopen(handle, "wb") as target, _PACKING[path.suffix.lower()].open(path) as packed:
             _copy(packed, target, path)

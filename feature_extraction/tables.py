@@ -38,6 +38,7 @@ class Table:
     cell: Callable[[int, str], Any]
     classes: Callable[[str], Sequence[str] | None] = lambda name: None
     lazy: bool = False
+    source: Any = None  # what the table is made of, where rows are read later, perhaps by another process
 
     def named(self, names: Sequence[str], given: str | None, what: str, option: str) -> str:
         """The column that is called `given`, or else the first of `names`, in any case.
@@ -66,6 +67,7 @@ def table_of(source: Any) -> Table | None:
             lambda row, name: source[row][name],
             lambda name: _names_behind(source.features[name]),
             lazy=True,
+            source=source,
         )
     if hasattr(source, "columns") and hasattr(source, "iloc"):
         return Table(
@@ -137,11 +139,13 @@ def _place(frame: Any, name: str) -> int:
 def _in_row(table: Table, row: int, name: str) -> ImageItem:
     """The image of a row, which is decoded as it is read."""
     if table.lazy:
-        return ImageItem(str(row), partial(_read, table, row, name))
+        return ImageItem(str(row), partial(_read, table.source, row, name))
     return _item(table.cell(row, name), str(row))
 
 
-def _read(table: Table, row: int, name: str) -> Content:
+def _read(source: Any, row: int, name: str) -> Content:
+    table = table_of(source)
+    assert table is not None  # it was one when it was listed
     return _item(table.cell(row, name), str(row)).read()
 
 

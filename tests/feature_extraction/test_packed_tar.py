@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
@@ -72,5 +73,16 @@ def test_a_disk_without_room_is_explained(
         SourceError, match=r"unpacked it has more than 0.0 MB, .* Set TMPDIR to a larger disk"
     ):
         unpacked_tar_members(path, Tally())
+    gc.collect()
+    assert list(temporary.iterdir()) == []
+
+
+def test_another_process_unpacks_the_archive_for_itself(tmp_path: Path, temporary: Path) -> None:
+    members = list(unpacked_tar_members(tarred(tmp_path / "a.tgz", FILES), Tally()))
+    sent = pickle.dumps([item for _, item in members])
+    del members
+    gc.collect()
+    assert list(temporary.iterdir()) == []  # the process that sent it has ended
+    assert [item.read() for item in pickle.loads(sent)] == [FILES["a/1.png"], FILES["b/2.png"]]
     gc.collect()
     assert list(temporary.iterdir()) == []

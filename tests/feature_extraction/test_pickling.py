@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import sys
 import tarfile
 import threading
 import zipfile
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,17 +19,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from feature_extraction.items import ImageItem
+from feature_extraction.items import ImageItem, Tally
 from feature_extraction.opening import open_images
+from feature_extraction.packed_tar import unpacked_tar_members
 from feature_extraction.sources import images
+from feature_extraction.stored_items import address_item, stored_item
+from feature_extraction.stores.objects import StoredFile
+from feature_extraction.tables import Table, table_images, table_of
+from feature_extraction.web_images import WebImages
 from feature_extraction.worker import Worker
 from finetune.dataset.idx import image_at
+from finetune.trust.strangers import rendered
 from models.errors import ImageError
 from models.features import FeatureOptions, open_features
 from models.runtime import RuntimeConfig
+from tests import optional
 from tests.fixtures import encoded, photo, plain, tiny_classifier
 
 RED, GREEN = plain("red"), plain("green")
+ROOT = Path(__file__).parents[2]
+# Where functions come from that items are made with in another module.
+IMPORTED = {
+    "read_stream": "feature_extraction.items.read_stream",
+    "self.read": "feature_extraction.web_images.read",
+}
 CPU = RuntimeConfig("cpu", 1)
 
 
@@ -81,6 +96,26 @@ def numbered(root: Path) -> Path:
     return root / "train-images[1]"
 
 
+def rows(path: Path) -> Path:
+    """A Parquet file of an image and an empty row."""
+    pyarrow, parquet = (optional.library(name, "parquet") for name in ("pyarrow", "pyarrow.parquet"))
+    parquet.write_table(pyarrow.table({"image": [RED, None]}), path)
+    return path
+
+
+class Dataset:
+    """As much of a dataset of Hugging Face as a table is known by; its images are decoded where they are asked for."""
+
+    features = SimpleNamespace()
+    column_names = ("image",)
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, row: int) -> dict[str, object]:
+        return {"image": (Image.new("RGB", (4, 4), "red"), None)[row]}
+
+
 def every_kind(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterable[ImageItem]:
     yield from images(str(folder(root / "folder")))
     yield from images(str(root / "folder" / "*.png"))
@@ -91,6 +126,19 @@ def every_kind(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterable[ImageIte
     tarred(root / "a-3.tar", "w", cut=700)
     yield from images(str(root / "a-{1..5}.tar"))  # the second and two at the end are not there
     yield from images(str(tarred(root / "b.tar.gz", "w:gz")))
+    yield from (item for _, item in unpacked_tar_members(root / "b.tar.gz", Tally()))
+    yield from images(str(rows(root / "a.parquet")))
+    yield from table_images(
+        Table("one", ("image",), 2, lambda name: [RED, 3], lambda row, name: (RED, 3)[row])
+    )
+    dataset = table_of(Dataset())
+    assert dataset is not None
+    yield from table_images(dataset)
+    yield WebImages().item("https://host/photo.png")
+    yield WebImages(("127.0.0.1",)).item("http://127.0.0.1/photo.png")  # which is asked, and not public
+    yield address_item("https://127.0.0.1/photo.png")
+    yield stored_item(StoredFile("https://127.0.0.1/photo.png", 1, ""))
+    yield rendered()[0].item
     yield from piped(root / "pipe")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(RED), isatty=lambda: False))
     yield from images("-")
@@ -102,6 +150,24 @@ def every_kind(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterable[ImageIte
     digit = image_at(str(numbered(root)), {})
     assert digit is not None
     yield digit
+
+
+def read_by(item: ImageItem) -> str:
+    """The function that reads an item."""
+    read = item.read
+    assert isinstance(read, partial), f"{item.id}: {read} does not come from another process"
+    return f"{read.func.__module__}.{read.func.__name__}"
+
+
+def readers() -> set[str]:
+    """The functions that items are made with, as they stand in the code."""
+    names: set[str] = set()
+    for package in ("feature_extraction", "finetune/dataset", "finetune/trust"):
+        for path in (ROOT / package).rglob("*.py"):
+            for function in re.findall(r"ImageItem\([^\n]*partial\((\w+(?:\.\w+)?)", path.read_text()):
+                module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+                names.add(IMPORTED.get(function, f"{module}.{function}"))
+    return names
 
 
 def outcome(item: ImageItem) -> object:
@@ -124,6 +190,7 @@ def test_items_of_every_source_come_from_another_process_as_they_were(
     assert outcomes == [outcome(item) for item in items]
     assert RED in outcomes
     failures = [one for one in outcomes if isinstance(one, str)]
+    assert {read_by(item) for item in items} == readers()  # no kind is forgotten
     for reason in (
         "Too many levels",
         "link to nothing",

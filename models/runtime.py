@@ -18,6 +18,7 @@ from models.errors import DeviceError, FeedError, ModelError
 from models.wording import first_line
 
 Array = NDArray[Any]
+_SPINNING = "session.intra_op.allow_spinning"
 _CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
 # How a node's operator stands in a file: its tag in NodeProto, a length, a name.
 _PADS_AND_POOLS = (b'"\x07MaxPool', b'"\x03Pad')
@@ -82,8 +83,8 @@ def _create(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if config.threads is not None:
         options.intra_op_num_threads = config.threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(config.spinning)))
-    for key, value in config.session_options.items():
+    # onnxruntime warns of what is said twice.
+    for key, value in ({_SPINNING: str(int(config.spinning))} | dict(config.session_options)).items():
         options.add_session_config_entry(key, value)
     if config.profile is not None:
         options.enable_profiling = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
@@ -9,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from models.cores import cores
 from models.model import Model
+from models.runtime import RuntimeConfig
 
 _LONGEST_S = 0.5  # of one run: who comes next waits for it
 # By how much more a larger batch has to give: what was measured is not as exact, and who is in it waits for the others.
@@ -20,6 +23,10 @@ _GAIN = 1.03
 # How much several runs of one thread at once may give of one run with all cores: photos are decoded on these cores,
 # too, and a run that waits for a thread of its own there gives less than was measured.
 _APART = 0.95
+# Between two operators the threads of a run wait for some microseconds. To sleep and be woken takes as long as many an
+# operator does; to spin for longer keeps a core from who decodes.
+_SPIN = {"session.intra_op.allow_spinning": "1", "session.intra_op.spin_duration_us": "20"}
+_CAN_SPIN = (1, 31)  # onnxruntime 1.24 does not know the second, and would spin for long
 _SHARE = 0.03  # of the seconds allowed, for one turn of a way to run
 
 
@@ -49,6 +56,19 @@ class Plan:
         rate = self.rate
         how = describe(self.runners, self.crowded_threads, self.largest)
         return f"{how}, {rate:,.0f} images/s measured" if rate else f"{how}, not measured"
+
+
+def all_cores(runtime: RuntimeConfig) -> RuntimeConfig:
+    """The runtime of a model that is served, whose run may be alone.
+
+    Its threads are said: a quota of the container counts, which onnxruntime does not look at. They spin for moments.
+    """
+    threads = runtime.threads or cores()
+    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+    if threads == 1 or runtime.spinning or version < _CAN_SPIN:
+        return dataclasses.replace(runtime, threads=threads)
+    options = {**_SPIN, **runtime.session_options}
+    return dataclasses.replace(runtime, threads=threads, session_options=options)
 
 
 def describe(runners: int, threads: int, size: int) -> str:

@@ -20,9 +20,9 @@ from service.config import ServiceConfig
 from service.decoding import Decoder
 from service.explaining import Explaining
 from service.monitoring.shadows import Shadows, rules_of
-from service.planning import Plan
+from service.planning import Plan, all_cores
 from service.records import RequestRecord
-from service.served import Served, Watch, all_cores, file_stamp
+from service.served import Served, Watch, file_stamp
 from service.sources import Source, labels, sources
 from service.tickets import BatchReport
 from service.turns import Turns, end_turn

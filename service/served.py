@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cores import cores
 from models.errors import CutError, GraftError, ModelError, NumericsError
 from models.extras import full_installation
 from models.locating import locate
@@ -31,7 +30,7 @@ from service.config import ServiceConfig
 from service.memory import return_freed_memory
 from service.monitoring.drift import Drift
 from service.monitoring.proving import proven
-from service.planning import Plan, default_plan, measured_plan
+from service.planning import Plan, all_cores, default_plan, measured_plan
 from service.results import ImageResult, image_results, results_of
 from service.sources import Source
 from service.steps import Steps, Wanted, finish
@@ -378,8 +377,3 @@ def file_stamp(spec: str) -> FileStamp | None:
     except (OSError, ValueError):
         return None
     return (known.st_mtime_ns, known.st_size, known.st_ino) if stat.S_ISREG(known.st_mode) else None
-
-
-def all_cores(runtime: RuntimeConfig) -> RuntimeConfig:
-    """The runtime with its threads said: a quota of the container counts, which onnxruntime does not look at."""
-    return runtime if runtime.threads else dataclasses.replace(runtime, threads=cores())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.model import Model
 from models.runtime import RuntimeConfig
 from service import planning
-from service.planning import default_plan, measured_plan
+from service.planning import all_cores, default_plan, measured_plan
 
 
 @pytest.fixture
@@ -93,3 +94,36 @@ def test_measuring_runs_the_model(model: Model) -> None:
 
 def test_nothing_measured_is_said(model: Model) -> None:
     assert str(default_plan(model)).endswith("up to 8 images, not measured")
+
+
+def test_threads_of_a_run_that_may_be_alone_spin_for_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "cores", lambda: 4)
+    monkeypatch.setattr(planning.onnxruntime, "__version__", "1.31.1")
+    runtime = all_cores(RuntimeConfig("cpu"))
+    assert runtime.threads == 4
+    assert runtime.session_options == {
+        "session.intra_op.allow_spinning": "1",
+        "session.intra_op.spin_duration_us": "20",
+    }
+    assert (
+        all_cores(
+            RuntimeConfig("cpu", session_options={"session.intra_op.spin_duration_us": "7"})
+        ).session_options["session.intra_op.spin_duration_us"]
+        == "7"
+    )
+    # One thread has none to wait for; who asks for spinning has all of it; older versions spin long or not at all.
+    assert not all_cores(RuntimeConfig("cpu", threads=1)).session_options
+    assert not all_cores(RuntimeConfig("cpu", spinning=True)).session_options
+    monkeypatch.setattr(planning.onnxruntime, "__version__", "1.24.0")
+    assert all_cores(RuntimeConfig("cpu")) == RuntimeConfig("cpu", threads=4)
+
+
+def test_spinning_changes_no_answer(tiny_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    image = np.random.default_rng(0).integers(
+        0, 256, (1, *Model.open(tiny_path).card.preprocessing.size, 3), np.uint8
+    )
+    runtime = RuntimeConfig("cpu", threads=2)
+    plain, spinning = Model.open(tiny_path, runtime), Model.open(tiny_path, all_cores(runtime))
+    assert spinning.session.config.session_options
+    assert np.array_equal(plain.probabilities(image), spinning.probabilities(image))
+    assert capfd.readouterr() == ("", "")  # onnxruntime has nothing to say of it

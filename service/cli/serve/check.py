@@ -24,9 +24,9 @@ from service.monitoring.shadow import check_pair
 from service.monitoring.shadows import rules_of
 from service.observing import open_tracing
 from service.permissions import too_open
+from service.planning import all_cores
 from service.registry import STABLE
 from service.safety import guard_of
-from service.served import all_cores
 from service.sources import Source, labels, sources
 from service.tls import tls_of
 from service.tokens import SCOPES, read_tokens

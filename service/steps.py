@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from models.errors import GraftError
 from service.batching import Batcher
 from service.caller import Caller
 from service.tickets import Ticket
@@ -32,7 +31,6 @@ class Wanted:
 
 
 Steps = Generator[Wanted, list[Any], Result]
-Rows = list[Any] | GraftError
 
 
 def finish(steps: Steps[Result]) -> Result:
@@ -42,7 +40,7 @@ def finish(steps: Steps[Result]) -> Result:
         while True:
             try:
                 rows = _rows(wanted)
-            except GraftError as exc:
+            except Exception as exc:
                 wanted = steps.throw(exc)
             else:
                 wanted = steps.send(rows)
@@ -53,28 +51,25 @@ def finish(steps: Steps[Result]) -> Result:
 
 def finish_together(works: Sequence[Steps[Result]]) -> list[Result | Exception]:
     """Take the steps of several works side by side; the result of each, or what it raised."""
-    outcomes: dict[int, Result | Exception] = {}
+    outcomes: list[Any] = [None] * len(works)
     waiting: dict[int, Wanted] = {}
 
-    def go_on(place: int, step: Callable[[], Wanted]) -> None:
+    def go_on(place: int, step: Callable[[Any], Wanted], given: Any) -> None:
         try:
-            waiting[place] = step()
+            waiting[place] = step(given)
         except StopIteration as end:
             outcomes[place] = end.value
         except Exception as exc:
             outcomes[place] = exc
 
     for place, steps in enumerate(works):
-        go_on(place, steps.__next__)
+        go_on(place, steps.send, None)
     while waiting:
         asked, waiting = waiting, {}
         for place, rows in zip(asked, _rows_of_all(list(asked.values())), strict=True):
-            steps = works[place]
-            if isinstance(rows, GraftError):
-                go_on(place, lambda steps=steps, rows=rows: steps.throw(rows))  # type: ignore[misc]
-            else:
-                go_on(place, lambda steps=steps, rows=rows: steps.send(rows))  # type: ignore[misc]
-    return [outcomes[place] for place in range(len(works))]
+            step = works[place].throw if isinstance(rows, Exception) else works[place].send
+            go_on(place, step, rows)
+    return outcomes
 
 
 def _rows(wanted: Wanted) -> list[Any]:
@@ -84,32 +79,42 @@ def _rows(wanted: Wanted) -> list[Any]:
     return wanted.caller.rows(wanted.batcher, wanted.items, wanted.key)
 
 
-def _rows_of_all(works: Sequence[Wanted]) -> list[Rows]:
-    """The rows of each work: those of one network go in one run, made by this thread where nobody waits."""
-    tickets = [one.caller.ticket(one.items, one.key) for one in works]
-    refusals: dict[int, GraftError] = {}
-    for places in _alike(works):
-        first = works[places[0]]
-        if first.on_cpu and first.batcher.run_here([tickets[i] for i in places]):
-            continue
-        for i in places:
-            try:
-                works[i].caller.queue(first.batcher, tickets[i])
-            except GraftError as exc:
-                refusals[i] = exc
-    return [refusals[i] if i in refusals else _result(one.caller, tickets[i]) for i, one in enumerate(works)]
+def _rows_of_all(works: Sequence[Wanted]) -> list[list[Any] | Exception]:
+    """The rows of each work, or why it has none. One run is for all of a network, by this thread where nobody waits."""
+    tickets = [wanted.caller.ticket(wanted.items, wanted.key) for wanted in works]
+    alike: dict[tuple[int, Hashable], list[int]] = {}
+    for place, wanted in enumerate(works):
+        alike.setdefault((id(wanted.batcher), wanted.key), []).append(place)
+    failures: dict[int, Exception] = {}
+    for places in alike.values():
+        try:
+            _give_in(
+                [works[place] for place in places], [tickets[place] for place in places], places, failures
+            )
+        except Exception as exc:
+            failures |= dict.fromkeys(places, exc)
+    return [
+        failures[place] if place in failures else _result(works[place].caller, ticket)
+        for place, ticket in enumerate(tickets)
+    ]
 
 
-def _alike(works: Sequence[Wanted]) -> list[list[int]]:
-    """The places of works that may go in one run."""
-    places: dict[tuple[int, Hashable], list[int]] = {}
-    for i, wanted in enumerate(works):
-        places.setdefault((id(wanted.batcher), wanted.key), []).append(i)
-    return list(places.values())
+def _give_in(
+    works: Sequence[Wanted], tickets: Sequence[Ticket], places: Sequence[int], failures: dict[int, Exception]
+) -> None:
+    """Have tickets of one network run here, or queue each of them; why one is refused stands in its place then."""
+    batcher = works[0].batcher
+    if works[0].on_cpu and batcher.run_here(tickets):
+        return
+    for place, wanted, ticket in zip(places, works, tickets, strict=True):
+        try:
+            wanted.caller.queue(batcher, ticket)
+        except Exception as exc:
+            failures[place] = exc
 
 
-def _result(caller: Caller, ticket: Ticket) -> Rows:
+def _result(caller: Caller, ticket: Ticket) -> list[Any] | Exception:
     try:
         return caller.result(ticket)
-    except GraftError as exc:
+    except Exception as exc:
         return exc

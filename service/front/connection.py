@@ -19,7 +19,6 @@ from service.front.wsgi import Answer, Call, ClientGone, call_application
 _READ = 1 << 16
 _NOTHING_NEW_S = 0.2  # from one question to a stream to the next
 _LINGER_S = 1.0  # that a refused client has to read why, while it may still be sending
-_SMALL = 1 << 20  # bytes of a body, up to which a request is worked on side by side with others
 _CLIENT_LEFT = 499  # in the access log alone; nginx's number
 _log = logging.getLogger("graft")
 
@@ -186,7 +185,7 @@ class Connection:
                 return call_application(app, call)
             steps = self._gate.direct(call)
             if steps is not None:
-                return await lane.threads.run_steps(steps, alone=len(call.body) > _SMALL)
+                return await lane.threads.begin_steps(steps, len(call.body))
             return await lane.threads.run(lambda: call_application(app, call))
         except Exception:
             path, known = call.target.partition("?")[0][:200], {"request_id": self._id}

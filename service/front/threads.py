@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from service.steps import Steps, finish_together
 from service.turns import Job, Join, Turns
 
+_SMALL = 1 << 20  # bytes of a request that is worked on side by side with others
 Result = TypeVar("Result")
 
 
@@ -57,15 +58,16 @@ class DaemonThreads:
         self._begin(job)
         return await future
 
-    async def run_steps(self, steps: Steps[Result], *, alone: bool = False) -> Result:
-        """What some steps give or raise, taken by a thread; not at all where nobody waits by then.
+    def begin_steps(self, steps: Steps[Result], size: int) -> asyncio.Future[Result]:
+        """What some steps will give or raise, taken by a thread; not at all where the future was cancelled by then.
 
-        It takes the steps of several side by side where they wait for it, but for those that go `alone`.
+        It takes the steps of several side by side where they wait for it and are small; `size`: of what they work on,
+        in bytes.
         """
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         job = functools.partial(self._take, [(steps, future)])
-        self._begin(job, None if alone else self._joined)
-        return await future
+        self._begin(job, self._joined if size <= _SMALL else None)
+        return future
 
     def _take(self, works: Sequence[tuple[Steps[Any], asyncio.Future[Any]]]) -> None:
         works = [(steps, future) for steps, future in works if not future.cancelled()]

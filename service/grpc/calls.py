@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import GeneratorType
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,6 +24,7 @@ from service.metrics import Metrics
 from service.observing import Observer
 from service.records import GRPC
 from service.safety import Guard
+from service.steps import Steps, finish
 
 _CLIENT_LEFT = 499  # in the access log alone
 _BROKEN_OFF = (
@@ -137,26 +138,23 @@ class Calls:
             return self.turned_away(call, no_room(self._gate.budget), method)
         lane.running += 1
         asked, size = call.asked(self._observer), len(data)
-        waiting: asyncio.Future[Answer] = self._loop.create_future()
+        steps = answered(method, data, asked, self._observer)
 
-        def done(answer: Answer) -> None:
+        def done(work: asyncio.Future[Answer]) -> None:
+            answer = work.result()
             lane.running -= 1
             self._gate.budget.give_back(size)
             self._log_access(call, answer, _CLIENT_LEFT if asked.gone else answer.status)
-            if not waiting.done():
-                waiting.set_result(answer)
-
-        def run() -> None:
-            answer = answered(method, data, asked, self._observer)
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(done, answer)
 
         if lane.threads is None:
-            done(answered(method, data, asked, self._observer))
+            work: asyncio.Future[Answer] = self._loop.create_future()
+            work.set_result(finish(steps))
         else:
-            lane.threads.submit(run)
+            work = lane.threads.begin_steps(steps, size)
+        work.add_done_callback(done)
         try:
-            return await waiting
+            # Its thread goes on where nobody waits any more, and counts until it has ended.
+            return await asyncio.shield(work)
         except asyncio.CancelledError:
             asked.gone.set()
             raise
@@ -210,13 +208,16 @@ class Call:
         return Asked(record, self.request_id, self.ends)
 
 
-def answered(method: Method, data: bytes, asked: Asked, observer: Observer) -> Answer:
-    """The answer of a method to the bytes of a message. Runs in a worker's thread."""
+def answered(method: Method, data: bytes, asked: Asked, observer: Observer) -> Steps[Answer]:
+    """The answer of a method to the bytes of a message. For a worker's thread."""
     record, message = asked.record, None
     record.status, failure = 200, None
     try:
         message = parsed(method.message, data)
-        content = method.answer(message, asked).SerializeToString()
+        answer = method.answer(message, asked)
+        if isinstance(answer, GeneratorType):
+            answer = yield from answer
+        content = answer.SerializeToString()
     except GraftError as exc:
         error: GraftError | None = exc.with_traceback(None)  # which holds images
     except Exception as exc:

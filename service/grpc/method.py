@@ -33,7 +33,7 @@ class Asked:
         return Caller(min(self.ends, deadline(registry, self.record, timeout_s)), self.gone, self.record)
 
 
-Answer = Callable[[Any, Asked], Any]  # a message to another
+Answer = Callable[[Any, Asked], Any]  # a message to another, or to the steps of one
 
 
 @dataclass(frozen=True)

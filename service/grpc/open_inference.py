@@ -27,7 +27,7 @@ from service.protocols.open_inference_models import (
 from service.registry import Registry
 from service.safety import Scope
 from service.statistics import Statistics
-from service.steps import finish
+from service.steps import Steps
 
 SERVICE = "inference.GRPCInferenceService"
 _PACKAGE = "inference"
@@ -68,30 +68,27 @@ def methods(registry: Registry, known: Statistics) -> Methods:
         rows = statistics(registry, known, message.name or None, _version(message.version))
         return _message("ModelStatisticsResponse", {"model_stats": [_without_empty(row) for row in rows]})
 
-    def model_infer(message: Any, asked: Asked) -> Any:
+    def model_infer(message: Any, asked: Asked) -> Steps[Any]:
         return _infer(message, asked, lambda share: read_infer(message, share))
 
-    def model_stream_infer(message: Any, asked: Asked) -> Any:
-        response = _infer(
+    def model_stream_infer(message: Any, asked: Asked) -> Steps[Any]:
+        response = yield from _infer(
             message, asked, lambda share: read_infer(message, share, frozenset({_ASKS_FOR_FINAL}))
         )
         if message.parameters[_ASKS_FOR_FINAL].bool_param:
             response.parameters[_FINAL].bool_param = True
         return message_class(f"{_PACKAGE}.ModelStreamInferResponse")(infer_response=response)
 
-    def _infer(message: Any, asked: Asked, parse: Callable[[Share], Any]) -> Any:
+    def _infer(message: Any, asked: Asked, parse: Callable[[Share], Any]) -> Steps[Any]:
         version = _version(message.model_version)
-        return write_infer(
-            finish(
-                infer(
-                    registry,
-                    (message.model_name, version, None),
-                    asked.record,
-                    parse,
-                    lambda timeout_s: asked.caller(registry, timeout_s),
-                )
-            )
+        inferred = yield from infer(
+            registry,
+            (message.model_name, version, None),
+            asked.record,
+            parse,
+            lambda timeout_s: asked.caller(registry, timeout_s),
         )
+        return write_infer(inferred)
 
     def repository_index(message: Any, asked: Asked) -> Any:
         _check_repository(message)

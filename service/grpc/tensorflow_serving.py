@@ -19,7 +19,7 @@ from service.protocols.tensorflow_serving import check_signature, metadata_of
 from service.protocols.tensors import BYTES, InferRequest, Tensor, Wanted
 from service.protocols.views import outputs_of
 from service.registry import Registry
-from service.steps import finish
+from service.steps import Steps
 
 PREDICTION, MODELS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _PACKAGE = "tensorflow.serving"
@@ -32,20 +32,18 @@ _SIGNATURES = "signature_def"
 def methods(registry: Registry) -> Methods:
     """The methods of the services, over the models of a registry."""
 
-    def predict(message: Any, asked: Asked) -> Any:
+    def predict(message: Any, asked: Asked) -> Steps[Any]:
         which = _which(message.model_spec)
         wanted = tuple(Wanted(name, binary=True) for name in message.output_filter if name != _REJECTED)
         if set(message.inputs) != {INPUT}:
             names = ", ".join(map(repr, sorted(message.inputs)))[:100] or "none"
             raise InputError(f"the inputs are {names}; expected one, {INPUT!r}.")
-        inferred = finish(
-            infer(
-                registry,
-                which,
-                asked.record,
-                lambda share: read_tensor(message.inputs[INPUT], wanted or None, share),
-                lambda timeout_s: asked.caller(registry, timeout_s),
-            )
+        inferred = yield from infer(
+            registry,
+            which,
+            asked.record,
+            lambda share: read_tensor(message.inputs[INPUT], wanted or None, share),
+            lambda timeout_s: asked.caller(registry, timeout_s),
         )
         response = message_class(f"{_PACKAGE}.PredictResponse")(
             model_spec=_spec(inferred, message.model_spec)
@@ -59,28 +57,26 @@ def methods(registry: Registry) -> Methods:
             response.outputs[_REJECTED].CopyFrom(tensor_of(np.array(inferred.rejected)))
         return response
 
-    def examples(message: Any, output: str, asked: Asked) -> tuple[Inferred, Any]:
+    def examples(message: Any, output: str, asked: Asked) -> Steps[tuple[Inferred, Any]]:
         """What a model answers to the examples of a message: (N, ...)."""
         which = _which(message.model_spec)
         files = files_of(message.input)
         tensor = Tensor(INPUT, BYTES, (len(files),), files)
         request = InferRequest((tensor,), (Wanted(output, binary=True),), binary=True)
-        inferred = finish(
-            infer(
-                registry,
-                which,
-                asked.record,
-                lambda share: request,
-                lambda timeout_s: asked.caller(registry, timeout_s),
-            )
+        inferred = yield from infer(
+            registry,
+            which,
+            asked.record,
+            lambda share: request,
+            lambda timeout_s: asked.caller(registry, timeout_s),
         )
         if inferred.rejected is not None:
             asked.trailers.append((_REJECTED, json.dumps(inferred.rejected)))
         ((_, values),) = inferred.outputs
         return inferred, values
 
-    def classify(message: Any, asked: Asked) -> Any:
-        inferred, rows = examples(message, PROBABILITIES, asked)
+    def classify(message: Any, asked: Asked) -> Steps[Any]:
+        inferred, rows = yield from examples(message, PROBABILITIES, asked)
         response = message_class(f"{_PACKAGE}.ClassificationResponse")(
             model_spec=_spec(inferred, message.model_spec)
         )
@@ -91,8 +87,8 @@ def methods(registry: Registry) -> Methods:
                 classes.add(label=label, score=score)
         return response
 
-    def regress(message: Any, asked: Asked) -> Any:
-        inferred, rows = examples(message, VALUE, asked)
+    def regress(message: Any, asked: Asked) -> Steps[Any]:
+        inferred, rows = yield from examples(message, VALUE, asked)
         response = message_class(f"{_PACKAGE}.RegressionResponse")(
             model_spec=_spec(inferred, message.model_spec)
         )

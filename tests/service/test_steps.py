@@ -93,3 +93,17 @@ def test_work_that_was_let_go_of_is_not_done(batcher: Batcher, runs: Runs) -> No
     work(batcher, 1).close()
     assert finish_together([]) == []
     assert runs == []
+
+
+def test_fault_of_a_run_is_told_to_all_works_that_are_in_it(
+    batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("a fault")
+
+    def broken(tickets: object) -> bool:
+        raise error
+
+    monkeypatch.setattr(batcher, "run_here", broken)
+    assert finish_together([work(batcher, 1), work(batcher, 2)]) == [error, error]
+    with pytest.raises(RuntimeError, match="a fault"):
+        finish(work(batcher, 1))

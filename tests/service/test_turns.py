@@ -201,11 +201,14 @@ def test_jobs_that_wait_are_joined_but_not_all_of_them(threads: DaemonThreads, t
         begun.set()
         assert gate.wait(WAIT_S)
 
+    async def answer(i: int) -> int:
+        return await threads.begin_steps(steps(i), (1 << 30) * (i == 9))
+
     async def all_of_them() -> list[int]:
         threads._joined = joined  # type: ignore[method-assign]
         threads.submit(wait)
         await asyncio.to_thread(begun.wait, WAIT_S)
-        works = [asyncio.create_task(threads.run_steps(steps(i), alone=i == 9)) for i in range(10)]
+        works = [asyncio.create_task(answer(i)) for i in range(10)]
         while len(turns._waiting) < 10:
             await asyncio.sleep(0)
         gate.set()

@@ -24,8 +24,8 @@ from benchmarks.timing import table
 from feature_extraction import FeatureExtractor
 from finetune.dataset.opening import open_split
 from finetune.trust.measures import auroc
-from finetune.trust.novelty import KINDS, Kind, Space, score
-from finetune.trust.rejection import fit_rejector
+from finetune.trust.novelty import KINDS, Kind, Space, scaling, score
+from finetune.trust.rejection import HeldPart, fit_rejector
 from models.runtime import Array
 
 GLYPHS, PHOTOS = 300, 500
@@ -41,11 +41,11 @@ def main() -> None:
         (train, y), (test, y_test) = (known(data, split, extract) for split in ("train", "test"))
         photos, glyphs = extract(tiny_imagenet(data)), extract(notmnist(data))
         space = Space.fit(train, y)
-        chosen = fit_rejector(train, y, test, space.discriminant(test), y_test)
+        chosen = fit_rejector(train, y, [HeldPart(train, y, test, space.discriminant(test), y_test)])
         for kind in KINDS:
 
             def scores(x: Array, kind: Kind = kind, space: Space = space, test: Array = test) -> Array:
-                return score(kind, space.arrays(kind, test), x, space.discriminant(x))
+                return score(kind, space.arrays(kind, scaling(space.parts(test))), x, space.discriminant(x))
 
             far = (auroc(scores(test), scores(x)) for x in (photos, glyphs))
             mark = "*" if kind == chosen.kind else ""

@@ -25,7 +25,7 @@ from finetune.dataset.opening import open_dataset
 from finetune.dataset.tables import from_tables, tables_in
 from finetune.dataset.task import Task
 from finetune.job.observing import LineObserver, Observer
-from finetune.job.recipe import Method, Recipe
+from finetune.job.recipe import Measure, Method, Recipe
 from finetune.job.run import finetune
 from finetune.report.findings import Findings
 from models.card import html_table
@@ -46,8 +46,9 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     array uint8 (N, H, W, 3), a table with a column of images. y holds a class or, with `task="regression"`, a
     number for each; with `task="multilabel"` a list of the labels that hold on each, or a matrix (N, labels) of 0 and
     1. Or X says it itself, and y is left out: a folder, archive or list as `graft finetune` takes it, or
-    a table (a DataFrame, a dataset of Hugging Face or its dictionary of splits) with a column such as `label`. Part of
-    the images, `val`, is kept for validation: to stop early, and for calibrated probabilities.
+    a table (a DataFrame, a dataset of Hugging Face or its dictionary of splits) with a column such as `label`. Few
+    images are all learned from, and held out in turn to choose settings and to measure; of many a part, `val`, is kept
+    for that.
 
     After `fit` there are `classes_`, the finished `model_`, and `findings_`, which the report is made of.
 
@@ -68,6 +69,7 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     views: int | None = Recipe.views
     flip: bool = Recipe.flip
     quantize: bool = Recipe.quantize
+    measure: Measure = Recipe.measure
     val: float = Recipe.val
     keep: float = Recipe.keep
     seed: int = Recipe.seed

@@ -71,6 +71,15 @@ class Cut:
     shape: tuple[int, ...]
 
 
+CROSS_FITTING = (
+    "cross-fitting"  # in place of a split: every image, asked of a model that had not learned from it
+)
+
+
+def _where(data: str, split: str) -> str:
+    return f"{data}, each held out once" if split == CROSS_FITTING else f"{data} {split}"
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """A measured or published figure: on what, how well (0 to 1), and how it was obtained."""
@@ -82,6 +91,11 @@ class Accuracy:
     top5: float | None = None
     source: str = ""  # the command that measured it, or where it was published
     interval: tuple[float, float] | None = None  # 95 % confidence interval of top1
+
+    @property
+    def where(self) -> str:
+        """Data and split in words."""
+        return _where(self.data, self.split)
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,11 @@ class Regression:
     mae: float
     r2: float | None = None  # None where all targets are equal
     source: str = ""
+
+    @property
+    def where(self) -> str:
+        """Data and split in words."""
+        return _where(self.data, self.split)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from models.locating import locate
 from models.runtime import Array, RuntimeConfig
 from models.store import DownloadProgress
 
+_ROWS = 64  # copied at a time
 IN_MEMORY = 1 << 30  # bytes of features; more go to a file
 
 
@@ -228,6 +229,21 @@ def _extract_here(
             rows = vectors.arrays[cut][good] if good else model.blank[cut]
             rows = rows.reshape(len(good) // views.count, views.count, *rows.shape[1:])
             yield Extracted(rows, list(failed.items()), len(vectors.names) // views.count)
+
+
+def taken(features: Array, rows: NDArray[np.int64], out: Path) -> NDArray[np.float32]:
+    """Features (N, ...) of the images at `rows`; more than a gigabyte lies in a nameless file in the folder `out`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if len(rows) * features[:1].nbytes <= IN_MEMORY:
+        return np.asarray(features[rows])
+    with ExitStack() as context:
+        file = _InFile(out, features.shape[1:], context)
+        for first in range(0, len(rows), _ROWS):
+            file.add(features[rows[first : first + _ROWS]])
+        return file.array()
 
 
 class _InMemory:

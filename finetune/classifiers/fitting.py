@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.classifiers.families import CLASSIFIER_FAMILIES, MARGINS, REGRESSOR_FAMILIES, Family
+from finetune.classifiers.families import (
+    CLASSIFIER_FAMILIES,
+    MARGINS,
+    REGRESSOR_FAMILIES,
+    Family,
+    Hyperparameters,
+)
 from finetune.classifiers.folds import make_folds, make_plain_folds
 from finetune.classifiers.result import Fitted
-from finetune.classifiers.search import Search
+from finetune.classifiers.search import Choice, Folds, Search
 from finetune.single_thread import one_blas_thread
 from models.errors import InputError, NumericsError
 
@@ -34,12 +40,15 @@ def fit_classifier(
     *,
     groups: Ints | None = None,
     seed: int = 0,
+    folds: Folds | None = None,
 ) -> Fitted:
     """Fit the classifier `kind` (one of CLASSIFIERS) to features x (N, D) of classes y (N,), places in `classes`.
 
-    Hyperparameters are those with the lowest log loss in cross-validation, stratified by class. Images of one group
-    (N,) are never torn apart. A class of one image or group takes part in training, and is never held out. Features
-    are standardised inside; their mean and spread, which know no labels, are those of all images in each fold too.
+    Hyperparameters are those with the lowest log loss in cross-validation, stratified by class, or over `folds`, pairs
+    of rows (to learn from, to hold out). Images of one group (N,) are never torn apart. A class of one image or group
+    takes part in training, and is never held out. Where the best setting stands on the edge of what is tried, what
+    lies beyond is tried too. For the choice features
+    are standardised by the mean and spread of all images, which know no labels.
 
     Raises:
         InputError: unknown kind, arrays that do not fit, a class without images, or more than the kind is made for.
@@ -50,10 +59,12 @@ def fit_classifier(
     y = np.asarray(y, np.int64)
     _require_classes(y, classes)
     _require_size(kind, family, x, len(classes), CLASSIFIER_FAMILIES)
-    return _fit(kind, family, x, y, len(classes), make_folds, groups, seed)
+    return _fit(kind, family, x, y, len(classes), make_folds, groups, seed, folds)
 
 
-def fit_regressor(kind: str, x: Floats, y: Floats, *, groups: Ints | None = None, seed: int = 0) -> Fitted:
+def fit_regressor(
+    kind: str, x: Floats, y: Floats, *, groups: Ints | None = None, seed: int = 0, folds: Folds | None = None
+) -> Fitted:
     """Fit the regression `kind` (one of REGRESSORS) to features x (N, D) and targets y (N,).
 
     Hyperparameters are those with the lowest squared error in cross-validation; targets are standardised inside.
@@ -68,7 +79,18 @@ def fit_regressor(kind: str, x: Floats, y: Floats, *, groups: Ints | None = None
     if not np.isfinite(y).all():
         raise NumericsError(f"{int((~np.isfinite(y)).sum())} targets are NaN or infinite; expected numbers.")
     _require_size(kind, family, x, 0, REGRESSOR_FAMILIES)
-    return _fit(kind, family, x, y, None, lambda y, g, s: make_plain_folds(len(y), g, s), groups, seed)
+    return _fit(kind, family, x, y, None, lambda y, g, s: make_plain_folds(len(y), g, s), groups, seed, folds)
+
+
+def fit_without(fitted: Fitted, fold: int, x: Floats, y: NDArray[Any]) -> Fitted:
+    """The same method fitted to other images, with the settings that are best without a say of `fold`.
+
+    x (N, D) and y (N,) are what the other folds hold: neither their model nor its settings know the images of `fold`.
+    """
+    settings, chosen = fitted.choice.best(without=fold)
+    family = fitted.choice.search.family
+    with one_blas_thread(), _expected_warnings_left_out():
+        return _fitted(fitted.kind, family, fitted.choice, settings, chosen, x, y, fitted.classes)
 
 
 def _fit(
@@ -77,39 +99,68 @@ def _fit(
     x: Floats,
     y: NDArray[Any],
     classes: int | None,
-    folds: Any,
+    make: Any,
     groups: Ints | None,
     seed: int,
+    folds: Folds | None,
 ) -> Fitted:
-    from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+    from sklearn.preprocessing import StandardScaler
 
-    from finetune.classifiers.estimators import ScaledMargins, double, rounded, unit
-
-    steps: list[tuple[str, Any]] = []
-    if family.scaled:
-        to_unit = family.unit and x.shape[1] >= _FEW
-        last = ("unit", FunctionTransformer(unit)) if to_unit else ("rounded", FunctionTransformer(rounded))
-        steps = [("double", FunctionTransformer(double)), ("scale", StandardScaler()), last]
+    steps = _scaling(family, x.shape[1])
     with one_blas_thread(), _expected_warnings_left_out():
         z = Pipeline(steps).fit_transform(x) if steps else x
         targets = y if classes else StandardScaler().fit_transform(y[:, None])[:, 0]
-        search = Search(kind, family, z, targets, classes, groups, seed)
-        settings, chosen = search.run(folds)
-        estimator = search.build(settings)
-        if family.gives == MARGINS:
-            estimator = ScaledMargins(estimator, chosen["scale"])
-        pipeline: Any = Pipeline([*steps, (kind, estimator)])
-        if classes is None:
-            pipeline = TransformedTargetRegressor(pipeline, transformer=StandardScaler(), check_inverse=False)
-        if kind == "forest":
-            pipeline.set_params(**{_forest_jobs(pipeline): -1})
-        pipeline.fit(x, y)
-        if kind == "forest":  # threads add up in any order; one adds in the same order every time
-            fitted = pipeline.regressor_ if classes is None else pipeline
-            fitted[-1].n_jobs = None
-    return Fitted(kind, pipeline, chosen, classes, x.shape[1])
+        choice = Search(kind, family, z, targets, classes, groups, seed).run(make, folds)
+        settings, chosen = choice.best()
+        return _fitted(kind, family, choice, settings, chosen, x, y, classes)
+
+
+def _scaling(family: Family, width: int) -> list[tuple[str, Any]]:
+    """What happens to features before the estimator sees them."""
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+    from finetune.classifiers.estimators import double, rounded, unit
+
+    if not family.scaled:
+        return []
+    to_unit = family.unit and width >= _FEW
+    last = ("unit", FunctionTransformer(unit)) if to_unit else ("rounded", FunctionTransformer(rounded))
+    return [("double", FunctionTransformer(double)), ("scale", StandardScaler()), last]
+
+
+def _fitted(
+    kind: str,
+    family: Family,
+    choice: Choice,
+    settings: Hyperparameters,
+    chosen: dict[str, Any],
+    x: Floats,
+    y: NDArray[Any],
+    classes: int | None,
+) -> Fitted:
+    """The method with settings that are chosen."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from finetune.classifiers.estimators import ScaledMargins
+
+    estimator = choice.search.build(settings)
+    if kind == "knn":
+        estimator.set_params(n_neighbors=min(estimator.n_neighbors, len(x)))
+    if family.gives == MARGINS:
+        estimator = ScaledMargins(estimator, chosen["scale"])
+    pipeline: Any = Pipeline([*_scaling(family, x.shape[1]), (kind, estimator)])
+    if classes is None:
+        pipeline = TransformedTargetRegressor(pipeline, transformer=StandardScaler(), check_inverse=False)
+    if kind == "forest":
+        pipeline.set_params(**{_forest_jobs(pipeline): -1})
+    pipeline.fit(x, y)
+    if kind == "forest":  # threads add up in any order; one adds in the same order every time
+        fitted = pipeline.regressor_ if classes is None else pipeline
+        fitted[-1].n_jobs = None
+    return Fitted(kind, pipeline, chosen, classes, x.shape[1], choice)
 
 
 @contextmanager

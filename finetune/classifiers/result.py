@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from finetune.classifiers.search import Choice
 from finetune.heads.top import Top
 from finetune.single_thread import one_blas_thread
 from finetune.trust.measures import softmax
@@ -25,7 +26,7 @@ class Fitted:
 
     `estimator` takes float32 (N, D) as the trunk gives them and has `predict_proba`, (N, classes), its classes being
     0 to `classes` - 1; in a regression (`classes` None) `predict` gives (N,). `chosen`: settings and held-out figures
-    as plain JSON values.
+    as plain JSON values; `choice`: how they came about.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Fitted:
     chosen: Mapping[str, Any]
     classes: int | None
     width: int
+    choice: Choice
 
     def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities, float64 (N, classes), of features x (N, D).

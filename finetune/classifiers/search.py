@@ -19,6 +19,46 @@ _ROUGH = 1e-2  # tolerance of the linear SVM there: its last digits take most of
 _SPREAD = 0.01  # of the probability goes to all classes alike: one sure error must not outweigh all else
 _NUMBERS = 1_000_000  # margins that a scale is fitted to
 _WORSE = 1.02  # a loss so many times the best ends a path
+_FURTHER = 4  # steps beyond the edge of a grid
+
+
+class Choice:
+    """What each setting gave for held-out rows, and which is best.
+
+    `held` (M,): places among the rows that settings are chosen on; `number` (M,): by which of the `folds`. `default`:
+    what is taken where nothing can be held out.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        held: NDArray[np.int64],
+        number: NDArray[np.int64],
+        folds: int,
+        default: tuple[Hyperparameters, dict[str, Any]] | None = None,
+    ) -> None:
+        self.search, self._truth, self._number, self._folds = search, search.y[held], number, folds
+        self._default = default
+        self._tried: list[tuple[Hyperparameters, NDArray[np.float64]]] = []
+
+    def add(self, settings: Hyperparameters, answers: NDArray[np.float64]) -> float:
+        """Take note of answers (M, ...), and give their loss."""
+        self._tried.append((settings, answers))
+        return self.search.judge(answers, self._truth)[0]
+
+    def best(self, without: int | None = None) -> tuple[Hyperparameters, dict[str, Any]]:
+        """The settings with the lowest loss, and figures of the choice; `without`: a fold that has no say in it."""
+        if self._default is not None:
+            return self._default
+        asked = self._number != without if without is not None else np.ones(len(self._number), bool)
+        if not asked.any():
+            asked = ~asked
+        judged = [
+            (settings, *self.search.judge(answers[asked], self._truth[asked]))
+            for settings, answers in self._tried
+        ]
+        settings, _, figures = min(judged, key=lambda one: one[1])
+        return settings, {**self.search.scaled(settings), "folds": self._folds, **figures}
 
 
 class Search:
@@ -36,35 +76,63 @@ class Search:
     ) -> None:
         self.kind, self.family, self.classes, self.seed = kind, family, classes, seed
         self.width, self.count = z.shape[1], len(z)
-        rows = self._sample(y)
+        self.rows = rows = self._sample(y)
         self.z, self.y = z[rows], y[rows]
         self.groups = None if groups is None else np.asarray(groups)[rows]
         self._kernels: dict[float, NDArray[np.float64]] = {}
 
-    def run(self, make: Callable[..., Folds]) -> tuple[Hyperparameters, dict[str, Any]]:
-        """The best settings, and figures of the choice."""
-        folds = make(self.y, self.groups, self.seed)
+    def run(self, make: Callable[..., Folds], given: Folds | None = None) -> Choice:
+        """Try the settings of the family; `given`: folds of all rows, in place of those that `make` would deal."""
+        folds = make(self.y, self.groups, self.seed) if given is None else self._within(given)
         if not folds:
             scale = {"scale": 1.0} if self.family.gives == MARGINS else {}
-            return self.family.default, {**self._scaled(self.family.default), "folds": 0, **scale}
-        truth = np.concatenate([self.y[held] for _, held in folds])
+            figures = {**self.scaled(self.family.default), "folds": 0, **scale}
+            nothing = np.empty(0, np.int64)
+            return Choice(self, nothing, nothing, 0, (self.family.default, figures))
+        held = np.concatenate([out for _, out in folds])
+        number = np.repeat(np.arange(len(folds)), [len(out) for _, out in folds])
+        choice = Choice(self, held, number, len(folds))
         starts: list[Any] = [None] * len(folds)
-        best: tuple[float, Hyperparameters, dict[str, Any]] | None = None
-        for settings in self.family.grid:
-            answers = np.concatenate(
-                [self._answers(settings, starts, i, *fold) for i, fold in enumerate(folds)]
-            )
-            loss, figures = self._judge(answers, truth)
-            if best is None or loss < best[0]:
-                best = loss, settings, figures
-            elif self.family.stops and loss > _WORSE * best[0]:
+        grid, losses = list(self.family.grid), dict[int, float]()
+
+        def loss_of(settings: Hyperparameters) -> float:
+            answers = [self._answers(settings, starts, i, *fold) for i, fold in enumerate(folds)]
+            return choice.add(settings, np.concatenate(answers))
+
+        for place, settings in enumerate(grid):
+            losses[place] = loss_of(settings)
+            if self.family.stops and losses[place] > _WORSE * min(losses.values()):
                 break
-        assert best is not None  # no grid is empty
-        return best[1], {**self._scaled(best[1]), "folds": len(folds), **best[2]}
+        if self.family.stops:
+            self._beyond(list(losses.values()), loss_of)
+        return choice
+
+    def _beyond(self, losses: list[float], loss_of: Callable[[Hyperparameters], float]) -> None:
+        """Go on where the best of the grid stands on its edge, as long as that is better."""
+        (name,) = self.family.grid[0]
+        values = [settings[name] for settings in self.family.grid[: len(losses)]]
+        best = int(np.argmin(losses))
+        for edge, inner in ((0, 1), (len(values) - 1, len(values) - 2)):
+            if best != edge or len(values) < 2:
+                continue
+            value, lowest, factor = values[edge], losses[edge], values[edge] / values[inner]
+            for _ in range(_FURTHER):
+                value = float(f"{value * factor:.6g}")
+                loss = loss_of({name: value})
+                if loss >= lowest:
+                    break
+                lowest = loss
+
+    def _within(self, folds: Folds) -> Folds:
+        """Folds of all rows as places among those that settings are chosen on."""
+        place = np.full(self.count, -1)
+        place[self.rows] = np.arange(len(self.rows))
+        kept = [tuple(places[places >= 0] for places in (place[a], place[b])) for a, b in folds]
+        return [(learned, held) for learned, held in kept if len(learned) and len(held)]
 
     def build(self, settings: Hyperparameters) -> Any:
         """An estimator with these settings, not fitted yet."""
-        return self.family.estimator(self._scaled(settings), self.seed)
+        return self.family.estimator(self.scaled(settings), self.seed)
 
     def _sample(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Rows to choose the settings on: all, or as many of each class as its share, two at least."""
@@ -81,7 +149,7 @@ class Search:
         wanted = np.maximum(2, np.ceil(share * counts)).repeat(counts)
         return np.sort(by_class[place < wanted])
 
-    def _scaled(self, settings: Hyperparameters) -> dict[str, Any]:
+    def scaled(self, settings: Hyperparameters) -> dict[str, Any]:
         """Hyperparameters for this many images and features."""
         scaled = dict(settings)
         if "gamma" in scaled:
@@ -134,7 +202,7 @@ class Search:
             self._kernels[gamma] = np.exp(-gamma * self._kernels[0.0])
         return self._kernels[gamma]
 
-    def _judge(self, answers: NDArray[np.float64], truth: NDArray[Any]) -> tuple[float, dict[str, Any]]:
+    def judge(self, answers: NDArray[np.float64], truth: NDArray[Any]) -> tuple[float, dict[str, Any]]:
         """Loss of held-out answers, and figures for the card."""
         if self.classes is None:
             explained = r2(truth, answers)

@@ -37,7 +37,7 @@ def assign_splits(
     """
     if not (0 <= val < 1 and 0 <= test < 1 and val + test < 1):
         raise InputError(f"val is {val} and test is {test}; expected shares from 0 whose sum is below 1.")
-    sides: list[Split] = [example.split or "train" for example in dataset.examples]
+    sides = own_splits(dataset)
     if dataset.has_splits:
         if "val" in sides or "train" not in sides:
             return sides
@@ -99,6 +99,11 @@ def _reach_labels(
                 continue
             for i in next(filter(spare, training(name)), []):
                 sides[i] = side
+
+
+def own_splits(dataset: Dataset) -> list[Split]:
+    """The side of each example as the folders or the list say it; the others are for training."""
+    return [example.split or "train" for example in dataset.examples]
 
 
 def _count(numbers: Sequence[float], start: int, border: float, share: float, room: int) -> int:

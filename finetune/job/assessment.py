@@ -11,26 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.batches import decoded_batches
-from finetune.dataset.examples import Example, Split
+from finetune.dataset.examples import Example
 from finetune.dataset.task import Task
 from finetune.heads.running import TopOutputs, run_top
-from finetune.job.methods import Learned
+from finetune.job.crossing import Fold, Held, held_outputs
+from finetune.job.learned import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
-from finetune.report.findings import LearningPoint, Previous
+from finetune.report.findings import LearningPoint, Measured, Previous
 from finetune.report.learning_curve import learning_curve
 from finetune.single_thread import one_blas_thread
 from finetune.trust.calibration import checked_temperature
 from finetune.trust.measures import r2, softmax
 from finetune.trust.multilabel import label_temperature, label_thresholds, mean_average_precision, sigmoid
 from finetune.trust.reference import Projector, fit_reference
-from finetune.trust.rejection import Rejector, fit_rejector
+from finetune.trust.rejection import HeldPart, Rejector, fit_rejector
 from models.errors import ModelError
 from models.model import Model
 from models.reference import Reference
 from models.runtime import Array
 from models.wording import listed
 
+_DESCRIBED = 2  # folds whose images are what a service compares with
 COVERAGE = 0.9  # of the interval around a regression's values
 # Of the learning curve; None: accuracy. Ranks of logits are those of probabilities.
 _SCORES: Mapping[Task, Callable[[NDArray[Any], NDArray[Any]], float] | None] = {
@@ -40,9 +42,13 @@ _SCORES: Mapping[Task, Callable[[NDArray[Any], NDArray[Any]], float] | None] = {
 
 @dataclass(frozen=True)
 class Assessment:
-    """What held-out images showed. `measured` is the split that the numbers are about."""
+    """What held-out images showed. `rows` (M,): the places of the measured images, which the numbers are about.
 
-    measured: Split
+    `measured`: the split that they are of, or "cross-fitting": each was held out once from a model like this one.
+    """
+
+    measured: Measured
+    rows: NDArray[np.int64]
     outputs: TopOutputs  # for the measured images
     temperature: float | None = None
     rejector: Rejector | None = None
@@ -53,62 +59,107 @@ class Assessment:
     )
     thresholds: tuple[float, ...] = ()  # of a multilabel, from which probability on each label holds
 
-    def probabilities(self, *, calibrated: bool) -> Array:
-        """Probabilities of the measured images, (N, classes), with the temperature or without it."""
+    def probabilities(self, *, calibrated: bool, logits: Array | None = None) -> Array:
+        """Probabilities, (N, classes), of the measured images or of `logits`, with the temperature or without it."""
         temperature = (calibrated and self.temperature) or 1.0
-        return (sigmoid if self.thresholds else softmax)(self.outputs.logits, temperature)
+        return (sigmoid if self.thresholds else softmax)(
+            self.outputs.logits if logits is None else logits, temperature
+        )
 
 
 @one_blas_thread()
 def assess(
     prepared: Prepared, learned: Learned, recipe: Recipe, *, unknown: TopOutputs | None = None
 ) -> Assessment:
-    """Fit temperature and threshold on validation images, and measure on test images where there are any.
+    """Fit temperature and threshold on images held out, and measure on test images where there are any.
 
     `unknown`: outputs for images that are none of the classes; without, classes are held out in turn.
     """
-    top = learned.top
-    val_x, val_y = prepared.part("val")
-    val = run_top(top, val_x)
-    measured: Split = "test" if len(prepared.rows["test"]) else "val"
-    outputs = run_top(top, prepared.part("test")[0]) if measured == "test" else val
-    train_y = prepared.targets[prepared.rows["train"]]
-    train = run_top(top, prepared.views[:, 0]).embedding
-    curve = learning_curve(
-        learned.refit,
-        (train, train_y),
-        (val.embedding, val_y),
-        (outputs.embedding, prepared.part(measured)[1]),
-        seed=recipe.seed,
-        score=_SCORES[prepared.task],
-    )
-    described = _described(prepared, train, [val] if measured == "val" else [val, outputs], recipe.seed)
+    targets, test = prepared.targets, prepared.rows["test"]
+    held = held_outputs(learned.folds, prepared.features)
+    measured: Measured = "cross-fitting" if prepared.folds else "val"
+    rows, outputs = held.rows, held.outputs
+    if len(test):
+        measured, rows, outputs = "test", test, run_top(learned.top, prepared.features[test])
+    train = run_top(learned.top, prepared.views[:, 0]).embedding
+    curve = _curve(prepared, learned, recipe, train, outputs)
+    described = _described(prepared, train, held, outputs, recipe.seed)
     if not prepared.classes:
-        half_width = conformal(np.abs(val.logits - val_y))
-        return Assessment(measured, outputs, half_width=half_width, curve=curve, described=described)
-    if prepared.task == "multilabel":
-        temperature = label_temperature(val.logits, val_y)
-        thresholds = label_thresholds(sigmoid(val.logits, temperature), val_y)
+        half_width = conformal(np.abs(held.outputs.logits - targets[held.rows]))
         return Assessment(
-            measured, outputs, temperature, curve=curve, described=described, thresholds=thresholds
+            measured, rows, outputs, half_width=half_width, curve=curve, described=described,
+        )  # fmt: skip
+    if prepared.task == "multilabel":
+        temperature = label_temperature(held.outputs.logits, targets[held.rows])
+        thresholds = label_thresholds(sigmoid(held.outputs.logits, temperature), targets[held.rows])
+        return Assessment(
+            measured, rows, outputs, temperature, curve=curve, described=described, thresholds=thresholds
         )
-    others = (unknown.embedding, unknown.logits) if unknown else None
     rejector = fit_rejector(
-        train, train_y, val.embedding, val.logits, val_y, unknown=others, keep=recipe.keep, seed=recipe.seed
+        train,
+        targets[prepared.rows["train"]],
+        [_asked(prepared, fold, train) for fold in learned.folds],
+        unknown=(unknown.embedding, unknown.logits) if unknown else None,
+        keep=recipe.keep,
+        seed=recipe.seed,
     )
-    temperature = checked_temperature(val.logits, val_y)
-    return Assessment(measured, outputs, temperature, rejector, None, curve, described)
+    temperature = checked_temperature(held.outputs.logits, targets[held.rows])
+    return Assessment(measured, rows, outputs, temperature, rejector, None, curve, described)
+
+
+def _asked(prepared: Prepared, fold: Fold, train: Array) -> HeldPart:
+    """What a fold has learned from, and gives for what it has not, as the threshold needs it."""
+    outputs = run_top(fold.top, prepared.features[fold.held])
+    if prepared.features.ndim == 2 or not prepared.folds:  # all models see the same embeddings
+        embeddings = train[np.searchsorted(prepared.rows["train"], fold.learned)]
+    else:
+        embeddings = run_top(fold.top, prepared.features[fold.learned]).embedding
+    targets = prepared.targets
+    return HeldPart(embeddings, targets[fold.learned], outputs.embedding, outputs.logits, targets[fold.held])
+
+
+def _curve(
+    prepared: Prepared, learned: Learned, recipe: Recipe, train: Array, outputs: TopOutputs
+) -> tuple[LearningPoint, ...]:
+    """The learning curve, measured on the images of one fold where there are several."""
+    targets, rows = prepared.targets, prepared.rows
+    score = _SCORES[prepared.task]
+    if prepared.folds:
+        fold = learned.folds[0]
+        known, asked = (np.searchsorted(rows["train"], places) for places in (fold.learned, fold.held))
+        parts = (train[known], targets[fold.learned]), (train[asked], targets[fold.held])
+        test = (outputs.embedding, targets[rows["test"]]) if len(rows["test"]) else None
+        return learning_curve(learned.refit, *parts, test, seed=recipe.seed, score=score)
+    val = run_top(learned.top, prepared.features[rows["val"]]).embedding
+    measured = rows["test"] if len(rows["test"]) else rows["val"]
+    return learning_curve(
+        learned.refit, (train, targets[rows["train"]]), (val, targets[rows["val"]]),
+        (outputs.embedding, targets[measured]), seed=recipe.seed, score=score,
+    )  # fmt: skip
 
 
 def _described(
-    prepared: Prepared, train: Array, held: Sequence[TopOutputs], seed: int
+    prepared: Prepared, train: Array, held: Held, outputs: TopOutputs, seed: int
 ) -> tuple[Projector, Reference] | None:
-    """What images look like that were held out, along axes of those that were trained on."""
-    answers = (
-        np.concatenate([outputs.logits.argmax(axis=1) for outputs in held]) if prepared.classes else None
-    )
-    split = "validation images" if len(held) == 1 else "validation and test images"
-    embeddings = np.concatenate([outputs.embedding for outputs in held])
+    """What images look like that were held out, along axes of those that were trained on.
+
+    Where all are trained on, those of some folds are held out from the axes.
+    """
+    parts, split = [(held.outputs.embedding, held.outputs.logits)], "validation images"
+    if prepared.folds:
+        chosen = held.fold < _DESCRIBED
+        place = np.searchsorted(prepared.rows["train"], held.rows[chosen])
+        parts, split = [(train[place], held.outputs.logits[chosen])], "images held out in turn"
+        train = np.delete(train, place, axis=0)
+    if len(prepared.rows["test"]):
+        parts.append((outputs.embedding, outputs.logits))
+        split = (
+            split.replace(" images", " and test images", 1)
+            if not prepared.folds
+            else f"{split} and test images"
+        )
+    embeddings, logits = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    answers = logits.argmax(axis=1) if prepared.classes else None
     return fit_reference(train, embeddings, answers, len(prepared.classes), split, seed)
 
 

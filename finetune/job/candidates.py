@@ -20,9 +20,10 @@ from finetune.backbone.trunk import Trunk, features_of
 from finetune.dataset.duplicates import duplicate_groups
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.scanning import Facts
-from finetune.dataset.splitting import assign_splits
+from finetune.dataset.splitting import assign_splits, own_splits
 from finetune.dataset.unions import Unions
 from finetune.job.choosing import Tried, choose
+from finetune.job.crossing import crosses
 from finetune.job.observing import Stages
 from finetune.job.preparation import pooled
 from finetune.job.recipe import Recipe
@@ -169,6 +170,8 @@ def _not_for_the_test(
     for one in tried:
         groups = duplicate_groups(facts, one.vectors)
         splits = assign_splits(kept_set, groups, val=recipe.val, test=recipe.test, seed=recipe.seed)
+        if crosses(kept_set, recipe):
+            splits = own_splits(kept_set)
         tested |= np.array([split == "test" for split in splits], bool)
         all_groups += groups
     bound = Unions.of(examples, all_groups)

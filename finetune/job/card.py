@@ -8,7 +8,7 @@ from finetune.backbone.trunk import Trunk
 from finetune.dataset.examples import SPLITS, Dataset
 from finetune.dataset.naming import source_name
 from finetune.job.assessment import COVERAGE, Assessment
-from finetune.job.methods import Learned
+from finetune.job.learned import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.regression import measure_regression
@@ -37,7 +37,7 @@ def model_card(
     training = settings.pop("training")
     if recipe.method != "sklearn":
         settings["training"] = training
-    _, truth = prepared.part(assessment.measured)
+    truth = prepared.targets[assessment.rows]
     accuracy: tuple[Accuracy, ...] = ()
     errors: tuple[Regression, ...] = ()
     target = None

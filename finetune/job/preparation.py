@@ -17,16 +17,17 @@ from finetune.backbone.trunk import Trunk, features_of
 from finetune.dataset.duplicates import Group, duplicate_groups
 from finetune.dataset.examples import SPLITS, Dataset, Example, Split
 from finetune.dataset.scanning import Facts
-from finetune.dataset.splitting import assign_splits
+from finetune.dataset.splitting import assign_splits, own_splits
 from finetune.dataset.task import Task
 from finetune.dataset.unions import Unions
 from finetune.job.cautions import cautions
+from finetune.job.crossing import Places, crosses, parts_held_out
 from finetune.job.observing import Stages
 from finetune.job.recipe import Recipe
 from finetune.job.variation import variation_warnings
 from models.errors import InputError
 from models.runtime import Array
-from models.wording import listed
+from models.wording import counted, listed
 
 _ROWS = 64  # maps averaged at a time
 
@@ -37,8 +38,10 @@ class Prepared:
 
     `features`: float32 (N, ...), each image as it is. `views`: float32 (T, V, ...), the training images' versions.
     `targets`: int64 (N,) classes, float32 (N, labels) of 0 and 1, or float32 (N,) numbers. `groups`: int64 (N,), equal
-    for images that may not be torn apart. `rows`: for each split its places among the N. `leaks`: places of images for
-    testing or validation that have a duplicate among those for training.
+    for images that may not be torn apart. `rows`: for each split its places among the N. `folds`: pairs of places (to
+    learn from, to hold out) among those for training, where images are held out in turn and there are none for
+    validation; empty where a split is all. `leaks`: places of images for testing or validation that have a duplicate
+    among those for training.
     """
 
     trunk: Trunk
@@ -48,6 +51,7 @@ class Prepared:
     targets: NDArray[Any]
     groups: NDArray[np.int64]
     rows: dict[Split, NDArray[np.int64]]
+    folds: tuple[tuple[Places, Places], ...]
     features: Array
     views: Array
     leaks: NDArray[np.int64]
@@ -60,6 +64,35 @@ class Prepared:
         if not self.classes:
             return "regression"
         return "multilabel" if self.targets.ndim == 2 else "classification"
+
+    @property
+    def procedure(self) -> str:
+        """Which images are learned from, held out and measured on, in words."""
+        train, val, test = (len(self.rows[split]) for split in SPLITS)
+        asked = (
+            f"; {counted(test, 'image')} for the test had no say in that and were not learned from"
+            if test
+            else ""
+        )
+        if not self.folds:
+            return (
+                f"One split: {counted(train, 'image')} to learn from, {val:,} that chose the settings{asked}. The "
+                f"model has learned from the {train:,} alone."
+            )
+        held = sum(len(held) for _, held in self.folds)
+        alone = train - held
+        once = (
+            f", {counted(alone, 'image')} never, where a class has no other"
+            if alone and len(self.folds) > 2
+            else ""
+        )
+        if alone and not once:
+            once = ", the others never"
+        return (
+            f"Cross-fitting: {held:,} of {counted(train, 'image')} were held out once{once}, from {len(self.folds)} "
+            f"models that chose the settings{'' if test else ' and were measured'}{asked}. The model itself has "
+            f"learned from all {train:,}, with what was chosen."
+        )
 
     def part(self, split: Split) -> tuple[Array, NDArray[Any]]:
         """Features and targets of a split."""
@@ -134,9 +167,22 @@ def prepare(
     with stages.stage("splits"):
         groups = duplicate_groups(known, vectors)
         kept_set = dataclasses.replace(dataset, examples=tuple(examples))
-        splits = assign_splits(kept_set, groups, val=recipe.val, test=recipe.test, seed=recipe.seed)
+        crossed = crosses(kept_set, recipe)
+        splits = (
+            own_splits(kept_set)
+            if crossed
+            else assign_splits(kept_set, groups, val=recipe.val, test=recipe.test, seed=recipe.seed)
+        )
+    bound = Unions.of(examples, groups)
+    together = np.array([bound.root(i) for i in range(len(examples))], np.int64)
     rows = {split: np.array([i for i, s in enumerate(splits) if s == split], np.int64) for split in SPLITS}
     classes, targets, unlearned = _targets(dataset, examples, rows)
+    folds = parts_held_out(targets, together, rows["train"], bool(classes), recipe.seed) if crossed else []
+    if not folds and not len(rows["val"]):
+        raise InputError(
+            f"{dataset.source}: no image is left for validation; expected some. Add images, at least "
+            f"{'two' if crossed else 'three'}{' a class' if classes else ''}."
+        )
     training = [examples[i] for i in rows["train"]]
     if recipe.view_count > 1:
         views, failures = run_trunk(training, recipe.view_count, "views")
@@ -150,10 +196,8 @@ def prepare(
         *unlearned,
         *cautions(dataset, examples, groups, rows, targets, classes, leaks, failed),
     ]
-    bound = Unions.of(examples, groups)
-    together = np.array([bound.root(i) for i in range(len(examples))], np.int64)
     return Prepared(
-        trunk, tuple(examples), tuple(known), classes, targets, together, rows, features,
+        trunk, tuple(examples), tuple(known), classes, targets, together, rows, tuple(folds), features,
         views, leaks, tuple(failed), tuple(warnings),
     )  # fmt: skip
 
@@ -175,8 +219,6 @@ def _targets(
             f"{dataset.source}: no image is left to train on; expected some in each class. Add images."
         )
     if dataset.task == "regression":
-        if not len(rows["val"]):
-            raise InputError(f"{dataset.source}: no image is left for validation; expected some. Add images.")
         targets = np.array([example.target for example in examples], np.float32)
         if not np.ptp(targets[rows["train"]]):
             raise InputError(
@@ -198,10 +240,6 @@ def _targets(
         warnings.append(f"left out, because no image to train on is of it: {listed(untaught)}")
         for split, held in rows.items():
             rows[split] = held[[examples[i].label in taught for i in held]]
-    if not len(rows["val"]):
-        raise InputError(
-            f"{dataset.source}: no image is left for validation; expected some. Add images, at least three a class."
-        )
     index = {name: i for i, name in enumerate(classes)}
     return classes, np.array([index.get(example.label, -1) for example in examples], np.int64), warnings
 

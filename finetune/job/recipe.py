@@ -14,6 +14,8 @@ from models.errors import InputError
 from models.settings import fresh_setting, setting, settings, settings_of, updated
 
 Method = Literal["sklearn", "head", "blocks"]
+# "auto": cross-fitting, unless parts are asked for by `val` and `test`, or there are very many images.
+Measure = Literal["auto", "cross-fitting", "split"]
 METHODS: tuple[Method, ...] = get_args(Method)
 VIEWS = {"sklearn": 1, "head": 4, "blocks": 4}  # where the recipe does not say
 _LEARNS, _IMAGES, _TRUST = "What learns", "Images", "Trust"  # headings
@@ -23,7 +25,8 @@ _LEARNS, _IMAGES, _TRUST = "What learns", "Images", "Trust"  # headings
 class Recipe:
     """How a model is fine-tuned; `training` says how a head and blocks are trained.
 
-    Parts for validation and test are taken where the folders do not say which images are for what.
+    Where the folders do not say which images are for what, images are held out in turn and all learned from in the
+    end; of many images, or where `val` or `test` is not as it is here, one part is held out for good.
     """
 
     model: str = setting(DEFAULT_MODEL, MODEL_HELP, heading=_LEARNS, metavar="MODEL")
@@ -57,8 +60,16 @@ class Recipe:
     quantize: bool = setting(
         False, "Run the frozen part in int8: faster, slightly less exact.", heading=_LEARNS
     )
-    val: float = setting(0.15, "Part of the images for validation.", above=0, below=1, heading=_IMAGES)
-    test: float = setting(0.15, "Part of the images for the test.", least=0, below=1, heading=_IMAGES)
+    measure: Measure = setting(
+        "auto", "Hold out parts in turn and learn from all images in the end, or hold out one part for good (split).",
+        heading=_IMAGES,
+    )  # fmt: skip
+    val: float = setting(
+        0.15, "Of one split: part of the images for validation.", above=0, below=1, heading=_IMAGES
+    )
+    test: float = setting(
+        0.15, "Of one split: part of the images for the test.", least=0, below=1, heading=_IMAGES
+    )
     keep: float = setting(
         0.95, 'Part of known images that the threshold for "none of these" lets pass.', least=0.5, below=1,
         heading=_TRUST,

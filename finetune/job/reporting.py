@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from finetune.dataset.examples import SPLITS, Dataset, Split
 from finetune.heads.running import TopOutputs
 from finetune.job.assessment import COVERAGE, Assessment
 from finetune.job.card import backbone, title
-from finetune.job.methods import Learned
+from finetune.job.learned import Learned
 from finetune.job.preparation import Prepared
 from finetune.job.recipe import Recipe
 from finetune.report.findings import (
@@ -31,6 +31,7 @@ from finetune.report.findings import (
 )
 from finetune.report.pictures import pictures_of
 from finetune.trust.proof import Proof
+from models.card import CROSS_FITTING
 
 MOST_PROJECTED = 2_000  # images in the projector, which slows down with more
 
@@ -53,7 +54,7 @@ def collect_findings(
     `strangers`: outputs for images that the user calls none of the classes; `shown`: what the model says to those that
     come with the package.
     """
-    rows = prepared.rows[assessment.measured]
+    rows = assessment.rows
     truth = prepared.targets[rows]
     classes = prepared.classes
     rejector, outputs = assessment.rejector, assessment.outputs
@@ -93,6 +94,7 @@ def collect_findings(
         backbone=backbone(prepared.trunk),
         file=path.name,
         measured_on=assessment.measured,
+        procedure=prepared.procedure,
         ids=tuple(prepared.examples[row].key for row in rows),
         truth=truth > 0 if prepared.task == "multilabel" else truth,
         before=assessment.probabilities(calibrated=False) if classes else None,
@@ -109,7 +111,7 @@ def collect_findings(
         traits=_traits(prepared, rows),
         previous=previous,
         failed=prepared.failed,
-        warnings=(*prepared.warnings, *learned.notes),
+        warnings=(*prepared.warnings, *learned.notes, *_doubts(previous, assessment)),
         candidates=candidates,
         commands=(
             f"graft classify --model {quoted} photo.jpg",
@@ -153,6 +155,14 @@ def _counted(prepared: Prepared, split: Split) -> Ints:
     return np.bincount(targets, minlength=len(prepared.classes))
 
 
+def _doubts(previous: Previous | None, assessment: Assessment) -> Iterator[str]:
+    if previous is not None and assessment.measured == CROSS_FITTING:
+        yield (
+            f"{previous.name} may have learned from the images that both were asked about, and these answers are "
+            "of models that had not: only a test folder that neither has learned from tells which is better."
+        )
+
+
 def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) -> None:
     """Lay the measured images' embeddings, with their labels and photos, beside the event files for TensorBoard.
 
@@ -160,7 +170,7 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
     """
     if not folder.is_dir():
         return
-    rows = prepared.rows[assessment.measured][:MOST_PROJECTED]
+    rows = assessment.rows[:MOST_PROJECTED]
     small = [prepared.facts[row].pixels for row in rows]
     # (N, 32, 32, 3); all that are here have some.
     photos = np.stack([pixels for pixels in small if pixels is not None])
@@ -176,4 +186,4 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
 
 def thumbnails(prepared: Prepared, assessment: Assessment) -> Callable[[int], bytes | None]:
     """A function from places among the measured images to small JPEGs of them."""
-    return pictures_of([prepared.examples[row].item for row in prepared.rows[assessment.measured]])
+    return pictures_of([prepared.examples[row].item for row in assessment.rows])

@@ -4,7 +4,7 @@
  2. model       open the frozen part of the network, in int8 where that is asked for; it begins with the scan
  3. candidates  where several networks are named: a light head on each, one is chosen
  4. features    run it over the images, or take what the cache knows
- 5. splits      train, validation, test; duplicates on one side
+ 5. splits      what is held out, once or in turn; duplicates on one side
  6. views       the frozen part over altered versions of the training images
  7. train       a classifier, a head, or a head and blocks
  8. unknown     features of images that are none of the classes, where there are some
@@ -42,7 +42,8 @@ from finetune.job.candidates import compare_candidates, require_here
 from finetune.job.card import model_card
 from finetune.job.choosing import table_of
 from finetune.job.folder import EVENTS, MODEL, RunFolder
-from finetune.job.methods import Learned, learn
+from finetune.job.learned import Learned
+from finetune.job.methods import learn
 from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.recipe import Recipe
@@ -205,7 +206,7 @@ class _Job:
             threads=self.threads,
             work=self.folder.work,
         )
-        for text in prepared.warnings:
+        for text in (*prepared.warnings, prepared.procedure):
             stages.observer.say(text)
         with stages.stage("train"):
             learned = learn(
@@ -241,7 +242,7 @@ class _Job:
             with stages.stage("export"):
                 self._export(path, prepared, learned, assessment, digest)
             with stages.stage("proof"):
-                proof = self._prove(path, prepared, assessment, fresh)
+                proof = self._prove(path, prepared, learned, assessment, fresh)
             with stages.stage("report"):
                 write_projector(self.folder.path / EVENTS, prepared, assessment)
                 findings = proven(findings, path, proof, dict(stages.seconds))
@@ -317,7 +318,7 @@ class _Job:
         if self.older is None:
             return None
         if isinstance(self.older, Earlier):
-            keys = [prepared.examples[row].key for row in prepared.rows[assessment.measured]]
+            keys = [prepared.examples[row].key for row in assessment.rows]
             before = self.older.previous(keys, prepared.classes)
             if before is None:
                 self.stages.observer.say(
@@ -325,7 +326,7 @@ class _Job:
                 )
             return before
         with self.stages.stage("previous"):
-            measured = [prepared.examples[row] for row in prepared.rows[assessment.measured]]
+            measured = [prepared.examples[row] for row in assessment.rows]
             several = prepared.task == "multilabel"
             return predictions_of(self.older, measured, prepared.classes, several=several)
 
@@ -357,20 +358,24 @@ class _Job:
             self.stages.observer.say(missing)
         write_model(path, proto)
 
-    def _prove(self, path: Path, prepared: Prepared, assessment: Assessment, fresh: FreshProcess) -> Proof:
+    def _prove(
+        self, path: Path, prepared: Prepared, learned: Learned, assessment: Assessment, fresh: FreshProcess
+    ) -> Proof:
         """Let a fresh process answer for some of the measured images."""
-        rows, outputs = prepared.rows[assessment.measured], assessment.outputs
+        rows = assessment.rows
         places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(np.int64))
         chosen = [prepared.examples[rows[place]].item for place in places]
+        # Not the outputs that were measured: those may be of models that have not learned from these images.
+        known = run_top(learned.top, prepared.features[rows[places]])
         rounding = {}
         if prepared.classes:
-            expected = {PROBABILITIES: assessment.probabilities(calibrated=True)[places]}
+            expected = {PROBABILITIES: assessment.probabilities(calibrated=True, logits=known.logits)}
             if assessment.rejector is not None:
-                known = outputs.embedding[places], outputs.logits[places]
-                expected[REJECT_SCORE] = assessment.rejector.score(*known)
-                rounding[REJECT_SCORE] = assessment.rejector.rounding(*known)
+                scored = known.embedding, known.logits
+                expected[REJECT_SCORE] = assessment.rejector.score(*scored)
+                rounding[REJECT_SCORE] = assessment.rejector.rounding(*scored)
         else:
-            expected = {VALUE: outputs.logits[places]}
+            expected = {VALUE: known.logits}
         # Where the features were computed: other devices have other last bits, and int8 more than those.
         device = str(prepared.trunk.features.model.session.device)
         images = [(item.id, read_item(item)) for item in chosen]

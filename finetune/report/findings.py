@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from finetune.dataset.examples import Split
 from finetune.dataset.task import Task
 from finetune.pages.formatting import short
 from finetune.trust.measures import Share, accuracy
-from models.card import html_table
+from models.card import CROSS_FITTING, html_table
 from models.errors import InputError
 from models.wording import counted, listed, percent
 
+# What the numbers are about: a split, or all images, each held out once from a model that has not learned from it.
+Measured = Split | Literal["cross-fitting"]  # `models.card.CROSS_FITTING`
 EVALUATION = "evaluation"  # in place of a method
 _QUALITY: Mapping[Task, str] = {
     "classification": "Accuracy", "multilabel": "All labels right", "regression": "Error",
@@ -47,6 +49,7 @@ class History:
     # At the temperature that makes it lowest, which calibration will choose: the number that decides which epoch is
     # kept. None where it is not measured: `val_loss` decides.
     val_refined: Floats | None = None
+    first: int = 1  # number of the first epoch; 0 is what training began with
 
     @property
     def deciding(self) -> Floats | None:
@@ -207,7 +210,8 @@ class Findings:
         backbone: more about the backbone in words: weights, cut, features.
         file: name of the finished model file.
         file_bytes: its size.
-        measured_on: "test"; or "val" where there are no test images.
+        measured_on: "test"; or, where there are no test images, "cross-fitting" or "val".
+        procedure: in words, which images were learned from, held out and measured on.
         ids: names of the measured images, N of them.
         truth: int64 (N,) class indices, bool (N, classes) of labels that hold, or float (N,) numbers in `unit`. None:
             nothing was measured.
@@ -244,7 +248,8 @@ class Findings:
     backbone: str = ""
     file: str = "model.onnx"
     file_bytes: int | None = None
-    measured_on: Split = "test"
+    measured_on: Measured = "test"
+    procedure: str = ""
     ids: tuple[str, ...] = ()
     truth: Ints | Floats | NDArray[np.bool_] | None = None
     before: Floats | None = None
@@ -308,6 +313,11 @@ class Findings:
         return {split: self.images.get(split, int(counts.sum())) for split, counts in self.counts.items()}
 
     @property
+    def cross_fitted(self) -> bool:
+        """Whether each image was measured by a model that had not learned from it, and the finished one has."""
+        return self.measured_on == CROSS_FITTING
+
+    @property
     def evaluation(self) -> bool:
         """Whether these are about a model that was measured alone, and not trained here."""
         return self.method == EVALUATION
@@ -320,7 +330,8 @@ class Findings:
 
     def summary(self) -> dict[str, str]:
         """What a person asks first of a run: headings and short texts, which may be empty."""
-        images = f"{counted(len(self.ids), 'image')} of {self.measured_on}"
+        images = counted(len(self.ids), "image")
+        images += ", each held out once" if self.cross_fitted else f" of {self.measured_on}"
         quality = ""
         if self.measured and self.after is not None:
             right = self._right(self.after)
@@ -336,6 +347,7 @@ class Findings:
             "Tried": self._tried(),
             "Labels" if self.task == "multilabel" else "Classes": listed(self.classes),
             "Images": ", ".join(counts),
+            "Procedure": self.procedure,
             _QUALITY[self.task]: quality,
             "Warnings": "; ".join(self.warnings),
         }

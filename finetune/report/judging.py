@@ -57,7 +57,7 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
     The validation loss is the one that decides which epoch is kept, `History.deciding`.
     """
     if not np.isfinite(history.train_loss).all():
-        epoch = int(np.flatnonzero(~np.isfinite(history.train_loss))[0]) + 1
+        epoch = int(np.flatnonzero(~np.isfinite(history.train_loss))[0]) + history.first
         return Judgement(
             "diverged",
             f"The training loss became infinite or not a number in epoch {epoch}: the learning rate is too high for "
@@ -70,7 +70,7 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
         return Judgement("unknown", "Without validation images nothing can be said about over-fitting.", True)
     if len(history.train_loss) < FEWEST_EPOCHS:
         return Judgement("unknown", "Too few epochs to say anything about over-fitting.")
-    best = history.best
+    best, kept = history.best, history.best + history.first
     gap = _gap(history, best, val_images) or _loss_gap(history, best)
     if gap:
         return gap
@@ -87,9 +87,8 @@ def judge_fit(history: History, val_images: int | None = None) -> Judgement:
         rise = f"by {100 * (val[last] / lowest - 1):.0f} %" if lowest else f"from 0 to {val[last]:.2g}"
         return Judgement(
             "late",
-            f"After epoch {best + 1} the model went on learning its training images by heart: the validation loss "
-            f"rose {rise}. The weights of epoch {best + 1} were kept, so "
-            "the model does not suffer from it.",
+            f"After epoch {kept} the model went on learning its training images by heart: the validation loss "
+            f"rose {rise}. The weights of epoch {kept} were kept, so the model does not suffer from it.",
         )
     return Judgement("good", _close(history, best, val_images))
 

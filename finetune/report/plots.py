@@ -33,16 +33,25 @@ def curves(history: History, what: str) -> Markup | None:
             if curve is not None and np.isfinite(curve).any():
                 rows, points = decimate(np.where(np.isfinite(curve), curve, np.nan))
                 marker = len(rows) == 1
-                axes.plot(rows + 1, points * scale, color=colour, label=name, linestyle=style, marker=marker)
+                axes.plot(
+                    rows + history.first,
+                    points * scale,
+                    color=colour,
+                    label=name,
+                    linestyle=style,
+                    marker=marker,
+                )
         if len(train) > 1:
-            axes.axvline(history.best + 1, color=SOFT, linewidth=1, linestyle=":", label="kept epoch")
+            axes.axvline(
+                history.best + history.first, color=SOFT, linewidth=1, linestyle=":", label="kept epoch"
+            )
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss" if what == "loss" else "accuracy (%)")
         axes.set_xticks(whole=True)
 
     last = f"{train[history.best] * scale:.3g}"
     other = f" and {val[history.best] * scale:.3g} on validation images" if val is not None else ""
-    alt = f"{what} over {len(train)} epochs; in the kept epoch {last} on training images{other}."
+    alt = f"{what} over {len(train) - 1 + history.first} epochs; in the kept epoch {last} on training images{other}."
     return draw(f"curves-{what}", alt.capitalize(), paint)
 
 

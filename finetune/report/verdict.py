@@ -76,6 +76,12 @@ def _figure(findings: Findings, summary: Summary) -> str:
                 f"{_s(right.images)}; on other images of the same kind, expect {percent(low)} to {percent(high)} "
                 "(95 % confidence), unless it has learned from these."
             )
+        if findings.cross_fitted:
+            return (
+                f"Models like this one are right on {percent(right.value)} of {right.images} image{_s(right.images)}, "
+                f"each asked of one that had not learned from it; of the model itself, which has learned from all, "
+                f"expect {percent(low)} to {percent(high)} on other images of the same kind (95 % confidence)."
+            )
         return (
             f"The model is right on {percent(right.value)} of {right.images} {where} image{_s(right.images)} that it "
             f"did not learn from; on other images of the same kind, expect {percent(low)} to {percent(high)} "
@@ -92,6 +98,12 @@ def _figure(findings: Findings, summary: Summary) -> str:
                 f" It explains {percent(errors.r2)} of the differences (R²)."
                 if errors.r2 > 0
                 else f" Always answering the mean would be closer (R² {number(errors.r2)})."
+            )
+        if findings.cross_fitted:
+            return (
+                f"Models like this one are off by {errors.mae:.3g}{unit} on average of {errors.images} "
+                f"image{_s(errors.images)}, each asked of one that had not learned from it; the model itself has "
+                f"learned from all.{explained}"
             )
         return (
             f"On {errors.images} {where} image{_s(errors.images)} that it did not learn from, the model is off by "
@@ -137,7 +149,7 @@ def _concerns(findings: Findings, summary: Summary) -> Iterator[Concern]:
             f"the finished file, loaded afresh, differs from the training session by {proof.largest:.1g}.",
             "Do not use the file before that is understood: run the training again, and report it if it stays.",
         )
-    if findings.measured and findings.measured_on != "test":
+    if findings.measured and findings.measured_on == "val":
         yield Concern(
             "these images also chose the settings, so the figure is too good.",
             "Put some images aside for testing.",

@@ -13,15 +13,15 @@ from onnx import ModelProto
 
 from finetune.autodiff.schedules import Schedule
 from finetune.training.data import Array, TrainingData, class_weights
-from finetune.training.head import finish, fit_head, opened
+from finetune.training.finder import BLOCK_HIGH, BLOCK_LOW, BLOCK_STEPS, Curve, find_block_rate
+from finetune.training.head import HeadWeights, finish, fit_head, opened, told
 from finetune.training.learner import Learner, LocalLearner, Plan, Starter
 from finetune.training.loop import Loop, Training
-from finetune.training.measuring import measure
 from finetune.training.network import Blocks
-from finetune.training.rates import Scheduled
+from finetune.training.rates import Scheduled, Sweep
 from finetune.training.result import EpochObserver, Trained
 from finetune.training.settings import FORGETFUL, Settings
-from finetune.training.state import INTERVAL, values_of
+from finetune.training.state import INTERVAL
 from models.errors import InputError
 from models.features import default_cuts
 from models.files import write_atomically
@@ -31,6 +31,7 @@ PHASE = "blocks"
 _POOLED = "embeddings-{}.npy"
 _BELOW = ("model", "cut", "embedding", "data")  # what embeddings depend on
 _AT_ONCE = 64  # images in a run without training
+GIVE_UP = 2  # epochs that are enough to see that blocks bring nothing
 
 
 def train_blocks(
@@ -48,11 +49,18 @@ def train_blocks(
     events: Path | None = None,
     checkpoint_seconds: float = INTERVAL,
     start: Starter = LocalLearner,
+    given: HeadWeights | None = None,
+    head_stop: int | None = None,
+    stop: int | None = None,
+    give_up: int | None = GIVE_UP,
+    keep_last: bool = False,
 ) -> Trained:
     """Train a head and the blocks between `cut` and `embedding` on maps, x (N, V, C, H, W).
 
-    First the head alone learns on embeddings, which are computed once; then both learn, the blocks at lower rates the
-    deeper they lie (see `Settings`). Statistics of batch norm stay those of the pretrained network throughout.
+    First the head alone learns on embeddings, which are computed once, or is `given`; then both learn, the blocks at
+    lower rates the deeper they lie (see `Settings`). `head_stop`, `stop`: epochs after which these two end, of those in
+    the settings. After `give_up` epochs that were no better than the head alone blocks end. `keep_last`: their last
+    epoch is kept and not the best. Statistics of batch norm stay those of the pretrained network throughout.
     `embedding`: the tensor that the head reads, by default what the network's own classifier reads; maps are
     averaged. The rest is as in `train_head`.
 
@@ -76,11 +84,13 @@ def train_blocks(
         "embedding": blocks.embedding,
         "model": content_digest(model),
         "data": data.digest(),
+        **told(given, stop),
+        **({} if head_stop is None else {"head_stop": head_stop}),
     }
     about = {"method": PHASE, "cut": cut, "embedding": blocks.embedding}
     with opened(work, identity, settings, resume, observer, events, checkpoint_seconds, start) as training:
         key = hashlib.sha256(json.dumps([identity[k] for k in _BELOW]).encode()).hexdigest()[:12]
-        whole = _Whole(training, data, blocks, device, threads)
+        whole = _Whole(training, data, blocks, device, threads, stop)
         if training.checkpoint.state.phase == PHASE:
             learner = whole.start(whole.schedule())
             training.checkpoint.load(learner.network, learner.session)
@@ -88,12 +98,13 @@ def train_blocks(
             # Built before anything is computed, so that a network that cannot be trained is refused at once.
             learner = whole.start(Scheduled(settings, 0.0, 0))
             pooled = _pooled(training, data, learner, work / _POOLED.format(key))
-            head = fit_head(training, pooled, device, threads)
+            head = fit_head(training, pooled, device, threads, given, 0 if given else head_stop)
             if training.interrupt.asked:
                 _hand_over(head, learner)
                 return finish(training, learner, about)
             learner = whole.begin(head)
-        Loop(training, learner, data, settings.block_epochs, _AT_ONCE).run()
+        epochs = settings.block_epochs if stop is None else stop
+        Loop(training, learner, data, epochs, _AT_ONCE, give_up=give_up, keep_last=keep_last).run()
         return finish(training, learner, about)
 
 
@@ -106,6 +117,7 @@ class _Whole:
     blocks: Blocks
     device: str
     threads: int | None
+    stop: int | None
 
     def start(self, rate: Schedule) -> Learner:
         """The network with its pretrained values, and a head that knows nothing."""
@@ -124,15 +136,16 @@ class _Whole:
         """Go over to the second phase."""
         training, data, settings = self.training, self.data, self.training.settings
         state = training.checkpoint.state
-        rate = settings.block_rate(state.learning_rate)
-        state.begin(PHASE, rate, [])
+        rate, curve = settings.block_learning_rate, Curve()
+        if rate is None and self.stop != 0:
+            finder = self.start(Sweep(BLOCK_LOW, BLOCK_HIGH, BLOCK_STEPS))
+            _hand_over(head, finder)
+            rate, curve = find_block_rate(finder, data, settings, training.interrupt)
+        state.begin(PHASE, rate or 0.0, curve)
         learner = self.start(self.schedule())
         _hand_over(head, learner)
-        if len(data.val_y):  # what the head alone gives is to be beaten
-            weighted = settings.class_weights is not None
-            learner.share()
-            state.best_loss = measure(learner, data, weighted, _AT_ONCE).refined
-            training.checkpoint.best = values_of(learner.session, learner.network.trained)
+        # What the head alone gives is to be beaten.
+        Loop(training, learner, data, 0, _AT_ONCE).began()
         training.events.graph(learner.network, learner.session)
         return learner
 

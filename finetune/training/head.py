@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 
 from finetune.autodiff.schedules import Schedule
 from finetune.heads.top import Top
-from finetune.training.data import TrainingData, class_weights, standardisation
+from finetune.training.data import Array, TrainingData, class_weights, standardisation
 from finetune.training.events import Events
 from finetune.training.finder import HIGH, LOW, STEPS, Curve, find_rate
 from finetune.training.interrupt import Interrupt
@@ -41,8 +43,13 @@ def train_head(
     events: Path | None = None,
     checkpoint_seconds: float = INTERVAL,
     start: Starter = LocalLearner,
+    given: HeadWeights | None = None,
+    stop: int | None = None,
 ) -> Trained:
     """Train a head on features, x (N, V, D); see `Settings`.
+
+    `given`: what a linear head begins with, in place of zeros. `stop`: end after so many epochs of those in the
+    settings, whose schedule stays.
 
     `work`: folder of the checkpoint, which is written every `checkpoint_seconds` (0: after each step). `resume` goes
     on from it, where there is one, and ends with the same bytes as a run that was never stopped. `events`: folder for
@@ -56,9 +63,9 @@ def train_head(
     """
     if len(data.shape) != 1:
         raise InputError(f"x is {data.x.shape}; a head is trained on vectors, (images, views, features).")
-    identity = {"method": PHASE, "settings": settings.to_json(), "data": data.digest()}
+    identity = {"method": PHASE, "settings": settings.to_json(), "data": data.digest(), **told(given, stop)}
     with opened(work, identity, settings, resume, observer, events, checkpoint_seconds, start) as training:
-        return finish(training, fit_head(training, data, device, threads), {"method": PHASE})
+        return finish(training, fit_head(training, data, device, threads, given, stop), {"method": PHASE})
 
 
 @contextmanager
@@ -83,7 +90,39 @@ def opened(
         written.close()
 
 
-def fit_head(training: Training, data: TrainingData, device: str, threads: int | None) -> Learner:
+@dataclass(frozen=True)
+class HeadWeights:
+    """A linear classifier of features as they are: `weights` (D, classes) and `bias` (classes,), float64."""
+
+    weights: Array
+    bias: Array
+
+    def digest(self) -> str:
+        """SHA-256 of it."""
+        return hashlib.sha256(self.weights.tobytes() + self.bias.tobytes()).hexdigest()
+
+    def load(self, learner: Learner) -> None:
+        """Give it to a linear head, which sees features standardised."""
+        mean, factor = (learner.session.value(v).astype(np.float64) for v in learner.network.standard)
+        varies = factor > 0
+        ((weights, bias),) = learner.network.head
+        scaled = self.weights / np.where(varies, factor, 1)[:, None] * varies[:, None]
+        learner.session.load({weights: scaled, bias: self.bias + mean @ self.weights})
+
+
+def told(given: HeadWeights | None, stop: int | None) -> dict[str, Any]:
+    """What a training is told besides its settings, for its identity."""
+    return ({"given": given.digest()} if given else {}) | ({"stop": stop} if stop is not None else {})
+
+
+def fit_head(
+    training: Training,
+    data: TrainingData,
+    device: str,
+    threads: int | None,
+    given: HeadWeights | None = None,
+    stop: int | None = None,
+) -> Learner:
     """The phase "head": a network with the best values in its variables."""
     settings, checkpoint = training.settings, training.checkpoint
     weights = class_weights(data.y, data.classes) if data.classes and settings.class_weights else None
@@ -96,21 +135,26 @@ def fit_head(training: Training, data: TrainingData, device: str, threads: int |
         plan = Plan(settings, data.classes, data.shape, rate, weights, several=data.several)
         return training.start(plan, device, threads)
 
-    if checkpoint.state.phase == PHASE:
+    fresh = checkpoint.state.phase != PHASE
+    if not fresh:
         learner = made(Scheduled(settings, checkpoint.state.learning_rate, steps))
         checkpoint.load(learner.network, learner.session)
     else:
         standard = standardisation(data.rows)
         rate, curve = settings.learning_rate, Curve()
-        if rate is None:
+        if rate is None and stop != 0:
             finder = made(Sweep(LOW, HIGH, STEPS))
             set_scales(finder, data, standard)
             rate, curve = find_rate(finder, data, settings, training.interrupt)
-        checkpoint.state.begin(PHASE, rate, curve)
-        learner = made(Scheduled(settings, rate, steps))
+        checkpoint.state.begin(PHASE, rate or 0.0, curve)
+        learner = made(Scheduled(settings, rate or 0.0, steps))
         set_scales(learner, data, standard)
         training.events.graph(learner.network, learner.session)
-    Loop(training, learner, data, settings.epochs, _AT_ONCE).run()
+    loop = Loop(training, learner, data, settings.epochs if stop is None else stop, _AT_ONCE)
+    if fresh and given is not None:
+        given.load(learner)
+        loop.began()
+    loop.run()
     return learner
 
 

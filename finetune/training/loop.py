@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class Loop:
 
     Validation decides: the best epoch is the one with the lowest validation loss at its best temperature, which moves
     less in steps than the accuracy of few images; without validation images it is the last. `patience` epochs without
-    a better one end the phase.
+    a better one end the phase. What the phase began with is epoch 0 (`began`), which can be the best as well.
     """
 
     def __init__(
@@ -47,12 +48,32 @@ class Loop:
         data: TrainingData,
         epochs: int,
         measured_at_once: int,
+        *,
+        give_up: int | None = None,
+        keep_last: bool = False,
     ) -> None:
+        """`give_up`: end after so many epochs if none is better than the beginning; `keep_last`: no epoch is chosen."""
         self.training, self.learner, self.data = training, learner, data
         self.network, self.session = learner.network, learner.session
         self.state = training.checkpoint.state
         self.epochs, self.measured_at_once = epochs, measured_at_once
+        self.give_up, self.keep_last = give_up, keep_last
         self._heard = 0.0
+
+    def began(self) -> None:
+        """Measure what the phase begins with: it is to be beaten."""
+        self.training.checkpoint.best = values_of(self.session, self.network.trained)
+        data = self.data
+        if not len(data.val_y):
+            return
+        weighted = self.training.settings.class_weights is not None
+        own = dataclasses.replace(data, val_x=np.asarray(data.x[:, 0]), val_y=data.y)
+        self.learner.share()
+        learned, held = (measure(self.learner, part, weighted, self.measured_at_once) for part in (own, data))
+        self.state.best_loss = held.refined
+        self.state.start = Epoch(
+            0.0, learned.loss, learned.accuracy, learned.r2, held.loss, held.refined, held.accuracy, held.r2
+        )
 
     def run(self) -> None:
         """Train until the end, or until Ctrl-C, and put the best values into the variables.
@@ -62,6 +83,7 @@ class Loop:
             OutputError: a checkpoint cannot be written.
         """
         state, settings = self.state, self.training.settings
+        state.finished |= not self.epochs
         self.learner.share()
         try:
             while not state.finished and not self.training.interrupt.asked:
@@ -121,12 +143,15 @@ class Loop:
         )
         state.epochs.append(epoch)
         state.epoch, state.step, state.loss, state.hits = state.epoch + 1, 0, 0.0, 0.0
-        if measured is None or state.best_loss is None or measured.refined < state.best_loss:
+        better = measured is None or state.best_loss is None or measured.refined < state.best_loss
+        if better:
             state.best_epoch, state.best_loss = state.epoch, measured.refined if measured else None
+        if better or self.keep_last:
             checkpoint.best = values_of(self.session, self.network.trained)
-        patience = self.training.settings.patience
+        patience = None if self.keep_last else self.training.settings.patience
         tired = patience is not None and state.epoch - state.best_epoch >= patience
-        state.finished = state.epoch >= self.epochs or tired
+        hopeless = self.give_up is not None and not state.best_epoch and state.epoch >= self.give_up
+        state.finished = state.epoch >= self.epochs or tired or hopeless
         self.training.events.epoch(state.phase, epoch, state.epoch, self.network, self.session)
         if checkpoint.due():
             self._save()

@@ -56,8 +56,9 @@ class Epoch:
 class Phase:
     """The history of one phase: "head", or "blocks".
 
-    `best_epoch` counts from 1; 0 in "blocks" means that no epoch was better than the head alone. `finder`: rates and
-    smoothed losses of the learning-rate finder, empty where it was not asked.
+    `best_epoch` counts from 1; 0 means that no epoch was better than what the phase began with: in "blocks" the head
+    alone, in "head" the weights that were given. `finder`: rates and smoothed losses of the learning-rate finder, empty
+    where it was not asked. `start`: what it began with, measured like an epoch; None where that was nothing.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Phase:
     best_epoch: int
     epochs: tuple[Epoch, ...]
     finder: tuple[tuple[float, float], ...] = ()
+    start: Epoch | None = None
 
 
 @dataclass(frozen=True)

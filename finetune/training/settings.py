@@ -16,7 +16,6 @@ SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 # These compute weights anew from sums of gradients: weights that are there already would be lost in the first step.
 FORGETFUL: tuple[OptimizerName, ...] = ("adagrad_da", "ftrl")
 _DECAY, _ADAMW_DECAY = 0.01, 1.0  # adamw multiplies it with the rate
-_BLOCK_PART, _HIGHEST_BLOCK_RATE = 1 / 3, 1e-3  # of the head's rate, and in all
 
 
 @settings
@@ -61,7 +60,7 @@ class Settings:
     block_epochs: int = setting(8, "Passes that train head and blocks together, at most.", least=1)
     block_learning_rate: float | None = setting(
         None, "Highest rate of head and blocks together.", above=0,
-        unset=f"1/{1 / _BLOCK_PART:g} of the head's, at most {_HIGHEST_BLOCK_RATE:g}",
+        unset="found by a short range test",
     )  # fmt: skip
     rate_factor: float = setting(
         0.1, "How much slower the uppermost block learns than the head; the lowest, squared.", above=0, most=1
@@ -73,11 +72,6 @@ class Settings:
         if self.weight_decay is None:
             return _ADAMW_DECAY if self.optimizer == "adamw" else _DECAY
         return self.weight_decay
-
-    def block_rate(self, head_rate: float) -> float:
-        """`block_learning_rate`, or what None stands for after a head was trained at `head_rate`."""
-        # Few images let a head learn at rates that ruin pretrained blocks, and the first phase has brought it near.
-        return self.block_learning_rate or min(head_rate * _BLOCK_PART, _HIGHEST_BLOCK_RATE)
 
     def to_json(self) -> dict[str, Any]:
         """All settings as plain values: `Settings(**values)` makes them again."""

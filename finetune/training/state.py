@@ -49,6 +49,7 @@ class State:
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0  # 0: what the phase before gave
     best_loss: float | None = None  # `val_refined` of that epoch
+    start: Epoch | None = None  # what the phase began with, measured
     finished: bool = False  # this phase
     earlier: list[Phase] = field(default_factory=list)
     seconds: float = 0.0
@@ -56,7 +57,14 @@ class State:
 
     def as_phase(self) -> Phase:
         """The history of this phase."""
-        return Phase(self.phase, self.learning_rate, self.best_epoch, tuple(self.epochs), tuple(self.finder))
+        return Phase(
+            self.phase,
+            self.learning_rate,
+            self.best_epoch,
+            tuple(self.epochs),
+            tuple(self.finder),
+            self.start,
+        )
 
     def begin(self, phase: str, rate: float, finder: list[tuple[float, float]]) -> None:
         """Go over to another phase."""
@@ -70,6 +78,7 @@ class State:
         """From what `dataclasses.asdict` and JSON made of it."""
         state = cls(**values)
         state.epochs = [Epoch(**e) for e in values["epochs"]]
+        state.start = _epoch(values.get("start"))
         state.finder = [(r, v) for r, v in values["finder"]]
         state.marks = [(n, s) for n, s in values["marks"]]
         state.earlier = [
@@ -79,10 +88,15 @@ class State:
                 p["best_epoch"],
                 tuple(Epoch(**e) for e in p["epochs"]),
                 tuple((r, v) for r, v in p["finder"]),
+                _epoch(p.get("start")),
             )
             for p in values["earlier"]
         ]
         return state
+
+
+def _epoch(values: Mapping[str, Any] | None) -> Epoch | None:
+    return None if values is None else Epoch(**values)
 
 
 class Checkpoint:

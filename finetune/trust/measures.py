@@ -44,7 +44,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     share, z2 = successes / trials, Z95**2 / trials
     middle = (share + z2 / 2) / (1 + z2)
     half = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials)) / (1 + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Of all or none the formula ends at the share itself, but for rounding.
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
 def mean_interval(values: NDArray[Any]) -> tuple[float, float]:

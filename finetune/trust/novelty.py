@@ -79,25 +79,14 @@ class Space:
             z[kept],
         )
 
-    def arrays(self, kind: Kind, held: Array) -> dict[str, NDArray[np.float32]]:
-        """What a score of this kind needs, in the precision in which it is stored.
+    def parts(self, embeddings: Array) -> NDArray[np.float64]:
+        """The parts of "combined" of embeddings (M, D), not weighed yet: (4, M)."""
+        return np.stack(_parts(self._combined(), embeddings))
 
-        `held`: known embeddings (M, D) that the space was not fitted to, by which "combined" weighs its parts.
-        """
+    def arrays(self, kind: Kind, scale: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """What a score of this kind needs, in the precision in which it is stored; `scale`: see `scaling`."""
         if kind == "combined":
-            arrays = {
-                "mean": self.mean,
-                "components": self.components,
-                "whitening": self.whitening,
-                "background": self.background,
-                "known": self.centres,
-                "priors": self.priors - (self.centres**2).sum(axis=1) / 2,
-            }
-            stored = {name: values.astype(np.float32) for name, values in arrays.items()}
-            parts = np.stack(_parts(stored, held))  # (4, M)
-            spread = parts.std(axis=1)
-            scale = np.where(spread > _LEVEL * np.maximum(np.abs(parts).max(axis=1), 1), spread, 1)
-            return stored | {"scale": np.stack([parts.mean(axis=1), scale]).astype(np.float32)}
+            return self._combined() | {"scale": scale.astype(np.float32)}
         if kind not in BY_DISTANCE:
             return {}
         if kind == "neighbour":
@@ -109,6 +98,17 @@ class Space:
                 arrays["background"] = self.background
         return {name: values.astype(np.float32) for name, values in arrays.items()}
 
+    def _combined(self) -> dict[str, NDArray[np.float32]]:
+        arrays = {
+            "mean": self.mean,
+            "components": self.components,
+            "whitening": self.whitening,
+            "background": self.background,
+            "known": self.centres,
+            "priors": self.priors - (self.centres**2).sum(axis=1) / 2,
+        }
+        return {name: values.astype(np.float32) for name, values in arrays.items()}
+
     def discriminant(self, embeddings: Array) -> NDArray[np.float64]:
         """Logits (N, classes) of the linear discriminant, a classifier that is fitted in closed form.
 
@@ -116,6 +116,16 @@ class Space:
         """
         z = (unit(embeddings) - self.mean) @ self.components @ self.whitening
         return np.asarray(z @ self.centres.T - (self.centres**2).sum(axis=1) / 2 + self.priors)
+
+
+def scaling(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By what "combined" weighs its parts: their means and deviations, (2, 4).
+
+    `parts` (4, M): of known images, each in a space that was not fitted to it.
+    """
+    spread = parts.std(axis=1)
+    scale = np.where(spread > _LEVEL * np.maximum(np.abs(parts).max(axis=1), 1), spread, 1)
+    return np.stack([parts.mean(axis=1), scale])
 
 
 def unit(embeddings: Array) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.trust.measures import Z95, auroc, auroc_error
-from finetune.trust.novelty import BY_DISTANCE, KINDS, Arrays, Kind, Space, score, score_nodes
+from finetune.trust.novelty import BY_DISTANCE, KINDS, Arrays, Kind, Space, scaling, score, score_nodes
 from models.cores import cores
 from models.errors import InputError, NumericsError
 from models.runtime import Array
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROUNDS = 10
 _FITTED = 20_000  # training images that are looked at in the end, at most
 _MEASURED = 2_000  # and in each round
+_FEW = 300  # images up to which every part is asked in each round
 _AT_ONCE = 4  # rounds beside each other, at most: each has matrices of its own
 _DRAWS, _MILLIONTH = 4, 1e-6  # of rounding
 
@@ -35,8 +36,8 @@ class Rejector:
 
     `auroc` is the probability that an unknown image scores above a known one (0.5 is chance), None where it could
     not be measured; `measured` says in words how it was, and `interval` where 95 of 100 later figures are to be
-    expected: of a missing class, or of more images like the unknown ones. `kept` is the share of validation images
-    below the threshold; `candidates` the AUROC of each kind of score that was tried.
+    expected: of a missing class, or of more images like the unknown ones. `kept` is the share of images
+    held out that are below the threshold; `candidates` the AUROC of each kind of score that was tried.
     """
 
     kind: Kind
@@ -69,12 +70,24 @@ class Rejector:
         return score_nodes(self.kind, self.arrays, embedding, logits, output)
 
 
+@dataclass(frozen=True)
+class HeldPart:
+    """What a model has learned from, and what it gives for images of the same classes that it has not.
+
+    `known` (N, D) of classes `known_y` (N,); `embeddings` (M, D) and `logits` (M, classes) of classes `y` (M,).
+    """
+
+    known: Array
+    known_y: NDArray[np.int64]
+    embeddings: Array
+    logits: Array
+    y: NDArray[np.int64]
+
+
 def fit_rejector(
     embeddings_train: Array,
     y_train: NDArray[np.int64],
-    embeddings_val: Array,
-    logits_val: Array,
-    y_val: NDArray[np.int64],
+    held: Sequence[HeldPart],
     *,
     unknown: tuple[Array, Array] | None = None,
     keep: float = 0.95,
@@ -82,26 +95,39 @@ def fit_rejector(
 ) -> Rejector:
     """Choose a score, measure it, and set the threshold so that `keep` of known images pass.
 
+    `held`: of the model itself the validation images; or of several models like it each the part that it has not
+    learned from. Their images set the threshold, each in the space of what its model knows; what is shipped knows all
+    of `embeddings_train`.
+
     Without `unknown`, (embeddings, logits) of images that are none of the classes, the score is `KINDS[0]`, and it is
     measured by holding out classes: in up to `ROUNDS` rounds some classes are taken away, everything is fitted to the
     others - for energy and confidence a linear discriminant - and the images of the missing classes, to which nothing
-    was fitted then, have to score above the validation images of the others. With two classes one remains, which no
+    was fitted then, have to score above the held-out images of the others. With two classes one remains, which no
     classifier can be fitted to: then distances alone are measured. Embeddings that were themselves trained have seen
     the missing classes; for them the figure is an upper bound. It does not choose another score: missing classes of the
     same kind of things are the hard case, and what is best at those may fail with images of something else altogether.
 
     With `unknown` another kind is chosen where it is better on those images by more than twice the standard error of
-    the difference. The threshold stands between two validation scores, the lower one at rank ceil((n + 1) keep), so
-    that new images of the classes pass with probability `keep` (conformal prediction).
+    the difference. The threshold stands between two scores of held-out images, the lower one at rank
+    ceil((n + 1) keep), so that new images of the classes pass with probability `keep` (conformal prediction).
 
     Raises:
-        InputError: no training or validation image, shapes that do not go together, or `keep` not within 0 to 1.
+        InputError: no image to learn from or held out, shapes that do not go together, or `keep` not within 0 to 1.
         NumericsError: embeddings or logits hold NaN or infinity.
     """
-    _check(embeddings_train, y_train, embeddings_val, logits_val, y_val, unknown, keep)
-    space = _fit(embeddings_train, y_train, _FITTED, seed)
-    stored = {kind: space.arrays(kind, embeddings_val) for kind in KINDS}
-    known = {kind: score(kind, stored[kind], embeddings_val, logits_val) for kind in KINDS}
+    _check(embeddings_train, y_train, held, unknown, keep)
+    whole = _fit(embeddings_train, y_train, _FITTED, seed)
+    itself = len(held) == 1 and len(held[0].known) == len(embeddings_train)
+    spaces = [whole] if itself else [_fit(part.known, part.known_y, _FITTED, seed) for part in held]
+    asked = list(zip(spaces, held, strict=True))
+    scale = scaling(np.concatenate([space.parts(part.embeddings) for space, part in asked], axis=1))
+    stored = {kind: whole.arrays(kind, scale) for kind in KINDS}
+    known = {
+        kind: np.concatenate(
+            [score(kind, space.arrays(kind, scale), part.embeddings, part.logits) for space, part in asked]
+        )
+        for kind in KINDS
+    }
     # A random forest's logits are logarithms of probabilities: their energy is always 0.
     useful = [kind for kind in KINDS if np.ptp(known[kind]) > 1e-6]
     kind, area, interval = KINDS[0], None, None
@@ -114,7 +140,7 @@ def fit_rejector(
             area, half = areas[kind], Z95 * auroc_error(known[kind], others[kind])
             interval = _within(area - half, area + half)
     else:
-        rounds, single, measured = _held_out(embeddings_train, y_train, embeddings_val, y_val, seed)
+        rounds, single, measured = _held_out(y_train, held, seed)
         areas = {k: float(np.mean(values)) for k, values in rounds.items() if values and k in useful}
         if kind in areas:
             area, interval = areas[kind], _of_a_class(single)
@@ -130,51 +156,59 @@ def _fit(embeddings: Array, y: NDArray[np.int64], most: int, seed: int) -> Space
 
 
 def _held_out(
-    embeddings_train: Array,
-    y_train: NDArray[np.int64],
-    embeddings_val: Array,
-    y_val: NDArray[np.int64],
-    seed: int,
+    y: NDArray[np.int64], held: Sequence[HeldPart], seed: int
 ) -> tuple[dict[Kind, list[float]], list[float], str]:
-    """AUROC of each kind in each round, that of the first kind for each class by itself, and how they were measured."""
-    classes = np.unique(y_train)
+    """AUROC of each kind in each round, that of the first kind for each class by itself, and how they were measured.
+
+    Of few images every part has its say in each round, of others one.
+    """
+    classes = np.unique(y)
     kinds = KINDS if len(classes) > 2 else (KINDS[0], *BY_DISTANCE)
     areas: dict[Kind, list[float]] = {kind: [] for kind in kinds}
     single: list[float] = []
     if len(classes) < 2:
         return areas, single, "not measured: there is one class only"
     mixed = np.random.default_rng(seed).permutation(classes)
-    embeddings = np.concatenate([embeddings_train, embeddings_val])
-    y = np.concatenate([y_train, y_val])
 
-    def without(away: NDArray[np.int64]) -> tuple[dict[Kind, float], list[float]] | None:
+    def without(
+        away: NDArray[np.int64], asked: Sequence[HeldPart]
+    ) -> tuple[dict[Kind, float], list[float]] | None:
         """The figures of one round; None where no known image is left to compare with."""
-        learned, inside = ~np.isin(y_train, away), ~np.isin(y_val, away)
-        if not inside.any():
+        below: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in kinds}
+        above: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in kinds}
+        missing = []
+        for part in asked:
+            learned, inside = ~np.isin(part.known_y, away), ~np.isin(part.y, away)
+            if not inside.any() or not learned.any():
+                continue
+            space = _fit(part.known[learned], part.known_y[learned], _MEASURED, seed)
+            known = part.embeddings[inside]
+            unknown = np.concatenate([part.known[~learned], part.embeddings[~inside]])
+            missing.append(np.concatenate([part.known_y[~learned], part.y[~inside]]))
+            scale = scaling(space.parts(known))
+            sides = [(below, known, space.discriminant(known)), (above, unknown, space.discriminant(unknown))]
+            for kind in kinds:
+                arrays = space.arrays(kind, scale)
+                for scores, x, logits in sides:
+                    scores[kind].append(score(kind, arrays, x, logits))
+        if not missing:
             return None
-        space = _fit(embeddings_train[learned], y_train[learned], _MEASURED, seed)
-        outside = np.isin(y, away)
-        known, unknown = embeddings_val[inside], embeddings[outside]
-        sides = [(x, space.discriminant(x)) for x in (known, unknown)]
-        scores = {}
-        for kind in kinds:
-            arrays = space.arrays(kind, known)
-            scores[kind] = tuple(score(kind, arrays, *side) for side in sides)
-        below, above = scores[KINDS[0]]
-        return (
-            {kind: auroc(*both) for kind, both in scores.items()},
-            [auroc(below, above[y[outside] == c]) for c in away],
-        )
+        truth = np.concatenate(missing)
+        both = {kind: (np.concatenate(below[kind]), np.concatenate(above[kind])) for kind in kinds}
+        low, high = both[KINDS[0]]
+        return {kind: auroc(*one) for kind, one in both.items()}, [auroc(low, high[truth == c]) for c in away]
 
+    rounds_away = np.array_split(mixed, min(ROUNDS, len(classes)))
+    parts = [held if len(y) <= _FEW else [held[i % len(held)]] for i in range(len(rounds_away))]
     with ThreadPoolExecutor(min(cores(), _AT_ONCE), "graft-rounds") as pool:
-        for figures in pool.map(without, np.array_split(mixed, min(ROUNDS, len(classes)))):
+        for figures in pool.map(without, rounds_away, parts):
             if figures is not None:
                 for kind, area in figures[0].items():
                     areas[kind].append(area)
                 single += figures[1]
     rounds = len(areas[kinds[0]])
     if not rounds:
-        return areas, single, "not measured: the validation images are all of one class"
+        return areas, single, "not measured: the images that were held out are all of one class"
     text = f"by holding out {'one class' if len(classes) <= ROUNDS else 'some classes'} at a time, {rounds} rounds"
     return areas, single, text if len(classes) > 2 else f"{text}, distances only since one class remains"
 
@@ -217,9 +251,7 @@ def _threshold(known: NDArray[np.float64], keep: float) -> tuple[float, float]:
 def _check(
     embeddings_train: Array,
     y_train: NDArray[np.int64],
-    embeddings_val: Array,
-    logits_val: Array,
-    y_val: NDArray[np.int64],
+    held: Sequence[HeldPart],
     unknown: tuple[Array, Array] | None,
     keep: float,
 ) -> None:
@@ -227,19 +259,35 @@ def _check(
         raise InputError(
             f"keep is {keep:g}; expected the share of known images that pass, above 0 and below 1."
         )
-    lengths = [
-        (len(embeddings_train), len(y_train)),
-        (len(embeddings_val), len(y_val)),
-        (len(logits_val), len(y_val)),
-    ]
-    tables = [embeddings_train, embeddings_val, logits_val, *(unknown or ())]
-    if any(a != b or not a for a, b in lengths) or any(table.ndim != 2 or not len(table) for table in tables):
+    lengths = [(len(embeddings_train), len(y_train))]
+    tables = [embeddings_train, *(unknown or ())]
+    for part in held:
+        lengths += [
+            (len(part.known), len(part.known_y)),
+            (len(part.embeddings), len(part.y)),
+            (len(part.logits), len(part.y)),
+        ]
+        tables += [part.known, part.embeddings, part.logits]
+    if (
+        not held
+        or any(a != b or not a for a, b in lengths)
+        or any(table.ndim != 2 or not len(table) for table in tables)
+    ):
         shapes = ", ".join(str(list(table.shape)) for table in tables)
         raise InputError(
-            f"embeddings and logits {shapes} for {len(y_train)} training and {len(y_val)} validation images; expected "
-            "(images, values) with a row for each image, and one image at least of each."
+            f"embeddings and logits {shapes} for {len(y_train)} images to learn from and "
+            f"{sum(len(part.y) for part in held)} held out; expected (images, values) with a row for each image, and "
+            "one image at least of each."
         )
-    if len({table.shape[1] for table in (embeddings_train, embeddings_val, *(unknown or ())[:1])}) > 1:
+    if (
+        len(
+            {
+                table.shape[1]
+                for table in (embeddings_train, *(p.embeddings for p in held), *(unknown or ())[:1])
+            }
+        )
+        > 1
+    ):
         raise InputError("embeddings of different widths; expected those of one network, cut at one place.")
     if not all(np.isfinite(table).all() for table in tables):
         raise NumericsError("embeddings or logits hold NaN or infinity. Check the training, or the images.")

@@ -97,7 +97,7 @@ def test_verbose_prints_a_line_for_each_stage_and_epoch(
     )
     lines = capsys.readouterr().out.splitlines()
     assert "looking at the images: 36" in lines
-    assert sum(line.startswith("head: epoch ") for line in lines) == 2
+    assert sum(line.startswith("head without part 5 of 5: epoch ") for line in lines) == 2
     assert "proof in a fresh process" in lines
 
 

@@ -244,7 +244,7 @@ def _asked(findings: Findings, measured: Summary) -> Iterator[str]:
         unknown, known = rejected.unknown_rejected, rejected.known_rejected
         yield (
             f"None of these: {percent(unknown.value)} of {unknown.images:,} unknown images are told so, and "
-            f"{percent(known.value)} of the test images (AUROC {rejected.auroc:.3f})."
+            f"{percent(known.value)} of the measured images (AUROC {rejected.auroc:.3f})."
         )
     if words := shown_words(findings.strangers):
         yield words

@@ -82,7 +82,7 @@ def _of_card(card: ModelCard) -> Iterator[tuple[str, str]]:
 
 def _accuracy(figure: Accuracy) -> str:
     top5 = "" if figure.top5 is None else f", top-5 {percent(figure.top5, 2)}"
-    where = f"on {counted(figure.images, 'image')} of {figure.data} {figure.split}"
+    where = f"on {counted(figure.images, 'image')} of {figure.where}"
     between = ""
     if figure.interval is not None:
         low, high = figure.interval
@@ -97,7 +97,7 @@ def _error(figure: Regression, target: Target | None) -> str:
     source = f" ({figure.source})" if figure.source else ""
     return clean(
         f"mean absolute {figure.mae:.4g}{unit}, mean squared {figure.mse:.4g}{r2} on {figure.images:,} images of "
-        f"{figure.data} {figure.split}{source}"
+        f"{figure.where}{source}"
     )
 
 
@@ -111,7 +111,7 @@ def _target(target: Target) -> str:
 
 def _reject(reject: Reject) -> str:
     kind = f"{reject.kind} " if reject.kind else ""
-    text = f"{kind}score above {reject.threshold:.4g}; {percent(reject.kept)} of validation images are below"
+    text = f"{kind}score above {reject.threshold:.4g}; {percent(reject.kept)} of images held out are below"
     known = f" ({reject.measured})" if reject.measured else ""
     if reject.auroc is None:
         return f"{text}{known}"

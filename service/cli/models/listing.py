@@ -52,4 +52,4 @@ def _accuracy(row: ZooRow) -> str:
 
 
 def _figure(figure: Accuracy) -> str:
-    return f"{percent(figure.top1)} top-1 on {figure.data} {figure.split}."
+    return f"{percent(figure.top1)} top-1 on {figure.where}."

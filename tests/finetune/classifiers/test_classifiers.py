@@ -150,12 +150,12 @@ def test_knn_stores_no_more_than_a_file_holds(monkeypatch: pytest.MonkeyPatch) -
 def test_expected_warnings_are_left_out_and_others_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     search = Search.run
 
-    def warning(self: Search, folds: Any) -> Any:
+    def warning(self: Search, *folds: Any) -> Any:
         warnings.filters[:] = []  # as the threads of a forest leave them now and then
         warnings.warn("`sklearn.utils.parallel.delayed` should be used with ...", UserWarning, stacklevel=1)
         warnings.warn("the fit did not converge", ConvergenceWarning, stacklevel=1)
         warnings.warn("memory runs out", UserWarning, stacklevel=1)
-        return search(self, folds)
+        return search(self, *folds)
 
     monkeypatch.setattr(Search, "run", warning)
     x, y, classes = blobs()

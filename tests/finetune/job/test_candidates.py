@@ -139,7 +139,7 @@ def test_the_test_photos_choose_nothing(
         return choosing.choose(examples, rows, *others)
 
     monkeypatch.setattr(candidates, "choose", choose)
-    outcome = run(photos, tmp_path / "out", networks)
+    outcome = run(photos, tmp_path / "out", networks, measure="split")
     assert outcome.findings is not None
     assert outcome.findings.measured_on == "test"
     assert not set(used) & set(outcome.findings.ids)

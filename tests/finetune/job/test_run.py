@@ -21,6 +21,7 @@ from finetune.job.run import Outcome, finetune
 from finetune.training.settings import Settings
 from finetune.trust.proof import Proof
 from finetune.trust.strangers import KINDS, OF_A_KIND, rendered
+from models.card import Splits
 from models.errors import GraftError, InputError, ModelError, NumericsError, OutputError, SourceError
 from models.model import Model
 from models.proof import largest_gap, read_proof
@@ -85,13 +86,14 @@ def test_learns_and_leaves_one_file(method: str, photos: Path, tiny_path: Path, 
     assert largest_gap(model, proof).holds
     reference = read_reference(model.session.metadata)
     assert reference is not None
-    assert reference.images == model.card.splits.val + model.card.splits.test
+    assert reference.images == 24  # two parts of five, which the axes do not know
     assert sum(reference.counts) == reference.images
     assert model.run(np.zeros((1, 16, 16, 3), np.uint8), ["projection"])[0].shape == (1, reference.width)
     (best, *_) = model.classify([shade(SHADES["sky"], 999)])[0]
     assert best.label.id == "sky"
-    assert model.card.splits.train + model.card.splits.val + model.card.splits.test == 60
-    names = {path.name for path in (tmp_path / "out").iterdir()} - {"tensorboard"}
+    assert model.card.splits == Splits(60, 0, 0)
+    assert model.card.accuracy[0].split == "cross-fitting"
+    names = {path.name for path in (tmp_path / "out").iterdir()} - {"tensorboard", "mistakes.csv"}
     assert names == {"model.onnx", "report.html", "report.json", "run.json"}
 
 
@@ -110,7 +112,7 @@ def test_tensorboard_shows_curves_and_photos(photos: Path, tiny_path: Path, tmp_
 
 @pytest.mark.usefixtures("whole")
 def test_file_says_what_was_measured(photos: Path, tiny_path: Path, tmp_path: Path) -> None:
-    outcome = run(photos, tmp_path / "out", tiny_path)
+    outcome = run(photos, tmp_path / "out", tiny_path, measure="split")
     found = outcome.findings
     assert found is not None
     model = Model.open(outcome.model, RuntimeConfig("cpu", 1))
@@ -140,7 +142,7 @@ def test_regression(tiny_path: Path, tmp_path: Path) -> None:
         )
         found = outcome.findings
         assert found is not None
-        assert np.abs(found.values - found.truth).mean() < 8
+        assert np.abs(found.values - found.truth).mean() < 10  # of models that know 48 of the 60 images
         model = Model.open(outcome.model, RuntimeConfig("cpu", 1))
         assert model.card.task == "regression"
         assert model.card.target is not None

@@ -16,6 +16,7 @@ from finetune.autodiff import Session
 from finetune.autodiff.schedules import constant
 from finetune.training.blocks import train_blocks
 from finetune.training.data import TrainingData
+from finetune.training.finder import BLOCK_LOW, BLOCK_PART, choose
 from finetune.training.network import Blocks, build
 from finetune.training.rates import depth_factors
 from finetune.training.result import EpochProgress, Trained
@@ -157,14 +158,13 @@ def test_ctrl_c_between_the_phases_gives_the_head(tmp_path: Path) -> None:
     assert resumed.top == train(tmp_path / "whole").top
 
 
-@pytest.mark.parametrize(("head", "expected"), [(0.0006, 0.0002), (0.5, 0.001)])
-def test_blocks_learn_at_a_third_of_the_rate_of_the_head(
-    tmp_path: Path, head: float, expected: float
-) -> None:
-    settings = dataclasses.replace(
-        QUICK, epochs=1, learning_rate=head, block_learning_rate=None, block_epochs=1
-    )
-    assert train(tmp_path, settings=settings).history[1].learning_rate == pytest.approx(expected)
+def test_blocks_learn_at_the_rate_of_a_range_test_of_head_and_blocks(tmp_path: Path) -> None:
+    settings = dataclasses.replace(QUICK, epochs=1, block_learning_rate=None, block_epochs=1)
+    _, blocks = train(tmp_path, settings=settings).history
+    rates, losses = zip(*blocks.finder, strict=True)
+    assert rates[0] == pytest.approx(BLOCK_LOW)
+    assert blocks.learning_rate == pytest.approx(choose(list(blocks.finder), BLOCK_LOW, BLOCK_PART))
+    assert BLOCK_LOW <= blocks.learning_rate <= rates[losses.index(min(losses))]
 
 
 def test_an_operator_without_a_gradient_names_the_way_out(tmp_path: Path) -> None:

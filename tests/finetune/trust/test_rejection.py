@@ -17,8 +17,8 @@ from feature_extraction import FeatureExtractor
 from feature_extraction.items import read_item
 from finetune.trust import novelty
 from finetune.trust.measures import auroc, auroc_error
-from finetune.trust.novelty import KINDS, Kind, Space, score, score_nodes, shrunk_covariance
-from finetune.trust.rejection import Rejector, fit_rejector
+from finetune.trust.novelty import KINDS, Kind, Space, scaling, score, score_nodes, shrunk_covariance
+from finetune.trust.rejection import HeldPart, Rejector, fit_rejector
 from finetune.trust.strangers import rendered
 from models.errors import InputError, NumericsError
 from models.opset import IR_VERSION, opset_imports
@@ -26,6 +26,11 @@ from models.runtime import OnnxSession, RuntimeConfig
 
 Floats = NDArray[np.float32]
 Data = tuple[Floats, NDArray[np.int64]]
+
+
+def arrays_of(space: Space, kind: Kind, held: Floats) -> dict[str, Floats]:
+    """What a score needs, weighed by some known embeddings."""
+    return space.arrays(kind, scaling(space.parts(held)))
 
 
 def blobs(n: int, classes: int = 4, width: int = 24, seed: int = 0, noise: float = 0.25) -> Data:
@@ -43,7 +48,7 @@ def logits_of(x: Floats) -> Floats:
 def fitted(classes: int = 4, noise: float = 0.25, **options: object) -> Rejector:
     train, y_train = blobs(200, classes, noise=noise)
     val, y_val = blobs(60, classes, seed=1, noise=noise)
-    return fit_rejector(train, y_train, val, logits_of(val), y_val, **options)  # type: ignore[arg-type]
+    return fit_rejector(train, y_train, [HeldPart(train, y_train, val, logits_of(val), y_val)], **options)  # type: ignore[arg-type]
 
 
 class TestScores:
@@ -62,14 +67,14 @@ class TestScores:
         covariance += novelty._FLOOR * ((unit - unit.mean(axis=0)) ** 2).mean() * np.eye(24)
         apart = unit[:, None] - means
         expected = np.einsum("ncd,de,nce->nc", apart, np.linalg.inv(covariance), apart).min(axis=1)
-        found = score("mahalanobis", space.arrays("mahalanobis", x), x, x)
+        found = score("mahalanobis", arrays_of(space, "mahalanobis", x), x, x)
         np.testing.assert_allclose(found, expected, rtol=1e-4)
 
     @pytest.mark.parametrize("kind", ["combined", "relative", "mahalanobis"])
     def test_embeddings_that_hardly_vary_are_not_measured_in_units_of_rounding(self, kind: Kind) -> None:
         x, y = blobs(60, width=64)
         x = 10 + 1e-5 * x.astype(np.float64)
-        arrays = Space.fit(x, y).arrays(kind, x)
+        arrays = arrays_of(Space.fit(x, y), kind, x)
         rounded = x * (1 + 1e-7 * np.random.default_rng(3).standard_normal(x.shape))
         np.testing.assert_allclose(score(kind, arrays, rounded, x), score(kind, arrays, x, x), atol=1e-4)
 
@@ -78,7 +83,7 @@ class TestScores:
         other, _ = blobs(7, seed=5)
         a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (other, x))
         expected = np.linalg.norm(a[:, None] - b, axis=2).min(axis=1)
-        found = score("neighbour", Space.fit(x, y).arrays("neighbour", x), other, other)
+        found = score("neighbour", arrays_of(Space.fit(x, y), "neighbour", x), other, other)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
     def test_relative_takes_off_what_is_common(self) -> None:
@@ -87,9 +92,9 @@ class TestScores:
         z = (novelty.unit(x) - space.mean) @ space.components @ space.whitening
         scatter = np.eye(z.shape[1]) + (space.centres.T / 4) @ space.centres
         common = np.einsum("nr,rs,ns->n", z, np.linalg.inv(scatter), z)
-        expected = score("mahalanobis", space.arrays("mahalanobis", x), x, x) - novelty.SHARE * common
+        expected = score("mahalanobis", arrays_of(space, "mahalanobis", x), x, x) - novelty.SHARE * common
         np.testing.assert_allclose(
-            score("relative", space.arrays("relative", x), x, x), expected, rtol=1e-4, atol=1e-3
+            score("relative", arrays_of(space, "relative", x), x, x), expected, rtol=1e-4, atol=1e-3
         )
 
     @pytest.mark.parametrize("direct", [True, False], ids=["pairs", "products"])
@@ -97,7 +102,7 @@ class TestScores:
     def test_onnx_gives_the_same(self, kind: Kind, direct: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(novelty, "_DIRECT", 10**6 if direct else 0)
         x, y = blobs(200)
-        arrays = Space.fit(x, y).arrays(kind, x)
+        arrays = arrays_of(Space.fit(x, y), kind, x)
         far = np.random.default_rng(3).normal(0, 5, (40, 24)).astype(np.float32)
         new = np.concatenate([blobs(40, seed=2)[0], far, np.zeros((1, 24), np.float32)])
         expected = score(kind, arrays, new, logits_of(new))
@@ -141,7 +146,7 @@ class TestCombined:
         space = Space.fit(x, np.repeat(np.arange(len(classes)), 14))
         areas = {}
         for kind in ("combined", "relative", "mahalanobis"):
-            arrays = space.arrays(kind, known)
+            arrays = arrays_of(space, kind, known)
             below = score(kind, arrays, known, known)
             areas[kind] = np.array([auroc(below, score(kind, arrays, z, z)) for z in (near, far)])
         assert (areas["combined"] > areas["relative"] + 0.01).all()
@@ -150,7 +155,7 @@ class TestCombined:
     def test_parts_that_do_not_vary_count_for_nothing(self) -> None:
         x, y = blobs(60)
         space = Space.fit(x, y)  # 24 components leave nothing
-        arrays = space.arrays("combined", x)
+        arrays = arrays_of(space, "combined", x)
         assert arrays["scale"][1][3] == 1
         far = np.random.default_rng(3).normal(0, 5, (40, 24)).astype(np.float32)
         assert auroc(score("combined", arrays, x, x), score("combined", arrays, far, far)) > 0.95
@@ -219,7 +224,10 @@ class TestFit:
     def test_logits_of_a_forest_have_no_energy(self) -> None:
         (train, y), (val, y_val) = blobs(200), blobs(60, seed=1)
         shares = np.log(np.full((60, 4), 0.25, np.float32))
-        assert not {"energy", "confidence"} & fit_rejector(train, y, val, shares, y_val).candidates.keys()
+        assert (
+            not {"energy", "confidence"}
+            & fit_rejector(train, y, [HeldPart(train, y, val, shares, y_val)]).candidates.keys()
+        )
 
     @pytest.mark.parametrize(("keep", "passed"), [(0.5, 31), (0.9, 55), (0.95, 58), (0.999, 60)])
     def test_threshold_keeps_the_rank_of_conformal_prediction(self, keep: float, passed: int) -> None:
@@ -236,12 +244,12 @@ class TestFit:
 
     def test_classes_of_one_image_each(self) -> None:
         x, y = blobs(5, 5)
-        rejector = fit_rejector(x, y, x, logits_of(x), y)
+        rejector = fit_rejector(x, y, [HeldPart(x, y, x, logits_of(x), y)])
         assert np.isfinite(rejector.score(x, logits_of(x))).all()
 
     def test_images_that_are_all_the_same(self) -> None:
         x, y = np.ones((6, 8), np.float32), np.arange(6) % 2
-        assert np.isfinite(fit_rejector(x, y, x, x[:, :2], y).threshold)
+        assert np.isfinite(fit_rejector(x, y, [HeldPart(x, y, x, x[:, :2], y)]).threshold)
 
     def test_wide_and_many(self) -> None:
         """More than can be decomposed exactly in no time."""
@@ -252,13 +260,13 @@ class TestFit:
     def test_bad_input(self) -> None:
         x, y = blobs(8)
         with pytest.raises(InputError, match="keep is 1; expected the share"):
-            fit_rejector(x, y, x, logits_of(x), y, keep=1)
+            fit_rejector(x, y, [HeldPart(x, y, x, logits_of(x), y)], keep=1)
         with pytest.raises(InputError, match="one image at least of each"):
-            fit_rejector(x, y, x[:0], logits_of(x[:0]), y[:0])
+            fit_rejector(x, y, [HeldPart(x, y, x[:0], logits_of(x[:0]), y[:0])])
         with pytest.raises(InputError, match="different widths"):
-            fit_rejector(x, y, x[:, :5], logits_of(x), y)
+            fit_rejector(x, y, [HeldPart(x, y, x[:, :5], logits_of(x), y)])
         with pytest.raises(NumericsError, match="hold NaN"):
-            fit_rejector(x, y, x * np.float32(np.nan), logits_of(x), y)
+            fit_rejector(x, y, [HeldPart(x, y, x * np.float32(np.nan), logits_of(x), y)])
 
 
 @pytest.mark.parametrize(
@@ -298,5 +306,5 @@ def test_rounding_is_what_a_millionth_makes_of_the_score() -> None:
     assert fitted().rounding(val, logits_of(val)) < 1e-4
     close, y = blobs(200)
     close = np.float32(10) + np.float32(1e-2) * close
-    rejector = fit_rejector(close, y, close, logits_of(close), y)
+    rejector = fit_rejector(close, y, [HeldPart(close, y, close, logits_of(close), y)])
     assert 1e-4 < rejector.rounding(close, logits_of(close)) < 1

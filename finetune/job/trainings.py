@@ -1,0 +1,303 @@
+"""Heads, and heads with blocks, trained on all images and without each part of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetune.backbone.trunk import taken
+from finetune.classifiers.result import Fitted
+from finetune.heads.running import predictor, run_top
+from finetune.heads.top import Top
+from finetune.job.crossing import Fold, Places, best_epoch
+from finetune.job.estimators import fit_rows, refit_estimator, rows_of
+from finetune.job.histories import history_of, mean_history
+from finetune.job.learned import Learned, Refit
+from finetune.job.observing import Observer
+from finetune.job.preparation import Prepared, pooled
+from finetune.job.recipe import Recipe
+from finetune.report.findings import History
+from finetune.report.learning_curve import Predict
+from finetune.training.blocks import GIVE_UP, train_blocks
+from finetune.training.blocks import PHASE as BLOCKS
+from finetune.training.data import TrainingData
+from finetune.training.head import HeadWeights, train_head
+from finetune.training.learner import Starter
+from finetune.training.result import EpochObserver, EpochProgress, Phase, Trained
+from finetune.training.settings import FORGETFUL, Settings
+from models.runtime import Array
+
+_CURVE_EPOCHS = 30  # of the heads that show how accuracy grows with the number of images
+_UNMEASURED = 15  # epochs of a head that nothing is measured by, before its blocks are trained
+_MOST_CLASSES = 1000
+_HEAVY = 2e9  # images x features x classes from which on a regression takes longer than a head
+NOTHING = (
+    "the top blocks brought nothing: {} epochs of training them were no better on images that were held out than the "
+    "head alone, which is what the file holds. --method head gives the same in less time."
+)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Where and how a training runs, which decides nothing of its result."""
+
+    work: Path
+    events: Path | None
+    resume: bool
+    device: str
+    threads: int | None
+    observer: Observer | None
+    start: Starter
+
+    def options(self, part: str = "", words: str = "") -> dict[str, Any]:
+        """For the functions of `finetune.training`; `part`: a folder of its own, `words`: what is trained there."""
+        observer = self.observer
+        if observer is None or (part and not words):
+            heard: EpochObserver | None = None
+        elif words:
+            told = observer.train
+
+            def heard(progress: EpochProgress) -> None:
+                told(dataclasses.replace(progress, phase=f"{progress.phase} {words}"))
+        else:
+            heard = observer.train
+        return {
+            "work": self.work / part if part else self.work,
+            "events": None if part else self.events,
+            "resume": self.resume,
+            "device": self.device,
+            "threads": self.threads,
+            "observer": heard,
+            "start": self.start,
+        }
+
+
+@dataclass(frozen=True)
+class _Starts:
+    """Regressions that linear heads begin with: one of all images, and one without each part."""
+
+    whole: HeadWeights | None
+    parts: tuple[HeadWeights | None, ...]
+    fitted: Fitted | None = None
+
+
+def train_head_alone(prepared: Prepared, recipe: Recipe, around: Circumstances) -> Learned:
+    """A head on features, from the regression on, for as many epochs as make it better on images held out.
+
+    Raises:
+        InputError: data or settings that do not fit.
+        NumericsError: NaN in features, or the loss diverged.
+        OutputError: a checkpoint cannot be written, or is of other data.
+    """
+    starts = _starts(prepared, recipe, prepared.views)
+    settings, rows = recipe.training, prepared.rows["train"]
+    if not prepared.folds:
+        data = _data(prepared, around, rows, prepared.rows["val"])
+        trained = train_head(data, settings, given=starts.whole, **around.options())
+        fold = Fold(trained.top, rows, prepared.rows["val"])
+        return _learned(trained, (fold,), history_of(trained.history), prepared, recipe, around, starts)
+    tries, parts = [], [_data(prepared, around, learned, held) for learned, held in prepared.folds]
+    for number, one in enumerate(parts):
+        options = around.options(f"part-{number + 1}", f"without part {number + 1} of {len(parts)}")
+        tries.append(train_head(one, settings, given=starts.parts[number], **options))
+        if tries[-1].interrupted:
+            raise KeyboardInterrupt
+    curves = [_losses(one.history[0]) for one in tries]
+    counts = [len(held) for _, held in prepared.folds]
+    folds = []
+    for number, (tried, (learned, held)) in enumerate(zip(tries, prepared.folds, strict=True)):
+        epoch, top = best_epoch(curves, counts, number), tried.top
+        if epoch != tried.history[0].best_epoch:
+            name = f"part-{number + 1}-{epoch}"
+            top = train_head(
+                _without_validation(parts[number]), settings, given=starts.parts[number], stop=epoch,
+                **around.options(name),
+            ).top  # fmt: skip
+        folds.append(Fold(top, learned, held))
+    epoch = best_epoch(curves, counts)
+    trained = train_head(
+        _data(prepared, around, rows, rows[:0]), settings, given=starts.whole, stop=epoch, **around.options()
+    )
+    history = mean_history([one.history for one in tries], counts, epoch)
+    return _learned(trained, tuple(folds), history, prepared, recipe, around, starts)
+
+
+def train_blocks_too(prepared: Prepared, recipe: Recipe, around: Circumstances) -> Learned:
+    """A head, and then the head with the blocks between the trunk's cut and what the head reads.
+
+    Where images are held out in turn, no epoch is chosen: blocks are trained to the end or not at all.
+
+    Raises:
+        InputError: data or settings that do not fit.
+        GraphError: blocks that cannot be differentiated.
+        NumericsError: NaN in features, or the loss diverged.
+        OutputError: a checkpoint cannot be written, or is of other data.
+    """
+    trunk, settings, rows = prepared.trunk, recipe.training, prepared.rows["train"]
+    network = trunk.original_model()
+
+    def train(data: TrainingData, part: str = "", words: str = "", **options: Any) -> Trained:
+        return train_blocks(data, network, trunk.cut, settings, **options, **around.options(part, words))
+
+    starts = _Starts(None, (None,) * len(prepared.folds))
+    if _begins_with_regression(prepared, recipe):
+        untaught = train(_data(prepared, around, rows, rows[:0]), "below", head_stop=0, stop=0)
+        views = prepared.views
+        flat = run_top(untaught.top, views.reshape(-1, *views.shape[2:]), around.threads).embedding
+        starts = _starts(prepared, recipe, flat.reshape(*views.shape[:2], -1))
+    if not prepared.folds:
+        trained = train(_data(prepared, around, rows, prepared.rows["val"]), given=starts.whole)
+        fold = Fold(trained.top, rows, prepared.rows["val"])
+        notes = _nothing_gained(trained.history)
+        return _learned(
+            trained, (fold,), history_of(trained.history), prepared, recipe, around, starts, notes
+        )
+    head_stop = None if starts.whole else min(settings.epochs, _UNMEASURED)
+    curves, counts, tops, histories, notes = [], [], [], [], ()
+    for number, (learned, held) in enumerate(prepared.folds):
+        data = _data(prepared, around, learned, held)
+        options: dict[str, Any] = {"given": starts.parts[number], "head_stop": head_stop}
+        alone = train(_without_validation(data), f"part-{number + 1}-head", stop=0, **options).top
+        if notes:
+            tops.append((alone, alone))
+            continue
+        words = f"without part {number + 1} of {len(prepared.folds)}"
+        trained = train(
+            data, f"part-{number + 1}", words, keep_last=True, give_up=None if number else GIVE_UP, **options
+        )
+        if trained.interrupted:
+            raise KeyboardInterrupt
+        histories.append(trained.history)
+        losses = _losses(trained.history[-1])
+        curves.append(losses[[0, -1]])
+        counts.append(len(held))
+        tops.append((alone, trained.top))
+        if not number and len(losses) - 1 < settings.block_epochs:
+            notes = (NOTHING.format(len(losses) - 1),)
+    last = 0 if notes else best_epoch(curves, counts)
+    if not (last or notes):
+        notes = (NOTHING.format(settings.block_epochs),)
+    folds = [
+        Fold(pair[0 if notes else best_epoch(curves, counts, number)], learned, held)
+        for number, (pair, (learned, held)) in enumerate(zip(tops, prepared.folds, strict=True))
+    ]
+    trained = train(
+        _data(prepared, around, rows, rows[:0]),
+        given=starts.whole,
+        head_stop=head_stop,
+        stop=None if last else 0,
+    )
+    length = len(histories[0][-1].epochs)
+    history = mean_history(histories, counts, length if last else 0)
+    return _learned(trained, tuple(folds), history, prepared, recipe, around, starts, notes)
+
+
+def _begins_with_regression(prepared: Prepared, recipe: Recipe) -> bool:
+    """Whether the head is a linear classifier that a regression can be fitted for in a moment."""
+    classes, settings = len(prepared.classes), recipe.training
+    width = pooled(prepared.features[:1], prepared.trunk).shape[1]
+    rows = len(prepared.rows["train"]) * prepared.views.shape[1]
+    return (
+        prepared.task == "classification"
+        and not settings.hidden
+        and settings.optimizer not in FORGETFUL
+        and 1 < classes <= _MOST_CLASSES
+        and rows * width * classes <= _HEAVY
+    )
+
+
+def _starts(prepared: Prepared, recipe: Recipe, views: Array) -> _Starts:
+    """Regressions on features (T, V, D), without the weights of an estimator where they would take too long."""
+    from finetune.classifiers.fitting import fit_without
+
+    if not _begins_with_regression(prepared, recipe):
+        return _Starts(None, (None,) * len(prepared.folds))
+    x, y, groups, folds = rows_of(prepared, views)
+    fitted = fit_rows("logistic", prepared, x, y, groups, folds, recipe.seed)
+    parts = [fit_without(fitted, i, x[learned], y[learned]) for i, (learned, _) in enumerate(folds)]
+    return _Starts(_start(fitted.estimator), tuple(_start(one.estimator) for one in parts), fitted)
+
+
+def _start(pipeline: Any) -> HeadWeights:
+    """The weights of a logistic regression behind a standardisation, for features as they are."""
+    scaler, regression = pipeline["scale"], pipeline[-1]
+    weights, bias = regression.coef_.T, regression.intercept_  # (D, classes)
+    if weights.shape[1] == 1:  # of two classes it has one margin
+        weights, bias = np.hstack([-weights / 2, weights / 2]), np.hstack([-bias / 2, bias / 2])
+    weights = weights / scaler.scale_[:, None]
+    return HeadWeights(weights, bias - scaler.mean_ @ weights)
+
+
+def _data(prepared: Prepared, around: Circumstances, learned: Places, held: Places) -> TrainingData:
+    """What is learned from images at some places, with all their views, and measured on others."""
+    place = np.full(len(prepared.examples), -1)
+    place[prepared.rows["train"]] = np.arange(len(prepared.views))
+    every = len(learned) == len(prepared.views)
+    return TrainingData(
+        prepared.views if every else taken(prepared.views, place[learned], around.work),
+        prepared.targets[learned],
+        taken(prepared.features, held, around.work),
+        prepared.targets[held],
+        len(prepared.classes),
+    )
+
+
+def _without_validation(data: TrainingData) -> TrainingData:
+    return dataclasses.replace(data, val_x=data.val_x[:0], val_y=data.val_y[:0])
+
+
+def _losses(phase: Phase) -> NDArray[np.float64]:
+    """The loss of images held out, of what a phase began with and of each epoch."""
+    first = [np.inf] if phase.start is None else [phase.start.val_refined]
+    return np.array([*first, *(epoch.val_refined for epoch in phase.epochs)], np.float64)
+
+
+def _nothing_gained(phases: Sequence[Phase]) -> tuple[str, ...]:
+    last = phases[-1]
+    if last.name == BLOCKS and last.epochs and not last.best_epoch:
+        return (NOTHING.format(len(last.epochs)),)
+    return ()
+
+
+def _learned(
+    trained: Trained,
+    folds: tuple[Fold, ...],
+    history: History | None,
+    prepared: Prepared,
+    recipe: Recipe,
+    around: Circumstances,
+    starts: _Starts,
+    notes: tuple[str, ...] = (),
+) -> Learned:
+    top, refit = trained.top, _refit_head(prepared, recipe, trained.top, around.work / "curve")
+    if starts.fitted is not None:
+        refit = refit_estimator(starts.fitted.estimator)
+        top = dataclasses.replace(top, chosen={**top.chosen, "start": dict(starts.fitted.chosen)})
+    return Learned(top, folds, refit, history, (*trained.notes, *notes), trained.interrupted)
+
+
+def _refit_head(prepared: Prepared, recipe: Recipe, top: Top, work: Path) -> Refit:
+    """A head with the learning rate that was found, and half as long at most."""
+    rate = top.chosen.get("learning_rate")
+    settings = Settings(
+        learning_rate=rate if isinstance(rate, float) and rate else None,
+        epochs=min(recipe.training.epochs, _CURVE_EPOCHS),
+        patience=None,
+        hidden=recipe.training.hidden,
+        seed=recipe.seed,
+    )
+
+    def fit(x: Array, y: NDArray[Any]) -> Predict:
+        classes = len(prepared.classes)
+        empty = np.empty((0, *x.shape[1:]), np.float32)
+        data = TrainingData(x[:, None].astype(np.float32), y, empty, y[:0], classes)
+        trained = train_head(data, settings, work, checkpoint_seconds=float("inf"))
+        return predictor(trained.top, several=data.several)
+
+    return fit

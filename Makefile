@@ -50,8 +50,8 @@ test-stores: $(VENV)/.installed $(VENV)/.installed-moto
 	$(BIN)/python -m pytest -m stores tests/feature_extraction/stores
 
 # Fine-tuning in several processes, connected by MPI.
-test-workers: $(VENV)/.installed $(VENV)/.installed-mpi
-	$(BIN)/python -m pytest -m workers tests/finetune/workers tests/service/cli/finetune
+test-workers: $(VENV)/.installed $(VENV)/.installed-workers
+	$(BIN)/python -m pytest -m workers tests/finetune/workers tests/service/cli/finetune tests/test_examples.py
 
 # Parts on Ray, Spark and Dask, whose processes and machines are ended; and features in their own pipelines.
 test-engines: $(VENV)/.installed $(VENV)/.installed-engines

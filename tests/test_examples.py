@@ -14,8 +14,17 @@ from tests import optional
 
 FOLDER = Path(__file__).parent.parent / "examples"
 PROGRAMS = sorted(path.stem for path in FOLDER.glob("*.py"))
+# Programs that need more than the tests do, and what that is: modules, each with what brings it.
+NEEDED = {
+    "parameter_server": {"ray": "pip install '.[workers]'"},
+    "ray_train": {
+        "ray": "pip install '.[workers]'",
+        "ray.train": "pip install 'ray[train]'",
+        "torch": "pip install torch",
+    },
+}
 SLOW = {"notmnist_cnn", "notmnist_pooling"}
-# Pipelines of engines, and the libraries that they need; these warn of one another.
+# Pipelines of engines, and the libraries that they need; these warn of one another, as Ray Train does.
 ENGINES = {
     "features_daft": "daft",
     "features_dask": "distributed",
@@ -38,7 +47,7 @@ def run(name: str, folder: Path, *start: str, **environment: str) -> subprocess.
     return subprocess.run(
         [
             sys.executable,
-            *(() if name in ENGINES else ("-W", "error")),
+            *(() if name in {*ENGINES, "ray_train"} else ("-W", "error")),
             *(start or [str(FOLDER / f"{name}.py")]),
         ],
         cwd=folder,
@@ -56,8 +65,17 @@ def test_readme_names_all_examples() -> None:
     assert set(PROGRAMS) >= SLOW
 
 
-@pytest.mark.parametrize("name", sorted({*PROGRAMS} - {*ENGINES}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.workers if name in NEEDED else ())
+        for name in PROGRAMS
+        if name not in ENGINES
+    ],
+)
 def test_example(name: str, tmp_path: Path) -> None:
+    for module, how in NEEDED.get(name, {}).items():
+        pytest.importorskip(module, reason=f"{module} is not installed: {how}", exc_type=ImportError)
     if name.startswith("notmnist"):
         optional.data_set("notmnist_10k")
     start = ("-c", FEWER_GLYPHS, str(FOLDER), name) if name in SLOW else ()

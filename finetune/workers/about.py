@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from models.cores import cores
+from models.cores import SHARES, cores
 from models.errors import InputError
 from models.processor import processor
 
@@ -17,7 +17,10 @@ _PACKAGES = ("graft-vision", "numpy", "onnx", "pillow")
 
 @dataclass(frozen=True)
 class About:
-    """Of one worker. `versions`: of packages, by name. `processor`: its kind. `bound`: cores that it may run on."""
+    """Of one worker. `versions`: of packages, by name. `processor`: its kind. `bound`: cores that it may run on.
+
+    `cores`: how many it may use, by itself where an engine has given each process its share.
+    """
 
     rank: int
     host: str
@@ -25,6 +28,7 @@ class About:
     processor: str
     cores: int
     bound: frozenset[int]
+    by_itself: bool = False
 
     def __str__(self) -> str:
         return f"worker {self.rank} on {self.host}"
@@ -36,7 +40,8 @@ def about(rank: int) -> About:
 
     versions = {name: _version(name) for name in _PACKAGES} | {"onnxruntime": onnxruntime.__version__}
     bound = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return About(rank, platform.node(), versions, processor(), cores(), frozenset(bound))
+    by_itself = any(name in os.environ for name in SHARES)
+    return About(rank, platform.node(), versions, processor(), cores(), frozenset(bound), by_itself)
 
 
 def check(workers: Sequence[About]) -> list[str]:
@@ -69,6 +74,8 @@ def check(workers: Sequence[About]) -> list[str]:
 def threads_of(workers: Sequence[About], rank: int) -> int:
     """How many threads a worker uses, so that those on one machine share its cores."""
     own = workers[rank]
+    if own.by_itself:
+        return own.cores
     sharing = [other for other in workers if other.host == own.host and other.bound & own.bound]
     return max(1, own.cores // len(sharing))
 

@@ -153,3 +153,9 @@ def test_another_kind_of_processor_is_said() -> None:
 )
 def test_workers_on_one_machine_share_its_cores(others: list[dict[str, Any]], threads: int) -> None:
     assert threads_of([worker(0), *(worker(1, **other) for other in others)], 0) == threads
+
+
+def test_what_an_engine_gives_a_worker_is_not_divided_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert about.about(0).by_itself
+    assert threads_of([worker(0, by_itself=True), worker(1, by_itself=True)], 0) == 4

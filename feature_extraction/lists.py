@@ -17,7 +17,8 @@ from feature_extraction.items import ImageItem, failing_item, file_item, printab
 from feature_extraction.stored_items import address_item
 from feature_extraction.stores.listing import beside
 from feature_extraction.stores.objects import StoredFile
-from feature_extraction.web_images import WebImages, is_address
+from feature_extraction.stores.opening import is_address
+from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
 
 _SUFFIXES = (".txt", ".lst", ".csv", ".tsv", ".jsonl", ".ndjson")

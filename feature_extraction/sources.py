@@ -35,7 +35,7 @@ from feature_extraction.packed_tar import unpacked_tar_members
 from feature_extraction.parquet_images import is_parquet, parquet_images, row_count, row_of
 from feature_extraction.shards import has_range, numbered, on_disk, present
 from feature_extraction.stored_images import stored_images, stored_images_from
-from feature_extraction.stores.opening import is_stored
+from feature_extraction.stores.opening import is_address
 from feature_extraction.videos import video_frames, video_named
 from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
@@ -60,7 +60,7 @@ def images(spec: str, tally: Tally | None = None, web: WebImages | None = None) 
         return
     if not spec:  # an unset variable of a shell, not the folder where it happens to be
         raise SourceError("a path is empty; expected a file, a folder or a glob. Check how it was written.")
-    if is_stored(spec):
+    if is_address(spec):
         yield from stored_images(spec, tally, web)
         return
     empty = True
@@ -77,7 +77,7 @@ def images_from(spec: str, first: str) -> Iterator[ImageItem] | None:
     None where that would have to be listed all the same. Names may deceive, where one stands in a source twice or was
     not printable: compare what comes.
     """
-    if is_stored(spec):
+    if is_address(spec):
         return stored_images_from(spec, first)
     path = Path(spec)
     if os.path.isdir(spec):

@@ -17,7 +17,8 @@ from PIL import Image
 
 from feature_extraction.items import Content, ImageItem, file_item, held_item, printable
 from feature_extraction.lists import COLUMNS
-from feature_extraction.web_images import WebImages, is_address
+from feature_extraction.stores.opening import is_address
+from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
 from models.wording import listed
 

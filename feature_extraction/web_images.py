@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
 from feature_extraction.fetching import Fetcher, Patience
 from feature_extraction.items import ImageItem, failing_item, printable
+from feature_extraction.stored_items import address_item
+from feature_extraction.stores.opening import WEB, is_address, scheme_of
 from feature_extraction.vector_store import FETCHED, VectorStore, open_store
 from models.errors import ImageError
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _MOST_BYTES = 100 << 20  # of one image
 _SECONDS = 60.0  # that one may take
 _TRIES = 3  # where the network fails, and not the host's answer
-
-
-def is_address(file: str) -> bool:
-    """Whether a list's path is an address, such as `https://host/photo.jpg`, and of no folder here."""
-    return bool(_ADDRESS.match(file))
 
 
 @dataclass(frozen=True)
 class WebImages:
     """Images at addresses of some hosts, as `addresses.allows` has them; none at all for `()`.
 
-    What was fetched is kept by its address, so that a run that was interrupted goes on, and each photo is asked for
+    Of a store the address stands in place of a host, such as `s3://bucket`: then all below it may be read. What was
+    fetched from a host is kept by its address, so that a run that was interrupted goes on, and each photo is asked for
     once however often it is read. Addresses that are not public are never asked.
     """
 
@@ -37,13 +33,15 @@ class WebImages:
     def item(self, url: str, name: str | None = None) -> ImageItem:
         """The image at an address, called by it or by `name`; one that fails where nothing may be fetched."""
         name = printable(name or url)
-        if self.hosts:
+        if any(url.startswith(f"{host.rstrip('/')}/") for host in self.hosts if is_address(host)):
+            return address_item(url, name)
+        if self.hosts and scheme_of(url) in WEB:
             return ImageItem(name, partial(self.read, url))
         return failing_item(
             name,
             ImageError(
                 f"{printable(url)}: an address, and nothing may be fetched. Allow its host with --allow-urls HOST "
-                "(allow_urls), or name a file."
+                "(allow_urls), or a store with --allow-urls s3://BUCKET; or name a file."
             ),
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from feature_extraction.part_files import WORK
-from feature_extraction.stores.opening import is_stored
+from feature_extraction.stores.opening import is_address
 from feature_extraction.stores.places import StoredFolder
 from models.errors import OutputError
 from models.files import disk_error, sync_folder
@@ -143,7 +143,7 @@ class Folder:
 
 def open_place(name: str | Path) -> Place:
     """The place that a user calls so: a folder, or an address in a store."""
-    return StoredFolder(str(name)) if is_stored(str(name)) else Folder(Path(name))
+    return StoredFolder(str(name)) if is_address(str(name)) else Folder(Path(name))
 
 
 def read(place: Place, name: str) -> bytes | None:

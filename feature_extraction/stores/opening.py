@@ -16,7 +16,7 @@ from models.errors import LibraryError
 from models.extras import how_to_install
 from models.wording import first_line
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*)://", re.I)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.I)
 _CONNECTIONS = 32  # more than there are readers
 # By scheme: the package that speaks to it, the class, and its options.
 _PACKAGES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -80,8 +80,8 @@ class Files(Protocol):
         """Remove a file."""
 
 
-def is_stored(spec: str) -> bool:
-    """Whether this is the address of a store and no path: one begins with a scheme, such as `s3://`."""
+def is_address(spec: str) -> bool:
+    """Whether this is an address, such as `https://host/photo.jpg` or `s3://bucket`, and no path: by its scheme."""
     return bool(_ADDRESS.match(spec))
 
 

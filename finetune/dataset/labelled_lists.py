@@ -17,7 +17,8 @@ import numpy as np
 
 from feature_extraction.items import is_junk, printable
 from feature_extraction.lists import records
-from feature_extraction.web_images import WebImages, is_address
+from feature_extraction.stores.opening import is_address
+from feature_extraction.web_images import WebImages
 from finetune.dataset.columns import Columns, columns_of
 from finetune.dataset.examples import Dataset, Example, Split, split_of, taught_by
 from finetune.dataset.label_cells import combination, several_labels

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from feature_extraction.items import ImageItem, Tally, failing_item, file_item, printable
 from feature_extraction.lists import slashed
 from feature_extraction.sources import entries
-from feature_extraction.web_images import WebImages, is_address
+from feature_extraction.stores.opening import is_address
+from feature_extraction.web_images import WebImages
 from finetune.dataset import idx
 from finetune.dataset.labelling_tools import is_upload, names_at
 from models.errors import ImageError, SourceError

@@ -13,7 +13,8 @@ from feature_extraction import web_images
 from feature_extraction.fetching import Fetcher
 from feature_extraction.items import read_item
 from feature_extraction.lists import listed_images
-from feature_extraction.web_images import WebImages, is_address
+from feature_extraction.stores.opening import is_address
+from feature_extraction.web_images import WebImages
 from finetune.dataset.list_options import ListOptions
 from finetune.dataset.opening import open_dataset
 from models.errors import ImageError, SourceError

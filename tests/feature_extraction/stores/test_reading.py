@@ -15,6 +15,7 @@ from feature_extraction import items
 from feature_extraction.items import Tally
 from feature_extraction.sources import image_count, images, images_from
 from feature_extraction.stores import listing
+from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
 from tests import optional
 from tests.feature_extraction.stores.conftest import Bucket
@@ -157,6 +158,16 @@ def test_lists_name_files_beside_them(bucket: Bucket) -> None:
         f"{bucket.url}/lists/a.csv.",
         "five": f"../../x.png: leads out of the store of its list; expected a path beside {bucket.url}/lists/a.csv.",
     }
+
+
+def test_a_list_here_names_files_of_a_store_that_is_allowed(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put_all({"photos/red.png": RED})
+    listed = tmp_path / "a.txt"
+    listed.write_text(f"{bucket.url}/photos/red.png\ns3://another-bucket/red.png\n")
+    (first, second) = images(str(listed), web=WebImages((f"{bucket.url}/photos/",)))
+    assert (first.id, first.read()) == (f"{bucket.url}/photos/red.png", RED)
+    with pytest.raises(ImageError, match="or a store with --allow-urls s3://BUCKET"):
+        second.read()
 
 
 class TestBadInput:

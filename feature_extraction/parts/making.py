@@ -100,7 +100,7 @@ class PartMaker:
     def _vectors(self, planned: PlannedPart) -> list[Vectors]:
         """Features of the part's images, after seeing that these are the planned ones."""
         stands, self._next = self._next, -1
-        for items in self._ways(planned, stands=stands == planned.part):
+        for items in self._ways(planned, planned.part - stands if stands >= 0 else None):
             with closing(
                 extract_vectors(
                     self._features, items, self._batch_size, self._threads, self._store, self.report
@@ -115,17 +115,21 @@ class PartMaker:
             f"with {planned.first}). Extract it into another folder."
         )
 
-    def _ways(self, planned: PlannedPart, *, stands: bool) -> Iterator[Iterator[ImageItem]]:
-        """The images of a part: where the stream stands, by its first image's name, counted from the beginning.
+    def _ways(self, planned: PlannedPart, ahead: int | None) -> Iterator[Iterator[ImageItem]]:
+        """The images of a part: where the stream stands, by the first image's name, further on, from the beginning.
 
-        A later way is gone where an earlier one gave other images: names say nothing where one stands there twice.
+        `ahead`: by how many parts the stream stands before it; None where nobody knows. A later way is gone where an
+        earlier one gave other images: names say nothing where one stands there twice.
         """
-        if stands:
+        if ahead == 0:
             yield islice(self._stream, planned.items)
         jumped = images_from(self._plan.source, planned.first) if self._reopen is None else None
         if jumped is not None:
             self._stream = jumped
             yield islice(self._stream, planned.items)
+        elif ahead is not None and ahead > 0:
+            between = ahead * self._plan.part_items
+            yield islice(self._stream, between, between + planned.items)
         self._stream = iter(self._reopen() if self._reopen else images(self._plan.source, None, self._web))
         begin = planned.part * self._plan.part_items
         yield islice(self._stream, begin, begin + planned.items)

@@ -125,6 +125,27 @@ def test_part_needs_no_listing_of_what_lies_before_it(
     assert do_part(plan, plan.parts // 2, features).images
 
 
+def test_list_is_read_once_by_whoever_makes_parts_in_their_order(
+    features: FeatureModel, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = planned(tmp_path, str(sources / "list.csv"), features)
+    maker, read = PartMaker(plan, features, threads=1), []
+
+    def counted(*arguments: object) -> object:
+        read.append(arguments)
+        return images(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("feature_extraction.parts.making.images", counted)
+    parts = list(plan.planned())
+    for number in (0, 1, 3, 5):
+        maker.make(parts[number])
+    assert len(read) == 1
+    maker.make(parts[2])  # another makes the rest in between
+    maker.make(parts[4])
+    assert len(read) == 2
+    merge_parts(plan)
+
+
 def test_a_part_can_be_made_from_images_that_only_the_caller_knows(
     features: FeatureModel, sources: Path, tmp_path: Path
 ) -> None:

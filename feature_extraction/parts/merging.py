@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from feature_extraction.manifest import NAME as MANIFEST
-from feature_extraction.manifest import Part, first_line, last_line, part_line
+from feature_extraction.manifest import Part, changed_settings, first_line, last_line, part_line
 from feature_extraction.ordered import ordered_map
 from feature_extraction.part_files import FAILED, INDEX, INDEX_HEAD, PLAN, WORK, failure_lines, index_rows
 from feature_extraction.parts.making import committed
+from feature_extraction.parts.places import Place
 from feature_extraction.parts.planning import Plan
 from models.errors import OutputError
 from models.wording import listed
@@ -43,7 +44,7 @@ def merge_parts(plan: Plan) -> Merged:
     """
     place = plan.place
     if place.size(MANIFEST) is not None:  # it comes last: all is there but the clearing away
-        merged = _merged(plan)
+        merged = _merged(place)
         _clear(plan)
         return merged
     with tempfile.TemporaryFile() as lines:  # of the manifest: memory does not grow with the parts
@@ -58,12 +59,32 @@ def merge_parts(plan: Plan) -> Merged:
     return merged
 
 
-def _merged(plan: Plan) -> Merged:
-    """What the manifest says that stands in the place."""
-    with plan.place.open(MANIFEST) as stream:
-        (line,) = deque(stream, maxlen=1)
+def merged_before(place: Place, settings: Mapping[str, Any]) -> Merged | None:
+    """What a place holds that was merged before, with these settings; None where nothing was.
+
+    Raises:
+        OutputError: it was made with others.
+    """
+    try:
+        with place.open(MANIFEST) as stream:
+            head = json.loads(next(stream))
+    except FileNotFoundError:
+        return None
+    changes = changed_settings(head["settings"], json.loads(json.dumps(settings)))
+    if changes:
+        raise OutputError(
+            f"{place}: holds features that were made with other settings ({changes}). Features of different kinds are "
+            "not mixed: give the same settings, or another place."
+        )
+    return _merged(place)
+
+
+def _merged(place: Place) -> Merged:
+    """What the manifest says that stands in a place."""
+    with place.open(MANIFEST) as stream:
+        count, line = deque(enumerate(stream), maxlen=1)[0]
     last = json.loads(line)
-    return Merged(plan.parts, last["images"], last["failed"])
+    return Merged(count - 1, last["images"], last["failed"])
 
 
 def _clear(plan: Plan) -> None:

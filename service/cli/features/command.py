@@ -14,11 +14,13 @@ import click
 
 from feature_extraction.engines.choosing import ENGINES
 from feature_extraction.engines.job import Job
-from feature_extraction.extraction import ExtractionReport, extract_to
+from feature_extraction.extraction import ExtractionReport, all_settings, extract_to
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem, Tally
 from feature_extraction.manifest import NAME
 from feature_extraction.part_files import FAILED
+from feature_extraction.parts.making import PartMaker
+from feature_extraction.parts.merging import Merged, merged_before
 from feature_extraction.parts.places import open_place
 from feature_extraction.parts.planning import Plan, plan_parts
 from feature_extraction.quantized import quantized
@@ -31,7 +33,16 @@ from models.files import check_writable
 from models.image_kinds import kind_of_name
 from models.runtime import RuntimeConfig
 from models.wording import counted, percent
-from service.cli.features.parts import Share, make_share, merge, run_engine, tell_plan
+from service.cli.features.parts import (
+    Out,
+    Share,
+    make_share,
+    merge,
+    run_engine,
+    run_here,
+    tell_finished,
+    tell_plan,
+)
 from service.cli.terminal.messages import print_error, print_guesses, print_note, print_passed_over
 from service.cli.terminal.options import (
     allow_urls_option,
@@ -48,7 +59,7 @@ from service.cli.terminal.text import columns
 @click.argument("source")
 @model_option
 @setting_options(FeatureOptions, "cuts", flags={"cuts": ["--cut", "-c"]}, multiple=True, metavar="NAME")
-@click.option("--out", "-o", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--out", "-o", type=Out(), required=True, help="Folder to write, or its address in a store.")
 @click.option(
     "--format", "-f", "form", type=click.Choice(["npy", "npz", "parquet", "jsonl"]), default="npy",
     show_default=True, help="Kind of files.",
@@ -91,7 +102,7 @@ def command(
     source: str,
     model: str,
     cuts: tuple[tuple[str, ...], ...],
-    out: Path,
+    out: Path | str,
     form: Format,
     batch_size: int | None,
     quantize: bool,
@@ -122,8 +133,9 @@ def command(
         raise click.UsageError("--address is that of an engine; give --engine too.")
     if merging:
         ctx.exit(0 if merge(open_place(out), source, as_json=as_json) else 1)
-    _refuse_among_photos(source, out)
-    check_writable(out / NAME)
+    if isinstance(out, Path):
+        _refuse_among_photos(source, out)
+        check_writable(out / NAME)
     if quantize:
         model = _quantized(model, source)
     features = _open(model, FeatureOptions(sum(cuts, ()), **options), device, threads)
@@ -131,8 +143,10 @@ def command(
         raise click.UsageError(
             "engines hand out cores; add --device cpu, or make shares with --part where the GPUs are."
         )
-    if share is not None or plan_only or engine_name:
+    if share is not None or plan_only or engine_name or not isinstance(out, Path):
         web = WebImages(allow_urls)
+        if resume and (before := _merged_before(out, features, form, batch_size, part_images)):
+            ctx.exit(0 if tell_finished(open_place(out), before, as_json=as_json) else 1)
         plan = _planned(out, source, features, form, batch_size, part_images, web)
         if plan_only:
             tell_plan(plan, as_json=as_json)
@@ -142,9 +156,11 @@ def command(
                 job = Job(plan, model, features.options, RuntimeConfig("cpu", threads), cache, web)
                 done = run_engine(job, engine_name, address, as_json=as_json)
             else:
-                assert share is not None
                 with contextlib.ExitStack() as context:
                     store = context.enter_context(contextlib.closing(open_store())) if cache else None
+                    if share is None:
+                        maker = PartMaker(plan, features, store=store, threads=threads, web=web)
+                        ctx.exit(0 if run_here(plan, maker, as_json=as_json) else 1)
                     done = make_share(
                         plan,
                         share,
@@ -237,8 +253,18 @@ def _open(model: str, options: FeatureOptions, device: str, threads: int | None)
     return features
 
 
+def _merged_before(
+    out: Path | str, features: FeatureModel, form: Format, batch_size: int | None, part_images: int | None
+) -> Merged | None:
+    """What is finished already, where nothing is left to be planned or cleared away."""
+    place, size = open_place(out), batch_size or features.model.batch_size
+    if Plan.open(place) is not None:
+        return None
+    return merged_before(place, all_settings(features, form, size, part_images))
+
+
 def _planned(
-    out: Path,
+    out: Path | str,
     source: str,
     features: FeatureModel,
     form: Format,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +14,10 @@ from feature_extraction.engines.choosing import engine
 from feature_extraction.engines.job import Job
 from feature_extraction.extraction import ExtractionReport
 from feature_extraction.parts.making import Outcome, PartMaker, forget_tries, missing_parts
-from feature_extraction.parts.merging import merge_parts
+from feature_extraction.parts.merging import Merged, merge_parts
 from feature_extraction.parts.places import Place
-from feature_extraction.parts.planning import Plan
+from feature_extraction.parts.planning import Plan, PlannedPart
+from feature_extraction.stores.opening import is_address
 from feature_extraction.vector_store import VectorStore
 from feature_extraction.web_images import WebImages
 from models.errors import GraftError, OutputError
@@ -22,6 +25,17 @@ from models.features import FeatureModel
 from models.wording import counted
 from service.cli.terminal.messages import print_error
 from service.cli.terminal.progress import images_progress
+
+
+class Out(click.Path):
+    """A folder of this machine, or the address of one in a store, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """An address stays as it is: as a path it would lose one of its slashes."""
+        return value if is_address(str(value)) else super().convert(value, param, ctx)
 
 
 class Share(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
@@ -73,12 +87,7 @@ def make_share(
     images = min(plan.items, numbers.stop * plan.part_items) - numbers.start * plan.part_items
     with images_progress(max(0, images)) as progress:
         for planned in plan.planned(numbers.start, numbers.stop):
-            try:
-                outcome = maker.make(planned)
-            except OutputError:
-                raise  # the next part would meet it too
-            except GraftError as exc:
-                outcome = Outcome(planned.part, error=str(exc))
+            outcome = _made(maker, planned)
             tell(outcome)
             outcomes.append(outcome)
             progress((planned.part - numbers.start) * plan.part_items + planned.items)
@@ -97,6 +106,20 @@ def make_share(
     return not summary["missing"]
 
 
+def _made(maker: PartMaker, planned: PlannedPart) -> Outcome:
+    """What becomes of a part that is made here.
+
+    Raises:
+        OutputError: the place cannot be written, which the next part would meet too.
+    """
+    try:
+        return maker.make(planned)
+    except OutputError:
+        raise
+    except GraftError as exc:
+        return Outcome(planned.part, error=str(exc))
+
+
 def run_engine(job: Job, name: str, address: str | None, *, as_json: bool) -> bool:
     """Have an engine make what is missing, merge it, and say what was done; whether all images are there.
 
@@ -104,12 +127,41 @@ def run_engine(job: Job, name: str, address: str | None, *, as_json: bool) -> bo
         LibraryError: the engine is not installed.
         OutputError: parts could not be made: they are named before.
     """
-    plan, run, began = job.plan, engine(name), time.perf_counter()
+    run = engine(name)
+    return _make_all(job.plan, lambda parts: run(job, parts, address), name, as_json=as_json)
+
+
+def run_here(plan: Plan, maker: PartMaker, *, as_json: bool) -> bool:
+    """As `run_engine`, in this process.
+
+    Raises:
+        OutputError: the place cannot be written, or parts could not be made: they are named before.
+    """
+    return _make_all(plan, lambda parts: (_made(maker, planned) for planned in parts), None, as_json=as_json)
+
+
+def tell_finished(place: Place, merged: Merged, *, as_json: bool) -> bool:
+    """Say what was there before; whether all images could be read."""
+    if as_json:
+        click.echo(json.dumps({"out": str(place), **vars(merged)}, indent=2))
+    else:
+        click.echo(f"{place}: {counted(merged.images, 'image')}, all done before")
+    return not merged.failed
+
+
+def _make_all(
+    plan: Plan,
+    run: Callable[[Iterable[PlannedPart]], Iterator[Outcome]],
+    name: str | None,
+    *,
+    as_json: bool,
+) -> bool:
+    began = time.perf_counter()
     outcomes: list[Outcome] = []
     missing = list(missing_parts(plan))
     with images_progress(plan.items) as progress:
         done = plan.items - sum(planned.items for planned in missing)
-        for outcome in run(job, missing, address):
+        for outcome in run(missing):
             tell(outcome)
             outcomes.append(outcome)
             done += outcome.images + len(outcome.failed)
@@ -121,7 +173,7 @@ def run_engine(job: Job, name: str, address: str | None, *, as_json: bool) -> bo
         facts = {"out": str(plan.place), "engine": name, **values, "seconds": round(seconds, 4)}
         click.echo(json.dumps(facts, indent=2))
     else:
-        click.echo(f"{plan.place}: {_words(values)}, on {name} in {seconds:,.1f} s")
+        click.echo(f"{plan.place}: {_words(values)}{f', on {name}' if name else ''} in {seconds:,.1f} s")
     if summary["missing"]:
         click.echo("  not merged: the same command tries what is missing again, and nothing else")
         return False

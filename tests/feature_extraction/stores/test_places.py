@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from feature_extraction import do_part, extract_to, merge_parts, open_place, plan_parts
 from feature_extraction.parts.making import PartMaker
@@ -21,6 +23,7 @@ from feature_extraction.stores import opening
 from feature_extraction.stores.places import StoredFolder
 from models.errors import OutputError, SourceError
 from models.features import FeatureModel, FeatureOptions, open_features
+from service.cli import main
 from tests.feature_extraction.running import CPU
 from tests.feature_extraction.stores.conftest import Bucket
 from tests.feature_extraction.stores.relay import Relay
@@ -188,6 +191,43 @@ def test_killed_in_the_middle_of_an_upload_nothing_half_written_is_there(
         assert do_part(plan, number, features).before == (number == 0)
     merge_parts(plan)
     assert bucket.contents("out/") == one_run
+
+
+def graft(*arguments: object) -> Result:
+    """The command, in this process."""
+    return CliRunner().invoke(main, ["features", *map(str, arguments)], prog_name="graft")
+
+
+def test_the_command_writes_into_a_store_and_goes_on_there(
+    bucket: Bucket, photos: str, one_run: dict[str, bytes], tiny_path: Path
+) -> None:
+    out = f"{bucket.url}/out"
+    command = [
+        photos, "--out", out, "--model", tiny_path, "--batch-size", 2, "--part-images", PART, "--device", "cpu",
+        "--threads", 1,
+    ]  # fmt: skip
+    first = graft(*command, "--part", "2/3")
+    assert first.exit_code == 0, first.stderr
+    assert f"{photos}/05.png: " in first.stderr
+    rest = graft(*command, "--json")
+    assert rest.exit_code == 1  # an image is broken
+    values = json.loads(rest.stdout)
+    assert (values["out"], values["parts"], values["parts_before"], values["images"]) == (out, 2, 1, 7)
+    assert bucket.contents("out/") == one_run
+    again = graft(*command)
+    assert again.exit_code == 2
+    assert f"{out}: holds features already" in again.stderr
+    resumed = graft(*command, "--resume")
+    assert f"{out}: 10 images, all done before" in resumed.stdout
+    others = graft(*command, "--resume", "--normalize", "l2")
+    assert "made with other settings" in others.stderr
+    assert "normalize was None, now l2" in others.stderr
+    nowhere = graft(*command[:2], "s3://no-such-bucket/out", *command[3:])
+    assert (
+        "s3://no-such-bucket/out/.parts/plan.jsonl: cannot be written (there is no such object"
+        in nowhere.stderr
+    )
+    assert nowhere.exit_code == 2
 
 
 class TestBadInput:

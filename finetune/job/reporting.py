@@ -16,7 +16,7 @@ from finetune.heads.running import TopOutputs
 from finetune.job.assessment import COVERAGE, Assessment
 from finetune.job.card import backbone, title
 from finetune.job.learned import Learned
-from finetune.job.preparation import Prepared
+from finetune.job.preparation import Prepared, pooled
 from finetune.job.recipe import Recipe
 from finetune.report.findings import (
     Candidates,
@@ -30,6 +30,8 @@ from finetune.report.findings import (
     Traits,
 )
 from finetune.report.pictures import pictures_of
+from finetune.single_thread import one_blas_thread
+from finetune.trust.class_curve import Slope, class_slopes
 from finetune.trust.proof import Proof
 from models.card import CROSS_FITTING
 
@@ -105,6 +107,7 @@ def collect_findings(
         interval=interval,
         history=learned.history,
         learning_curve=assessment.curve,
+        class_slopes=_slopes(prepared, recipe.seed),
         rejection=rejection,
         strangers=shown,
         leaks=np.array(sorted(place[leak] for leak in prepared.leaks.tolist() if leak in place), np.int64),
@@ -132,6 +135,16 @@ def proven(findings: Findings, path: Path, proof: Proof, timings: Mapping[str, f
     )
 
 
+def _slopes(prepared: Prepared, seed: int) -> Mapping[int, Slope]:
+    """How the error of classes falls with their images, by what the frozen part gives for all but test images."""
+    if prepared.task != "classification":
+        return {}
+    rows = np.sort(np.concatenate([prepared.rows["train"], prepared.rows["val"]]))
+    vectors = pooled(prepared.features[rows], prepared.trunk)
+    with one_blas_thread():
+        return class_slopes(vectors, prepared.targets[rows], prepared.groups[rows], seed)
+
+
 def _traits(prepared: Prepared, rows: NDArray[np.int64]) -> Traits:
     """What images at `rows` have in common."""
     facts = [prepared.facts[row] for row in rows]
@@ -156,7 +169,8 @@ def _counted(prepared: Prepared, split: Split) -> Ints:
 
 
 def _doubts(previous: Previous | None, assessment: Assessment) -> Iterator[str]:
-    if previous is not None and assessment.measured == CROSS_FITTING:
+    # An earlier run's own report (`rows`) has answers of models that had not learned from the images.
+    if previous is not None and previous.rows is None and assessment.measured == CROSS_FITTING:
         yield (
             f"{previous.name} may have learned from the images that both were asked about, and these answers are "
             "of models that had not: only a test folder that neither has learned from tells which is better."

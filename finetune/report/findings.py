@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from finetune.dataset.examples import Split
 from finetune.dataset.task import Task
 from finetune.pages.formatting import short
+from finetune.trust.class_curve import Slope
 from finetune.trust.measures import Share, accuracy
 from models.card import CROSS_FITTING, html_table
 from models.errors import InputError
@@ -224,6 +225,7 @@ class Findings:
         unit: unit of the targets of a regression, such as "kg".
         history: measured during training.
         learning_curve: the same method with fewer samples.
+        class_slopes: how the error of classes falls with their images, by the index of the class.
         rejection: the threshold for "none of these".
         strangers: what the model says to images that come with the package and are none of its classes.
         leaks: indices of measured images that have a duplicate among the training images. None: not looked for.
@@ -261,6 +263,7 @@ class Findings:
     unit: str = ""
     history: History | None = None
     learning_curve: tuple[LearningPoint, ...] | None = None
+    class_slopes: Mapping[int, Slope] = field(default_factory=dict)
     rejection: Rejection | None = None
     strangers: tuple[Shown, ...] = ()
     leaks: Ints | None = None

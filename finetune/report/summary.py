@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from finetune.report import classification, comparing, judging, regression, weak_spots
+from finetune.report import class_growth, classification, comparing, judging, regression, weak_spots
 from finetune.report.calibrating import Calibration, calibrate
 from finetune.report.findings import Findings, Floats, Growth, Ints, Previous, Rejection
 from finetune.report.learning_curve import growth
@@ -43,6 +43,7 @@ class Classification:
     macro: classification.Macro
     confusions: tuple[classification.Confusion, ...]
     weak_spots: tuple[weak_spots.WeakSpot, ...]
+    growths: tuple[class_growth.ClassGrowth, ...]  # what more photos of a class would bring, the most first
     before: Calibration | None
     after: Calibration | None  # None where no answer holds numbers
     leaks: comparing.Leaks | None
@@ -107,6 +108,9 @@ def _classification(findings: Findings) -> Classification:
         classification.macro(classes),
         classification.confusions(truth, predicted, confidence),
         weak_spots.find_weak_spots(truth, predicted, confidence, findings.classes, findings.traits),
+        class_growth.class_growths(findings.class_slopes, classes, findings.counts["train"])
+        if "train" in findings.counts
+        else (),
         calibrate(findings.before, truth) if findings.before is not None else None,
         calibrate(raw, truth),
         comparing.leak_effect(truth, predicted, findings.leaks) if findings.leaks is not None else None,

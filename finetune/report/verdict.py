@@ -345,12 +345,16 @@ def _advice(findings: Findings, summary: Summary, concerns: tuple[Concern, ...])
         return f"Next: {_lower(concerns[0].advice)}"
     if summary.fit and summary.fit.kind == "unfinished":
         return "Next: train for more epochs; the validation loss was still falling."
+    classification = summary.classification
+    growths = classification.growths if classification else ()
     if summary.growth and summary.growth.rising:
         return (
             "Next: collect more training images, because the learning curve still rises: twice as many would bring "
             f"about {summary.growth.words()}."
+            + (f" Of a single class: {growths[0].words()}." if growths else "")
         )
-    classification = summary.classification
+    if growths:
+        return f"Next: collect images of single classes: {growths[0].words()}."
     if classification and classification.confusions and classification.accuracy.value < 0.995:
         worst = classification.confusions[0]
         truth, answer = quoted(findings.classes[worst.truth]), quoted(findings.classes[worst.predicted])

@@ -246,6 +246,8 @@ def _asked(findings: Findings, measured: Summary) -> Iterator[str]:
             f"None of these: {percent(unknown.value)} of {unknown.images:,} unknown images are told so, and "
             f"{percent(known.value)} of the measured images (AUROC {rejected.auroc:.3f})."
         )
+    if measured.classification and measured.classification.growths:
+        yield f"What next: {measured.classification.growths[0].words()}."
     if words := shown_words(findings.strangers):
         yield words
 

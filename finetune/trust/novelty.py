@@ -26,7 +26,7 @@ REMEMBERED = 2000  # training images that neighbours are sought among, at most
 SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
 # Of "combined": what the parts that tell a missing class from known ones are bounded by from below, and divided by; how
 # steeply, and from which deviation on, the parts that tell anything else count; and the share of the residual.
-_LOWEST, _NEAR, _STEEP, _FROM, _REST = -1.0, 1.5, 2.0, 1.0, 0.3
+_LOWEST, _NEAR, _STEEP, _FROM, _REST = -1.0, 1.5, 2.0, 1.5, 0.1
 _RESIDUAL = 1e-7  # added to the square of the residual: less is rounding
 _LEVEL = 1e-3  # of their size, in how much parts of "combined" vary at least if they are to be divided by it
 _TINY = 1e-12

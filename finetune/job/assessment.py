@@ -69,11 +69,17 @@ class Assessment:
 
 @one_blas_thread()
 def assess(
-    prepared: Prepared, learned: Learned, recipe: Recipe, *, unknown: TopOutputs | None = None
+    prepared: Prepared,
+    learned: Learned,
+    recipe: Recipe,
+    *,
+    unknown: TopOutputs | None = None,
+    curve: bool = True,
 ) -> Assessment:
     """Fit temperature and threshold on images held out, and measure on test images where there are any.
 
-    `unknown`: outputs for images that are none of the classes; without, classes are held out in turn.
+    `unknown`: outputs for images that are none of the classes; without, classes are held out in turn. `curve`: whether
+    to learn from fewer images too.
     """
     targets, test = prepared.targets, prepared.rows["test"]
     held = held_outputs(learned.folds, prepared.features)
@@ -82,18 +88,18 @@ def assess(
     if len(test):
         measured, rows, outputs = "test", test, run_top(learned.top, prepared.features[test])
     train = run_top(learned.top, prepared.views[:, 0]).embedding
-    curve = _curve(prepared, learned, recipe, train, outputs)
+    points = _curve(prepared, learned, recipe, train, outputs) if curve else None
     described = _described(prepared, train, held, outputs, recipe.seed)
     if not prepared.classes:
         half_width = conformal(np.abs(held.outputs.logits - targets[held.rows]))
         return Assessment(
-            measured, rows, outputs, half_width=half_width, curve=curve, described=described,
+            measured, rows, outputs, half_width=half_width, curve=points, described=described,
         )  # fmt: skip
     if prepared.task == "multilabel":
         temperature = label_temperature(held.outputs.logits, targets[held.rows])
         thresholds = label_thresholds(sigmoid(held.outputs.logits, temperature), targets[held.rows])
         return Assessment(
-            measured, rows, outputs, temperature, curve=curve, described=described, thresholds=thresholds
+            measured, rows, outputs, temperature, curve=points, described=described, thresholds=thresholds
         )
     rejector = fit_rejector(
         train,
@@ -104,7 +110,7 @@ def assess(
         seed=recipe.seed,
     )
     temperature = checked_temperature(held.outputs.logits, targets[held.rows])
-    return Assessment(measured, rows, outputs, temperature, rejector, None, curve, described)
+    return Assessment(measured, rows, outputs, temperature, rejector, None, points, described)
 
 
 def _asked(prepared: Prepared, fold: Fold, train: Array) -> HeldPart:

@@ -26,6 +26,7 @@ from models.wording import differences
 FORMAT = 1
 _IMAGES = "images"  # of a plan: the digest of its data
 MODEL, PLAN, WORK, EVENTS = "model.onnx", "run.json", "work", "tensorboard"
+COMMAND = "command.json"  # in WORK, of a run whose report is still to be made
 _FILES = (MODEL, PLAN, "report.html", "report.json")
 
 
@@ -136,7 +137,9 @@ def _changes(known: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[st
 
 def why_another(base: Path, folder: Path) -> str:
     """Why a run is written to `folder` and not to `base`, and what else could be done."""
-    if (base / PLAN).is_file() and ((base / WORK).exists() or not (base / MODEL).is_file()):
+    if (base / WORK / COMMAND).is_file():
+        state = f"holds a run without a page, which `graft report {shlex.quote(str(base))}` makes"
+    elif (base / PLAN).is_file() and ((base / WORK).exists() or not (base / MODEL).is_file()):
         resumed = f"--out {shlex.quote(str(base))} --resume"
         state = f"holds a run that has not finished; the same command with {resumed} goes on with it"
     elif (base / MODEL).is_file():

@@ -51,7 +51,7 @@ from finetune.job.reporting import collect_findings, proven, thumbnails, write_p
 from finetune.job.strangers import show_strangers
 from finetune.report.answers import Earlier, read_earlier
 from finetune.report.findings import Candidates, Findings, Previous, Shown
-from finetune.report.page import draw, write_report
+from finetune.report.page import draw, write_numbers, write_report
 from finetune.training.learner import LocalLearner
 from finetune.trust.proof import IMAGES, FreshProcess, Proof, prove
 from finetune.workers.extraction import SharedTrunk
@@ -71,7 +71,10 @@ from models.wording import counted
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves. `findings` is None where the run had finished before."""
+    """What a run leaves. `findings` is None where the run had finished before.
+
+    `report`: the page, or report.json where no page was asked for.
+    """
 
     model: Path
     report: Path
@@ -91,6 +94,7 @@ def finetune(
     unknown: str | None = None,
     previous: str | None = None,
     earlier: Path | None = None,
+    report: bool = True,
     observer: Observer | None = None,
     team: Team | None = None,
 ) -> Outcome:
@@ -100,7 +104,8 @@ def finetune(
     `unknown`: a source of images that are none of the classes, to measure the threshold with. `previous`: an older
     model to compare with; `earlier`: in its place the report.json of a run on these images, perhaps with other labels,
     whose answers are compared on the images that neither has learned from. `cache`: remember features by the images'
-    content. `team`: other processes that help, see `finetune.workers`; `threads` are then of each.
+    content. `report`: without it neither learning curve nor page are made, and `resume` adds them later. `team`: other
+    processes that help, see `finetune.workers`; `threads` are then of each.
 
     Raises:
         InputError: images or settings that cannot be used.
@@ -120,7 +125,9 @@ def finetune(
         older = read_earlier(earlier)
     with RunFolder.open(out, resume=resume) as folder, contextlib.ExitStack() as context:
         store = context.enter_context(contextlib.closing(open_store())) if cache else None
-        job = _Job(dataset, recipe, folder, Stages(watched), device, threads, store, strangers, older, team)
+        job = _Job(
+            dataset, recipe, folder, Stages(watched), device, threads, store, strangers, older, team, report
+        )
         return job.run()
 
 
@@ -156,6 +163,7 @@ class _Job:
     unknown: Sequence[ImageItem]
     older: Model | Earlier | None
     team: Team | None
+    report: bool
     digests: dict[str, bytes] = field(default_factory=dict)  # of images that were scanned, by their ids
 
     def run(self) -> Outcome:
@@ -224,7 +232,7 @@ class _Job:
         path = self.folder.path / MODEL
         with FreshProcess() as fresh, ThreadPoolExecutor(1) as beside:  # both work while this thread waits
             with stages.stage("assess"):
-                assessment = assess(prepared, learned, recipe, unknown=strangers)
+                assessment = assess(prepared, learned, recipe, unknown=strangers, curve=self.report)
             shown = self._shown(prepared, learned, assessment)
             findings = collect_findings(
                 self.dataset,
@@ -238,16 +246,21 @@ class _Job:
                 candidates=candidates,
                 shown=shown,
             )
-            drawn = beside.submit(draw, findings, thumbnails(prepared, assessment))
+            drawn = None
+            if self.report:
+                drawn = beside.submit(draw, findings, thumbnails(prepared, assessment))
             with stages.stage("export"):
                 self._export(path, prepared, learned, assessment, digest)
             with stages.stage("proof"):
                 proof = self._prove(path, prepared, learned, assessment, fresh)
             with stages.stage("report"):
-                write_projector(self.folder.path / EVENTS, prepared, assessment)
                 findings = proven(findings, path, proof, dict(stages.seconds))
-                report = write_report(self.folder.path, findings, drawn=drawn.result())
-        if not learned.interrupted:
+                if drawn is None:
+                    report = write_numbers(self.folder.path, findings)
+                else:
+                    write_projector(self.folder.path / EVENTS, prepared, assessment)
+                    report = write_report(self.folder.path, findings, drawn=drawn.result())
+        if self.report and not learned.interrupted:
             self.folder.finish()
         return Outcome(path, report, findings, learned.interrupted)
 

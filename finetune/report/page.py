@@ -55,16 +55,30 @@ def write_report(
     Raises:
         OutputError: the disk is full or the folder is not writable.
     """
-    summary = summarise(findings)
-    verdict = judge(findings, summary)
-    values = numbers(findings, summary, verdict)
-    table = json.dumps(values, indent=1, allow_nan=False)
-    write_atomically(folder / NUMBERS, table.encode())  # the verdict need not wait until the page is drawn
-    if summary.classification:
-        write_mistakes(folder, values)
+    summary, verdict = _write_numbers(folder, findings)  # they need not wait until the page is drawn
     page = _render(findings, summary, verdict, drawn or draw(findings, thumbnails))
     write_atomically(folder / PAGE, page.encode(errors="replace"))  # file names may hold what is no Unicode
     return folder / PAGE
+
+
+def write_numbers(folder: Path, findings: Findings) -> Path:
+    """Write report.json into `folder`, and mistakes.csv of a classifier, without a page; returns its path.
+
+    Raises:
+        OutputError: the disk is full or the folder is not writable.
+    """
+    _write_numbers(folder, findings)
+    return folder / NUMBERS
+
+
+def _write_numbers(folder: Path, findings: Findings) -> tuple[Summary, Verdict]:
+    summary = summarise(findings)
+    verdict = judge(findings, summary)
+    values = numbers(findings, summary, verdict)
+    write_atomically(folder / NUMBERS, json.dumps(values, indent=1, allow_nan=False).encode())
+    if summary.classification:
+        write_mistakes(folder, values)
+    return summary, verdict
 
 
 def write_evaluation(path: Path, findings: Findings, thumbnails: Thumbnails | None = None) -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "features": ("service.cli.features.command", "Turn images into feature vectors."),
     "finetune": ("service.cli.finetune.command", "Teach a model your own classes."),
     "models": ("service.cli.models", "List, inspect, download and import models."),
+    "report": ("service.cli.report", "Make the report of a run that was made without one."),
     "serve": ("service.cli.serve.command", "Answer over HTTP."),
     "teach": ("service.cli.teach", "Open a page on which a model learns your own classes."),
     "token": ("service.cli.token", "Make an API token for the service."),

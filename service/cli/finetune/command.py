@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,18 @@ if TYPE_CHECKING:
     from finetune.report.summary import Summary
 
 
-@click.command(cls=GroupedCommand)
+_ARGUMENTS = f"{__name__}.arguments"  # in a context's meta
+
+
+class _Command(GroupedCommand):
+    """Keeps its command line, by which a report is made later."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Command)
 @click.argument("source")
 @setting_options(Recipe, flags={"model": ["-m"], "candidates": ["--try"]})
 @list_options
@@ -60,6 +71,10 @@ if TYPE_CHECKING:
     "--workers", type=click.IntRange(min=1), metavar="N",
     help="Processes that share the work; needs mpi4py.  [default: those of mpiexec, else 1]",
 )  # fmt: skip
+@click.option(
+    "--report/--no-report", default=True,
+    help="Make a page and a learning curve; `graft report` makes them later.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @device_options
 @click.pass_context
@@ -71,6 +86,7 @@ def command(
     resume: bool,
     cache: bool,
     workers: int | None,
+    report: bool,
     as_json: bool,
     device: str,
     threads: int | None,
@@ -89,7 +105,7 @@ def command(
     """
     from finetune.dataset.naming import source_name
     from finetune.dataset.opening import open_dataset
-    from finetune.job.folder import PLAN, free_folder, why_another
+    from finetune.job.folder import COMMAND, PLAN, WORK, free_folder, why_another
     from finetune.job.run import finetune
     from finetune.workers.mpi import program
     from finetune.workers.team import Team, work
@@ -133,6 +149,7 @@ def command(
                     unknown=unknown,
                     previous=previous,
                     earlier=earlier,
+                    report=report,
                     observer=observer,
                     team=team,
                 )
@@ -140,9 +157,12 @@ def command(
             if (folder / PLAN).is_file():
                 click.secho(f"Interrupted; what was done is kept. {_resumed(folder)}", err=True, fg="yellow")
             ctx.exit(130)
+    if not report and not outcome.interrupted and outcome.findings is not None:
+        _remember(folder / WORK / COMMAND, ctx.meta[_ARGUMENTS])
     if as_json:
-        report = json.loads(outcome.report.with_suffix(".json").read_text(encoding="utf-8"))
-        click.echo(json.dumps({"path": str(outcome.model), "page": str(outcome.report), **report}, indent=2))
+        numbers = json.loads(outcome.report.with_suffix(".json").read_text(encoding="utf-8"))
+        page = str(outcome.report) if report else None
+        click.echo(json.dumps({"path": str(outcome.model), "page": page, **numbers}, indent=2))
     else:
         _print(outcome)
     if outcome.findings is None and (unknown or previous or corrections):
@@ -155,6 +175,14 @@ def command(
             f"Interrupted: the model is the best until then. {_resumed(folder)}", err=True, fg="yellow"
         )
         ctx.exit(130)
+
+
+def _remember(file: Path, arguments: Sequence[str]) -> None:
+    """Write down the command line of a run, for `graft report`, which decides about some of it."""
+    from models.files import write_atomically
+
+    kept = [word for word in arguments if word not in ("--report", "--no-report", "--resume", "--json")]
+    write_atomically(file, json.dumps({"folder": str(Path.cwd()), "arguments": kept}).encode())
 
 
 def _corrected(dataset: Dataset, table: Path, previous: str | None) -> tuple[Dataset, Path | None]:

@@ -42,6 +42,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "graft finetune my_photos --out mine --resume",
         "graft finetune my_photos --method blocks --workers 2",
     ),
+    "service.cli.report": (
+        "graft report mine",
+        "graft finetune my_photos --no-report --out mine",
+    ),
     "service.cli.models": ("graft models list", "graft models pull mobilenet_v2"),
     "service.cli.models.listing": ("graft models list",),
     "service.cli.models.info": ("graft models info builtin", "graft models info my_photos-model/model.onnx"),

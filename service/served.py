@@ -327,7 +327,7 @@ class _Runs:
 
     def __call__(self, key: Hashable, images: Sequence[NDArray[np.uint8]], crowded: bool) -> Sequence[Any]:
         """One run, for `images` of any number of callers: a result, or an error, for each."""
-        batch = np.stack(images)  # (N, H, W, 3)
+        batch = np.stack(images) if len(images) > 1 else images[0][None]  # (N, H, W, 3)
         model = self._crowded if crowded else self._model
         if key == RESULTS:
             results = image_results(model, batch)

@@ -16,7 +16,7 @@ Job = Callable[[], None]
 Join = Callable[[Sequence[Job]], Job]  # makes one job of several
 _thread = threading.local()  # `turns`: whose turn it has; `job`: whether that began with its job
 _TOGETHER = 8  # jobs that one turn is for, at most
-_TOGETHER_S = 0.05  # that they may take: the first of them is done no sooner than the last
+_TOGETHER_S = 0.02  # that they may take: the first of them is done no sooner than the last
 _MEMORY = 0.8  # weight of the past in the moving average of a job's time
 
 

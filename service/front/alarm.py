@@ -29,6 +29,10 @@ class Alarm:
             self._timer = self._loop.call_at(self._due, self._ring)
         return self
 
+    def rest(self) -> None:
+        """Do not ring until the block begins anew."""
+        self._due = None
+
     def close(self) -> None:
         """Let go of the timer."""
         if self._timer is not None:

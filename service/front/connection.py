@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 import h11
 
@@ -14,6 +15,7 @@ from service.front.gate import Gate, Lane
 from service.front.limits import whole_seconds
 from service.front.plain import Headers, Request, plain_request
 from service.front.requests import Refused, RequestReader, check, request_id
+from service.front.sockets import StreamsThatTell
 from service.front.wsgi import Answer, Call, ClientGone, call_application
 
 _READ = 1 << 16
@@ -30,6 +32,7 @@ class Connection:
         self._gate, self._reader, self._writer = gate, reader, writer
         self._requests = RequestReader(reader, gate.limits, gate.budget)
         self._wire = self._requests.wire
+        self._protocol = cast(StreamsThatTell, writer.transport.get_protocol())
         self._gone: ClientGone | None = None  # of the request that is worked on
         self._left = False
         self._id = ""  # of the request
@@ -70,13 +73,15 @@ class Connection:
         if self._gone is not None:
             self._gone.set()
 
-    def answers_at_once(self, data: bytes) -> bool:
-        """Refuse a request that came whole and finds no place, without the task of this connection.
+    # At once: requests that came whole, without the task of this connection, which goes on to wait for one
 
-        Who refuses thousands a second has no time for more. Whatever is not so plain is read in its turn.
+    def answers_at_once(self, data: bytes) -> bool:
+        """Begin to work on a plain request that came whole, or refuse it; whatever is not so plain is read in its turn.
+
+        Returns whether that was done. Who answers hundreds a second, and refuses thousands, has no time for more.
         """
         gate, requests, transport = self._gate, self._requests, self._writer.transport
-        if not (gate.lanes["work"].full and requests.waits):
+        if not requests.waits:
             return False
         requests.waits = False  # for what follows this, if it is read in its turn
         if gate.draining or transport.is_closing() or transport.get_write_buffer_size():
@@ -85,15 +90,68 @@ class Connection:
         if plain is None or plain.size + plain.body != len(data):
             return False
         request = plain.request
-        refused = gate.refused_at_once(request)
-        if refused is None:
+        if not gate.welcome_at_once(request):
             return False
-        requests.pass_over(request)
+        lane = gate.lanes["work"]
+        if lane.full:
+            requests.pass_over(request)
+            self._id = request_id(request)
+            transport.write(self._refusal(request, gate.overloaded(lane), goes_on=True))
+            self._wait_again()
+            return True
+        return gate.tls is None and self._begins_at_once(request, data[plain.size :], lane)
+
+    def _begins_at_once(self, request: Request, body: bytes, lane: Lane) -> bool:
+        """Have a thread begin with a request where its route works in steps, and there is room for its body."""
+        size = len(body)
         self._id = request_id(request)
-        transport.write(self._refusal(request, refused, goes_on=True))
-        requests.next()
-        self.since, requests.waits = time.monotonic(), True
+        call = self._call(request, request.method.decode("ascii"), body)
+        steps = self._gate.direct(call)
+        if steps is None or lane.threads is None or not self._gate.budget.take(size, 0):
+            return False
+        self._requests.pass_over(request)
+        self._protocol.hold()
+        self.requested = self.worked_on = True
+        self._gone = call.gone
+        lane.running += 1
+        done = functools.partial(self._ends, request, call, lane, lane.running, size)
+        lane.threads.begin_steps(steps, size, done)
         return True
+
+    def _ends(
+        self, request: Request, call: Call, lane: Lane, among: int, size: int, answer: Answer | Exception
+    ) -> None:
+        """Send the answer to a request that was begun at once."""
+        gate, transport, seconds = self._gate, self._writer.transport, time.monotonic() - call.began
+        lane.running -= 1
+        lane.answered(seconds, among)
+        gate.budget.give_back(size)
+        self.worked_on, self._gone = False, None
+        if isinstance(answer, Exception):
+            refused = self._failed(call, answer)
+            if not transport.is_closing():
+                transport.write(self._refusal(request, refused, goes_on=not gate.draining))
+        elif transport.is_closing():
+            gate.log_access(call, _CLIENT_LEFT, 0, seconds)
+        else:
+            headers = self._headers(answer.headers, closes=gate.draining)
+            try:
+                data = self._wire.begin(answer.status, headers) + self._wire.go_on_with(answer.body)
+                transport.write(data + self._wire.finish())
+            except h11.LocalProtocolError as exc:
+                self._note_no_http(exc)
+                transport.abort()
+                return
+            gate.log_access(call, answer.status, len(answer.body), seconds)
+        if self._wire.done:
+            self._wait_again()
+            self._protocol.let_go()
+        else:
+            self._reader.feed_eof()  # for the task, which closes the connection
+
+    def _wait_again(self) -> None:
+        self._id, self.requested, self.since = "", False, time.monotonic()
+        self._requests.wait_again()
 
     async def _serve_one(self) -> bool:
         """Answer one request. Returns whether another may follow."""
@@ -185,18 +243,24 @@ class Connection:
                 return call_application(app, call)
             steps = self._gate.direct(call)
             if steps is not None:
-                return await lane.threads.begin_steps(steps, len(call.body))
+                return await lane.threads.future_of(steps, len(call.body))
             return await lane.threads.run(lambda: call_application(app, call))
-        except Exception:
-            path, known = call.target.partition("?")[0][:200], {"request_id": self._id}
-            _log.exception("the application failed at %s (request %s)", path, self._id, extra=known)
-            raise Refused(
-                500, f"the server failed; its log says why, with the request id {self._id}"
-            ) from None
+        except Exception as exc:
+            raise self._failed(call, exc) from None
         finally:
             self.worked_on = False
             lane.running -= 1
             lane.answered(time.monotonic() - began, among)
+
+    def _failed(self, call: Call, error: Exception) -> Refused:
+        """The refusal of a request that the application has failed at, once that is written down."""
+        path, known = call.target.partition("?")[0][:200], {"request_id": self._id}
+        _log.error("the application failed at %s (request %s)", path, self._id, exc_info=error, extra=known)
+        return Refused(500, f"the server failed; its log says why, with the request id {self._id}")
+
+    def _note_no_http(self, error: h11.LocalProtocolError) -> None:
+        known = {"request_id": self._id}
+        _log.error("the application's answer to request %s is no HTTP: %s", self._id, error, extra=known)
 
     # Writing
 
@@ -216,8 +280,7 @@ class Connection:
                         await asyncio.sleep(_NOTHING_NEW_S)
             await self._write(data + self._wire.finish())
         except h11.LocalProtocolError as exc:
-            known = {"request_id": self._id}
-            _log.error("the application's answer to request %s is no HTTP: %s", self._id, exc, extra=known)
+            self._note_no_http(exc)
             raise ConnectionResetError from exc
         finally:
             if answer.stream is not None:

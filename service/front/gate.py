@@ -152,19 +152,16 @@ class Gate:
             return self.lanes["instant"]
         return self.lanes["work" if self._routing.works(method, path) else "quick"]
 
-    def refused_at_once(self, request: Request) -> Refused | None:
-        """Why a request that needs a worker finds none; None where there is more to say or to do."""
+    def welcome_at_once(self, request: Request) -> bool:
+        """Whether a request needs a worker, and there is nothing to say to it and nothing to do before."""
         if self.spool(request) is not None:
-            return None
+            return False
         try:
             check(request, self.limits)
         except Refused:
-            return None
+            return False
         method, path = request.method.decode("ascii"), request.target.partition(b"?")[0].decode("ascii")
-        lane = self.lane(method, path)
-        if lane is not self.lanes["work"] or not lane.full or self.unwelcome(method, path, request):
-            return None
-        return self.overloaded(lane)
+        return self.lane(method, path) is self.lanes["work"] and not self.unwelcome(method, path, request)
 
     def overloaded(self, lane: Lane) -> Refused:
         """The refusal of a request for which there is no place."""

@@ -91,9 +91,15 @@ class RequestReader:
             ) from None
 
     def pass_over(self, request: Request) -> None:
-        """A plain request came whole while `header` waited, and is answered without it; it waits for the next one."""
+        """A plain request came whole while `header` waited, and is answered without it, which goes on to wait."""
         self.wire.pass_over(request)
+        self._alarm.rest()
+
+    def wait_again(self) -> None:
+        """It has its answer: `header` waits for the next one, for as long as it may from now on."""
+        self.next()
         self._alarm.within(self._limits.idle_s)
+        self.waits = True
 
     async def body(self, request: Request) -> bytes:
         """The body of a request. Its bytes are counted until `release`.

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from models.errors import InputError
 
@@ -17,6 +17,7 @@ except ImportError:  # Windows bounds no descriptors
     resource = None  # type: ignore[assignment]
 
 BACKLOG = 1024  # clients that may wait to be accepted
+_HELD = 1 << 16  # bytes that a client may send ahead of the answer to what it sent before
 _RETRY_S = 0.1
 _OTHERS = 128  # descriptors for what is no connection: models, libraries, logs
 
@@ -41,12 +42,37 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
         super().__init__(asyncio.StreamReader(), self._connected)
         self._tell = connected
         self._client: Client | None = None
+        self._socket: asyncio.Transport | None = None
+        self._holds = self._ended = False
+        self._held: list[bytes] = []
+
+    def hold(self) -> None:
+        """Keep what comes from now on from the reader."""
+        self._holds = True
+
+    def let_go(self) -> None:
+        """Give the reader what came meanwhile."""
+        self._holds = False
+        if self._held:
+            data, self._held = b"".join(self._held), []
+            if self._socket is not None:
+                self._socket.resume_reading()
+            self.data_received(data)
+        if self._ended:
+            self._ended = False
+            super().eof_received()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._client = self._tell(reader, writer)
+        self._socket = cast(asyncio.Transport, writer.transport)
 
     def data_received(self, data: bytes) -> None:
         """Something has come."""
+        if self._holds:
+            self._held.append(data)
+            if self._socket is not None and sum(map(len, self._held)) > _HELD:
+                self._socket.pause_reading()
+            return
         if self._client is None or not self._client.answers_at_once(data):
             super().data_received(data)
 
@@ -54,6 +80,9 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
         """The client sends no more."""
         if self._client is not None:
             self._client.client_left()
+        if self._holds:
+            self._ended = True
+            return True
         return super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from service.steps import Steps, finish_together
@@ -17,6 +18,20 @@ from service.turns import Job, Join, Turns
 
 _SMALL = 1 << 20  # bytes of a request that is worked on side by side with others
 Result = TypeVar("Result")
+
+
+# Hears what a piece of work gave, or the exception that it raised.
+_Done = Callable[[Any], None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Steps to be taken by a thread; `done` is called in the loop."""
+
+    steps: Steps[Any]
+    done: _Done
+    unwanted: Callable[[], bool]
+    loop: asyncio.AbstractEventLoop
 
 
 class DaemonThreads:
@@ -42,56 +57,66 @@ class DaemonThreads:
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """What a function gives or raises, called by a thread; not at all where nobody waits by then."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
 
         def job() -> None:
             if future.cancelled():
                 return
-            result, error = None, None
+            outcome: Any = None
             try:
-                result = call()
+                outcome = call()
             except BaseException as exc:
-                error = exc
-            self._deliver([(future, result, error)])
-            del result, error  # in a circle with this frame
+                outcome = exc
+            self._deliver(loop, [(functools.partial(_set, future), outcome)])
+            del outcome  # in a circle with this frame
 
         self._begin(job)
         return await future
 
-    def begin_steps(self, steps: Steps[Result], size: int) -> asyncio.Future[Result]:
-        """What some steps will give or raise, taken by a thread; not at all where the future was cancelled by then.
-
-        It takes the steps of several side by side where they wait for it and are small; `size`: of what they work on,
-        in bytes.
-        """
+    def future_of(self, steps: Steps[Result], size: int) -> asyncio.Future[Result]:
+        """What some steps will give or raise; they are not taken where nobody waits by then. As `begin_steps`."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        job = functools.partial(self._take, [(steps, future)])
-        self._begin(job, self._joined if size <= _SMALL else None)
+        self.begin_steps(steps, size, functools.partial(_set, future), future.cancelled)
         return future
 
-    def _take(self, works: Sequence[tuple[Steps[Any], asyncio.Future[Any]]]) -> None:
-        works = [(steps, future) for steps, future in works if not future.cancelled()]
+    def begin_steps(
+        self,
+        steps: Steps[Result],
+        size: int,
+        done: Callable[[Result | Exception], None],
+        unwanted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Have a thread take some steps; `done` hears in the loop what they gave or raised.
+
+        They are not taken where they are `unwanted` by then. A thread takes the steps of several side by side where
+        they wait for it and are small; `size`: of what they work on, in bytes.
+        """
+        work = _Work(steps, done, unwanted, asyncio.get_running_loop())
+        self._begin(functools.partial(self._take, [work]), self._joined if size <= _SMALL else None)
+
+    def _take(self, works: Sequence[_Work]) -> None:
+        works = [work for work in works if not work.unwanted()]
         began = time.monotonic()
-        outcomes = finish_together([steps for steps, _ in works])
-        if works and self._turns is not None:
+        outcomes = finish_together([work.steps for work in works])
+        if not works:
+            return
+        if self._turns is not None:
             self._turns.took(time.monotonic() - began, len(works))
-        delivered = []
-        for (_, future), outcome in zip(works, outcomes, strict=True):
-            failed = isinstance(outcome, Exception)
-            delivered.append((future, None if failed else outcome, outcome if failed else None))
-        if delivered:
-            self._deliver(delivered)
+        self._deliver(
+            works[0].loop, [(work.done, outcome) for work, outcome in zip(works, outcomes, strict=True)]
+        )
 
     def _joined(self, jobs: Sequence[Job]) -> Job:
         """One job of several that take steps."""
         return functools.partial(self._take, [work for job in jobs for work in job.args[0]])  # type: ignore[attr-defined]
 
-    def _deliver(self, outcomes: Sequence[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    def _deliver(self, loop: asyncio.AbstractEventLoop, outcomes: Sequence[tuple[_Done, Any]]) -> None:
         if self._turns is not None:
             # Before the answer goes: a client alone would meet its last turn with its next request, and count as two.
             self._turns.end_unless_awaited()
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            outcomes[0][0].get_loop().call_soon_threadsafe(_deliver_all, outcomes)
+            loop.call_soon_threadsafe(_tell, outcomes)
 
     def shutdown(self) -> None:
         """Let the threads end when they have nothing to do. Waits for none."""
@@ -128,17 +153,20 @@ class DaemonThreads:
                 self._idle += 1
 
 
-def _deliver_all(outcomes: Sequence[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
-    for outcome in outcomes:
-        _deliver(*outcome)
+def _tell(outcomes: Sequence[tuple[_Done, Any]]) -> None:
+    for done, outcome in outcomes:
+        try:
+            done(outcome)
+        except Exception:  # the others are told, too
+            logging.getLogger("graft").exception("an answer was not delivered")
 
 
-def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _set(future: asyncio.Future[Any], outcome: Any) -> None:
     if future.done():  # nobody waits
         return
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, StopIteration):  # which no future takes
+    if not isinstance(outcome, BaseException):
+        future.set_result(outcome)
+    elif isinstance(outcome, StopIteration):  # which no future takes
         future.set_exception(RuntimeError("a thread's work ended with StopIteration"))
     else:
-        future.set_exception(error)
+        future.set_exception(outcome)

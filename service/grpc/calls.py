@@ -150,7 +150,7 @@ class Calls:
             work: asyncio.Future[Answer] = self._loop.create_future()
             work.set_result(finish(steps))
         else:
-            work = lane.threads.begin_steps(steps, size)
+            work = lane.threads.future_of(steps, size)
         work.add_done_callback(done)
         try:
             # Its thread goes on where nobody waits any more, and counts until it has ended.

@@ -202,7 +202,7 @@ def test_jobs_that_wait_are_joined_but_not_all_of_them(threads: DaemonThreads, t
         assert gate.wait(WAIT_S)
 
     async def answer(i: int) -> int:
-        return await threads.begin_steps(steps(i), (1 << 30) * (i == 9))
+        return await threads.future_of(steps(i), (1 << 30) * (i == 9))
 
     async def all_of_them() -> list[int]:
         threads._joined = joined  # type: ignore[method-assign]
@@ -225,5 +225,5 @@ def test_jobs_that_take_long_are_joined_no_more(turns: Turns) -> None:
         turns.took(1.0, 2)
     assert turns._together == 1
     for _ in range(100):
-        turns.took(0.01, 2)
+        turns.took(0.004, 2)
     assert turns._together == 8

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.front.connection import Connection
 from service.front.limits import Limits
 from tests.service.front.site import Site
 
@@ -26,3 +27,17 @@ def serving() -> Iterator[Callable[..., Site]]:
 @pytest.fixture
 def site(serving: Callable[..., Site]) -> Site:
     return serving()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether what came was answered so, each time that something came."""
+    outcomes: list[bool] = []
+    real = Connection.answers_at_once
+
+    def noted(connection: Connection, data: bytes) -> bool:
+        outcomes.append(real(connection, data))
+        return outcomes[-1]
+
+    monkeypatch.setattr(Connection, "answers_at_once", noted)
+    return outcomes

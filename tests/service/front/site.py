@@ -15,7 +15,8 @@ from service.front.gate import Routing
 from service.front.limits import Limits
 from service.front.requests import Refused
 from service.front.server import Server
-from service.front.wsgi import GONE, REQUEST_ID
+from service.front.wsgi import GONE, REQUEST_ID, Answer, Call
+from service.steps import Steps
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
@@ -144,6 +145,23 @@ class Application:
         start_response("200 OK", [("Content-Length", length), ("X-Request-Id", "the application's")])
         return [answer]
 
+    def direct(self, call: Call) -> Steps[Answer] | None:
+        """The steps of an answer to POST /steps, which go on when `gate` lets them; ?fail and ?odd are no answers."""
+        path, _, query = call.target.partition("?")
+        return self._steps(call, query) if path == "/steps" else None
+
+    def _steps(self, call: Call, query: str) -> Steps[Answer]:
+        if query == "wait":
+            call.gone.then(self.left.set)
+            self.entered.set()
+            assert self.gate.wait(PATIENCE_S)
+        if query == "fail":
+            raise ValueError("broken on purpose")
+        body = json.dumps({"bytes": len(call.body), "gone": bool(call.gone)}).encode()
+        name = b"no header" if query == "odd" else b"x-own"
+        return Answer(200, [(b"content-length", b"%d" % len(body)), (name, b"1")], body)
+        yield  # which makes steps of it: there is no model to ask here
+
 
 def _refusal(path: str, refused: Refused) -> bytes:
     return json.dumps({"path": path, "message": refused.message}).encode()
@@ -154,7 +172,9 @@ class Site:
 
     def __init__(self, limits: Limits, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.app = Application()
-        routing = Routing({"/livez"}, lambda method, _: method == "POST", lambda: 2.5, _refusal)
+        routing = Routing(
+            {"/livez"}, lambda method, _: method == "POST", lambda: 2.5, _refusal, direct=self.app.direct
+        )
         self.server = Server(self.app, routing, host, 0, limits, tls)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import pytest
 
-from service.front.connection import Connection
 from service.front.gate import Lane
 from tests.service.front.site import PATIENCE_S, Site, get, head_of_post, post
 
@@ -96,20 +95,6 @@ def test_many_requests_at_once_are_answered_or_refused(serving: Serving) -> None
 
 
 # Refused at once: without the task of the connection
-
-
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether what came was answered so, each time that something came."""
-    outcomes: list[bool] = []
-    real = Connection.answers_at_once
-
-    def noted(connection: Connection, data: bytes) -> bool:
-        outcomes.append(real(connection, data))
-        return outcomes[-1]
-
-    monkeypatch.setattr(Connection, "answers_at_once", noted)
-    return outcomes
 
 
 def test_whole_requests_of_a_full_server_are_refused_at_once(

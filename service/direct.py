@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from urllib.parse import unquote
 
 from flask import Flask, Request, Response
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_options_header
 
-from service.front.wsgi import NOTES, Answer, Call
-from service.headers import addressed
+from service.front.wsgi import Answer, Call
+from service.headers import addressed, with_usual
 from service.observing import OBSERVER, Observer
 from service.openapi.routes import Route, Routes
 from service.records import RECORD
@@ -46,33 +49,73 @@ class Direct:
 
     def _answer(self, handler: Handler, call: Call) -> Steps[Answer]:
         route, rule, scope, path = handler
-        environ = call.environ()
+        # Where more of a request is looked at, it is Flask's own.
+        light = not (
+            self._guard.needs_no_token or self._registry.config.cors_origins or self._observer.traces
+        )
+        request = _Request(call) if light else self._app.request_class(call.environ())
         call.body = b""
-        record = environ[RECORD] = self._observer.begin(call.method, environ)
+        record = request.environ[RECORD] = self._observer.begin(call.method, request.environ)
         record.route = rule
-        request = self._app.request_class(environ)
         try:
             check_request(scope, request, self._guard)
             response = yield from route.steps(request, path)
         except Exception as exc:
-            response = self._failure(exc, request)
+            response = self._failure(exc, call, request)
         else:
-            addressed(response, request, self._registry.config.cors_origins)
+            if not light:
+                addressed(response, request, self._registry.config.cors_origins)
         record.status = response.status_code
         traceparent = self._observer.traceparent(record)
         if traceparent is not None:
             response.headers["traceparent"] = traceparent
-        environ[NOTES].update(self._observer.finish(record))
+        call.notes.update(self._observer.finish(record))
         self._observer.count(record)
         headers = [
             (name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.headers
         ]
-        return Answer(record.status, headers, response.get_data())
+        return Answer(record.status, with_usual(headers) if light else headers, response.get_data())
 
-    def _failure(self, error: Exception, request: Request) -> Response:
+    def _failure(self, error: Exception, call: Call, request: Request) -> Response:
         """What the application answers where a view raises."""
-        with self._app.request_context(request.environ):
+        with self._app.request_context(call.environ() | request.environ):
             return self._app.finalize_request(self._app.handle_user_exception(error))
+
+
+class _Request(Request):
+    """What views in steps ask of a request: its environment as far as it is ours, its headers, type and query."""
+
+    def __init__(self, call: Call) -> None:
+        self.method, self.scheme, self._call = call.method, call.scheme, call
+        self.environ = call.own_environ()
+        self.headers = _Headers()  # type: ignore[assignment]
+        for raw_name, raw_value in call.headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
+        self._kind, self._options = parse_options_header(self.headers.get("content-type"))
+
+    @property
+    def mimetype(self) -> str:
+        """The content type without its parameters."""
+        return self._kind.lower()
+
+    @property
+    def mimetype_params(self) -> dict[str, str]:
+        """The parameters of the content type."""
+        return self._options
+
+    @functools.cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The parameters in the address."""
+        return Request(self._call.environ()).args if "?" in self._call.target else MultiDict()
+
+
+class _Headers(dict[str, str]):
+    """Headers by their names, in lower case as the front has them."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a header, whatever the case of its name."""
+        return super().get(name.lower(), default)
 
 
 def _finder(app: Flask, groups: Iterable[Routes]) -> Callable[[str, str], Handler | None]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 
 from flask import Flask, Request, Response, request
 
+from service.front.plain import Headers
+
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -13,6 +15,7 @@ _ALWAYS = {
     # A page brings its own.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_USUAL = {name.lower().encode(): value.encode() for name, value in _ALWAYS.items()}
 _METHODS = "GET, HEAD, POST, OPTIONS"
 _SENT = "Content-Type, Content-Encoding, Authorization, X-Request-Id, traceparent, tracestate"
 _READ = "X-Request-Id, Retry-After, traceparent"
@@ -35,6 +38,12 @@ def addressed(response: Response, request: Request, origins: Collection[str]) ->
     if origins:
         _share(response, request, origins)
     return response
+
+
+def with_usual(headers: Headers) -> Headers:
+    """Headers of an answer as they are sent, with those for browsers: `addressed` where no page may read it."""
+    known = {name for name, _ in headers}
+    return [*headers, *(header for header in _USUAL.items() if header[0] not in known)]
 
 
 def is_preflight(request: Request) -> bool:

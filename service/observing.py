@@ -37,6 +37,11 @@ class Observer:
         """`hearers` hear of each request when its answer is made."""
         self._hearers, self._tracing = hearers, tracing
 
+    @property
+    def traces(self) -> bool:
+        """Whether traces are made of requests, for which their headers are looked at."""
+        return self._tracing is not None
+
     def begin(self, method: str, environ: Mapping[str, Any]) -> RequestRecord:
         """The record of a request that has come; `environ` is as WSGI has it."""
         record = RequestRecord(method, environ.get(REQUEST_ID, ""))

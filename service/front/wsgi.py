@@ -70,6 +70,16 @@ class Call:
     notes: dict[str, Any] = field(default_factory=dict)
     spooled: Path | None = None  # where the body lies that is too large for memory
 
+    def own_environ(self) -> dict[str, Any]:
+        """What the environment has of ours, and the body."""
+        return {
+            "wsgi.input": io.BytesIO(self.body),
+            GONE: self.gone,
+            REQUEST_ID: self.request_id,
+            BEGAN: self.began,
+            NOTES: self.notes,
+        }
+
     def environ(self) -> dict[str, Any]:
         """The WSGI environment (PEP 3333)."""
         path, _, query = self.target.partition("?")
@@ -88,16 +98,12 @@ class Call:
             "CONTENT_LENGTH": str(len(self.body)),
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": self.scheme,
-            "wsgi.input": io.BytesIO(self.body),
             "wsgi.input_terminated": True,
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
-            GONE: self.gone,
-            REQUEST_ID: self.request_id,
-            BEGAN: self.began,
-            NOTES: self.notes,
+            **self.own_environ(),
         }
         if self.spooled is not None:
             environ[SPOOLED] = self.spooled

@@ -28,9 +28,10 @@ PHOTO = plain("blue")
 TEXT = base64.b64encode(PHOTO).decode()
 
 
-@pytest.fixture
-def registry(config: ServiceConfig) -> Iterator[Registry]:
-    registry = Registry(replace(config, cors_origins=("https://shop.example",)))
+@pytest.fixture(params=[(), ("https://shop.example",)], ids=["without pages", "with pages"])
+def registry(config: ServiceConfig, request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """Its models; pages of another origin may or may not read what it answers, which is another way to it."""
+    registry = Registry(replace(config, cors_origins=request.param))
     registry.load()
     yield registry
     registry.close()
@@ -80,6 +81,7 @@ CLASSIFY: dict[str, tuple[str, bytes, dict[str, str], int]] = {
     "packed": ("/v1/classify", gzip.compress(PHOTO), {"content_encoding": "gzip"}, 200),
     "packed in vain": ("/v1/classify", PHOTO, {"content_encoding": "gzip"}, 400),
     "an unknown coding": ("/v1/classify", PHOTO, {"content_encoding": "br"}, 415),
+    "a type with parameters": ("/v1/classify", PHOTO, {"content_type": "Image/PNG; a=b"}, 200),
     "an unknown parameter": ("/v1/classify?tpo_k=1", PHOTO, {}, 400),
     "another model": ("/v1/classify?model=other&version=1", PHOTO, {}, 200),
     "no such model": ("/v1/classify?model=nobody", PHOTO, {}, 404),

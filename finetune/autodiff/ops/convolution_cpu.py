@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from finetune.autodiff.emitter import Emitter, register_lowering
 from finetune.autodiff.graph import Operation
+from finetune.autodiff.ops import winograd_cpu
 from finetune.autodiff.ops.rules import INT64, what
 from finetune.autodiff.ops.windows import Pair, Windows
 from finetune.autodiff.shapes import known
@@ -44,6 +45,11 @@ def suits(op: Operation, channels: int | None) -> bool:
     return bool(op.attrs["groups"] == 1 and channels is not None and channels >= FEW)
 
 
+def tiled(op: Operation, channels: int | None, filters: int | None) -> bool:
+    """Whether one with that many channels and filters is done over tiles."""
+    return bool(op.attrs["groups"] == 1 and winograd_cpu.suits(op.attrs["windows"], channels, filters))
+
+
 def suits_slices(op: Operation, channels: int | None, filters: int | None) -> bool:
     """Whether one with that few channels is done over columns of slices."""
     if op.attrs["groups"] > 1 or channels is None or filters is None or channels >= FEW:
@@ -57,6 +63,10 @@ def _conv(emit: Emitter, op: Operation) -> bool:
     at: Windows = op.attrs["windows"]
     if w in emit.frozen:
         return False
+    if tiled(op, x.shape[1], w.shape[0]):
+        emit.memo["tiled", op.output] = winograd_cpu.result(emit, x, w, at)
+        emit.bind(op.output, emit.memo["tiled", op.output], NHWC)
+        return True
     if suits(op, x.shape[1]):
         result = emit.node("Gemm", [columns(emit, x, at), _filters(emit, w)], transB=1)
     elif suits_slices(op, x.shape[1], w.shape[0]):
@@ -72,9 +82,9 @@ def _conv(emit: Emitter, op: Operation) -> bool:
 def _bias(emit: Emitter, op: Operation) -> bool:
     """A bias that is added to a convolution, and to nothing else, is added by the matrix product."""
     conv, bias = op.inputs
-    node = emit.memo.get(("product", conv))
+    node, tiles = (emit.memo.get((kind, conv)) for kind in ("product", "tiled"))
     if (
-        node is None
+        (node is None and tiles is None)
         or emit.uses[conv] > 1
         or bias.op.type != "reshape"
         or bias.shape != (conv.shape[1], 1, 1)
@@ -84,6 +94,9 @@ def _bias(emit: Emitter, op: Operation) -> bool:
     # A variable is there before the product is computed.
     if not isinstance(vector, Variable) or vector.rank != 1:
         return False
+    if node is None:
+        emit.bind(op.output, emit.node("Add", [str(tiles), emit.read(vector)]), NHWC)
+        return True
     node.input.append(emit.read(vector))
     emit.bind(op.output, emit.read(conv, NHWC), NHWC)
     return True
@@ -94,6 +107,9 @@ def _weight_gradient(emit: Emitter, op: Operation) -> bool:
     x, g = op.inputs
     at: Windows = op.attrs["windows"]
     channels, filters = known(what(op), (x.shape[1], g.shape[1]))
+    if tiled(op, channels, filters):
+        emit.bind(op.output, winograd_cpu.weight_gradient(emit, x, g, at), OHWI)
+        return True
     if suits(op, channels):
         # The gradient is the narrower of the two to transpose: a tenth faster than columns^T @ gradient.
         result = emit.node(
@@ -121,6 +137,11 @@ def _input_gradient(emit: Emitter, op: Operation) -> bool:
     ):
         return False
     channels, sizes = known(what(op), w.shape[1:2])[0], [axis[0].size for axis in phases]
+    if at.strides == (1, 1) and op.attrs["groups"] == 1:
+        over = _windows(at, *(axis[0] for axis in phases))
+        if winograd_cpu.suits(over, w.shape[0], channels):
+            emit.bind(op.output, winograd_cpu.result(emit, g, w, over, swapped=True), NHWC)
+            return True
     parts = []
     for down, across in product(*phases):
         rows = columns(emit, g, _windows(at, down, across))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from finetune.autodiff import registry
-from finetune.autodiff.ops import convolution_cpu
+from finetune.autodiff.ops import convolution_cpu, winograd_cpu
 from tests.finetune.autodiff.cases import CASES
 from tests.finetune.autodiff.checker import (
     TOLERANCE,
@@ -69,4 +69,10 @@ def test_onnxruntime_agrees(case: Case, monkeypatch: pytest.MonkeyPatch) -> None
 def test_onnxruntime_agrees_over_slices(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolution_cpu, "FEW", 100)
     monkeypatch.setattr(convolution_cpu, "GROWTH", 100)
+    check_runtime(case)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if str(c).startswith("conv2d")], ids=str)
+def test_onnxruntime_agrees_over_tiles(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd_cpu, "MANY", 1)
     check_runtime(case)

@@ -4,39 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from itertools import islice
+from typing import Any
 
-from feature_extraction.engines.job import RETRIES, Job, lost, work
+from feature_extraction.engines.job import AHEAD, RETRIES, Job, lost, work
 from feature_extraction.parts.making import Outcome
 from feature_extraction.parts.planning import PlannedPart
 from models.cores import cores
-
-_AHEAD = 4  # parts for each core that are handed out at a time
 
 
 def run(job: Job, parts: Iterable[PlannedPart], address: str | None = None) -> Iterator[Outcome]:
     """What becomes of the parts, in any order; without an address in processes of this machine, one a core."""
     import dask
-    from distributed import Client, LocalCluster, as_completed
+    from distributed import Client, LocalCluster, wait
 
+    rest, waiting = iter(parts), dict[Any, PlannedPart]()
     with ExitStack() as context:
         context.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}))
         if address is None:
-            count = cores()
-            cluster = context.enter_context(LocalCluster(count, threads_per_worker=1, dashboard_address=":0"))
-            cluster.adapt(minimum=count, maximum=count)  # Dask waits for ever where none is left
-            address = cluster.scheduler_address
-        client = context.enter_context(Client(address))
-        # The job goes with each part: what is scattered goes when the workers that hold it do.
-        submit, rest = partial(client.submit, work, job, pure=False), iter(parts)
-        ahead = _AHEAD * max(1, sum(client.nthreads().values()))
-        waiting = {submit(planned): planned for planned in islice(rest, ahead)}
-        futures = as_completed(waiting)
-        for future in futures:
-            planned, exc = waiting.pop(future), future.exception()
-            yield lost(planned, exc) if exc else future.result()
-            for following in islice(rest, 1):
-                future = submit(following)
-                waiting[future] = following
-                futures.add(future)
+            cluster = LocalCluster(cores(), threads_per_worker=1, dashboard_address=":0")
+            context.enter_context(cluster).adapt(
+                minimum=cores(), maximum=cores()
+            )  # where none is left Dask waits
+        client = context.enter_context(Client(address or cluster))
+        while True:
+            room = max(1, AHEAD * sum(client.nthreads().values()) - len(waiting))
+            # The job goes with each part: what is scattered goes when the workers that hold it do.
+            waiting |= {client.submit(work, job, part, pure=False): part for part in islice(rest, room)}
+            if not waiting:
+                return
+            for future in wait(list(waiting), return_when="FIRST_COMPLETED").done:
+                planned, exc = waiting.pop(future), future.exception()
+                yield lost(planned, exc) if exc else future.result()

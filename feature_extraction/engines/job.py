@@ -17,6 +17,7 @@ from models.runtime import RuntimeConfig
 from models.version import __version__
 from models.wording import first_line
 
+AHEAD = 4  # parts for each core that are handed out at a time
 RETRIES = (
     2 * TRIES
 )  # of an engine: after TRIES ends of its process a part says so itself, and more may be innocent

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-from feature_extraction.engines.job import RETRIES, Job, lost, work
+from feature_extraction.engines.job import AHEAD, RETRIES, Job, lost, work
 from feature_extraction.parts.making import Outcome
 from feature_extraction.parts.planning import PlannedPart
-
-_AHEAD = 4  # parts for each core that are handed out at a time
 
 
 def run(job: Job, parts: Iterable[PlannedPart], address: str | None = None) -> Iterator[Outcome]:
@@ -18,28 +17,20 @@ def run(job: Job, parts: Iterable[PlannedPart], address: str | None = None) -> I
     import ray
 
     if not ray.is_initialized():
-        os.environ.setdefault(
-            "RAY_worker_niceness", "0"
-        )  # its own, 15, leaves the cores to whoever else wants them
+        # Its own niceness, 15, leaves the cores to whoever else wants them.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(address, include_dashboard=False, log_to_driver=False)
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(work)
-    sent, waiting = ray.put(job), dict[Any, PlannedPart]()
-    for planned in parts:
-        waiting[task.remote(sent, planned)] = planned
-        while len(waiting) >= _AHEAD * ray.cluster_resources().get("CPU", 1):
-            yield _next(waiting)
-    while waiting:
-        yield _next(waiting)
-
-
-def _next(waiting: dict[Any, PlannedPart]) -> Outcome:
-    import ray
-
-    (reference, *_), _ = ray.wait(list(waiting))
-    planned = waiting.pop(reference)
-    try:
-        outcome: Outcome = ray.get(reference)
-    except ray.exceptions.RayError as exc:
-        return lost(planned, exc)
-    return outcome
+    sent, rest, waiting = ray.put(job), iter(parts), dict[Any, PlannedPart]()
+    while True:
+        room = max(1, int(AHEAD * ray.cluster_resources().get("CPU", 1)) - len(waiting))
+        waiting |= {task.remote(sent, planned): planned for planned in islice(rest, room)}
+        if not waiting:
+            return
+        (reference, *_), _ = ray.wait(list(waiting))
+        planned = waiting.pop(reference)
+        try:
+            yield ray.get(reference)
+        except ray.exceptions.RayError as exc:
+            yield lost(planned, exc)

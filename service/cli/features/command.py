@@ -72,7 +72,7 @@ from service.cli.terminal.text import columns
 @click.option(
     "--part-images",
     type=click.IntRange(1),
-    help="Images in a part at most, in whole batches.  [default: 1024]",
+    help="Images in a part, in whole batches; 32 MB at most.  [default: 1024]",
 )
 @click.option(
     "--part",

@@ -29,7 +29,7 @@ PARTS = 7
 # Places must be found by other processes: not in `__main__`.
 DRIVER = "import sys; from tests.feature_extraction.engines.driving import main; main(*sys.argv[1:])"
 LIBRARIES = {"ray": "ray", "spark": "pyspark", "dask": "distributed"}
-PATIENCE = 120  # seconds until something that must happen is missed
+PATIENCE = 240  # seconds until something that must happen is missed
 
 
 @pytest.fixture(scope="module")

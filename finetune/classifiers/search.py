@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from finetune.classifiers.families import MARGINS, PROBABILITIES, Family, Hyperparameters
 from finetune.trust.measures import r2, softmax
+from models.cores import cores
 
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 _ENOUGH = 10_000  # images that settings are chosen on
@@ -19,6 +21,7 @@ _ROUGH = 1e-2  # tolerance of the linear SVM there: its last digits take most of
 _SPREAD = 0.01  # of the probability goes to all classes alike: one sure error must not outweigh all else
 _NUMBERS = 1_000_000  # margins that a scale is fitted to
 _WORSE = 1.02  # a loss so many times the best ends a path
+_AT_ONCE = 4  # folds beside each other, at most: each has a copy of its rows
 _FURTHER = 4  # steps beyond the edge of a grid
 
 
@@ -95,16 +98,20 @@ class Search:
         starts: list[Any] = [None] * len(folds)
         grid, losses = list(self.family.grid), dict[int, float]()
 
-        def loss_of(settings: Hyperparameters) -> float:
-            answers = [self._answers(settings, starts, i, *fold) for i, fold in enumerate(folds)]
-            return choice.add(settings, np.concatenate(answers))
+        # Folds are fitted beside each other; what has threads or tables of its own is not.
+        threads = 1 if self.kind in ("forest", "rbf-svm") else min(cores(), _AT_ONCE)
+        with ThreadPoolExecutor(threads, "graft-folds") as pool:
 
-        for place, settings in enumerate(grid):
-            losses[place] = loss_of(settings)
-            if self.family.stops and losses[place] > _WORSE * min(losses.values()):
-                break
-        if self.family.stops:
-            self._beyond(list(losses.values()), loss_of)
+            def loss_of(settings: Hyperparameters) -> float:
+                answers = pool.map(lambda i: self._answers(settings, starts, i, *folds[i]), range(len(folds)))
+                return choice.add(settings, np.concatenate(list(answers)))
+
+            for place, settings in enumerate(grid):
+                losses[place] = loss_of(settings)
+                if self.family.stops and losses[place] > _WORSE * min(losses.values()):
+                    break
+            if self.family.stops:
+                self._beyond(list(losses.values()), loss_of)
         return choice
 
     def _beyond(self, losses: list[float], loss_of: Callable[[Hyperparameters], float]) -> None:

@@ -25,7 +25,7 @@ from finetune.dataset.opening import open_dataset
 from finetune.dataset.tables import from_tables, tables_in
 from finetune.dataset.task import Task
 from finetune.job.observing import LineObserver, Observer
-from finetune.job.recipe import Measure, Method, Recipe
+from finetune.job.recipe import PRESETS, Measure, Method, Preset, Recipe
 from finetune.job.run import finetune
 from finetune.report.findings import Findings
 from models.card import html_table
@@ -59,6 +59,8 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     line for each stage and each epoch; `observer` hears of them in its place. The others:
     """
 
+    preset: Preset = Recipe.preset
+    time_limit: str = Recipe.time_limit
     model: str | Path = Recipe.model
     candidates: Sequence[str | Path] = Recipe.candidates
     method: Method = Recipe.method
@@ -91,6 +93,9 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             GraftError: as `finetune.job.run.finetune`.
         """
         own = {name: value for name, value in self.get_params().items() if name in settings_of(Recipe)}
+        for name, value in PRESETS.get(self.preset, {}).items():
+            if own[name] == getattr(Recipe, name):
+                own[name] = value
         recipe = updated(Recipe(test=0.0), own | self._networks())
         recipe = replace(recipe, training=updated(recipe.training, self.training or {}))
         dataset, names = self._dataset(X, y)

@@ -74,8 +74,11 @@ def compare_candidates(
     *,
     store: VectorStore | None = None,
     threads: int | None = None,
+    until: float | None = None,
 ) -> Candidates:
     """Try the recipe's candidates, whose frozen parts are `trunks`, and choose one; an earlier choice in `work` stays.
+
+    `until`: by `time.monotonic`, after which no other network is begun.
 
     Raises:
         InputError: too few images to compare on.
@@ -86,13 +89,17 @@ def compare_candidates(
     readable = [i for i, fact in enumerate(facts) if fact.error is None]
     examples = [dataset.examples[i] for i in readable]
     known = [facts[i] for i in readable]
-    tried, lost = [], set[str]()
+    tried, lost = list[tuple[Tried, set[str]]](), set[str]()
     with stages.stage("candidates", len(examples) * len(trunks)):
         for place, (name, trunk) in enumerate(zip(recipe.candidates, trunks, strict=True)):
+            if tried and until is not None and time.monotonic() > until:
+                stages.observer.say(f"not tried, for want of time: {', '.join(recipe.candidates[place:])}")
+                break
             before = place * len(examples)
             one, failed = _run(name, trunk, examples, recipe, stages, before, store, threads, work)
             tried.append((one, failed))
             lost |= failed
+        trunks = trunks[: len(tried)]
         every = [_without(one, failed, lost, examples) for one, failed in tried]
         kept = [i for i, example in enumerate(examples) if example.item.id not in lost]
         examples, known = [examples[i] for i in kept], [known[i] for i in kept]

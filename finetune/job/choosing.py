@@ -162,9 +162,11 @@ def _score(missed: NDArray[np.float64], classifies: bool) -> tuple[float, tuple[
 
 def _words(rows: Sequence[Candidate], taken: int, best: int, tied: bool, classifies: bool) -> str:
     name, fast = rows[best].name, rows[taken]
+    if len(rows) == 1:
+        return f"{name} is the one that there was time to try. Going on with it."
     first = f"{name} {'is right most often' if classifies else 'comes closest'}"
     if taken == best:
-        if len(rows) > 1 and not tied:
+        if not tied:
             return f"{first}, by more than chance explains. Going on with it."
         return f"{first}; others are not provably worse, and not clearly faster. Going on with it."
     times = rows[best].milliseconds / fast.milliseconds

@@ -13,6 +13,7 @@ import contextlib
 import json
 import shlex
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class RunFolder:
     def __init__(self, path: Path, *, resume: bool) -> None:
         self.path, self.resume = path, resume
         self.work = path / WORK
+        self.began = time.monotonic()
         self.finished = False
 
     @classmethod
@@ -87,6 +89,16 @@ class RunFolder:
         for left in self._half_written():
             left.unlink()
         self.work.mkdir(exist_ok=True)
+
+    def time_of(self, share: float, limit: float | None) -> float | None:
+        """When so much of a time limit in seconds is over, by `time.monotonic`; None where there is no limit."""
+        return None if limit is None else self.began + share * limit
+
+    def part(self, name: str) -> RunFolder:
+        """The same run, with a folder of its own for one of several ways to learn."""
+        part = RunFolder(self.work / name, resume=self.resume)
+        part.work.mkdir(parents=True, exist_ok=True)
+        return part
 
     def finish(self) -> None:
         """Remove what only an unfinished run needs."""

@@ -8,6 +8,7 @@ from finetune.job.folder import EVENTS, RunFolder
 from finetune.job.learned import Learned
 from finetune.job.observing import Observer
 from finetune.job.preparation import Prepared
+from finetune.job.presets import learn_best
 from finetune.job.recipe import Recipe
 from finetune.job.trainings import Circumstances, train_blocks_too, train_head_alone
 from finetune.training.learner import LocalLearner, Starter
@@ -35,7 +36,13 @@ def learn(
         OutputError: a checkpoint cannot be written, or is of other data.
         ModelError: an image was held out from a model that has learned from it.
     """
-    if recipe.method == "sklearn":
+    if recipe.preset == "best":
+
+        def learn_one(some: Prepared, one: Recipe, part: RunFolder) -> Learned:
+            return learn(some, one, part, device=device, threads=threads, observer=observer, start=start)
+
+        learned = learn_best(learn_one, prepared, recipe, folder)
+    elif recipe.method == "sklearn":
         learned = fit_estimator(prepared, recipe)
     else:
         around = Circumstances(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -16,6 +17,15 @@ from models.settings import fresh_setting, setting, settings, settings_of, updat
 Method = Literal["sklearn", "head", "blocks"]
 # "auto": cross-fitting, unless parts are asked for by `val` and `test`, or there are very many images.
 Measure = Literal["auto", "cross-fitting", "split"]
+Preset = Literal["fast", "good", "best"]
+# What a preset says where nobody else does. "best" tries several ways to learn, see `finetune.job.presets`.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "fast": {"method": "sklearn", "quantize": True},
+    "good": {},
+    "best": {},
+}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 METHODS: tuple[Method, ...] = get_args(Method)
 VIEWS = {"sklearn": 1, "head": 4, "blocks": 4}  # where the recipe does not say
 _LEARNS, _IMAGES, _TRUST = "What learns", "Images", "Trust"  # headings
@@ -29,6 +39,14 @@ class Recipe:
     end; of many images, or where `val` or `test` is not as it is here, one part is held out for good.
     """
 
+    preset: Preset = setting(
+        "good", "Least time; the settings below; or several networks, methods and views, and their mean.",
+        heading=_LEARNS,
+    )  # fmt: skip
+    time_limit: str = setting(
+        "", "Of preset best: when nothing more is begun, such as 90s, 10m, 1.5h.", unset="none", heading=_LEARNS,
+        metavar="TIME",
+    )  # fmt: skip
     model: str = setting(DEFAULT_MODEL, MODEL_HELP, heading=_LEARNS, metavar="MODEL")
     candidates: tuple[str, ...] = setting(
         (), "Networks to compare first; the best is fine-tuned.", heading=_LEARNS, metavar="MODEL,MODEL"
@@ -87,6 +105,7 @@ class Recipe:
         """
         if self.candidates:
             self._check_candidates()
+        self._check_preset()
         if self.unfreeze is not None and self.method != "blocks":
             raise InputError(
                 f"unfreeze {self.unfreeze!r} is for --method blocks; the method is {self.method}."
@@ -103,6 +122,21 @@ class Recipe:
         if self.val + self.test >= 1:
             raise InputError(
                 f"val is {self.val:g} and test {self.test:g}; expected parts with something left to train on."
+            )
+
+    def _check_preset(self) -> None:
+        if self.preset == "best" and (self.method != "head" or self.task == "multilabel"):
+            raise InputError(
+                f"preset best tries methods itself, for classes and numbers; the method is {self.method}, the task "
+                f"{self.task}. Leave the preset or that out."
+            )
+        if self.time_limit and _TIME.fullmatch(self.time_limit) is None:
+            raise InputError(
+                f"time_limit is {self.time_limit!r}; expected seconds, minutes or hours: 90s, 10m, 1.5h."
+            )
+        if self.time_limit and self.preset != "best":
+            raise InputError(
+                f"time_limit {self.time_limit!r} is for --preset best; the preset is {self.preset}. Leave it out."
             )
 
     def _check_candidates(self) -> None:
@@ -128,6 +162,12 @@ class Recipe:
         return REGRESSORS if self.task == "regression" else CLASSIFIERS
 
     @property
+    def seconds(self) -> float | None:
+        """The time limit; None where there is none."""
+        match = _TIME.fullmatch(self.time_limit)
+        return float(match[1]) * _SECONDS[match[2]] if match else None
+
+    @property
     def view_count(self) -> int:
         """Versions of each training image."""
         return self.views or VIEWS[self.method]
@@ -137,6 +177,9 @@ class Recipe:
         values = dataclasses.asdict(self)
         if not self.candidates:  # as runs were written down before there were any
             del values["candidates"]
+        for name in ("preset", "time_limit"):  # and before there were these
+            if values[name] == getattr(Recipe, name):
+                del values[name]
         return values
 
 
@@ -146,6 +189,7 @@ def chosen(values: Mapping[str, Any]) -> Recipe:
     Raises:
         InputError: a name that is none, a value out of range, or settings that do not go together.
     """
+    values = {**PRESETS.get(str(values.get("preset")), {}), **values}
     of_training = [
         f"--{name.replace('_', '-')}" for name in settings_of(Settings) if name != "seed" and name in values
     ]

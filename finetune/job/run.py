@@ -46,6 +46,7 @@ from finetune.job.learned import Learned
 from finetune.job.methods import learn
 from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
+from finetune.job.presets import with_networks
 from finetune.job.recipe import Recipe
 from finetune.job.reporting import collect_findings, proven, thumbnails, write_projector
 from finetune.job.strangers import show_strangers
@@ -114,7 +115,7 @@ def finetune(
         GraphError: blocks that cannot be differentiated.
         NumericsError: the loss diverged.
     """
-    watched = observer or Observer()
+    watched, recipe = observer or Observer(), with_networks(recipe)
     require_here(recipe.candidates)
     strangers = _strangers(unknown, recipe)
     older: Model | Earlier | None = None
@@ -300,7 +301,7 @@ class _Job:
         """Try several networks, and tell how they did."""
         candidates = compare_candidates(
             self.dataset, facts, self.recipe, trunks, self.stages, self.folder.work,
-            store=self.store, threads=self.threads,
+            store=self.store, threads=self.threads, until=self.folder.time_of(0.5, self.recipe.seconds),
         )  # fmt: skip
         images = (
             f"Tried on {counted(candidates.images, 'image')}, none of them for the test, by a light head that had not "

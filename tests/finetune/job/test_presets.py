@@ -147,9 +147,7 @@ def test_tops_of_different_tasks_have_no_mean() -> None:
         average([])
 
 
-def test_the_estimator_takes_presets(
-    photos: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_estimator_takes_presets(photos: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finetune.tuner.PRESETS", {"fast": {"method": "sklearn"}})
     tuner = FineTuner(preset="fast", model=tiny_path, device="cpu", threads=1, cache=False)
     tuner.fit(photos)

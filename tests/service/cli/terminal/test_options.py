@@ -29,7 +29,7 @@ KINDS: tuple[type, ...] = (
 # Commands, and whose settings their options are.
 COMMANDS: list[tuple[tuple[str, ...], str, tuple[type, ...]]] = [
     (("finetune",), "finetune.command", (Recipe, RuntimeConfig)),
-    (("features",), "features", (FeatureOptions, RuntimeConfig)),
+    (("features",), "features.command", (FeatureOptions, RuntimeConfig)),
     (("models", "import"), "models.importing", (ImportOptions,)),
     (("serve",), "serve.command", (ServiceConfig, Limits)),
     (("dataset", "inspect"), "dataset.inspect", (RuntimeConfig,)),

@@ -113,7 +113,7 @@ def test_what_is_replaced_or_gone_is_not_mixed(store: Store) -> None:
 
 
 def test_parts_become_the_folder_of_one_run(store: Store, tiny_path: Path, tmp_path: Path) -> None:
-    store.put({f"photos/{i}.png": plain((i, 0, 0), (16, 16)) for i in range(5)})
+    store.put({f"photos/{i}.png": plain((i, 0, 0), (16, 16)) for i in range(3)})
     source = f"{store.root}/photos"
     features = open_features(tiny_path, FeatureOptions(), CPU)
     extract_to(tmp_path / "one", images(source), features, "npy", batch_size=2, part_images=2)

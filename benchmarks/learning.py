@@ -33,8 +33,8 @@ from scipy import stats
 
 from benchmarks.labelled_sets import LabelledSet, labelled_sets
 from benchmarks.timing import table
-from feature_extraction.cache import VectorStore, open_store
 from feature_extraction.items import ImageItem
+from feature_extraction.vector_store import VectorStore, open_store
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.scanning import scan
@@ -132,7 +132,7 @@ class Bench:
         promised = assessment.probabilities(calibrated=True).argmax(axis=1)
         figures = {
             "accuracy": float((test.logits.argmax(axis=1) == drawn.test_y).mean()),
-            "promised": float((promised == measured_truth(prepared, assessment)).mean()),
+            "promised": float((promised == prepared.targets[assessment.rows]).mean()),
             "before": calibration_error(softmax(test.logits), drawn.test_y),
             "after": calibration_error(softmax(test.logits, temperature), drawn.test_y),
             "loss before": log_loss(softmax(test.logits), drawn.test_y),
@@ -177,12 +177,6 @@ class Bench:
             "loss": log_loss(given, drawn.test_y),
             "C": search.best_params_["logisticregression__C"],
         }
-
-
-def measured_truth(prepared: Any, assessment: Any) -> NDArray[np.int64]:
-    """The classes of the images that the run itself was measured on."""
-    truth: NDArray[np.int64] = prepared.part(assessment.measured)[1]
-    return truth
 
 
 def textbook(

@@ -6,6 +6,7 @@ neither its weights nor its settings know.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ FEW = (
     100  # images a class below which those that would be held out are missed, however many classes there are
 )
 _MANY = 50_000  # images from which on one split tells enough of any set
+
+_WORTH = 0.02  # of the loss, that another epoch than the first has to gain where one fold is all
 
 Places = NDArray[np.int64]
 
@@ -121,12 +124,21 @@ def held_outputs(folds: Sequence[Fold], features: Array) -> Held:
 def best_epoch(
     curves: Sequence[NDArray[np.float64]], counts: Sequence[int], without: int | None = None
 ) -> int:
-    """The epoch with the lowest mean loss over the folds but one; epoch 0 is what training began with.
+    """The epoch with the lowest mean loss over the folds but one, where it is clearly below that of epoch 0.
 
-    `curves`: for each fold its losses (epochs + 1,) of the images held out, which may differ in length; `counts`: how
-    many images those are.
+    `curves`: for each fold its losses (epochs + 1,) of the images held out, which may differ in length, first of what
+    training began with; `counts`: how many images those are. Of few images the lowest of many losses is low by chance:
+    another epoch than 0 is taken where its gain is above twice its standard error over the folds, or of one fold above
+    a fiftieth of the loss.
     """
     asked = [i for i in range(len(curves)) if i != without] or list(range(len(curves)))
     shortest = min(len(curves[i]) for i in asked)
-    mean = sum(counts[i] * curves[i][:shortest] for i in asked)
-    return int(np.argmin(mean))
+    table, weights = np.array([curves[i][:shortest] for i in asked]), np.array([counts[i] for i in asked])
+    epoch = int(np.argmin(np.average(table, axis=0, weights=weights)))
+    if not epoch or not np.isfinite(table[:, 0]).all():  # training began with nothing
+        return epoch
+    gains = table[:, 0] - table[:, epoch]
+    gain = float(np.average(gains, weights=weights))
+    if len(gains) == 1:
+        return epoch if gain > _WORTH * table[0, 0] else 0
+    return epoch if gain > 2 * float(gains.std(ddof=1)) / math.sqrt(len(gains)) else 0

@@ -27,7 +27,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 METHODS: tuple[Method, ...] = get_args(Method)
-VIEWS = {"sklearn": 1, "head": 4, "blocks": 4}  # where the recipe does not say
+VIEWS = {"sklearn": 1, "head": 1, "blocks": 4}  # where the recipe does not say
 _LEARNS, _IMAGES, _TRUST = "What learns", "Images", "Trust"  # headings
 
 
@@ -72,7 +72,7 @@ class Recipe:
     )  # fmt: skip
     views: int | None = setting(
         None, "Versions of each training image, itself among them.", least=1, most=64, heading=_LEARNS,
-        unset=f"{VIEWS['head']}; sklearn: {VIEWS['sklearn']}",
+        unset=f"{VIEWS['head']}; blocks: {VIEWS['blocks']}",
     )  # fmt: skip
     flip: bool = setting(True, "Mirror some of the versions.", heading=_LEARNS)
     quantize: bool = setting(

@@ -193,8 +193,17 @@ def test_classes_of_one_to_five_thousand() -> None:
 
 
 def test_an_epoch_is_chosen_without_the_fold_that_it_is_for() -> None:
-    low = [np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0])]
-    assert best_epoch(low, [10, 10, 10]) == 0
-    assert best_epoch(low[:2], [10, 10], without=1) == 2
-    assert best_epoch(low[:2], [10, 10], without=0) == 0
-    assert best_epoch(low[:1], [10], without=0) == 2  # there is no other
+    falls, rises = np.array([3.0, 2.0, 1.0]), np.array([1.0, 2.0, 3.0, 4.0])
+    assert best_epoch([falls, rises, rises], [10, 10, 10]) == 0
+    assert best_epoch([falls, rises], [10, 10], without=1) == 2
+    assert best_epoch([falls, rises], [10, 10], without=0) == 0
+    assert best_epoch([falls], [10], without=0) == 2  # there is no other
+
+
+def test_an_epoch_has_to_be_better_by_more_than_chance() -> None:
+    lucky = [np.array([1.0, 0.4]), np.array([1.0, 1.1]), np.array([1.0, 1.2]), np.array([1.0, 0.9])]
+    assert best_epoch(lucky, [7, 7, 7, 7]) == 0
+    assert best_epoch([np.array([1.0, 0.9 - i / 100]) for i in range(4)], [7, 7, 7, 7]) == 1
+    assert best_epoch([np.array([1.0, 0.99])], [7]) == 0
+    untaught = [np.array([np.inf, 2.0, 1.9]), np.array([np.inf, 2.0, 2.05])]
+    assert best_epoch(untaught, [7, 7]) == 2

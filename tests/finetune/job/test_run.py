@@ -129,6 +129,17 @@ def test_blocks_of_the_built_in_model(photos: Path, tmp_path: Path) -> None:
     assert Model.open(outcome.model, RuntimeConfig("cpu", 1)).card.training["chosen"]["cut"] == "mixed_7"
 
 
+def test_blocks_that_bring_nothing_are_left_alone_and_that_is_said(tmp_path: Path) -> None:
+    photos = folder_of(tmp_path / "photos", 5)
+    ruinous = Settings(epochs=2, block_epochs=3, learning_rate=0.01, block_learning_rate=0.3, batch_size=16)
+    found = run(photos, tmp_path / "out", Path("builtin"), method="blocks", training=ruinous).findings
+    assert found is not None
+    assert any("the top blocks brought nothing: 2 epochs of training them" in text for text in found.warnings)
+    assert (found.after.argmax(1) == found.truth).mean() > 0.9  # the head alone
+    (head, blocks) = found.settings["phases"]
+    assert (head["epochs"], blocks["epochs"]) == (0, 0)
+
+
 def test_regression(tiny_path: Path, tmp_path: Path) -> None:
     numbers = list_of_numbers(tmp_path / "numbers")
     for method in ("sklearn", "head"):

@@ -58,7 +58,7 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
             if self._socket is not None:
                 self._socket.resume_reading()
             self.data_received(data)
-        if self._ended:
+        if self._ended and not self._holds:  # what came may have been begun at once, too
             self._ended = False
             super().eof_received()
 

@@ -146,7 +146,7 @@ class Application:
         return [answer]
 
     def direct(self, call: Call) -> Steps[Answer] | None:
-        """The steps of an answer to POST /steps, which go on when `gate` lets them; ?fail and ?odd are no answers."""
+        """The steps of an answer to POST /steps: ?wait for `gate`, ?hold for `closed`; ?fail, ?odd are no answers."""
         path, _, query = call.target.partition("?")
         return self._steps(call, query) if path == "/steps" else None
 
@@ -155,6 +155,8 @@ class Application:
             call.gone.then(self.left.set)
             self.entered.set()
             assert self.gate.wait(PATIENCE_S)
+        if query == "hold":
+            assert self.closed.wait(PATIENCE_S)
         if query == "fail":
             raise ValueError("broken on purpose")
         body = json.dumps({"bytes": len(call.body), "gone": bool(call.gone)}).encode()

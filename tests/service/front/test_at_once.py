@@ -67,6 +67,21 @@ def test_client_that_sends_no_more_still_reads_its_answer(site: Site) -> None:
         assert client.rest() == b""
 
 
+def test_client_that_sends_no_more_reads_all_its_answers(site: Site) -> None:
+    with site.client() as client:
+        client.send(post("/steps?wait", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        client.send(post("/steps?hold", b"xy"))
+        client.socket.shutdown(socket.SHUT_WR)
+        assert site.app.left.wait(PATIENCE_S)
+        site.app.gate.set()
+        assert client.reply().json()["bytes"] == 1
+        assert site.healthy()
+        site.app.closed.set()
+        assert client.reply().json()["bytes"] == 2
+        assert client.rest() == b""
+
+
 def test_client_that_leaves_frees_its_place(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "graft.access")
     site = serving(workers=1)

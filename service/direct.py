@@ -27,9 +27,8 @@ from service.steps import Steps
 
 DIRECT = "graft.direct"  # key of the app's extensions: `Direct`
 _REMEMBERED = 256  # paths
-Handler = tuple[
-    Route, str, Scope, Mapping[str, str]
-]  # with the rule, who may call it, and what stands in the path
+# A route, its rule, who may call it, and what stands in the path.
+Handler = tuple[Route, str, Scope, Mapping[str, str]]
 
 
 class Direct:

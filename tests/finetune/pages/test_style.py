@@ -58,8 +58,10 @@ def test_both_schemes_define_the_same_colours() -> None:
 
 
 def test_plots_know_the_colours_of_the_page() -> None:
-    from finetune.report.drawing import _VARIABLES
+    from finetune.report import drawing
 
-    assert set(_VARIABLES.values()) <= set(LIGHT)
-    for colour, name in _VARIABLES.items():
+    named = re.compile(r"var\(--(\w+), (#\w+)\)")
+    colours = [match.groups() for value in vars(drawing).values() if (match := named.fullmatch(str(value)))]
+    assert len(colours) == 7
+    for name, colour in colours:
         assert colour == LIGHT[name] or name == "ground"

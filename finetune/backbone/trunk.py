@@ -47,7 +47,7 @@ class Views:
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class Resources:
     """With what features are computed, but for what they are of: it changes none of them."""
 
     store: VectorStore | None = None
@@ -68,7 +68,7 @@ class Spread(Protocol):
     """A way to compute features: in this process, or in several."""
 
     def __call__(
-        self, model: FeatureModel, items: Sequence[ImageItem], views: Views, circumstances: Circumstances
+        self, model: FeatureModel, items: Sequence[ImageItem], views: Views, resources: Resources
     ) -> Generator[Extracted]:
         """Features of all items in their order, some at a time."""
 
@@ -196,9 +196,9 @@ def features_of(
     with ExitStack() as context:
         large = 4 * len(items) * math.prod(shape) > IN_MEMORY
         rows = _InFile(out, shape, context) if large and out is not None else _InMemory(len(items), shape)
-        circumstances = Circumstances(store, threads, batch_size, timings)
+        resources = Resources(store, threads, batch_size, timings)
         parts = context.enter_context(
-            closing((spread or _extract_here)(model, items, Views(views, seed, flip), circumstances))
+            closing((spread or _extract_here)(model, items, Views(views, seed, flip), resources))
         )
         done = 0
         for part in parts:
@@ -212,16 +212,14 @@ def features_of(
 
 
 def _extract_here(
-    model: FeatureModel, items: Sequence[ImageItem], views: Views, circumstances: Circumstances
+    model: FeatureModel, items: Sequence[ImageItem], views: Views, resources: Resources
 ) -> Generator[Extracted]:
     """See `Spread`."""
     (cut,) = model.cuts
-    size = circumstances.batch_size or model.model.batch_size
-    report = ExtractionReport(timings=circumstances.timings or Timings())
+    size = resources.batch_size or model.model.batch_size
+    report = ExtractionReport(timings=resources.timings or Timings())
     chosen = views_of(views.count, views.seed, flip=views.flip)
-    extracted = extract_vectors(
-        model, items, size, circumstances.threads, circumstances.store, report, chosen
-    )
+    extracted = extract_vectors(model, items, size, resources.threads, resources.store, report, chosen)
     with closing(extracted) as batches:
         for vectors in batches:
             failed = dict(reversed(vectors.failures))  # of several views of an image the first

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from feature_extraction.items import Content, ImageItem, failing_item, held_item, read_item
 from feature_extraction.vector_store import VectorStore, open_store
-from finetune.backbone.trunk import Circumstances, Extracted, Trunk, Views, features_of
+from finetune.backbone.trunk import Extracted, Resources, Trunk, Views, features_of
 from finetune.workers.team import Team, Worker
 from models.errors import GraftError, ImageError, InputError
 from models.features import FeatureModel
@@ -43,26 +43,26 @@ class SharedTrunk:
         team.replies()
 
     def __call__(
-        self, model: FeatureModel, items: Sequence[ImageItem], views: Views, circumstances: Circumstances
+        self, model: FeatureModel, items: Sequence[ImageItem], views: Views, resources: Resources
     ) -> Generator[Extracted]:
         """See `Spread`."""
         team = self._team
         size = team.group.size
-        threads = circumstances.threads or team.threads
-        batch = circumstances.batch_size or model.model.batch_size
+        threads = resources.threads or team.threads
+        batch = resources.batch_size or model.model.batch_size
         some = max(1, PART // batch) * batch * size
         for first in range(0, len(items), some):
             own, *theirs = _shares(items[first : first + some], size, batch)
-            team.send([self._command(part, views, circumstances) for part in theirs])
-            yield _extracted(self._own, own, views, replace(circumstances, threads=threads))
+            team.send([self._command(part, views, resources) for part in theirs])
+            yield _extracted(self._own, own, views, replace(resources, threads=threads))
             yield from team.replies()
             if team.interrupted:
                 raise KeyboardInterrupt
 
-    def _command(self, items: Sequence[ImageItem], views: Views, circumstances: Circumstances) -> _Extract:
+    def _command(self, items: Sequence[ImageItem], views: Views, resources: Resources) -> _Extract:
         digests = {item.id: self._digests[item.id] for item in items if item.id in self._digests}
         portable = [_portable(item) for item in items]
-        return _Extract(self._key, portable, digests, views, circumstances.batch_size)
+        return _Extract(self._key, portable, digests, views, resources.batch_size)
 
 
 def _shares(items: Sequence[ImageItem], count: int, batch: int) -> list[Sequence[ImageItem]]:
@@ -73,11 +73,11 @@ def _shares(items: Sequence[ImageItem], count: int, batch: int) -> list[Sequence
 
 
 def _extracted(
-    model: FeatureModel, items: Sequence[ImageItem], views: Views, circumstances: Circumstances
+    model: FeatureModel, items: Sequence[ImageItem], views: Views, resources: Resources
 ) -> Extracted:
     rows, failures = features_of(
-        model, items, views.count, seed=views.seed, flip=views.flip, store=circumstances.store,
-        threads=circumstances.threads, batch_size=circumstances.batch_size, timings=circumstances.timings,
+        model, items, views.count, seed=views.seed, flip=views.flip, store=resources.store,
+        threads=resources.threads, batch_size=resources.batch_size, timings=resources.timings,
     )  # fmt: skip
     return Extracted(rows, failures, len(items))
 
@@ -159,7 +159,7 @@ class _Extract:
             ImageItem(item.id, _Checked(item, self.digests.get(item.id), strange)) for item in self.items
         ]
         threads = features.model.session.config.threads
-        extracted = _extracted(features, items, self.views, Circumstances(store, threads, self.batch_size))
+        extracted = _extracted(features, items, self.views, Resources(store, threads, self.batch_size))
         if strange:
             raise InputError(
                 f"{worker.about}: {strange[0]} Give all machines the same images at the same paths, such as a folder "

@@ -20,10 +20,10 @@ from finetune.workers.team import Team, Worker
 
 _LOSS, _HITS, _FAILED, _INTERRUPTED = -4, -3, -2, -1  # places in the buffer
 _EXTRA = 4
-_PART = "part"
+_PORTION = "portion"
 
 
-class Part:
+class Portion:
     """The network of a plan in one process, and the buffer in which its gradients meet those of the others."""
 
     def __init__(self, plan: Plan, device: str, threads: int) -> None:
@@ -85,9 +85,9 @@ class SharedLearner:
     def __init__(self, team: Team, plan: Plan, device: str, threads: int | None) -> None:
         self._team, self._plan = team, plan
         team.tell(_Start(plan, device, threads))
-        self._part = Part(plan, device, threads or team.threads)
+        self._portion = Portion(plan, device, threads or team.threads)
         team.replies()
-        self.network, self.session = self._part.network, self._part.session
+        self.network, self.session = self._portion.network, self._portion.session
 
     def share(self) -> None:
         """See `Learner`."""
@@ -96,7 +96,7 @@ class SharedLearner:
 
     def step(self, x: Array, y: Array) -> Stepped:
         """See `Learner`; what the first process that fails says is the error."""
-        team, part = self._team, self._part
+        team, portion = self._team, self._portion
         rows = np.array_split(np.arange(len(y)), team.group.size)
         whole = _weight(self._plan, y)
         shares = [np.float32(_weight(self._plan, y[own]) / whole) for own in rows]
@@ -104,14 +104,14 @@ class SharedLearner:
 
         def added_up() -> BaseException | None:
             team.send(pieces[1:])
-            error = part.compute(pieces[0].x, pieces[0].y, rows[0], shares[0])
-            team.group.all_reduce(part.buffer)
+            error = portion.compute(pieces[0].x, pieces[0].y, rows[0], shares[0])
+            team.group.all_reduce(portion.buffer)
             return error
 
         error = team.together(added_up)
-        if part.failed:
+        if portion.failed:
             raise team.failure(error)
-        stepped = part.apply()
+        stepped = portion.apply()
         return stepped._replace(interrupted=stepped.interrupted or team.interrupted)
 
     def infer(self, which: Inferred, x: Array, size: int) -> Array:
@@ -142,7 +142,7 @@ class _Start:
     answered: ClassVar[bool] = True
 
     def do(self, worker: Worker) -> None:
-        worker.state[_PART] = Part(self.plan, self.device, self.threads or worker.threads)
+        worker.state[_PORTION] = Portion(self.plan, self.device, self.threads or worker.threads)
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,8 @@ class _Load:
     answered: ClassVar[bool] = True
 
     def do(self, worker: Worker) -> None:
-        part: Part = worker.state[_PART]
-        part.session.load({v: self.values[v.name] for v in part.network.kept})
+        portion: Portion = worker.state[_PORTION]
+        portion.session.load({v: self.values[v.name] for v in portion.network.kept})
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,14 @@ class _Step:
     answered: ClassVar[bool] = False
 
     def do(self, worker: Worker) -> None:
-        part: Part = worker.state[_PART]
-        error = part.compute(self.x, self.y, self.rows, self.share)
-        part.buffer[_INTERRUPTED] = worker.interrupted
-        worker.group.all_reduce(part.buffer)
-        if part.failed:
+        portion: Portion = worker.state[_PORTION]
+        error = portion.compute(self.x, self.y, self.rows, self.share)
+        portion.buffer[_INTERRUPTED] = worker.interrupted
+        worker.group.all_reduce(portion.buffer)
+        if portion.failed:
             worker.reply(error=error)
         else:
-            part.apply()
+            portion.apply()
 
 
 @dataclass(frozen=True)
@@ -187,5 +187,5 @@ class _Infer:
     answered: ClassVar[bool] = True
 
     def do(self, worker: Worker) -> Array:
-        part: Part = worker.state[_PART]
-        return infer(part.network, part.session, self.which, self.x, max(1, len(self.x)))
+        portion: Portion = worker.state[_PORTION]
+        return infer(portion.network, portion.session, self.which, self.x, max(1, len(self.x)))

@@ -29,6 +29,7 @@ from finetune.report.findings import (
     Shown,
     Traits,
 )
+from finetune.report.page import Drawn, draw
 from finetune.report.pictures import pictures_of
 from finetune.single_thread import one_blas_thread
 from finetune.trust.class_curve import Slope, class_slopes
@@ -196,6 +197,12 @@ def write_projector(folder: Path, prepared: Prepared, assessment: Assessment) ->
     ]
     with tensorboard.Writer(folder) as writer:
         writer.embedding(assessment.measured, assessment.outputs.embedding[: len(rows)], labels, photos)
+
+
+def draw_run(events: Path, findings: Findings, prepared: Prepared, assessment: Assessment) -> Drawn:
+    """What takes time of a page, and the embeddings beside the event files: neither needs the finished file."""
+    write_projector(events, prepared, assessment)
+    return draw(findings, thumbnails(prepared, assessment))
 
 
 def thumbnails(prepared: Prepared, assessment: Assessment) -> Callable[[int], bytes | None]:

@@ -48,11 +48,11 @@ from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.presets import with_networks
 from finetune.job.recipe import Recipe
-from finetune.job.reporting import collect_findings, proven, thumbnails, write_projector
+from finetune.job.reporting import collect_findings, draw_run, proven
 from finetune.job.strangers import show_strangers
 from finetune.report.answers import Earlier, read_earlier
 from finetune.report.findings import Candidates, Findings, Previous, Shown
-from finetune.report.page import draw, write_numbers, write_report
+from finetune.report.page import write_numbers, write_report
 from finetune.training.learner import LocalLearner
 from finetune.trust.proof import IMAGES, FreshProcess, Proof, prove
 from finetune.workers.extraction import SharedTrunk
@@ -249,7 +249,7 @@ class _Job:
             )
             drawn = None
             if self.report:
-                drawn = beside.submit(draw, findings, thumbnails(prepared, assessment))
+                drawn = beside.submit(draw_run, self.folder.path / EVENTS, findings, prepared, assessment)
             with stages.stage("export"):
                 self._export(path, prepared, learned, assessment, digest)
             with stages.stage("proof"):
@@ -259,7 +259,6 @@ class _Job:
                 if drawn is None:
                     report = write_numbers(self.folder.path, findings)
                 else:
-                    write_projector(self.folder.path / EVENTS, prepared, assessment)
                     report = write_report(self.folder.path, findings, drawn=drawn.result())
         if self.report and not learned.interrupted:
             self.folder.finish()

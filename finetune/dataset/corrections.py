@@ -8,7 +8,8 @@ from pathlib import Path
 
 from feature_extraction.items import printable
 from feature_extraction.lists import records
-from finetune.dataset.examples import Dataset
+from finetune.dataset.examples import Dataset, Example, taught_by
+from finetune.dataset.label_cells import SEPARATORS, combination, labels_in
 from models.errors import InputError
 from models.wording import counted, listed
 
@@ -31,16 +32,19 @@ class Corrected:
 def corrected(dataset: Dataset, path: Path) -> Corrected:
     """Apply the column `correction` of a table with a column `id`: the right label, or "drop"; an empty one keeps it.
 
+    Where several labels may hold it names all that do, as `hat;red` or a JSON list; `[]` is none.
+
     Raises:
         SourceError: the table cannot be read.
         InputError: the images have no classes, a column is missing, an image or a class is not there, an image is
             corrected in two ways, or nothing is corrected at all.
     """
-    if dataset.task != "classification":
+    if dataset.task == "regression":
         raise InputError(
             f"{path}: corrections are of classes, and a number is learned. Correct the list itself."
         )
-    given = _corrections(path, dataset.classes)
+    several = dataset.task == "multilabel"
+    given = _corrections(path, dataset.classes, several)
     places: dict[str, int] = {}
     for i, example in enumerate(dataset.examples):
         name = printable(example.key).strip()
@@ -56,13 +60,13 @@ def corrected(dataset: Dataset, path: Path) -> Corrected:
         )
     changes = {places[name]: label for name, label in given.items()}
     kept = tuple(
-        dataclasses.replace(example, label=changes.get(i, example.label))
+        _relabelled(example, changes.get(i), several)
         for i, example in enumerate(dataset.examples)
         if changes.get(i) != DROP
     )
-    left = {example.label for example in kept}
+    left = {name for example in kept for name in taught_by(example)}
     classes = tuple(name for name in dataset.classes if name in left)
-    if len(classes) < 2:
+    if len(classes) < 2 and not several:
         raise InputError(f"{path}: leaves images of {len(classes)} class; expected at least two. Drop fewer.")
     dropped = len(dataset.examples) - len(kept)
     relabelled = sum(label not in (DROP, dataset.examples[i].label) for i, label in changes.items())
@@ -73,7 +77,15 @@ def corrected(dataset: Dataset, path: Path) -> Corrected:
     return Corrected(dataclasses.replace(dataset, examples=kept, classes=classes), relabelled, dropped)
 
 
-def _corrections(path: Path, classes: Sequence[str]) -> dict[str, str]:
+def _relabelled(example: Example, label: str | None, several: bool) -> Example:
+    """The example with another label, or with others in place of all its labels; None keeps them."""
+    if label is None:
+        return example
+    holding = tuple(labels_in(label, SEPARATORS[0], "a correction")) if several else ()
+    return dataclasses.replace(example, label=label, holding=holding)
+
+
+def _corrections(path: Path, classes: Sequence[str], several: bool) -> dict[str, str]:
     """Label, or "drop", by the id of each image that has one."""
     given: dict[str, str] = {}
     for number, row in records(path):
@@ -91,9 +103,12 @@ def _corrections(path: Path, classes: Sequence[str]) -> dict[str, str]:
                 f"{where}: {label!r} is a class and the word for leaving an image out. Rename the class first."
             )
         label = DROP if label.casefold() == DROP else label
-        if label != DROP and label not in classes:
+        names = labels_in(label, SEPARATORS[0], where) if several and label != DROP else [label]
+        if several and label != DROP:
+            label = combination(sorted(set(names)))
+        if wrong := [name for name in names if name != DROP and name not in classes]:
             raise InputError(
-                f"{where}: no class is called {label!r}; expected {listed(classes)}, or {DROP!r} to leave the image "
+                f"{where}: no class is called {wrong[0]!r}; expected {listed(classes)}, or {DROP!r} to leave the image "
                 "out."
             )
         if given.setdefault(name, label) != label:

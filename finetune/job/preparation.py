@@ -16,6 +16,7 @@ from feature_extraction.vector_store import VectorStore
 from finetune.backbone.trunk import Trunk, features_of
 from finetune.dataset.duplicates import Group, duplicate_groups
 from finetune.dataset.examples import SPLITS, Dataset, Example, Split
+from finetune.dataset.label_cells import combination
 from finetune.dataset.scanning import Facts
 from finetune.dataset.splitting import assign_splits, own_splits
 from finetune.dataset.task import Task
@@ -93,6 +94,16 @@ class Prepared:
             f"models that chose the settings{'' if test else ' and were measured'}{asked}. The model itself has "
             f"learned from all {train:,}, with what was chosen."
         )
+
+    def label_texts(self, rows: NDArray[np.int64]) -> list[str] | None:
+        """The labels that hold on images at `rows`, as one text each; None where there are none of several."""
+        if self.task != "multilabel":
+            return None
+        held = (
+            [name for name, holds in zip(self.classes, self.targets[row], strict=True) if holds]
+            for row in rows
+        )
+        return [combination(names) for names in held]
 
     def part(self, split: Split) -> tuple[Array, NDArray[Any]]:
         """Features and targets of a split."""

@@ -331,8 +331,10 @@ class _Job:
         if self.older is None:
             return None
         if isinstance(self.older, Earlier):
-            keys = [prepared.examples[row].key for row in assessment.rows]
-            before = self.older.previous(keys, prepared.classes)
+            rows = assessment.rows
+            before = self.older.previous(
+                [prepared.examples[row].key for row in rows], prepared.classes, prepared.label_texts(rows)
+            )
             if before is None:
                 self.stages.observer.say(
                     f"{self.older.name} measured none of these images; nothing is compared"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from feature_extraction.items import printable
+from finetune.dataset.label_cells import combination
 from finetune.report.findings import Previous
 from models.errors import InputError
 from models.files import csv_bytes, write_atomically
@@ -30,7 +31,16 @@ class Answer:
 
 
 def answers_of(report: Mapping[str, Any]) -> list[Answer]:
-    """The answers in a report's numbers, in its order; none of a regression."""
+    """The answers in a report's numbers, in its order; none of a regression.
+
+    Of several labels `truth` and `predicted` are all of them as one text, and a wrong answer has for its probability
+    how far the worst of its labels is beyond the threshold.
+    """
+    if several := dict(report).get("multilabel"):
+        return [
+            Answer(one["id"], combination(one["truth"]), combination(one["answered"]), one["sureness"])
+            for one in several["images"]
+        ]
     classification, names = report["classification"], report["data"]["classes"]
     return [
         Answer(one["id"], names[one["truth"]], names[one["predicted"]], one["probability"])
@@ -64,10 +74,18 @@ class Earlier:
     name: str
     answers: Mapping[str, str]
 
-    def previous(self, ids: Sequence[str], classes: Sequence[str]) -> Previous | None:
-        """Its answers for images, as indices of `classes`; those count that it measured too. None: it measured none."""
+    def previous(
+        self, ids: Sequence[str], classes: Sequence[str], labels: Sequence[str] | None = None
+    ) -> Previous | None:
+        """Its answers for images, as indices of `classes`; those count that it measured too. None: it measured none.
+
+        `labels`: where several may hold, those of each image as one text: 1 is an answer with the same, 0 another.
+        """
         index = {label: i for i, label in enumerate(classes)}
         rows = np.flatnonzero([one in self.answers for one in ids])
+        if labels is not None:
+            same = [self.answers.get(one) == text for one, text in zip(ids, labels, strict=True)]
+            return Previous(self.name, np.array(same, np.int64), rows) if len(rows) else None
         predicted = np.array([index.get(self.answers.get(one, ""), -1) for one in ids], np.int64)
         return Previous(self.name, predicted, rows) if len(rows) else None
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.report.comparing import Comparison, Leaks, compare, leak_effect
-from finetune.report.findings import Findings, Floats, Ints
+from finetune.report.findings import Findings, Floats, Ints, Previous
 from finetune.trust.multilabel import HALF, MultilabelMeasure, Table, measure_multilabel
 
 MOST_PAIRS = 12
@@ -69,10 +69,15 @@ def measure_labels(findings: Findings) -> Multilabel:
         mistakes(truth, likely, thresholds),
         mix_ups(truth, answered),
         leak_effect(every, right, findings.leaks) if findings.leaks is not None else None,
-        compare(every, right, np.asarray(findings.previous.predicted, np.int64))
-        if findings.previous
-        else None,
+        _comparison(right, findings.previous) if findings.previous else None,
     )
+
+
+def _comparison(right: Ints, previous: Previous) -> Comparison:
+    """Whole images that this model and an earlier one have right, of those that both have measured."""
+    rows = np.arange(len(right)) if previous.rows is None else previous.rows
+    before = np.asarray(previous.predicted, np.int64)[rows]
+    return compare(np.ones(len(rows), np.int64), right[rows], before)
 
 
 def mistakes(truth: Table, likely: Floats, thresholds: Floats) -> tuple[Mistake, ...]:

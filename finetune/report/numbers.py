@@ -135,6 +135,7 @@ def _multilabel(findings: Findings, labels: Multilabel) -> dict[str, Any]:
         return [name for name, holds in zip(names, holding, strict=True) if holds]
 
     measured = _plain(labels.measure)
+    sureness = {mistake.row: mistake.sureness for mistake in labels.mistakes}
     comparison = labels.comparison
     return {
         **measured,
@@ -159,9 +160,14 @@ def _multilabel(findings: Findings, labels: Multilabel) -> dict[str, Any]:
         if findings.previous and comparison
         else None,
         "images": [
-            {"id": name, "truth": named(holds), "answered": named(answered)}
-            for name, holds, answered in zip(
-                findings.ids, _list(findings.truth), labels.answered, strict=True
+            {
+                "id": name,
+                "truth": named(holds),
+                "answered": named(answered),
+                "sureness": sureness.get(row, 0.0),
+            }
+            for row, (name, holds, answered) in enumerate(
+                zip(findings.ids, _list(findings.truth), labels.answered, strict=True)
             )
         ],
     }

@@ -76,7 +76,7 @@ def _write_numbers(folder: Path, findings: Findings) -> tuple[Summary, Verdict]:
     verdict = judge(findings, summary)
     values = numbers(findings, summary, verdict)
     write_atomically(folder / NUMBERS, json.dumps(values, indent=1, allow_nan=False).encode())
-    if summary.classification:
+    if summary.classification or summary.multilabel:
         write_mistakes(folder, values)
     return summary, verdict
 

@@ -7,6 +7,7 @@ import pytest
 from feature_extraction.items import ImageItem
 from finetune.dataset.corrections import corrected
 from finetune.dataset.examples import Dataset, Example
+from finetune.dataset.label_cells import combination
 from models.errors import InputError, SourceError
 
 
@@ -80,3 +81,30 @@ def test_other_tables_and_images(tmp_path: Path) -> None:
     twice = Dataset("photos", "classification", (*twice.examples, twice.examples[1]), twice.classes)
     with pytest.raises(InputError, match="stands for several images"):
         corrected(twice, table(tmp_path, "cat/1.jpg,cat,dog,0.9,dog"))
+
+
+def labelled() -> Dataset:
+    held = [("hat", "red"), ("hat",), (), ("red",)]
+    examples = tuple(
+        Example(
+            ImageItem(f"/photos/{i}.jpg", lambda: b""), combination(labels), name=f"{i}.jpg", holding=labels
+        )
+        for i, labels in enumerate(held)
+    )
+    return Dataset("photos", "multilabel", examples, ("hat", "red"))
+
+
+def test_labels_of_which_several_may_hold_are_put_right(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "0.jpg,hat;red,hat,0.9,red ; hat",
+        "1.jpg,hat,red,0.9,[]",
+        '2.jpg,,hat,0.8,"[""red"", ""hat""]"',
+        "3.jpg,red,,0.7,drop",
+    )
+    right = corrected(labelled(), path)
+    assert (right.relabelled, right.dropped) == (2, 1)  # the first keeps what it had
+    assert [one.holding for one in right.dataset.examples] == [("hat", "red"), (), ("hat", "red")]
+    assert [one.label for one in right.dataset.examples] == ["hat;red", "", "hat;red"]
+    with pytest.raises(InputError, match="no class is called 'gold'; expected hat, red"):
+        corrected(labelled(), table(tmp_path, "0.jpg,hat;red,hat,0.9,gold;red"))

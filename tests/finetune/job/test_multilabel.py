@@ -14,6 +14,7 @@ from feature_extraction.items import file_item
 from finetune.dataset.opening import open_dataset
 from finetune.job.recipe import Recipe
 from finetune.job.run import Outcome, finetune
+from finetune.report.answers import read_earlier
 from finetune.training.settings import Settings
 from finetune.trust.label_evaluation import evaluate_multilabel
 from finetune.trust.multilabel import sigmoid
@@ -192,6 +193,30 @@ def test_an_older_model_is_compared_by_whole_images(
         ModelError, match="gives one class; expected an older model that says which labels hold"
     ):
         run(photos, tmp_path / "other", tiny_path, previous=str(tiny_path))
+
+
+def test_mistakes_are_written_and_taken_back(
+    photos: Path, outcome: Outcome, tiny_path: Path, tmp_path: Path
+) -> None:
+    report = outcome.report.with_suffix(".json")
+    wrong = {
+        one["id"]: one
+        for one in json.loads(report.read_text(encoding="utf-8"))["multilabel"]["images"]
+        if one["sureness"]
+    }
+    with (outcome.report.parent / "mistakes.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["id"] for row in rows} == set(wrong)
+    assert all(row["predicted"] == ";".join(wrong[row["id"]]["answered"]) for row in rows)
+    earlier = read_earlier(report)
+    dataset = open_dataset(photos, "multilabel")
+    recipe = Recipe(model=str(tiny_path), task="multilabel", views=1, training=QUICK)
+    again = finetune(dataset, recipe, tmp_path / "out", device="cpu", threads=1, earlier=report)
+    compared = json.loads(again.report.with_suffix(".json").read_text(encoding="utf-8"))["multilabel"][
+        "comparison"
+    ]
+    assert compared["changed"] == 0
+    assert compared["previous"]["count"] == len(earlier.answers) - len(wrong)
 
 
 def test_unknown_images_are_for_classes(photos: Path, tiny_path: Path, tmp_path: Path) -> None:

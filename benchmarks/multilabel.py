@@ -1,7 +1,7 @@
 """Several labels an image: the garment and its dominant colours, of clothing_10.
 
     python -m benchmarks.multilabel list OUT.csv        # the labelled list alone
-    python -m benchmarks.multilabel measure [MODEL]     # head, blocks and sklearn on it, as a table
+    python -m benchmarks.multilabel measure [MODEL] [METHOD ...]    # fine-tuned on it, as a table
 
 GRAFT_DATA names the folder with clothing_10. A colour is a label where it covers a third of what is in the middle of
 the photo, told by hue, saturation and value of each pixel; so an image has one garment and none to three colours. Its
@@ -85,7 +85,7 @@ def write_list(out: Path) -> None:
         writer.writerows(rows(root))
 
 
-def measure(model: str) -> None:
+def measure(model: str = "builtin", *methods: str) -> None:
     """Fine-tune by each method, and print what was measured on the test images."""
     from finetune.dataset.opening import open_dataset
     from finetune.job.recipe import chosen
@@ -97,7 +97,7 @@ def measure(model: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_list(Path(folder) / "clothes.csv")
         dataset = open_dataset(Path(folder) / "clothes.csv", "multilabel", outside=True)
-        for method in ("head", "blocks", "sklearn"):
+        for method in methods or ("head", "sklearn"):
             recipe = chosen({"task": "multilabel", "method": method, "model": model})
             outcome = finetune(dataset, recipe, Path(folder) / method)
             assert outcome.findings is not None
@@ -117,4 +117,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["list"]:
         write_list(Path(sys.argv[2]))
     else:
-        measure(*sys.argv[2:3] or ["builtin"])
+        measure(*sys.argv[2:])

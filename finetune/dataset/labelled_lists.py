@@ -98,7 +98,7 @@ def from_list(
     )
     classes = tuple(sorted({name for example in examples for name in taught_by(example)}))
     remarks = (
-        *notes, *columns.notes, *found, *_ways(source, locate), *_doubts(source, task, examples, classes),
+        *notes, *columns.notes, *found, *_ways(source, locate), *_doubts(source, task, columns, examples, classes),
     )  # fmt: skip
     return Dataset(source, task, examples, classes, notes=remarks)
 
@@ -125,8 +125,12 @@ def _taught(
     return composed(printable(taught)), math.nan, ()
 
 
-def _doubts(source: str, task: Task, examples: Sequence[Example], classes: Sequence[str]) -> Iterator[str]:
+def _doubts(
+    source: str, task: Task, columns: Columns, examples: Sequence[Example], classes: Sequence[str]
+) -> Iterator[str]:
     """What may have been meant otherwise."""
+    if never := sorted({composed(printable(name)) for name in columns.classes} - set(classes)):
+        yield f"{source}: no image has a 1 in {listed(never)}: not learned."
     if task == "multilabel" and (bare := sum(not example.holding for example in examples)):
         yield (
             f"{source}: {counted(bare, 'image')} with no label, taken for images on which none of them holds. Take "

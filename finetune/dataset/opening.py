@@ -102,7 +102,7 @@ def _opened(source: str, task: Task, outside: bool, lists: ListOptions, split: s
         dataset = idx.from_idx(path)
     elif path.is_dir() or is_archive(path) or is_tar(path):
         dataset, split = _from_folder(path, task, outside, lists, split)
-    elif task != "classification":
+    elif task != "classification" and path.exists():
         raise SourceError(_NEEDS_LIST[task].format(source))
     else:
         kind = "a file of another kind" if path.exists() else "no such file or folder"

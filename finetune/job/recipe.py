@@ -106,6 +106,11 @@ class Recipe:
         if self.candidates:
             self._check_candidates()
         self._check_preset()
+        if self.task == "multilabel" and self.measure == "cross-fitting":
+            raise InputError(
+                "measure is 'cross-fitting', which is for classes and numbers; of several labels one split chooses "
+                "temperature and thresholds. Leave it out."
+            )
         if self.unfreeze is not None and self.method != "blocks":
             raise InputError(
                 f"unfreeze {self.unfreeze!r} is for --method blocks; the method is {self.method}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,18 @@ def test_several_ones_or_lists_are_sent_to_the_task(root: Path) -> None:
         (root / "list.csv").write_text(text, encoding="utf-8")
         with pytest.raises(SourceError, match="give --task multilabel"):
             open_dataset(root / "list.csv")
+
+
+def test_columns_without_a_one_are_mentioned(root: Path) -> None:
+    dataset = opened(root, "path,hat,red,old\n0.png,1,1,0\n1.png,0,1,0\n")
+    assert dataset.classes == ("hat", "red")
+    assert "no image has a 1 in old: not learned" in dataset.notes[-1]
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_a_list_that_is_not_there_is_told_from_a_folder(tmp_path: Path, task: Any) -> None:
+    with pytest.raises(SourceError, match=r"list\.csv: no such file or folder"):
+        open_dataset(tmp_path / "list.csv", task)
 
 
 def test_folders_of_classes_have_no_labels(tmp_path: Path) -> None:

@@ -235,3 +235,9 @@ def test_networks_are_compared_by_whole_images(photos: Path, tmp_path: Path) -> 
     assert outcome.findings is not None
     assert outcome.findings.candidates is not None
     assert all(row.score > 0.8 for row in outcome.findings.candidates.rows)
+
+
+def test_parts_are_not_held_out_in_turn() -> None:
+    assert Recipe(task="multilabel", measure="split").measure == "split"
+    with pytest.raises(InputError, match="'cross-fitting', which is for classes and numbers"):
+        Recipe(task="multilabel", measure="cross-fitting")

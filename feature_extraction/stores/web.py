@@ -71,7 +71,9 @@ class WebFiles:
 
         `version`: the `ETag` that the file must have.
         """
-        headers = {"Range": f"bytes={start}-{end - 1}", **({"If-Match": version} if version else {})}
+        headers = {"Range": f"bytes={start}-{end - 1}"}
+        if version and not version.startswith("W/"):  # a weak one never matches
+            headers["If-Match"] = version
         answer = self._ask(path, headers=headers)
         if answer.status == 412 or (version and answer.headers.get("ETag", version) != version):
             raise OSError(errno.ESTALE, "it was changed meanwhile")
@@ -82,12 +84,9 @@ class WebFiles:
     def open(self, path: str, mode: str = "rb", *, block_size: int, cache_type: str) -> RangedFile:
         """A file to be read by ranges."""
         details = self.info(path)
-        version = details["ETag"]
-        # A weak one says that versions mean the same, not that they are.
-        strong = None if version is None or version.startswith("W/") else version
 
         def read(start: int, end: int) -> bytes:
-            return self.cat_file(path, start=start, end=end, version=strong)
+            return self.cat_file(path, start=start, end=end, version=details["ETag"])
 
         return RangedFile(details, read, 0 if cache_type == "none" else block_size)
 

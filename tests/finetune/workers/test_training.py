@@ -18,15 +18,15 @@ from finetune.workers.team import Team, Worker
 from finetune.workers.training import SharedLearner, _Step
 from models.errors import NumericsError
 from tests.finetune.training.problems import blocks, maps, plane
-from tests.finetune.workers.shared_steps import AWKWARD, plan_of, trained, unbalanced, walked
+from tests.finetune.workers.shared_steps import AWKWARD, labels, plan_of, trained, unbalanced, walked
 from tests.finetune.workers.threads import on_threads
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize(
     ("data", "model"),
-    [(unbalanced(), None), (plane(), None), (maps(), Blocks(blocks(), "low", "pool"))],
-    ids=["head", "regression", "blocks"],
+    [(unbalanced(), None), (labels(), None), (plane(), None), (maps(), Blocks(blocks(), "low", "pool"))],
+    ids=["head", "labels", "regression", "blocks"],
 )
 def test_steps_of_several_come_to_those_of_one(
     workers: int, data: TrainingData, model: Blocks | None

@@ -24,9 +24,10 @@ BY_DISTANCE: tuple[Kind, ...] = ("relative", "mahalanobis", "neighbour")
 COMPONENTS = 128
 REMEMBERED = 2000  # training images that neighbours are sought among, at most
 SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
-# Of "combined": what the parts that tell a missing class from known ones are bounded by from below, and divided by; how
-# steeply, and from which deviation on, the parts that tell anything else count; and the share of the residual.
-_LOWEST, _NEAR, _STEEP, _FROM, _REST = -1.0, 1.5, 2.0, 1.5, 0.1
+# Of "combined": what the parts that tell a missing class from known ones are bounded by from below, and divided by;
+# how steeply, and from which deviation on, the parts that tell anything else count; and how much the residual counts
+# besides, for each image of a class, and at most: components of few images tell less, and leave more.
+_LOWEST, _NEAR, _STEEP, _FROM, _REST, _MOST_REST = -1.0, 1.5, 2.0, 1.5, 10.0, 1.5
 _RESIDUAL = 1e-7  # added to the square of the residual: less is rounding
 _LEVEL = 1e-3  # of their size, in how much parts of "combined" vary at least if they are to be divided by it
 _TINY = 1e-12
@@ -52,6 +53,7 @@ class Space:
     centres: NDArray[np.float64]  # (classes, R), whitened class means
     priors: NDArray[np.float64]  # (classes,) logarithms of the classes' shares
     remembered: NDArray[np.float64]  # (M, R) along the components, not whitened
+    each: float  # images of a class, on average
 
     @classmethod
     def fit(cls, embeddings: Array, y: NDArray[np.int64], seed: int = 0) -> Space:
@@ -77,6 +79,7 @@ class Space:
             centres,
             np.log(shares),
             z[kept],
+            len(z) / len(present),
         )
 
     def parts(self, embeddings: Array) -> NDArray[np.float64]:
@@ -106,6 +109,7 @@ class Space:
             "background": self.background,
             "known": self.centres,
             "priors": self.priors - (self.centres**2).sum(axis=1) / 2,
+            "rest": np.array(min(_REST / self.each, _MOST_REST)),
         }
         return {name: values.astype(np.float32) for name, values in arrays.items()}
 
@@ -189,7 +193,7 @@ def _combined(arrays: Arrays, embedding: Array) -> NDArray[np.float64]:
     ]
     near = (np.maximum(relative, _LOWEST) + np.maximum(energy, _LOWEST)) / _NEAR
     far = sum(np.logaddexp(0, _STEEP * (part - _FROM)) for part in (over_all, residual))
-    return np.asarray(near + far + _REST * residual)
+    return np.asarray(near + far + float(arrays["rest"]) * residual)
 
 
 def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, output: str) -> None:
@@ -227,7 +231,7 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
     near = add("Add", *(add("Max", part, lowest) for part in scaled[:2]))
     far = [add("Softplus", add("Mul", add("Sub", part, start), steep)) for part in scaled[2:]]
     total = add("Add", add("Div", near, constant("near", _NEAR)), add("Add", *far))
-    add("Add", total, add("Mul", scaled[3], constant("rest", _REST)), output=output)
+    add("Add", total, add("Mul", scaled[3], constant("rest", arrays["rest"])), output=output)
 
 
 def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output: str) -> Nodes:

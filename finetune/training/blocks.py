@@ -13,14 +13,13 @@ from onnx import ModelProto
 
 from finetune.autodiff.schedules import Schedule
 from finetune.training.data import Array, TrainingData, class_weights
-from finetune.training.finder import BLOCK_HIGH, BLOCK_LOW, BLOCK_STEPS, Curve, find_block_rate
 from finetune.training.head import HeadWeights, finish, fit_head, opened, told
 from finetune.training.learner import Learner, LocalLearner, Plan, Starter
 from finetune.training.loop import Loop, Training
 from finetune.training.network import Blocks
-from finetune.training.rates import Scheduled, Sweep
+from finetune.training.rates import Scheduled
 from finetune.training.result import EpochObserver, Trained
-from finetune.training.settings import FORGETFUL, Settings
+from finetune.training.settings import BLOCK_RATE, FORGETFUL, Settings
 from finetune.training.state import INTERVAL
 from models.errors import InputError
 from models.features import default_cuts
@@ -90,7 +89,7 @@ def train_blocks(
     about = {"method": PHASE, "cut": cut, "embedding": blocks.embedding}
     with opened(work, identity, settings, resume, observer, events, checkpoint_seconds, start) as training:
         key = hashlib.sha256(json.dumps([identity[k] for k in _BELOW]).encode()).hexdigest()[:12]
-        whole = _Whole(training, data, blocks, device, threads, stop)
+        whole = _Whole(training, data, blocks, device, threads)
         if training.checkpoint.state.phase == PHASE:
             learner = whole.start(whole.schedule())
             training.checkpoint.load(learner.network, learner.session)
@@ -117,7 +116,6 @@ class _Whole:
     blocks: Blocks
     device: str
     threads: int | None
-    stop: int | None
 
     def start(self, rate: Schedule) -> Learner:
         """The network with its pretrained values, and a head that knows nothing."""
@@ -136,12 +134,7 @@ class _Whole:
         """Go over to the second phase."""
         training, data, settings = self.training, self.data, self.training.settings
         state = training.checkpoint.state
-        rate, curve = settings.block_learning_rate, Curve()
-        if rate is None and self.stop != 0:
-            finder = self.start(Sweep(BLOCK_LOW, BLOCK_HIGH, BLOCK_STEPS))
-            _hand_over(head, finder)
-            rate, curve = find_block_rate(finder, data, settings, training.interrupt)
-        state.begin(PHASE, rate or 0.0, curve)
+        state.begin(PHASE, settings.block_learning_rate or BLOCK_RATE, [])
         learner = self.start(self.schedule())
         _hand_over(head, learner)
         # What the head alone gives is to be beaten.

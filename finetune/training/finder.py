@@ -13,12 +13,9 @@ from models.errors import NumericsError
 
 LOW, HIGH = 1e-6, 10.0
 STEPS = 100
-BLOCK_LOW, BLOCK_HIGH = 1e-5, 1e-1
-BLOCK_STEPS = 30
 _SMOOTH = 0.9  # weight of the past in the smoothed loss
 _BLOWN = 4.0  # times the lowest loss: it has blown up
 _PART = 30.0  # of the rate at the lowest loss
-BLOCK_PART = 10.0
 _FALLBACK = 1e-4  # where the very first loss is not finite
 _SEED = 0x5EED  # the order of the images is another one than in training
 
@@ -35,34 +32,12 @@ def find_rate(
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    curve = _curve(learner, data, settings, interrupt, STEPS)
-    return choose(curve), curve
-
-
-def find_block_rate(
-    learner: Learner, data: TrainingData, settings: Settings, interrupt: Interrupt
-) -> tuple[float, Curve]:
-    """The same for a head that has learned, together with blocks: a short range test.
-
-    Its network was built with the schedule `rates.Sweep(BLOCK_LOW, BLOCK_HIGH, BLOCK_STEPS)`.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C was pressed.
-    """
-    curve = _curve(learner, data, settings, interrupt, BLOCK_STEPS)
-    return choose(curve, BLOCK_LOW, BLOCK_PART), curve
-
-
-def _curve(
-    learner: Learner, data: TrainingData, settings: Settings, interrupt: Interrupt, steps: int
-) -> Curve:
-    """(rate, smoothed loss) of steps at rising rates, until the loss blows up."""
     learner.share()
     curve: Curve = []
     smoothed = 0.0
     epoch = 0
     batches: list[tuple[Array, Array]] = []
-    for step in range(steps):
+    for step in range(STEPS):
         interrupt.check()
         if not batches:
             rows = data.view_rows(settings.seed, epoch)
@@ -78,15 +53,15 @@ def _curve(
         curve.append((rate, smoothed / (1 - _SMOOTH ** (step + 1))))
         if curve[-1][1] > _BLOWN * min(value for _, value in curve):
             break
-    return curve
+    return choose(curve), curve
 
 
-def choose(curve: Curve, least: float = LOW, part: float = _PART) -> float:
-    """A `part` of the rate at which the smoothed loss is lowest, to two digits.
+def choose(curve: Curve) -> float:
+    """A thirtieth of the rate at which the smoothed loss is lowest, to two digits.
 
     A tenth is more usual. Held for epochs, that over-fits the features of a thousand images in the first of them.
     """
     if not curve:
         return _FALLBACK
     lowest = min(curve, key=lambda point: point[1])[0]
-    return float(f"{max(lowest / part, least):.1e}")
+    return float(f"{max(lowest / _PART, LOW):.1e}")

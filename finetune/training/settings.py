@@ -15,6 +15,7 @@ OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 # These compute weights anew from sums of gradients: weights that are there already would be lost in the first step.
 FORGETFUL: tuple[OptimizerName, ...] = ("adagrad_da", "ftrl")
+BLOCK_RATE = 1e-3  # of head and blocks together
 _DECAY, _ADAMW_DECAY = 0.01, 1.0  # adamw multiplies it with the rate
 
 
@@ -60,10 +61,10 @@ class Settings:
     block_epochs: int = setting(8, "Passes that train head and blocks together, at most.", least=1)
     block_learning_rate: float | None = setting(
         None, "Highest rate of head and blocks together.", above=0,
-        unset="found by a short range test",
+        unset=f"{BLOCK_RATE:g}",
     )  # fmt: skip
     rate_factor: float = setting(
-        0.1, "How much slower the uppermost block learns than the head; the lowest, squared.", above=0, most=1
+        1.0, "How much slower the uppermost block learns than the head; the lowest, squared.", above=0, most=1
     )
 
     @property

@@ -16,11 +16,10 @@ from finetune.autodiff import Session
 from finetune.autodiff.schedules import constant
 from finetune.training.blocks import train_blocks
 from finetune.training.data import TrainingData
-from finetune.training.finder import BLOCK_LOW, BLOCK_PART, choose
 from finetune.training.network import Blocks, build
 from finetune.training.rates import depth_factors
 from finetune.training.result import EpochProgress, Trained
-from finetune.training.settings import Settings
+from finetune.training.settings import BLOCK_RATE, Settings
 from models.errors import CutError, GraphError, InputError
 from tests.finetune.autodiff.importing.networks import network, node, original, reals
 from tests.finetune.training.problems import blocks, maps
@@ -158,13 +157,9 @@ def test_ctrl_c_between_the_phases_gives_the_head(tmp_path: Path) -> None:
     assert resumed.top == train(tmp_path / "whole").top
 
 
-def test_blocks_learn_at_the_rate_of_a_range_test_of_head_and_blocks(tmp_path: Path) -> None:
+def test_blocks_have_a_rate_of_their_own(tmp_path: Path) -> None:
     settings = dataclasses.replace(QUICK, epochs=1, block_learning_rate=None, block_epochs=1)
-    _, blocks = train(tmp_path, settings=settings).history
-    rates, losses = zip(*blocks.finder, strict=True)
-    assert rates[0] == pytest.approx(BLOCK_LOW)
-    assert blocks.learning_rate == pytest.approx(choose(list(blocks.finder), BLOCK_LOW, BLOCK_PART))
-    assert BLOCK_LOW <= blocks.learning_rate <= rates[losses.index(min(losses))]
+    assert train(tmp_path, settings=settings).history[1].learning_rate == BLOCK_RATE
 
 
 def test_an_operator_without_a_gradient_names_the_way_out(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 METHODS: tuple[Method, ...] = get_args(Method)
 VIEWS = {"sklearn": 1, "head": 1, "blocks": 4}  # where the recipe does not say
+_VIEWS_OF_BEST = 2  # which tries one of them too
 _LEARNS, _IMAGES, _TRUST = "What learns", "Images", "Trust"  # headings
 
 
@@ -175,7 +176,7 @@ class Recipe:
     @property
     def view_count(self) -> int:
         """Versions of each training image."""
-        return self.views or VIEWS[self.method]
+        return self.views or (_VIEWS_OF_BEST if self.preset == "best" else VIEWS[self.method])
 
     def to_json(self) -> dict[str, Any]:
         """All settings as plain values."""

@@ -111,6 +111,8 @@ def test_fast_is_settings_that_others_overrule() -> None:
     assert (chosen({"preset": "fast"}).method, chosen({"preset": "fast"}).quantize) == ("sklearn", True)
     assert chosen({"preset": "fast", "method": "head"}).method == "head"
     assert chosen({"preset": "good"}) == Recipe()
+    assert chosen({"preset": "best"}).view_count == 2  # to be tried beside one
+    assert chosen({"preset": "best", "views": 1}).view_count == 1
 
 
 def test_a_plan_of_a_run_without_preset_is_as_it_was() -> None:

@@ -227,9 +227,9 @@ def _begin(place: Place, planned: PlannedPart) -> str:
 
 
 def _goes_on(who: str) -> bool:
-    """Whether the process that left a note is there still; of another machine's that is not known."""
+    """Whether the process that left a note is there still; of another machine's, and on Windows, that is not known."""
     _, process, _, host = who.split(" ", 3)
-    if host != socket.gethostname():
+    if host != socket.gethostname() or os.name == "nt":  # there 0 is Ctrl-C, and not the question alone
         return False
     try:
         os.kill(int(process), 0)

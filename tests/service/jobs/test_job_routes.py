@@ -98,7 +98,7 @@ def test_a_job_runs_to_its_verdict(taught: Taught) -> None:
     last = job["curves"][-1]["phase"]
     assert all((one["validation_accuracy"] is None) == (one["phase"] == last) for one in job["curves"])
     assert len(job["verdict"]["sentences"]) == 3
-    assert "test images that it did not learn from" in job["verdict"]["sentences"][0]
+    assert "each asked of one that had not learned from it" in job["verdict"]["sentences"][0]
     assert {one["name"] for one in job["files"]} >= {
         "model.onnx", "model-any-size.onnx", "report.html", "report.json", "log.txt",
     }  # fmt: skip

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import collections.abc
 import dataclasses
 import functools
 import html
 import json
 import math
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from models.card_json import built, finite
 from models.errors import ModelError
 from models.metadata import put_entry
 from models.preprocessing import Preprocessing
@@ -240,7 +239,7 @@ class ModelCard:
             ValueError: a number outside `training` is NaN or infinite, which JSON lacks; inside it becomes null.
         """
         values = dataclasses.asdict(self) | {"preprocessing": self.preprocessing.to_json()}
-        values["training"] = _finite(values["training"])
+        values["training"] = finite(values["training"])
         written = 2 if self.task == "regression" else 1
         if self.preprocessing.resize == "pad" or self.channels != "rgb" or self.task == "multilabel":
             written = 3
@@ -279,7 +278,7 @@ class ModelCard:
         if values.get("reject_threshold", 0) is None:  # never more than a place for what is now `reject`
             del values["reject_threshold"]
         try:
-            card = _build(cls, values)
+            card = built(cls, values)
         except (ValueError, KeyError, TypeError) as exc:
             raise ModelError(f"{where}: its model card is wrong ({exc}). Import the model again.") from exc
         return typing.cast(ModelCard, card)
@@ -369,46 +368,3 @@ def refuse_any_size(metadata: Mapping[str, str], where: str) -> None:
             "runtimes (onnxruntime-web, C#, Java): give them pixels, get probabilities. Graft decodes and resizes by "
             "itself: give it the model that this file was made from."
         )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@functools.cache  # labels come by the thousand
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """Turn parsed JSON into `kind`: a dataclass, a tuple, an optional or a plain value."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = _hints(kind)
-        unknown = sorted(set(value) - set(hints))
-        if unknown:
-            raise ValueError(f"unknown fields {', '.join(unknown)}")
-        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        each = arguments[0]
-        items = tuple(_build(each, item) for item in value)
-        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
-            raise ValueError(f"expected {len(arguments)} values, got {items}")
-        return items
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _build(arguments[0], value)
-    if origin is collections.abc.Mapping:
-        origin, kind = None, dict
-    if origin is Literal:
-        if value not in arguments:
-            raise ValueError(f"expected one of {arguments}, got {value!r}")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-        raise TypeError(f"expected {kind.__name__}, got {value!r}")
-    return value

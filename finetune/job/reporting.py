@@ -26,11 +26,11 @@ from finetune.report.findings import (
     Previous,
     ProofResult,
     Rejection,
-    Shown,
     Traits,
 )
 from finetune.report.page import Drawn, draw
 from finetune.report.pictures import pictures_of
+from finetune.report.shown import Shown
 from finetune.single_thread import one_blas_thread
 from finetune.trust.class_curve import Slope, class_slopes
 from finetune.trust.proof import Proof

@@ -51,8 +51,9 @@ from finetune.job.recipe import Recipe
 from finetune.job.reporting import collect_findings, draw_run, proven
 from finetune.job.strangers import show_strangers
 from finetune.report.answers import Earlier, read_earlier
-from finetune.report.findings import Candidates, Findings, Previous, Shown
+from finetune.report.findings import Candidates, Findings, Previous
 from finetune.report.page import write_numbers, write_report
+from finetune.report.shown import Shown
 from finetune.training.learner import LocalLearner
 from finetune.trust.proof import IMAGES, FreshProcess, Proof, prove
 from finetune.workers.extraction import SharedTrunk

@@ -11,7 +11,7 @@ from finetune.heads.running import run_top
 from finetune.heads.top import Top
 from finetune.job.assessment import Assessment
 from finetune.job.preparation import Prepared
-from finetune.report.findings import Shown
+from finetune.report.shown import Shown
 from finetune.trust.measures import softmax
 from finetune.trust.strangers import Stranger, photos_at_hand, rendered
 from models.errors import ImageError

@@ -262,7 +262,7 @@ def _print(outcome: Outcome) -> None:
 
 def _asked(findings: Findings, measured: Summary) -> Iterator[str]:
     """Answers to what was asked with --previous and --unknown, and what is always asked: what strangers get."""
-    from finetune.report.findings import shown_words
+    from finetune.report.shown import shown_words
 
     kinds = measured.classification or measured.regression
     if findings.previous is not None and kinds is not None and kinds.comparison is not None:

@@ -11,9 +11,8 @@ from finetune.report.findings import (
     LearningPoint,
     ProofResult,
     Rejection,
-    Shown,
-    shown_words,
 )
+from finetune.report.shown import Shown, shown_words
 from finetune.report.summary import summarise
 from finetune.report.verdict import Verdict, judge
 from tests.finetune.report.making import NAMES, answers, regression, run

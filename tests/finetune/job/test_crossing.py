@@ -137,6 +137,24 @@ def test_two_images_a_class(method: str, tiny_path: Path, tmp_path: Path) -> Non
     assert Model.open(file, RuntimeConfig("cpu", 1)).card.splits is not None
 
 
+@pytest.mark.parametrize("method", ["sklearn", "head"])
+def test_a_class_of_two_clusters(method: str, tiny_path: Path, tmp_path: Path) -> None:
+    """What lies between its clusters is another class, and neither cluster is taken for none of these."""
+    source = folder_of(tmp_path / "clusters", 12)
+    for photo in (source / "sky").iterdir():
+        photo.rename(source / "brick" / f"sky-{photo.name}")
+    (source / "sky").rmdir()
+    file, findings = run(source, tmp_path / "out", tiny_path, method=method)
+    assert accuracy(findings) > 0.9
+    card = Model.open(file, RuntimeConfig("cpu", 1)).card
+    assert findings.rejection is not None
+    assert card.reject is not None
+    rejected = findings.rejection.known > findings.rejection.threshold
+    clusters = np.array(["sky" in name for name in findings.ids])
+    assert rejected[clusters].mean() < 0.35
+    assert rejected[~clusters].mean() < 0.35
+
+
 def test_one_image_a_class_is_refused(tiny_path: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no image is left for validation; .* Add images, at least two a class"

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from finetune.autodiff import Session, gradients
+from finetune.autodiff.ops import winograd_cpu
 from finetune.autodiff.variables import initial_value
 from scripts.golden.autodiff import CASES, FOLDER, MOBILENET, STEPS, Case, graph_of
 from tests import optional
@@ -39,17 +40,26 @@ class Run(NamedTuple):
 @pytest.fixture(params=CASES, scope="module")
 def golden(request: pytest.FixtureRequest) -> tuple[Case, Tensors]:
     """A network, and what PyTorch made of it."""
-    case = CASES[request.param]
+    return written(request.param)
+
+
+def written(name: str) -> tuple[Case, Tensors]:
+    case = CASES[name]
     if case.private:
         optional.pretrained(MOBILENET)
-    with np.load(FOLDER / f"{request.param}.npz") as file:
+    with np.load(FOLDER / f"{name}.npz") as file:
         return case, dict(file)
 
 
 @pytest.fixture(scope="module")
 def run(golden: tuple[Case, Tensors]) -> Run:
-    """All gradients of a network, then ten steps, in float32."""
-    case, expected = golden
+    """All gradients of a network, then ten steps, in float32, each convolution over columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd_cpu, "MANY", 1 << 30)
+        return descent(*golden)
+
+
+def descent(case: Case, expected: Tensors) -> Run:
     graph, network, y, loss = graph_of(case)
     trained = {name: v for name, v in network.variables.items() if v.trainable}
     with graph:
@@ -82,6 +92,15 @@ def compare(what: str, case: Case, golden: Tensors, ours: Tensors, tolerance: fl
 
 def test_gradients(run: Run) -> None:
     compare("gradients", run.case, run.golden, run.gradients, 3e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in IN_FLOAT64])
+def test_tiles_stay_near(name: str) -> None:
+    """Tiles round otherwise than columns. Gradients are as near; ten sharp steps make six times as much of it."""
+    run = descent(*written(name))
+    compare("gradients", run.case, run.golden, run.gradients, 3e-5)
+    np.testing.assert_allclose(run.losses, run.golden["losses"], rtol=5e-5)
+    compare("changes", run.case, run.golden, run.changes, 5e-3)
 
 
 def test_ten_optimizer_steps(run: Run) -> None:

@@ -86,7 +86,7 @@ def _classification(findings: Findings, classification: Classification) -> dict[
             }
             for spot in classification.weak_spots
         ],
-        "more_of_a_class": [{"words": one.words(), **_plain(one)} for one in classification.growths],
+        "growths": [{"words": one.words(), **_plain(one)} for one in classification.growths],
         "calibration": {
             "temperature": findings.temperature,
             "before": classification.before,

@@ -59,8 +59,6 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     line for each stage and each epoch; `observer` hears of them in its place. The others:
     """
 
-    preset: Preset = Recipe.preset
-    time_limit: str = Recipe.time_limit
     model: str | Path = Recipe.model
     candidates: Sequence[str | Path] = Recipe.candidates
     method: Method = Recipe.method
@@ -75,6 +73,8 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     val: float = Recipe.val
     keep: float = Recipe.keep
     seed: int = Recipe.seed
+    preset: Preset = Recipe.preset
+    time_limit: str = Recipe.time_limit
     outside: bool = False
     lists: Mapping[str, Any] | None = None
     training: Mapping[str, Any] | None = None

@@ -178,7 +178,7 @@ class TestOthers:
         assert "top-1 90.00 % (95 % confidence: 85.00 % to 95.00 %) on 100 images of clothes test" in printed
         assert "images used 1,000 to train, 200 to validate, 100 to test" in printed
         assert (
-            "mahalanobis score above 0.3; 100.0 % of validation images are below, AUROC 0.900 (by eye)"
+            "mahalanobis score above 0.3; 100.0 % of images held out are below, AUROC 0.900 (by eye)"
             in printed
         )
         with_card(redness, regression=(Regression("clothes", "test", 10, 4.0, 1.5, 0.25),))

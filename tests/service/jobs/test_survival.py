@@ -23,7 +23,13 @@ from tests.service.jobs.conftest import class_folders, zipped
 
 pytestmark = pytest.mark.smoke
 PATIENCE_S = 300.0
-LONG = {"epochs": 600, "patience": 600, "views": 2, "learning_rate": 0.001}  # some seconds
+LONG = {
+    "measure": "split",
+    "epochs": 600,
+    "patience": 600,
+    "views": 2,
+    "learning_rate": 0.001,
+}  # some seconds
 
 
 class Served:

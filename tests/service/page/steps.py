@@ -51,8 +51,12 @@ def card(page: Page, name: str) -> Any:
     return page.get_by_role("listitem", name=name, exact=True).and_(page.locator(".class-card"))
 
 
-def set_epochs(page: Page, epochs: int) -> None:
+def set_epochs(page: Page, epochs: int, patience: int | None = None) -> None:
+    """Train for so long; with `patience`, also where nothing gets better."""
     page.get_by_text("All settings").click()
+    if patience is not None:
+        page.get_by_label("patience", exact=True).fill(str(patience))
+        page.get_by_label("measure", exact=True).select_option("split")
     page.get_by_label("epochs", exact=True).fill(str(epochs))
     page.get_by_label("views", exact=True).fill("1")
 

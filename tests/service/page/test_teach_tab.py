@@ -235,7 +235,7 @@ def test_goes_on_after_a_reload_and_after_the_service_was_killed(
     watched.expected.extend(GONE)
     begin(page, "killed")
     add_folder(page, photos)
-    set_epochs(page, 40)
+    set_epochs(page, 600, patience=600)
     train(page)
     expect(page.locator(".going")).to_be_visible()
     page.reload()

@@ -52,10 +52,12 @@ def _done(folder: Path, nice: int) -> int:
         reserve.write_bytes(bytes(_RESERVED))
         result = {"state": "finished", "digest": _finetuned(folder)}
     except Exception as exc:
-        if not isinstance(exc, GraftError):
-            traceback.print_exc()
+        reserve.unlink(missing_ok=True)  # room for what is said of it, where the disk is full
         result = {"state": "failed", "error": _why(exc)}
-        print(f"{type(exc).__name__}: {exc}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the result has to be written all the same
+            if not isinstance(exc, GraftError):
+                traceback.print_exc()
+            print(f"{type(exc).__name__}: {exc}", file=sys.stderr)
     reserve.unlink(missing_ok=True)
     write_atomically(folder / RESULT, json.dumps(result).encode())
     return 0 if result["state"] == "finished" else 1

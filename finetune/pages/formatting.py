@@ -36,6 +36,8 @@ def seconds(value: float) -> str:
     """A time in the unit that suits it: 0.012 as "12 ms", 75 as "1 min 15 s"."""
     if not math.isfinite(value):
         return NONE
+    if 0 < value < 0.0005:
+        return "under 1\u00a0ms"
     if value < 1:
         return f"{1000 * value:.3g}\u00a0ms"
     if value < 59.95:

@@ -183,7 +183,8 @@ def finish(training: Training, learner: Learner, about: dict[str, Any]) -> Train
     chosen = {
         **about,
         **training.settings.to_json(),
-        "learning_rate": history[0].learning_rate,
+        # 0 where no step was made, and what the head started from is kept.
+        "learning_rate": history[0].learning_rate or None,
         "phases": [_summary(phase) for phase in history],
     }
     top = Top(learner.network.export(learner.session), chosen)
@@ -196,7 +197,7 @@ def _summary(phase: Phase) -> dict[str, Any]:
     best = phase.epochs[phase.best_epoch - 1] if phase.best_epoch else None
     return {
         "phase": phase.name,
-        "learning_rate": phase.learning_rate,
+        "learning_rate": phase.learning_rate or None,
         "epochs": len(phase.epochs),
         "best_epoch": phase.best_epoch,
         "val_loss": best.val_loss if best else None,

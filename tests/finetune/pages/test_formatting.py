@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from finetune.pages.formatting import flatten
+import pytest
+
+from finetune.pages.formatting import flatten, seconds
 
 
 def test_settings_are_words() -> None:
@@ -22,3 +24,18 @@ def test_settings_are_words() -> None:
         ("two 2: a b", "2"),
         ("training: rate factor", "0.1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 ms"),
+        (8.5e-6, "under 1 ms"),
+        (0.0006, "0.6 ms"),
+        (0.012, "12 ms"),
+        (3.64, "3.6 s"),
+        (75.0, "1 min 15 s"),
+    ],
+)
+def test_times_have_the_unit_that_suits_them(value: float, text: str) -> None:
+    assert seconds(value).replace("\N{NO-BREAK SPACE}", " ") == text

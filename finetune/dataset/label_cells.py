@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import tokenize
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from io import StringIO
+from typing import Any
 
 from models.errors import SourceError
 from models.wording import listed
@@ -75,7 +78,7 @@ def _listed_labels(text: str, where: str) -> list[str]:
         values = json.loads(text)
     except (ValueError, RecursionError):
         try:
-            values = ast.literal_eval(text)
+            values = _literal(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError) as exc:
             raise SourceError(
                 f'{where}: {text:.60} is no list of JSON or Python, such as ["hat", "red"]. Correct the cell.'
@@ -87,3 +90,16 @@ def _listed_labels(text: str, where: str) -> list[str]:
             f'{where}: {text:.60}; expected a list of names, such as ["hat", "red"]. Correct the cell.'
         )
     return [name for one in values if (name := str(one).strip())]
+
+
+def _literal(text: str) -> Any:
+    """What Python writes so.
+
+    Raises:
+        ValueError: among others, texts with no comma between them, as NumPy prints them, which Python joins to one.
+    """
+    values = ast.literal_eval(text)
+    texts = sum(token.type == tokenize.STRING for token in tokenize.generate_tokens(StringIO(text).readline))
+    if isinstance(values, list) and texts != sum(isinstance(one, str) for one in values):
+        raise ValueError("a comma is missing")
+    return values

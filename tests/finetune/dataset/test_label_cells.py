@@ -88,6 +88,8 @@ def test_classes_named_like_several_labels_are_mentioned(root: Path) -> None:
     [
         ("path,label\n0.png,hat;nan\n1.png,red\n", "label is 'nan', as programs write what is missing"),
         ('path,label\n0.png,"[hat"\n1.png,red\n', "no list of JSON or Python"),
+        ("path,label\n0.png,['hat' 'red']\n1.png,red\n", "no list of JSON or Python"),
+        ("path,label\n0.png,\"['hat' 'red', 'old']\"\n1.png,red\n", "no list of JSON or Python"),
         ('path,label\n0.png,"[[1]]"\n1.png,red\n', "expected a list of names"),
         ("path,label\n0.png,\n1.png,\n", "no image has a label"),
     ],

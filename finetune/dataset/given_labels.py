@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from feature_extraction.items import ImageItem
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.label_cells import combination
+from finetune.dataset.targets import target_in
 from finetune.dataset.task import Task
 from models.errors import InputError
 from models.wording import composed
@@ -181,10 +182,9 @@ def _plain(value: Any) -> Any:
 
 
 def _number(value: Any, place: int) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"the number of image {place} is {value!s:.60}; expected a finite one. Correct it.")
+    number = target_in(value)
+    if number is None:
+        raise InputError(
+            f"the number of image {place} is {value!s:.60}; expected a finite one of 32 bits. Correct it."
+        )
     return number

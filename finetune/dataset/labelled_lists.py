@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from feature_extraction.items import is_junk, printable
 from feature_extraction.lists import records
 from feature_extraction.stores.opening import is_address
@@ -25,6 +23,7 @@ from finetune.dataset.label_cells import combination, several_labels
 from finetune.dataset.labelling_tools import exported, is_export
 from finetune.dataset.list_options import ListOptions
 from finetune.dataset.listed_files import Locator
+from finetune.dataset.targets import target_in
 from finetune.dataset.task import Task
 from models.errors import SourceError
 from models.wording import composed, counted, listed
@@ -200,11 +199,8 @@ def _ways(source: str, locate: Locator) -> Iterator[str]:
 
 
 def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) <= float(np.finfo(np.float32).max):  # in which targets are learned; NaN is not either
+    value = target_in(text)
+    if value is None:
         raise SourceError(
             f"{where}: {text!r} is no finite number of 32 bits; expected a target such as 3.5. Correct the line."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from finetune.dataset.columns import LABELS, OTHERS, SEVERAL, TARGETS
 from finetune.dataset.examples import Dataset, Example, Split, split_of
 from finetune.dataset.label_cells import combination, labels_in, separator_of
 from finetune.dataset.list_options import ListOptions
+from finetune.dataset.targets import target_in
 from finetune.dataset.task import Task
 from models.errors import SourceError
 from models.wording import composed, listed
@@ -157,12 +157,11 @@ def _label(cell: Any, meanings: Any, where: str, column: str) -> Any:
 
 
 def _number(cell: Any, where: str, column: str) -> float:
-    try:
-        value = float(cell)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise SourceError(f"{where}: {column} is {cell!s:.60}; expected a finite number. Correct the row.")
+    value = target_in(cell)
+    if value is None:
+        raise SourceError(
+            f"{where}: {column} is {cell!s:.60}; expected a finite number of 32 bits. Correct the row."
+        )
     return value
 
 

@@ -24,6 +24,7 @@ from finetune.autodiff.layers import batch_norm, conv2d, dense, dropout, flatten
 from finetune.autodiff.losses import mean_squared_error, softmax_cross_entropy
 from finetune.autodiff.ops.activations import relu
 from finetune.autodiff.ops.shape import stack
+from finetune.autodiff.ops.winograd_cpu import MANY
 from finetune.autodiff.optimizers import (
     FTRL,
     SGD,
@@ -219,14 +220,25 @@ SIZE, WEIGHTS = 24, (0.5, 1.0, 4.0)
 
 
 class Learner:
-    """A convolution, dropout, a weighted loss, clipping and decay: a step as a whole, or in two runs."""
+    """Convolutions, dropout, a weighted loss, clipping and decay: a step as a whole, or in two runs."""
 
-    def __init__(self, make: Callable[..., Optimizer] = Adam, *, split: bool, parts: bool = False) -> None:
+    def __init__(
+        self,
+        make: Callable[..., Optimizer] = Adam,
+        *,
+        split: bool,
+        parts: bool = False,
+        filters: Sequence[int] = (4,),
+        padding: str = "SAME",
+    ) -> None:
         with Graph(seed=1) as graph:
             if parts:
                 graph.rows = placeholder((None,), np.int64, name="rows")
             x, y = placeholder((None, 3, 6, 6), name="x"), placeholder((None,), np.int64, name="y")
-            h = dropout(flatten(conv2d(x, 4, 3, relu)), 0.3)
+            h = x
+            for count in filters:
+                h = conv2d(h, count, 3, relu, padding=padding)
+            h = dropout(flatten(h), 0.3)
             loss = softmax_cross_entropy(dense(dropout(h, 0.2), 3), y, 0.1, WEIGHTS)
             optimizer = make(schedules.cosine(0.01, 20), weight_decay=0.01, clip=by_global_norm(0.5))
             self.step = optimizer.split(loss) if split else None
@@ -266,6 +278,19 @@ def test_a_step_in_two_runs_is_to_the_bit_that_in_one(make: Callable[..., Optimi
         whole.session.run(whole.train, {whole.x: x, whole.y: y})
         split.apply(split.gradients(x, y))
     assert whole.values().keys() == split.values().keys()  # so a checkpoint of one is one of the other
+    for name, value in whole.values().items():
+        np.testing.assert_array_equal(split.values()[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])  # from images of 6 x 6, and of 4 x 4
+def test_nor_does_a_bit_change_where_convolutions_go_over_tiles(padding: str) -> None:
+    filters = (MANY, MANY + 3)  # the second takes tiles for the result and both gradients
+    whole, split = (Learner(split=way, filters=filters, padding=padding) for way in (False, True))
+    assert whole.train is not None
+    for step in range(3):
+        x, y = drawn(step)
+        whole.session.run(whole.train, {whole.x: x, whole.y: y})
+        split.apply(split.gradients(x, y))
     for name, value in whole.values().items():
         np.testing.assert_array_equal(split.values()[name], value, err_msg=name)
 

@@ -41,6 +41,7 @@ class Locator:
         self._idx: dict[Path, NDArray[np.uint8]] = {}
         self._archives: dict[str, dict[str, ImageItem]] = {}
         self._stems: dict[str, dict[str, list[str]]] = {}
+        self._names: dict[str, tuple[str, bool]] = {}  # of a file, and whether by the last part alone
         self.without_ending = self.by_last_part = 0  # images that were found so
 
     def has(self, file: str) -> bool:
@@ -54,28 +55,40 @@ class Locator:
         """The image at a path, at the file that only its ending is missing of, or at an address.
 
         Raises:
-            SourceError: the path leads out of the folder, or to several files.
+            SourceError: the path leads out of the folder, to several files, or by its last part alone to the file of
+                another path.
         """
         if _is_elsewhere(file):
             return self._from_elsewhere(file, where)
-        path = self._path(file)
+        path, by_last = self._path(file), False
         if self._by_name and not os.path.lexists(path):
             last = self._path(os.path.basename(slashed(file)))
             if last != path and (os.path.lexists(last) or self._wholes(last)):
-                self.by_last_part += 1
-                path = last
+                path, by_last = last, True
         if not self._outside and not path.startswith(self._folder.rstrip(os.sep) + os.sep):
             raise SourceError(
                 f"{where}: {printable(file)} lies outside the list's folder, {self._folder}. A list from elsewhere "
                 "could name any file of yours; if this one is your own, allow it with --outside (outside=True)."
             )
         if os.path.lexists(path):
-            return file_item(path, printable(path))
+            return self._file(path, file, where, by_last)
         if item := self._indirect(path):
             return item
         if whole := self._whole(path, where):
             self.without_ending += 1
-            return file_item(whole, printable(whole))
+            return self._file(whole, file, where, by_last)
+        return file_item(path, printable(path))
+
+    def _file(self, path: str, file: str, where: str, by_last: bool) -> ImageItem:
+        """The image of a file, which a name that was cut to its last part shares with no other name."""
+        self.by_last_part += by_last
+        other, other_by_last = self._names.setdefault(path, (file, by_last))
+        if other != file and (by_last or other_by_last):
+            raise SourceError(
+                f"{where}: going by the last part of their names, {printable(file)} and {printable(other)} are one "
+                f"file, {printable(path)}. Put the images into folders as the list names them, or give each a name "
+                "of its own."
+            )
         return file_item(path, printable(path))
 
     def _path(self, file: str) -> str:
@@ -89,9 +102,8 @@ class Locator:
     def _from_elsewhere(self, file: str, where: str) -> ImageItem:
         """The image that only an address names: a file here that is called so, or what is fetched from there."""
         if (path := self._named_after(file)) is not None:
-            self.by_last_part += 1
             path = path if os.path.lexists(path) else self._whole(path, where) or path
-            return file_item(path, printable(path))
+            return self._file(path, file, where, True)
         if self._web.hosts and is_address(file):
             return self._web.item(file)
         name = next(names_at(file), file)

@@ -62,6 +62,21 @@ def test_images_may_lie_elsewhere(root: Path, path: str) -> None:
     assert (by_name in "".join(dataset.notes)) == (len(path) > len("1.jpg"))
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("cat/1.jpg", "dog/1.jpg"),
+        ("/home/anna/1.jpg", "1.jpg"),
+        ("1.jpg", "C:\\photos\\1.jpg"),
+        ("https://a.example/10/1.jpg", "https://a.example/11/1.jpg"),
+        ("https://a.example/10/1", "s3://photos/1.jpg"),
+    ],
+)
+def test_two_names_that_end_alike_are_not_one_image(root: Path, first: str, second: str) -> None:
+    with pytest.raises(SourceError, match=r"line 3: going by the last part .* are one file, .*1\.jpg\. Put"):
+        opened(root, f"path,label\n{first},a\n{second},b\n2.png,b\n", images=str(root / "x"))
+
+
 @pytest.mark.parametrize("path", ["../../secret.jpg", "../secret"])
 def test_images_elsewhere_are_no_way_out_of_their_folder(root: Path, path: str) -> None:
     write(root, {"secret.jpg": ONE})

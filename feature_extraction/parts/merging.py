@@ -43,8 +43,9 @@ def merge_parts(plan: Plan) -> Merged:
         OutputError: parts are missing, are of another plan, or have lost files; or the place cannot be written.
     """
     place = plan.place
-    if place.size(MANIFEST) is not None:  # it comes last: all is there but the clearing away
-        merged = _merged(place)
+    if (finished := _finished(place)) is not None:
+        # The manifest comes last: all is there but the clearing away.
+        _, merged = finished
         _clear(plan)
         return merged
     with tempfile.TemporaryFile() as lines:  # of the manifest: memory does not grow with the parts
@@ -60,31 +61,35 @@ def merge_parts(plan: Plan) -> Merged:
 
 
 def merged_before(place: Place, settings: Mapping[str, Any]) -> Merged | None:
-    """What a place holds that was merged before, with these settings; None where nothing was.
+    """What a place holds that is finished, with these settings; None where nothing is, or only a part of one run.
 
     Raises:
         OutputError: it was made with others.
     """
-    try:
-        with place.open(MANIFEST) as stream:
-            head = json.loads(next(stream))
-    except FileNotFoundError:
+    finished = _finished(place)
+    if finished is None:
         return None
-    changes = changed_settings(head["settings"], json.loads(json.dumps(settings)))
+    before, merged = finished
+    changes = changed_settings(before, json.loads(json.dumps(settings)))
     if changes:
         raise OutputError(
             f"{place}: holds features that were made with other settings ({changes}). Features of different kinds are "
             "not mixed: give the same settings, or another place."
         )
-    return _merged(place)
+    return merged
 
 
-def _merged(place: Place) -> Merged:
-    """What the manifest says that stands in a place."""
-    with place.open(MANIFEST) as stream:
-        count, line = deque(enumerate(stream), maxlen=1)[0]
-    last = json.loads(line)
-    return Merged(count - 1, last["images"], last["failed"])
+def _finished(place: Place) -> tuple[Mapping[str, Any], Merged] | None:
+    """The settings and sums of a manifest to which nothing is missing; None where none stands in the place."""
+    try:
+        with place.open(MANIFEST) as stream:
+            first = next(stream, b"")
+            ((parts, last),) = deque(enumerate(stream), maxlen=1) or [(0, first)]
+        head, end = json.loads(first), json.loads(last)
+        return (head["settings"], Merged(parts, end["images"], end["failed"])) if "complete" in end else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        # Among them half a line, which a run leaves that is killed, and what somebody else calls so.
+        return None
 
 
 def _clear(plan: Plan) -> None:

@@ -132,6 +132,19 @@ def test_run_of_one_process_and_parts_do_not_share_a_folder(
     assert (again.exit_code, "holds features already" in again.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("lines", [0, 1, 3, 3.5])
+def test_run_that_was_ended_is_not_taken_for_one_that_is_done(
+    graft: Run, command: list[object], tmp_path: Path, lines: float
+) -> None:
+    command = [*command, tmp_path / "out"]
+    graft(*command)
+    manifest = tmp_path / "out" / "manifest.jsonl"
+    written = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join(written[: int(lines)]) + (b'{"part": 2, "it' if lines % 1 else b""))
+    again = graft(*command, "--resume", "--part", "1/2")
+    assert (again.exit_code, "Go on with --resume and without --part" in again.stderr) == (2, True)
+
+
 @pytest.mark.engines
 @pytest.mark.smoke
 def test_engine_makes_the_folder_of_one_run(command: list[object], graft: Run, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def from_list(
     Raises:
         SourceError: the list cannot be read, has not the columns, names files outside its folder, or none at all.
     """
-    lines, notes = _lines(path)
+    lines, notes = _lines(path, task)
     source = printable(str(path))
     if not lines:
         return Dataset(source, task, (), ())
@@ -102,10 +102,10 @@ def from_list(
     return Dataset(source, task, examples, classes, notes=remarks)
 
 
-def _lines(path: Path) -> tuple[list[tuple[str, dict[str, str]]], tuple[str, ...]]:
+def _lines(path: Path, task: Task) -> tuple[list[tuple[str, dict[str, str]]], tuple[str, ...]]:
     """What a list or an export says of each image, with where it stands; and what is to be said about it."""
     if is_export(path):
-        export = exported(path)
+        export = exported(path, lists=task == "multilabel")
         return export.records, export.notes
     return [(f"{path}, line {number}", record) for number, record in records(path)], ()
 

@@ -23,7 +23,9 @@ _SUFFIXES = (".json", ".xml")
 _UPLOADED = re.compile(
     r"[0-9a-f]{8}-(.+)", re.DOTALL
 )  # Label Studio writes this before the name of what it was given
-_CLASSES = "a class of the whole image (choices in Label Studio, a tag in CVAT)"
+_CLASSES = (
+    "a class of the whole image (choices in Label Studio, in JSON-MIN called choice or label; a tag in CVAT)"
+)
 _MOST = 256 << 20  # bytes of an export, which is read as a whole
 
 Labelled = tuple[str, list[str], bool]  # an image, its classes, and whether it has boxes or other shapes
@@ -33,7 +35,7 @@ Labelled = tuple[str, list[str], bool]  # an image, its classes, and whether it 
 class Export:
     """The images of an export with the classes that somebody gave them, and what is to be said about the others.
 
-    `records`: where each stands, and its columns `image` and `label`; several classes are a JSON list.
+    `records`: where each stands, and its columns `image` and `label`: a class, or several as a JSON list.
     """
 
     records: list[tuple[str, dict[str, str]]]
@@ -45,8 +47,8 @@ def is_export(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES and path.is_file()
 
 
-def exported(path: Path) -> Export:
-    """What an export says of its images.
+def exported(path: Path, *, lists: bool = False) -> Export:
+    """What an export says of its images. `lists`: one class is a list as well, whatever signs stand in its name.
 
     Raises:
         SourceError: it cannot be read, is of no tool that is known, or gives no image a class.
@@ -60,7 +62,8 @@ def exported(path: Path) -> Export:
         if not classes:
             without.append(image)
             continue
-        label = classes[0] if len(classes) == 1 else json.dumps(classes, ensure_ascii=False)
+        one = len(classes) == 1 and not lists
+        label = classes[0] if one else json.dumps(classes, ensure_ascii=False)
         records.append((f"{source}, image {number}", {"image": image, "label": label}))
     if not records:
         seen = (
@@ -78,6 +81,8 @@ def exported(path: Path) -> Export:
         notes.append(
             f"{source}: {unlabelled} not labelled there and not used, such as {printable(without[0])}."
         )
+    if shapes:
+        notes.append(f"{source}: boxes and other shapes on {counted(shapes, 'image')} are not used.")
     return Export(records, tuple(notes))
 
 
@@ -127,23 +132,19 @@ def _json(path: Path) -> list[Labelled]:
 def _task(task: Mapping[str, Any]) -> Labelled:
     """A task of Label Studio, in its long form or in the short one."""
     if "data" not in task:
-        image = _image(task)
         choice = task.get("choice", task.get("label"))
-        return (
-            image,
-            _choices(choice),
-            isinstance(choice, list) and any(isinstance(one, Mapping) for one in choice),
-        )
+        shapes = isinstance(choice, list) and any(isinstance(one, Mapping) for one in choice)
+        return _image(task), [] if shapes else _choices(choice), shapes
     given: list[list[str]] = []
     shaped = False
     for annotation in task.get("annotations", task.get("completions", ())):
         if annotation.get("was_cancelled"):
             continue
-        results = annotation.get("result", ())
-        shaped |= any("choices" not in result.get("value", {}) for result in results)
-        given.append(
-            [name for result in results for name in _choices(result.get("value", {}).get("choices"))]
-        )
+        values = [result.get("value", {}) for result in annotation.get("result", ())]
+        # A choice beside coordinates is the class of a region.
+        whole = [value["choices"] for value in values if set(value) == {"choices"}]
+        shaped |= len(whole) < len(values)
+        given.append([name for choices in whole for name in _choices(choices)])
     given = [names for names in given if names]
     image = _image(task["data"])
     if any(set(names) != set(given[0]) for names in given):
@@ -168,16 +169,25 @@ def _choices(value: Any) -> list[str]:
         return [value]
     if isinstance(value, Mapping):
         value = value.get("choices", ())
-    return [str(one) for one in value or () if isinstance(one, str)]
+    names = list(value or ())
+    if wrong := [one for one in names if not isinstance(one, str)]:
+        raise ValueError(f"a choice is {wrong[0]!r:.60}, and no text")
+    return names
 
 
 def _datumaro(content: Mapping[str, Any]) -> Iterator[Labelled]:
     names = [label["name"] for label in content["categories"]["label"]["labels"]]
     for item in content["items"]:
         annotations = item.get("annotations", ())
-        classes = [str(names[one["label_id"]]) for one in annotations if one["type"] == "label"]
+        classes = [_name(names, one["label_id"]) for one in annotations if one["type"] == "label"]
         image = item.get("image", {}).get("path") or item["id"]
         yield str(image), list(dict.fromkeys(classes)), any(one["type"] != "label" for one in annotations)
+
+
+def _name(names: list[str], index: int) -> str:
+    if not 0 <= index < len(names):
+        raise ValueError(f"a label_id is {index}, and there are {len(names)} labels")
+    return str(names[index])
 
 
 def _xml(path: Path) -> list[Labelled]:

@@ -107,6 +107,27 @@ class TestLabelStudio:
         with pytest.raises(SourceError, match=r"image 1: label is \[.cat., .dog.\]"):
             opened(photos, json.dumps([task("a.jpg", "cat", "dog"), task("b.jpg", "dog")]))
 
+    def test_a_class_of_a_region_is_none_of_the_image(self, photos: Path) -> None:
+        region = task("c d.jpg", "dog")
+        region["annotations"][0]["result"][0]["value"] |= {"x": 1, "y": 1, "width": 5, "height": 5}
+        dataset = opened(photos, json.dumps([task("a.jpg", "cat"), task("b.jpg", "dog"), region]))
+        assert labels(dataset) == ["cat", "dog"]
+        notes = " ".join(dataset.notes)
+        assert "1 image not labelled there and not used, such as c d.jpg" in notes
+        assert "boxes and other shapes on 1 image are not used" in notes
+
+    def test_signs_in_the_name_of_a_label_part_nothing(self, photos: Path) -> None:
+        tasks = [task("a.jpg", "Cats, small"), task("b.jpg", "Cats, small", "old"), task("c d.jpg", "[x]")]
+        (photos / "export.json").write_text(json.dumps(tasks))
+        dataset = open_dataset(photos / "export.json", "multilabel")
+        assert dataset.classes == ("Cats, small", "[x]", "old")
+
+    def test_a_choice_that_is_no_text_is_refused(self, photos: Path) -> None:
+        wrong = task("a.jpg", "cat")
+        wrong["annotations"][0]["result"][0]["value"]["choices"] = ["cat", 3]
+        with pytest.raises(SourceError, match="a choice is 3, and no text"):
+            opened(photos, json.dumps([wrong, task("b.jpg", "dog")]))
+
 
 class TestCvat:
     def test_tags(self, photos: Path) -> None:
@@ -155,7 +176,7 @@ class TestCvat:
 
 
 def test_datumaro(photos: Path) -> None:
-    content = {
+    content: dict[str, Any] = {
         "info": {},
         "categories": {"label": {"labels": [{"name": "cat", "parent": ""}, {"name": "dog", "parent": ""}]}},
         "items": [
@@ -177,6 +198,10 @@ def test_datumaro(photos: Path) -> None:
         ],
     }
     assert labels(opened(photos, json.dumps(content))) == ["cat", "dog"]
+    for index in (-1, 2):
+        content["items"][0]["annotations"][0]["label_id"] = index
+        with pytest.raises(SourceError, match=f"a label_id is {index}, and there are 2 labels"):
+            opened(photos, json.dumps(content))
 
 
 @pytest.mark.parametrize("scheme", ["AmlDatastore://some", "azureml://subscriptions/1/datastores/d/paths"])

@@ -44,7 +44,7 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
         self._client: Client | None = None
         self._socket: asyncio.Transport | None = None
         self._holds = self._ended = False
-        self._held: list[bytes] = []
+        self._held = bytearray()
 
     def hold(self) -> None:
         """Keep what comes from now on from the reader."""
@@ -54,7 +54,7 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
         """Give the reader what came meanwhile."""
         self._holds = False
         if self._held:
-            data, self._held = b"".join(self._held), []
+            data, self._held = bytes(self._held), bytearray()
             if self._socket is not None:
                 self._socket.resume_reading()
             self.data_received(data)
@@ -69,8 +69,8 @@ class StreamsThatTell(asyncio.StreamReaderProtocol):
     def data_received(self, data: bytes) -> None:
         """Something has come."""
         if self._holds:
-            self._held.append(data)
-            if self._socket is not None and sum(map(len, self._held)) > _HELD:
+            self._held += data
+            if self._socket is not None and len(self._held) > _HELD:
                 self._socket.pause_reading()
             return
         if self._client is None or not self._client.answers_at_once(data):

@@ -36,6 +36,7 @@ class Connection:
         self._gone: ClientGone | None = None  # of the request that is worked on
         self._left = False
         self._id = ""  # of the request
+        self._sending: asyncio.Task[None] | None = None  # of an answer that was begun at once
         self.task: asyncio.Task[Any] | None = None
         self.since = time.monotonic()  # when this connection began to wait for a request
         self.requested = False  # whether the header of one has come, so that an answer is owed
@@ -113,6 +114,8 @@ class Connection:
         self._protocol.hold()
         self.requested = self.worked_on = True
         self._gone = call.gone
+        if self._left:
+            call.gone.set()
         lane.running += 1
         done = functools.partial(self._ends, request, call, lane, lane.running, size)
         lane.threads.begin_steps(steps, size, done)
@@ -128,9 +131,9 @@ class Connection:
         gate.budget.give_back(size)
         self.worked_on, self._gone = False, None
         if isinstance(answer, Exception):
-            refused = self._failed(call, answer)
+            data = self._refusal(request, self._failed(call, answer), goes_on=not gate.draining)
             if not transport.is_closing():
-                transport.write(self._refusal(request, refused, goes_on=not gate.draining))
+                transport.write(data)
         elif transport.is_closing():
             gate.log_access(call, _CLIENT_LEFT, 0, seconds)
         else:
@@ -143,11 +146,29 @@ class Connection:
                 transport.abort()
                 return
             gate.log_access(call, answer.status, len(answer.body), seconds)
-        if self._wire.done:
-            self._wait_again()
-            self._protocol.let_go()
-        else:
+        if not self._wire.done:
             self._reader.feed_eof()  # for the task, which closes the connection
+        elif transport.get_write_buffer_size():
+            self._sending = asyncio.get_running_loop().create_task(self._goes_on_when_sent())
+        else:
+            self._goes_on()
+
+    async def _goes_on_when_sent(self) -> None:
+        """Wait until the client has read an answer, as far as `_write` would; give it up where it does not."""
+        try:
+            async with asyncio.timeout(self._gate.limits.send_s):
+                await self._writer.drain()
+        except OSError:
+            self._writer.transport.abort()
+            return
+        if self._gate.draining:
+            self._reader.feed_eof()
+        else:
+            self._goes_on()
+
+    def _goes_on(self) -> None:
+        self._wait_again()
+        self._protocol.let_go()
 
     def _wait_again(self) -> None:
         self._id, self.requested, self.since = "", False, time.monotonic()

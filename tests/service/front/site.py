@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 PATIENCE_S = 30.0  # nothing waits longer, whatever is broken
+LARGE = 32 << 20  # bytes: more than the sockets of both sides hold
 HOST = b"Host: test\r\n"
 
 
@@ -146,21 +147,27 @@ class Application:
         return [answer]
 
     def direct(self, call: Call) -> Steps[Answer] | None:
-        """The steps of an answer to POST /steps: ?wait for `gate`, ?hold for `closed`; ?fail, ?odd are no answers."""
+        """The steps of an answer to POST /steps: ?wait for `gate`, ?hold for `closed`; ?fail, ?odd are no answers.
+
+        ?large has LARGE bytes.
+        """
         path, _, query = call.target.partition("?")
         return self._steps(call, query) if path == "/steps" else None
 
     def _steps(self, call: Call, query: str) -> Steps[Answer]:
-        if query == "wait":
+        asked = query.split("&")
+        if "wait" in asked:
             call.gone.then(self.left.set)
             self.entered.set()
             assert self.gate.wait(PATIENCE_S)
-        if query == "hold":
+        if "hold" in asked:
             assert self.closed.wait(PATIENCE_S)
-        if query == "fail":
+        if "fail" in asked:
             raise ValueError("broken on purpose")
         body = json.dumps({"bytes": len(call.body), "gone": bool(call.gone)}).encode()
-        name = b"no header" if query == "odd" else b"x-own"
+        if "large" in asked:
+            body = bytes(LARGE)
+        name = b"no header" if "odd" in asked else b"x-own"
         return Answer(200, [(b"content-length", b"%d" % len(body)), (name, b"1")], body)
         yield  # which makes steps of it: there is no model to ask here
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.service.front.site import PATIENCE_S, Site, get, head_of_post, post
+from tests.service.front.site import LARGE, PATIENCE_S, Site, get, head_of_post, post
 
 Serving = Callable[..., Site]
 
@@ -78,7 +78,7 @@ def test_client_that_sends_no_more_reads_all_its_answers(site: Site) -> None:
         assert client.reply().json()["bytes"] == 1
         assert site.healthy()
         site.app.closed.set()
-        assert client.reply().json()["bytes"] == 2
+        assert client.reply().json() == {"bytes": 2, "gone": True}
         assert client.rest() == b""
 
 
@@ -112,6 +112,59 @@ def test_server_that_stops_finishes_what_was_begun_at_once(serving: Serving) -> 
         assert client.rest() == b""
     site.thread.join(PATIENCE_S)
     assert not site.thread.is_alive()
+
+
+def test_client_that_does_not_read_is_given_up(serving: Serving) -> None:
+    """After `send_s`, however long it may take with its next request."""
+    site = serving(send_s=0.1, idle_s=10 * PATIENCE_S)
+    with site.client() as client:
+        assert client.ask(post("/steps", b"x")).status == 200
+        (connection,) = site.server.connections
+        client.send(post("/steps?large", b"x"))
+        until = time.monotonic() + PATIENCE_S
+        while connection in site.server.connections:
+            assert time.monotonic() < until
+            assert site.ask(get("/livez")).status == 200
+    assert site.healthy()
+
+
+def test_large_answer_is_read_to_its_end_and_the_connection_goes_on(site: Site) -> None:
+    with site.client() as client:
+        for _ in range(2):
+            client.send(post("/steps?large", b"x"))
+            client.send(post("/steps", b"xy"))
+            assert len(client.reply().body) == LARGE
+            assert client.reply().json()["bytes"] == 2
+
+
+def test_server_that_stops_sends_a_large_answer_to_its_end(serving: Serving) -> None:
+    site = serving(drain_s=0.0)
+    with site.client() as client, site.client() as idle:
+        assert idle.ask(post("/steps", b"x")).status == 200
+        client.send(post("/steps?large", b"x"))
+        head = client.read(12)
+        site.server.stop()
+        assert idle.rest() == b""
+        assert (head + client.rest()).endswith(b"\r\n\r\n" + bytes(LARGE))
+    site.thread.join(PATIENCE_S)
+    assert not site.thread.is_alive()
+
+
+def test_failure_is_logged_where_the_client_has_left(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "graft.access")
+    site = serving()
+    with site.client() as client:
+        client.send(post("/steps?wait&fail", b"x"))
+        assert site.app.entered.wait(PATIENCE_S)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert site.app.left.wait(PATIENCE_S)
+    site.app.gate.set()
+    until = time.monotonic() + PATIENCE_S
+    while 500 not in [getattr(record, "status", 0) for record in caplog.records]:
+        assert time.monotonic() < until
+        assert site.ask(get("/livez")).status == 200
 
 
 def test_steps_that_fail_are_answered_500(site: Site, caplog: pytest.LogCaptureFixture) -> None:

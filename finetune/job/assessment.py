@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ class Assessment:
     outputs: TopOutputs  # for the measured images
     temperature: float | None = None
     rejector: Rejector | None = None
+    # (M,), of the measured images: by the models that gave `outputs`, none of which has learned from its images.
+    reject_scores: NDArray[np.float64] | None = None
     half_width: float | None = None  # of the interval of a regression
     curve: tuple[LearningPoint, ...] | None = None
     described: tuple[Projector, Reference] | None = (
@@ -88,7 +91,9 @@ def assess(
     if len(test):
         measured, rows, outputs = "test", test, run_top(learned.top, prepared.features[test])
     train = run_top(learned.top, prepared.views[:, 0]).embedding
-    points = _curve(prepared, learned, recipe, train, outputs) if curve else None
+    asked = learned.folds if prepared.task == "classification" else learned.folds[: int(curve)]
+    parts = [_part_of(prepared, held, number, fold, train) for number, fold in enumerate(asked)]
+    points = _curve(prepared, learned, recipe, parts[0], outputs) if curve else None
     described = _described(prepared, train, held, outputs, recipe.seed)
     if not prepared.classes:
         half_width = conformal(np.abs(held.outputs.logits - targets[held.rows]))
@@ -104,43 +109,62 @@ def assess(
     rejector = fit_rejector(
         train,
         targets[prepared.rows["train"]],
-        [_asked(prepared, fold, train) for fold in learned.folds],
+        [part.known for part in parts],
         unknown=(unknown.embedding, unknown.logits) if unknown else None,
         keep=recipe.keep,
         seed=recipe.seed,
     )
     temperature = checked_temperature(held.outputs.logits, targets[held.rows])
-    return Assessment(measured, rows, outputs, temperature, rejector, None, points, described)
+    if measured == "test":
+        scores = rejector.score(outputs.embedding, outputs.logits)
+    else:  # those of the parts one after the other, in the order of the images
+        scores = np.empty(len(held.rows))
+        scores[np.argsort(held.fold, kind="stable")] = rejector.held
+    return Assessment(
+        measured, rows, outputs, temperature, rejector, scores, curve=points, described=described,
+    )  # fmt: skip
 
 
-def _asked(prepared: Prepared, fold: Fold, train: Array) -> HeldPart:
-    """What a fold has learned from, and gives for what it has not, as the threshold needs it."""
-    outputs = run_top(fold.top, prepared.features[fold.held])
-    if prepared.features.ndim == 2 or not prepared.folds:  # all models see the same embeddings
-        embeddings = train[np.searchsorted(prepared.rows["train"], fold.learned)]
-    else:
-        embeddings = run_top(fold.top, prepared.features[fold.learned]).embedding
-    targets = prepared.targets
-    return HeldPart(embeddings, targets[fold.learned], outputs.embedding, outputs.logits, targets[fold.held])
+@dataclass(frozen=True)
+class _Part:
+    """What a fold knows, and gives for what it does not; `own`: its embeddings are not those of the shipped model."""
+
+    known: HeldPart
+    own: bool
+
+
+def _part_of(prepared: Prepared, held: Held, number: int, fold: Fold, train: Array) -> _Part:
+    """What a fold of this number was taught and asked; `train`: embeddings (T, D) by the shipped model.
+
+    Those of the fold are the same, unless layers below the embedding were trained: hidden ones of a head, or blocks.
+    Then distances between the two mean nothing, and what it has learned from is run through its own.
+    """
+    mine, targets, place = (
+        held.fold == number,
+        prepared.targets,
+        partial(np.searchsorted, prepared.rows["train"]),
+    )
+    rows, embeddings = held.rows[mine], held.outputs.embedding[mine]
+    own = bool(prepared.folds) and not np.array_equal(embeddings, train[place(rows)])
+    known = (
+        run_top(fold.top, prepared.features[fold.learned]).embedding if own else train[place(fold.learned)]
+    )
+    logits = held.outputs.logits[mine]
+    return _Part(HeldPart(known, targets[fold.learned], embeddings, logits, targets[rows]), own)
 
 
 def _curve(
-    prepared: Prepared, learned: Learned, recipe: Recipe, train: Array, outputs: TopOutputs
+    prepared: Prepared, learned: Learned, recipe: Recipe, part: _Part, outputs: TopOutputs
 ) -> tuple[LearningPoint, ...]:
-    """The learning curve, measured on the images of one fold where there are several."""
-    targets, rows = prepared.targets, prepared.rows
-    score = _SCORES[prepared.task]
-    if prepared.folds:
-        fold = learned.folds[0]
-        known, asked = (np.searchsorted(rows["train"], places) for places in (fold.learned, fold.held))
-        parts = (train[known], targets[fold.learned]), (train[asked], targets[fold.held])
-        test = (outputs.embedding, targets[rows["test"]]) if len(rows["test"]) else None
-        return learning_curve(learned.refit, *parts, test, seed=recipe.seed, score=score)
-    val = run_top(learned.top, prepared.features[rows["val"]]).embedding
-    measured = rows["test"] if len(rows["test"]) else rows["val"]
+    """The learning curve of the first fold, measured on what was held out from it, and on test images."""
+    known, rows, test = part.known, prepared.rows["test"], None
+    if len(rows):
+        top = learned.folds[0].top
+        seen = run_top(top, prepared.features[rows]).embedding if part.own else outputs.embedding
+        test = seen, prepared.targets[rows]
     return learning_curve(
-        learned.refit, (train, targets[rows["train"]]), (val, targets[rows["val"]]),
-        (outputs.embedding, targets[measured]), seed=recipe.seed, score=score,
+        learned.refit, (known.known, known.known_y), (known.embeddings, known.y), test,
+        seed=recipe.seed, score=_SCORES[prepared.task],
     )  # fmt: skip
 
 

@@ -62,11 +62,11 @@ def collect_findings(
     classes = prepared.classes
     rejector, outputs = assessment.rejector, assessment.outputs
     rejection = None
-    if rejector is not None:
+    if rejector is not None and assessment.reject_scores is not None:
         rejection = Rejection(
             rejector.kind,
             rejector.threshold,
-            rejector.score(outputs.embedding, outputs.logits),
+            assessment.reject_scores,
             None if strangers is None else rejector.score(strangers.embedding, strangers.logits),
             rejector.auroc,
             rejector.measured,

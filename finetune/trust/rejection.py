@@ -37,7 +37,9 @@ class Rejector:
     `auroc` is the probability that an unknown image scores above a known one (0.5 is chance), None where it could
     not be measured; `measured` says in words how it was, and `interval` where 95 of 100 later figures are to be
     expected: of a missing class, or of more images like the unknown ones. `kept` is the share of images
-    held out that are below the threshold; `candidates` the AUROC of each kind of score that was tried.
+    held out that are below the threshold; `candidates` the AUROC of each kind of score that was tried. `held` (M,):
+    the scores that the threshold was set by, of the images of the parts one after the other, each in the space of its
+    part: what is shipped knows these images where they were held out in turn, and finds them too near.
     """
 
     kind: Kind
@@ -48,6 +50,7 @@ class Rejector:
     kept: float
     interval: tuple[float, float] | None = None
     candidates: Mapping[str, float] = field(default_factory=dict)
+    held: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
 
     def score(self, embedding: Array, logits: Array) -> NDArray[np.float64]:
         """How little images are like anything known, (N,), from (N, D) and logits (N, classes) without temperature."""
@@ -145,7 +148,9 @@ def fit_rejector(
         if kind in areas:
             area, interval = areas[kind], _of_a_class(single)
     threshold, kept = _threshold(known[kind], keep)
-    return Rejector(kind, stored[kind], threshold, area, measured, kept, interval, dict(areas.items()))
+    return Rejector(
+        kind, stored[kind], threshold, area, measured, kept, interval, dict(areas.items()), known[kind]
+    )
 
 
 def _fit(embeddings: Array, y: NDArray[np.int64], most: int, seed: int) -> Space:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 from finetune.dataset.opening import open_dataset
+from finetune.heads.running import run_top
 from finetune.heads.top import Top
+from finetune.job.assessment import assess
 from finetune.job.crossing import Fold, best_epoch, crosses, parts_held_out, require_apart
 from finetune.job.recipe import Recipe
 from finetune.job.run import finetune
@@ -23,6 +26,7 @@ from models.runtime import RuntimeConfig
 from tests.finetune.shades import SHADES, folder_of, shade
 
 QUICK = Settings(epochs=3, learning_rate=0.05)
+BUILT_IN = Path("builtin")
 REMEMBERS = {"method": "sklearn", "classifier": "forest"}  # of what it has seen it is always right
 
 
@@ -43,7 +47,7 @@ class Blank:
 
 
 def run(source: Path, out: Path, model: Path, **options: object) -> tuple[Path, Findings]:
-    recipe = Recipe(model=str(model), views=1, training=QUICK, **options)  # type: ignore[arg-type]
+    recipe = Recipe(**{"model": str(model), "views": 1, "training": QUICK, **options})  # type: ignore[arg-type]
     outcome = finetune(open_dataset(source), recipe, out, device="cpu", threads=1)
     assert outcome.findings is not None
     return outcome.model, outcome.findings
@@ -153,6 +157,53 @@ def test_a_class_of_two_clusters(method: str, tiny_path: Path, tmp_path: Path) -
     clusters = np.array(["sky" in name for name in findings.ids])
     assert rejected[clusters].mean() < 0.35
     assert rejected[~clusters].mean() < 0.35
+
+
+def test_the_threshold_stands_beside_the_scores_that_it_was_set_by(tiny_path: Path, tmp_path: Path) -> None:
+    """The report shows those of models that had not learned from the image: the finished one finds it too near."""
+    _, findings = run(folder_of(tmp_path / "photos", 12), tmp_path / "out", tiny_path, method="sklearn")
+    assert findings.rejection is not None
+    scores, threshold = findings.rejection.known, findings.rejection.threshold
+    assert 0 < threshold - scores.max() < 0.1 * np.ptp(scores)
+
+
+def test_a_hidden_layer_sets_its_threshold_among_embeddings_of_its_own(tmp_path: Path) -> None:
+    """Those of two trainings mean nothing to each other: everything would be near enough."""
+    source, how = folder_of(tmp_path / "photos", 12), Settings(epochs=8, hidden=(16,))
+    _, findings = run(source, tmp_path / "out", BUILT_IN, training=how)
+    shown, accepted = (
+        sum(getattr(one, name) for one in findings.strangers) for name in ("images", "accepted")
+    )
+    assert shown >= 42
+    assert accepted < 0.4 * shown
+
+
+def test_the_learning_curve_of_a_hidden_layer_is_of_a_part_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The finished model's embeddings have learned from the images that the curve is measured on."""
+    given: list[Any] = []
+
+    def spying(*args: Any, **options: Any) -> Any:
+        given.extend(args)
+        return assess(*args, **options)
+
+    def curve(_: object, *parts: Any, **options: object) -> tuple[()]:
+        given.extend(parts)
+        return ()
+
+    monkeypatch.setattr("finetune.job.run.assess", spying)
+    monkeypatch.setattr("finetune.job.assessment.learning_curve", curve)
+    root = tmp_path / "own"
+    folder_of(root / "train", 6)
+    folder_of(root / "test", 2)
+    run(root, tmp_path / "out", BUILT_IN, training=Settings(epochs=3, hidden=(16,)))
+    prepared, learned, _, *parts = given
+    first = learned.folds[0]
+    places = first.learned, np.sort(first.held), prepared.rows["test"]
+    for (embeddings, y), rows in zip(parts, places, strict=True):
+        np.testing.assert_array_equal(embeddings, run_top(first.top, prepared.features[rows]).embedding)
+        np.testing.assert_array_equal(y, prepared.targets[rows])
 
 
 def test_one_image_a_class_is_refused(tiny_path: Path, tmp_path: Path) -> None:

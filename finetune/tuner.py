@@ -180,6 +180,12 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         classes = self.classes_.tolist()
         answers = [{classes[index] for index in self.model_.holding(row)} for row in probabilities]
         truth = [{names[name] for name in example.holding} for example in dataset.examples]
+        held = set[Any]().union(*truth)
+        if held and not held & set(self.columns_ or classes):
+            raise InputError(
+                f"the labels are {listed([str(one) for one in sorted(held, key=str)])}; learned were "
+                f"{listed([str(one) for one in classes])}. Give them as to fit, of a matrix with the same columns."
+            )
         return float(np.mean([a == b for a, b in zip(truth, answers, strict=True)]))
 
     def save(self, path: str | Path) -> None:
@@ -222,9 +228,11 @@ class FineTuner(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
                 Example(item, target=float(label)) for item, label in zip(items, labels, strict=True)
             )
             return Dataset("images", self.task, examples, ()), {}
-        names = {str(label): label for label in sorted(set(labels))}
-        examples = tuple(Example(item, str(label)) for item, label in zip(items, labels, strict=True))
-        return Dataset("images", self.task, examples, tuple(names)), names
+        names = {label: str(label) for label in sorted(set(labels))}  # of which 1 and 1.0 are one
+        examples = tuple(Example(item, names[label]) for item, label in zip(items, labels, strict=True))
+        return Dataset("images", self.task, examples, tuple(names.values())), {
+            name: label for label, name in names.items()
+        }
 
     def _list_options(self) -> ListOptions:
         given = dict(self.lists or {})

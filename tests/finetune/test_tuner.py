@@ -60,6 +60,11 @@ def test_fit_predict_score_save(tiny_path: Path, images: list[object], tmp_path:
     )
 
 
+def test_equal_numbers_are_one_class(tiny_path: Path, images: list[object]) -> None:
+    fitted = tuner(tiny_path).fit(images, [1, 2.0, 3, 1.0, 2, 3.0] * 6)
+    assert fitted.classes_.tolist() == [1, 2, 3]
+
+
 def test_a_folder_brings_its_classes(tiny_path: Path, tmp_path: Path) -> None:
     fitted = tuner(tiny_path, out=tmp_path / "run").fit(folder_of(tmp_path / "photos", 8))
     assert fitted.classes_.tolist() == list(SHADES)
@@ -209,6 +214,8 @@ def test_a_matrix_of_labels_comes_back_as_one(tiny_path: Path) -> None:
     assert answers.shape == y.shape
     assert (answers[:, 1] == 0).all()  # of a label that no image had
     assert (answers == y).all(axis=1).mean() == fitted.score(pictures, y) > 0.8
+    with pytest.raises(InputError, match="the labels are dark, red; learned were 0, 2"):
+        fitted.score(pictures, [["red"], ["dark"]] * (len(y) // 2))
     copied = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(copied.predict(pictures), answers)
     assert is_classifier(fitted)

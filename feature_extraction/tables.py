@@ -125,11 +125,13 @@ def _names_behind(feature: Any) -> Sequence[str] | None:
 
 def is_missing(cell: Any) -> bool:
     """Whether a cell is empty, as the libraries write it."""
+    if isinstance(cell, str):
+        return cell in ("", "<NA>", "NaT")
+    # Of pandas' own NA nothing else can be asked: whether it equals anything is NA again.
     return (
         cell is None
-        or cell == ""
         or (isinstance(cell, float) and math.isnan(cell))
-        or str(cell) in ("<NA>", "NaT")
+        or type(cell).__name__ in ("NAType", "NaTType")
     )
 
 

@@ -20,7 +20,7 @@ TARGETS = ("target", "value", "y", "label")
 OTHERS = ("split", "group", "id")  # that mean something else
 _FLAGS = {"0": False, "0.0": False, "false": False, "": False, "1": True, "1.0": True, "true": True}
 # How programs write that there is nothing: a class of this name would be learned like any other.
-_MISSING = frozenset(("nan", "NaN", "None", "none", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT"))
+MISSING = frozenset(("nan", "NaN", "None", "none", "null", "NULL", "NA", "N/A", "n/a", "<NA>", "NaT"))
 
 _WANTED: Mapping[Task, tuple[tuple[str, ...], str]] = {
     "classification": (LABELS, "the classes"),
@@ -73,7 +73,7 @@ class Columns:
         text = record.get(self.label, "")
         if not text:
             raise SourceError(f"{where}: the column {self.label} is empty. Fill it, or take the line out.")
-        if text in _MISSING and not self.numbers:
+        if text in MISSING and not self.numbers:
             raise SourceError(
                 f"{where}: {self.label} is {text!r}, as programs write what is missing. Fill it, take the line out, or "
                 "give a class that is really called so another name."
@@ -94,7 +94,7 @@ class Columns:
         if self.classes:
             return [name for name in self.classes if _FLAGS[record.get(name, "").casefold()]]
         names = labels_in(record.get(self.label, ""), self.separator, where)
-        if missing := [name for name in names if name in _MISSING]:
+        if missing := [name for name in names if name in MISSING]:
             raise SourceError(
                 f"{where}: {self.label} is {missing[0]!r}, as programs write what is missing. Leave the cell empty "
                 "where no label holds, take the line out, or give a label that is really called so another name."

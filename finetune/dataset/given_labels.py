@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from feature_extraction.items import ImageItem
+from feature_extraction.tables import is_missing
+from finetune.dataset.doubts import label_doubts
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.label_cells import combination
 from finetune.dataset.targets import target_in
 from finetune.dataset.task import Task
 from models.errors import InputError
-from models.wording import composed
+from models.wording import composed, listed
 
 _KINDS = (str, bool, int, float)
+_MIXED = "some labels are texts and others numbers; expected one kind. Make them all texts."
 _ALIKE = 20  # images that are looked at to tell lists of labels from rows of a matrix
 
 
@@ -29,11 +33,15 @@ def given_labels(y: Any, task: Task) -> list[Any]:
     Raises:
         InputError: a label is missing, not finite, no label at all, of another kind than the others, or several.
     """
+    if isinstance(y, (str, bytes, Mapping, Set)) or getattr(y, "ndim", 1) == 0:
+        raise InputError(
+            f"labels are a {type(y).__name__}; expected a list with one for each image, in their order."
+        )
     values = _rows(y)
     if task == "regression":
         return [_number(value, place) for place, value in enumerate(values)]
     for place, value in enumerate(values):
-        if value is None or (isinstance(value, float) and math.isnan(value)) or value == "":
+        if is_missing(value) or (isinstance(value, float) and math.isinf(value)):
             raise InputError(
                 f"the label of image {place} is {value!r}; expected its class. Fill it, or leave both out."
             )
@@ -42,10 +50,14 @@ def given_labels(y: Any, task: Task) -> list[Any]:
                 f"the label of image {place} is {value!s:.60}, a {type(value).__name__}; expected one class, a text "
                 "or a number."
             )
-    kinds = {"text" if isinstance(value, str) else "number" for value in values}
-    if len(kinds) > 1:
-        raise InputError("some labels are texts and others numbers; expected one kind. Make them all texts.")
+    if are_mixed(values):
+        raise InputError(_MIXED)
     return values
+
+
+def are_mixed(labels: Iterable[Any]) -> bool:
+    """Whether some are texts and others are not: 1 and "1" would be one class."""
+    return len({isinstance(label, str) for label in labels}) > 1
 
 
 def given_label_sets(y: Any) -> tuple[list[tuple[Any, ...]], tuple[Any, ...] | None]:
@@ -59,6 +71,11 @@ def given_label_sets(y: Any) -> tuple[list[tuple[Any, ...]], tuple[Any, ...] | N
             and 1; or lists that may be either.
     """
     named = tuple(y.columns) if hasattr(y, "columns") else None
+    alike = [name for name, count in Counter(composed(str(one)) for one in named or ()).items() if count > 1]
+    if alike:
+        raise InputError(
+            f"several columns are called {listed(alike)}; expected a name for each label. Rename them."
+        )
     if hasattr(y, "toarray"):  # a sparse matrix
         y = y.toarray()
     if hasattr(y, "detach"):
@@ -69,10 +86,10 @@ def given_label_sets(y: Any) -> tuple[list[tuple[Any, ...]], tuple[Any, ...] | N
         return _sets_of(y, named)
     values = list(y)
     sets = [_label_set(value, place) for place, value in enumerate(values)]
-    kinds = {"text" if isinstance(one, str) else "number" for labels in sets for one in labels}
-    if len(kinds) > 1:
-        raise InputError("some labels are texts and others numbers; expected one kind. Make them all texts.")
-    if kinds == {"number"} and _like_a_matrix(values):
+    given = [one for labels in sets for one in labels]
+    if are_mixed(given):
+        raise InputError(_MIXED)
+    if given and not isinstance(given[0], str) and _like_a_matrix(values):
         raise InputError(
             "labels are lists of 0 and 1 of one length, which may be the labels 0 and 1, or a column for each label. "
             "Give np.array(y) for columns, or texts as labels."
@@ -101,14 +118,19 @@ def labelled_images(items: Sequence[ImageItem], y: Any) -> tuple[Dataset, dict[s
         holding = tuple(sorted({composed(str(label)) for label in labels}))
         examples.append(Example(item, combination(holding), holding=holding))
     classes = tuple(sorted(used))
-    return Dataset("images", "multilabel", tuple(examples), classes), {name: names[name] for name in classes}
+    flags = (composed(str(label)) for label in columns or ())
+    notes = tuple(label_doubts("labels", "multilabel", flags, examples, classes))
+    return Dataset("images", "multilabel", tuple(examples), classes, notes=notes), {
+        name: names[name] for name in classes
+    }
 
 
 def _sets_of(
     rows: NDArray[Any], named: tuple[Any, ...] | None
 ) -> tuple[list[tuple[Any, ...]], tuple[Any, ...]]:
     """The columns that have a 1 in each row."""
-    if rows.dtype.kind not in "buifO" or not np.isin(rows, (0, 1)).all():
+    empty = rows.dtype.kind == "O" and any(map(is_missing, rows.flat))
+    if empty or rows.dtype.kind not in "buifO" or not np.isin(rows, (0, 1)).all():
         raise InputError(
             f"labels have the shape {rows.shape}, and hold more than 0 and 1; expected a column for each label, "
             "with 1 where it holds."
@@ -124,7 +146,7 @@ def _label_set(value: Any, place: int) -> tuple[Any, ...]:
             f"the labels of image {place} are {value!r:.60}; expected a list of them, such as ['hat', 'red'], or [] "
             "where none holds."
         )
-    labels = [_plain(one) for one in value]
+    labels = [plain_label(one) for one in value]
     for label in labels:
         if not isinstance(label, (str, int)) or label == "":
             raise InputError(
@@ -157,8 +179,8 @@ def _rows(y: Any) -> list[Any]:
     if isinstance(y, np.ndarray):
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
-        return _classes_of(y) if y.ndim == 2 else [_plain(value) for value in y.tolist()]
-    return [_plain(value) for value in y]
+        return _classes_of(y) if y.ndim == 2 else [plain_label(value) for value in y.tolist()]
+    return [plain_label(value) for value in y]
 
 
 def _classes_of(rows: NDArray[Any]) -> list[Any]:
@@ -177,7 +199,8 @@ def _classes_of(rows: NDArray[Any]) -> list[Any]:
     return columns
 
 
-def _plain(value: Any) -> Any:
+def plain_label(value: Any) -> Any:
+    """A number or text as Python's own, of NumPy's or of a tensor with one."""
     return value.item() if isinstance(value, np.generic) or hasattr(value, "detach") else value
 
 

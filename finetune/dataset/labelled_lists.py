@@ -18,15 +18,16 @@ from feature_extraction.lists import records
 from feature_extraction.stores.opening import is_address
 from feature_extraction.web_images import WebImages
 from finetune.dataset.columns import Columns, columns_of
+from finetune.dataset.doubts import label_doubts
 from finetune.dataset.examples import Dataset, Example, Split, split_of, taught_by
-from finetune.dataset.label_cells import combination, several_labels
+from finetune.dataset.label_cells import combination
 from finetune.dataset.labelling_tools import exported, is_export
 from finetune.dataset.list_options import ListOptions
 from finetune.dataset.listed_files import Locator
 from finetune.dataset.targets import target_in
 from finetune.dataset.task import Task
 from models.errors import SourceError
-from models.wording import composed, counted, listed
+from models.wording import composed, counted
 
 _LOOKED_AT = 20  # lines that tell in which folder the images lie
 
@@ -97,7 +98,8 @@ def from_list(
     )
     classes = tuple(sorted({name for example in examples for name in taught_by(example)}))
     remarks = (
-        *notes, *columns.notes, *found, *_ways(source, locate), *_doubts(source, task, columns, examples, classes),
+        *notes, *columns.notes, *found, *_ways(source, locate),
+        *label_doubts(source, task, map(_name, columns.classes), examples, classes),
     )  # fmt: skip
     return Dataset(source, task, examples, classes, notes=remarks)
 
@@ -116,30 +118,17 @@ def _taught(
     """Class, number and labels that a line teaches, of which its task has one kind."""
     if task == "multilabel":
         names = columns.labels(record, where)
-        holding = tuple(sorted({composed(printable(name)) for name in names}))
+        holding = tuple(sorted(set(map(_name, names))))
         return combination(holding), math.nan, holding
     taught = columns.taught(record, where)
     if task == "regression":
         return "", _number(taught, where), ()
-    return composed(printable(taught)), math.nan, ()
+    return _name(taught), math.nan, ()
 
 
-def _doubts(
-    source: str, task: Task, columns: Columns, examples: Sequence[Example], classes: Sequence[str]
-) -> Iterator[str]:
-    """What may have been meant otherwise."""
-    if never := sorted({composed(printable(name)) for name in columns.classes} - set(classes)):
-        yield f"{source}: no image has a 1 in {listed(never)}: not learned."
-    if task == "multilabel" and (bare := sum(not example.holding for example in examples)):
-        yield (
-            f"{source}: {counted(bare, 'image')} with no label, taken for images on which none of them holds. Take "
-            "them out if they were never labelled."
-        )
-    if task == "classification" and (several := several_labels(classes)):
-        yield (
-            f"{source}: {counted(len(several), 'class')} named like several labels, such as {listed(several, 3)}, "
-            "taken as one class each. If they are several labels of an image, give --task multilabel."
-        )
+def _name(written: str) -> str:
+    """A class or label as it is called, however its file writes it."""
+    return composed(printable(written))
 
 
 def _located(

@@ -70,6 +70,28 @@ def test_images_go_with_their_labels() -> None:
     assert names["hat"] == "hat"
 
 
+def test_columns_that_cannot_be_told_apart_or_are_empty_are_refused() -> None:
+    frame = optional.library("pandas", extra="tables").DataFrame
+    for names in (["a", "a"], [1, "1"]):
+        with pytest.raises(
+            InputError, match=f"several columns are called {names[0]}; expected a name for each"
+        ):
+            given_label_sets(frame([[1, 0], [0, 1]], columns=names))
+    with pytest.raises(InputError, match="hold more than 0 and 1"):
+        given_label_sets(frame({"a": [True, None]}).astype("boolean"))
+
+
+def test_labels_that_never_hold_and_bare_images_are_said() -> None:
+    items = [held_item(image, str(i)) for i, image in enumerate(IMAGES)]
+    notes = " ".join(labelled_images(items, MATRIX * [1, 0, 1])[0].notes)
+    assert "no image has a 1 in 1: not learned" in notes
+    assert "1 image with no label, taken for" in notes
+    table = arrow({"image": IMAGES, "hat": [1, 0, 1], "red": [0, 0, 0]})
+    notes = " ".join(from_tables(tables_in(table), "multilabel", ListOptions())[0].notes)
+    assert "no image has a 1 in red: not learned" in notes
+    assert "1 image with no label, taken for" in notes
+
+
 @pytest.mark.parametrize("kind", [pandas, polars, arrow, hugging])
 @pytest.mark.parametrize(
     "columns",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from feature_extraction.tables import Table
 from finetune.dataset.examples import Dataset
 from finetune.dataset.given_labels import given_labels
 from finetune.dataset.list_options import ListOptions
@@ -67,6 +68,71 @@ def test_cells_that_are_no_label(labels: list[Any], reason: str) -> None:
         opened(arrow({"image": IMAGES, "label": labels}))
 
 
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (["a", 1, "b"], "some labels are texts and others numbers"),
+        (["a", "nan", "b"], "row 1: label is 'nan', as programs write what is missing"),
+        ([np.array([1, 2]), 1, 2], r"row 0: label is \[1 2\]; expected one class"),
+    ],
+)
+def test_objects_that_are_no_label(labels: list[Any], reason: str) -> None:
+    with pytest.raises(SourceError, match=reason):
+        opened(pandas({"image": IMAGES, "label": labels}))
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_pandas_own_missing_value_is_refused_with_its_row(task: Any) -> None:
+    frame = pandas({"image": IMAGES, "label": ["1", None, "2"]})
+    for kind in ("string", "object", "category"):
+        with pytest.raises(SourceError, match=r"row 1: (the column label is empty|label is (<NA>|None|nan))"):
+            opened(frame.astype({"label": kind}), task)
+
+
+@pytest.mark.parametrize("kind", [pandas, polars, arrow, hugging])
+def test_groups_and_splits_are_read_however_their_columns_are_written(kind: Any) -> None:
+    columns = {
+        "image": IMAGES,
+        "label": ["b", "a", "b"],
+        "Group": ["p1", None, "p1"],
+        "Split": ["train", "val", "test"],
+    }
+    dataset, _ = opened(kind(columns))
+    assert [one.group for one in dataset.examples] == ["p1", None, "p1"]
+    assert [one.split for one in dataset.examples] == ["train", "val", "test"]
+
+
+def test_numbers_of_numpy_have_the_names_of_their_column() -> None:
+    table = Table(
+        "a table", ("image", "label"), 3, {"image": IMAGES, "label": list(np.array([1, 0, 1]))}.__getitem__,
+        lambda row, name: IMAGES[row], lambda name: ["cat", "dog"] if name == "label" else None,
+    )  # fmt: skip
+    dataset, names = from_tables({None: table}, "classification", ListOptions())
+    assert [one.label for one in dataset.examples] == ["dog", "cat", "dog"]
+    assert names == {"cat": "cat", "dog": "dog"}
+
+
+def test_equal_numbers_are_one_class() -> None:
+    dataset, names = opened(pandas({"image": IMAGES, "label": np.array([1, 1.0, 2], object)}))
+    assert [one.label for one in dataset.examples] == ["1", "1", "2"]
+    assert names == {"1": 1, "2": 2}
+
+
+def test_tables_of_two_kinds_are_one_dataset() -> None:
+    part = {"image": IMAGES, "label": ["a", "b", "a"]}
+    dataset, _ = opened({"train": pandas(part), "test": arrow(part)})
+    assert (dataset.source, len(dataset.examples)) == ("a DataFrame, a table of Arrow", 6)
+
+
+def test_options_for_files_are_refused() -> None:
+    with pytest.raises(SourceError, match="allow_urls of `lists` is for lists in files"):
+        from_tables(
+            tables_in(arrow({"image": IMAGES, "label": ["a", "b", "a"]})),
+            "classification",
+            ListOptions(allow_urls=("a.example",)),
+        )
+
+
 def test_columns_that_are_missing_are_named() -> None:
     with pytest.raises(
         SourceError, match=r"no column that is known to hold classes; its columns are image, breed"
@@ -105,11 +171,22 @@ def test_labels_beside_images(y: Any, labels: list[Any]) -> None:
         (np.array([[0, 1], [1, 1]]), r"labels have the shape \(2, 2\), and not a single 1 in each row"),
         (["a", 1], "some labels are texts and others numbers"),
         ([{"a": 1}, {"b": 2}], "a dict; expected one class"),
+        ([1.0, float("inf")], "the label of image 1 is inf"),
+        ({"a.jpg": "cat", "b.jpg": "dog"}, "labels are a dict; expected a list with one for each image"),
+        ({"cat", "dog"}, "labels are a set; expected a list"),
+        ("ab", "labels are a str; expected a list"),
+        (np.array(3), "labels are a ndarray; expected a list"),
     ],
 )
 def test_what_is_no_label(y: Any, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         given_labels(y, "classification")
+
+
+def test_what_pandas_misses_is_no_label() -> None:
+    series = optional.library("pandas", extra="tables").Series(["a", None], dtype="string")
+    with pytest.raises(InputError, match="the label of image 1 is <NA>; expected its class"):
+        given_labels(series, "classification")
 
 
 def test_numbers_beside_images() -> None:

@@ -81,7 +81,7 @@ def program(workers: int | None = None) -> MpiGroup | None:
 
     Raises:
         InputError: another number than there are.
-        LibraryError: what connects them is not installed.
+        LibraryError: what connects them is not installed, or sees others than were started.
     """
     count = processes()
     if count == 1:
@@ -90,7 +90,14 @@ def program(workers: int | None = None) -> MpiGroup | None:
         raise InputError(
             f"--workers is {workers}, in an MPI program of {count} processes; expected the same, or no --workers there."
         )
-    return MpiGroup()
+    group = MpiGroup()
+    if group.size != count:  # each of them would take itself for all there are, and do everything
+        raise LibraryError(
+            f"{count} processes were started, and the MPI of mpi4py sees {group.size}: what started them is of another "
+            "MPI, or speaks to it in another way (srun: --mpi). Start them with the mpiexec of the one that mpi4py is "
+            f"for. Both come with {how_to_install('mpi')}."
+        )
+    return group
 
 
 def _first(names: tuple[str, ...], otherwise: int) -> int:

@@ -90,3 +90,18 @@ def test_another_number_of_workers_than_mpiexec_started_is_refused(monkeypatch: 
         InputError, match=r"--workers is 3, in an MPI program of 2 processes; expected the same"
     ):
         mpi.program(3)
+
+
+@pytest.mark.workers
+def test_processes_that_do_not_see_each_other_are_refused() -> None:
+    """As under the mpiexec of another MPI: each would do all of the work, into one folder."""
+    optional.library("mpi4py", extra="mpi")
+    done = subprocess.run(
+        [sys.executable, "-c", "from finetune.workers.mpi import program; program()"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PMI_SIZE": "2", "PMI_RANK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert "LibraryError: 2 processes were started, and the MPI of mpi4py sees 1: " in done.stderr

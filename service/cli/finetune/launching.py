@@ -25,6 +25,9 @@ _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from service.cli.finetune.launching import main; main()"
 )
 _ROOT = Path(__file__).parents[3]
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+# Where MPICH's launcher and the libraries under it (UCX, libfabric) listen: else on all networks of the machine.
+_ON_THIS_MACHINE = {"HYDRA_IFACE": _LOOPBACK, "UCX_NET_DEVICES": _LOOPBACK, "FI_TCP_IFACE": _LOOPBACK}
 
 
 def launch(count: int, arguments: Sequence[str], folder: Path) -> int:
@@ -84,8 +87,8 @@ def _mpiexec() -> str:
 
 def _run(command: Sequence[str]) -> tuple[int, bool]:
     """The status of a command, and whether Ctrl-C was pressed, of which it hears once."""
-    # In a session of its own: otherwise the terminal would tell `mpiexec` of Ctrl-C too. HYDRA_IFACE is of MPICH.
-    environment = {"HYDRA_IFACE": "lo", **os.environ}
+    environment = _ON_THIS_MACHINE | os.environ
+    # In a session of its own: otherwise the terminal would tell `mpiexec` of Ctrl-C too.
     with (
         subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True

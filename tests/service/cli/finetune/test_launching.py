@@ -138,6 +138,38 @@ def test_workers_that_die_each_time_are_given_up(tmp_path: Path, monkeypatch: py
         launching.launch(2, [], tmp_path / "out")
 
 
+# Leaves the addresses, as the kernel writes them, on which what connects the workers listens in this one.
+_LISTENING = """
+import os, pathlib, sys
+import numpy as np
+def sockets():
+    files = [f"/proc/self/fd/{{number}}" for number in os.listdir("/proc/self/fd")]
+    return {{os.readlink(file) for file in files if os.path.islink(file)}}
+before = sockets()
+from finetune.workers.mpi import MpiGroup
+group = MpiGroup()
+group.all_reduce(np.zeros(1, np.float32))
+own = sockets() - before
+rows = [line.split() for line in open("/proc/self/net/tcp").readlines()[1:]]
+rows = [row[1] for row in rows if row[3] == "0A" and f"socket:[{{row[9]}}]" in own]
+pathlib.Path({folder!r}, f"{{group.rank}}").write_text(" ".join(rows))
+"""
+
+
+@pytest.mark.workers
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="only Linux tells who listens where")
+@pytest.mark.usefixtures("_mpi")
+def test_workers_listen_to_this_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = f"import sys; sys.path.insert(0, sys.argv[1])\n{_LISTENING.format(folder=str(tmp_path))}"
+    monkeypatch.setattr(launching, "_PROGRAM", program)
+    monkeypatch.setattr(launching, "RESTARTS", 0)
+    with pytest.raises(GraftError, match="workers died 1 times"):  # it leaves no status
+        launching.launch(2, [], tmp_path / "out")
+    for rank in ("0", "1"):
+        for address in (tmp_path / rank).read_text().split():
+            assert address.startswith("0100007F:"), address
+
+
 @pytest.mark.parametrize("missing", ["mpi4py", "mpiexec"])
 def test_without_mpi_it_says_how_to_get_it(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

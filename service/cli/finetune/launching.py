@@ -20,6 +20,7 @@ from service.cli.terminal.messages import print_note
 
 RESTARTS = 3
 INTERRUPTED = 130
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # The folder of the packages, and the file for the status; `-P` keeps what lies in the current folder out.
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from service.cli.finetune.launching import main; main()"
@@ -106,9 +107,14 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        process.send_signal(number)
+        # A terminal that is closed tells this process alone.
+        process.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, pass_on)
+        for number in _ENDING
+        if signal.getsignal(number) is not signal.SIG_IGN  # as nohup wants it
+    }
     try:
         yield asked
     finally:

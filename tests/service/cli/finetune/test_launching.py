@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +170,38 @@ def test_workers_listen_to_this_machine_alone(tmp_path: Path, monkeypatch: pytes
     for rank in ("0", "1"):
         for address in (tmp_path / rank).read_text().split():
             assert address.startswith("0100007F:"), address
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed"),
+    [("SIGINT", signal.SIGINT), ("SIGTERM", signal.SIGTERM), ("SIGHUP", signal.SIGTERM)],
+)
+def test_what_ends_the_command_ends_the_workers(sent: str, passed: signal.Signals) -> None:
+    """The last where a terminal is closed: the workers are in a session of their own, which hears nothing of it."""
+    number = getattr(signal, sent)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            try:
+                with launching._passed_on(process) as asked:
+                    os.kill(os.getpid(), number)
+                    process.wait(30)
+            finally:
+                process.kill()
+    finally:
+        signal.signal(number, before)
+    assert asked == [number]
+    assert process.returncode == -passed
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with subprocess.Popen(["true"]) as process, launching._passed_on(process) as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert asked == []
 
 
 @pytest.mark.parametrize("missing", ["mpi4py", "mpiexec"])

@@ -249,7 +249,7 @@ class ModelCard:
             *((values, name, 2) for name in _SINCE_2),
             *((values, name, 4) for name in _SINCE_4),
             *((a, "interval", 2) for a in values["accuracy"]),
-            *((values["reject"], "interval", 2) for reject in [self.reject] if reject is not None),
+            *((values["reject"], "interval", 4) for _ in [self.reject] if self.reject is not None),
         ]:
             if row[name]:
                 written = max(written, since)

@@ -24,7 +24,17 @@ from models.errors import ImageError
 
 _MOST_BYTES = 1 << 30  # of one answer
 _SECONDS = 300.0  # that one may take
-_EXPECTED = (200, 201, 204, 206, 207, 401, 403, 404, 405, 409, 412, 416, 501)
+_REFUSALS = (401, 403, 404)  # to anything
+_NO_METHOD = (405, 501)
+# What else means something here, by method; any other answer is an error.
+_WRITTEN = (200, 201, 204)
+_ANSWERS = {
+    "GET": (200, 206, 412, 416),
+    "PUT": (*_WRITTEN, *_NO_METHOD, 409, 412),
+    "DELETE": (200, 202, 204),
+    "MKCOL": (*_WRITTEN, *_NO_METHOD, 409),
+    "PROPFIND": (200, 207, *_NO_METHOD),
+}
 _TOTAL = re.compile(r"bytes (?:\d+-\d+|\*)/(\d+)")
 _DAV = "{DAV:}"
 
@@ -115,8 +125,10 @@ class WebFiles:
         if answer.status in (404, 409):  # the folder is not there
             self._make_folder(path.rpartition("/")[0])
             answer = self._ask(path, "PUT", headers, value)
-        if answer.status in (405, 501):
+        if answer.status in _NO_METHOD:
             raise OSError(errno.ENOTSUP, "it takes no files")
+        if answer.status == 409:
+            raise OSError(errno.EIO, "it does not make the folder, status 409")
         return answer.status != 412
 
     def _make_folder(self, path: str) -> None:
@@ -160,7 +172,7 @@ class WebFiles:
             method,
             {**_credentials(path), **(headers or {})},
             body,
-            _EXPECTED,
+            (*_REFUSALS, *_ANSWERS[method]),
         )
         try:
             answer = fetcher.ask(question, path, Patience())
@@ -184,10 +196,10 @@ def _credentials(path: str) -> dict[str, str]:
     if address.scheme != "https" or not os.path.isfile(file):
         return {}
     try:
-        known = netrc.netrc(file).authenticators(address.hostname or "")
+        login = netrc.netrc(file).authenticators(address.hostname or "")
     except (netrc.NetrcParseError, OSError) as exc:
         raise PermissionError(errno.EACCES, f"{file} cannot be read: {exc}") from exc
-    if known is None:
+    if login is None:
         return {}
-    name, _, password = known
+    name, _, password = login
     return {"Authorization": "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()}

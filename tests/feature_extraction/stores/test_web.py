@@ -223,6 +223,28 @@ def test_a_server_that_writes_over_files_is_refused(server: str, monkeypatch: py
         open_place(f"{server}/out").create("a", [b"1"])
 
 
+@pytest.mark.parametrize("status", [405, 409, 501])
+def test_an_error_is_no_image(server: str, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    monkeypatch.setattr(Server, "do_GET", lambda self: self.say(status, b"not now"))
+    with pytest.raises(SourceError, match=f"answers with status {status}"):
+        contents(f"{server}/a.png")
+
+
+def test_a_file_that_is_not_written_or_not_removed_is_told(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_place(f"{server}/out")
+    assert place.create("a", [b"1"])
+    Server.folders.remove("/out")
+    monkeypatch.setattr(Server, "do_MKCOL", lambda self: self.say(405))
+    for write in (place.create, place.replace):
+        with pytest.raises(OutputError, match=r"b: cannot be written .*it does not make the folder"):
+            write("b", [b"2"])
+    monkeypatch.setattr(Server, "do_DELETE", lambda self: self.say(405))
+    with pytest.raises(OutputError, match=r"a: cannot be removed .*status 405"):
+        place.remove("a")
+
+
 def test_what_is_not_there_or_refused(server: str) -> None:
     with pytest.raises(SourceError, match="no such object"):
         contents(f"{server}/gone.png")

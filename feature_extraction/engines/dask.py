@@ -23,9 +23,8 @@ def run(job: Job, parts: Iterable[PlannedPart], address: str | None = None) -> I
         context.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": RETRIES}))
         if address is None:
             cluster = LocalCluster(cores(), threads_per_worker=1, dashboard_address=":0")
-            context.enter_context(cluster).adapt(
-                minimum=cores(), maximum=cores()
-            )  # where none is left Dask waits
+            # Where none is left Dask waits.
+            context.enter_context(cluster).adapt(minimum=cores(), maximum=cores())
         client = context.enter_context(Client(address or cluster))
         while True:
             room = max(1, AHEAD * sum(client.nthreads().values()) - len(waiting))

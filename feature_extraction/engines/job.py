@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from feature_extraction.parts.making import TRIES, Outcome, PartMaker
 from feature_extraction.parts.planning import Plan, PlannedPart
+from feature_extraction.stores.opening import is_address
 from feature_extraction.vector_store import open_store
 from feature_extraction.web_images import WebImages
 from models.errors import GraftError, OutputError
@@ -18,9 +19,8 @@ from models.version import __version__
 from models.wording import first_line
 
 AHEAD = 4  # parts for each core that are handed out at a time
-RETRIES = (
-    2 * TRIES
-)  # of an engine: after TRIES ends of its process a part says so itself, and more may be innocent
+# Of an engine: after TRIES ends of its process a part says so itself, and more may be innocent.
+RETRIES = 2 * TRIES
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,10 @@ def _refuse_relative(job: Job) -> None:
     Raises:
         OutputError: they do not.
     """
-    relative = [
-        name
-        for name in (job.plan.source, str(job.plan.place), job.model)
-        if "/" in name and "://" not in name and not os.path.isabs(name)
-    ]
+    names = [job.plan.source, str(job.plan.place)]
+    if "/" in job.model:  # else it is one of the models' names
+        names.append(job.model)
+    relative = [name for name in names if not is_address(name) and not os.path.isabs(name)]
     if relative and os.getcwd() != job.folder:
         raise OutputError(
             f"{relative[0]}: begins at {job.folder} where the work is handed out, and at {os.getcwd()} here. Give "

@@ -14,6 +14,9 @@ from models.cores import cores
 
 def run(job: Job, parts: Iterable[PlannedPart], address: str | None = None) -> Iterator[Outcome]:
     """What becomes of the parts, once all are done; without an address in processes of this machine, one a core."""
+    planned = list(parts)
+    if not planned:  # which Spark has no way to share out
+        return
     from pyspark.sql import SparkSession
 
     if address is None:
@@ -21,6 +24,6 @@ def run(job: Job, parts: Iterable[PlannedPart], address: str | None = None) -> I
     # Of a local master the failures that a task may have stand in its name.
     builder = SparkSession.builder.master(address or f"local[{cores()},{RETRIES}]")
     session = builder.appName("graft features").config("spark.task.maxFailures", RETRIES).getOrCreate()
-    context, planned = session.sparkContext, list(parts)
+    context = session.sparkContext
     sent = context.broadcast(job)
     yield from context.parallelize(planned, len(planned)).map(lambda part: work(sent.value, part)).collect()

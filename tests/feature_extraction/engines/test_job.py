@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from feature_extraction import merge_parts, open_place, plan_parts
+from feature_extraction.engines import spark
 from feature_extraction.engines.job import Job, lost, work
 from feature_extraction.parts.making import PartMaker, missing_parts
 from models.features import FeatureOptions, open_features
@@ -72,8 +73,19 @@ def test_machine_with_other_versions_makes_nothing(job: Job, monkeypatch: pytest
 
 def test_relative_paths_that_begin_elsewhere_are_refused(job: Job) -> None:
     (first, *_) = job.plan.planned()
-    other = dataclasses.replace(job, model="models/tiny.onnx", folder="/elsewhere")
-    assert "models/tiny.onnx: begins at /elsewhere where the work is handed out" in work(other, first).error
+    for name, change in {
+        "models/tiny.onnx": {"model": "models/tiny.onnx"},
+        "photos": {"plan": dataclasses.replace(job.plan, source="photos")},
+        "features": {"plan": dataclasses.replace(job.plan, place=open_place("features"))},
+    }.items():
+        other = dataclasses.replace(job, folder="/elsewhere", **change)  # type: ignore[arg-type]
+        assert f": {name}: begins at /elsewhere where the work is handed out" in work(other, first).error
+    stored = dataclasses.replace(job.plan, source="s3://bucket", place=open_place("s3://bucket/out"))
+    assert "begins at" not in work(dataclasses.replace(job, plan=stored, folder="/elsewhere"), first).error
+
+
+def test_spark_is_not_asked_to_share_out_nothing(job: Job) -> None:
+    assert list(spark.run(job, [], "spark://nowhere:1")) == []
 
 
 def test_part_that_an_engine_gives_up_is_named(job: Job) -> None:

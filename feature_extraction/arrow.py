@@ -44,8 +44,9 @@ class Features:
         """`cut`, `pool`, `normalize`: as `feature_extraction.extract` takes them.
 
         `image`: the column of images, which are encoded bytes, paths, or structs with one of both called `bytes` or
-        `path`. `name`: a column by which errors call them; rows are called by their numbers without. `config`: one
-        thread on the CPU unless told, for engines run a process on each core.
+        `path`. `name`: a column by which errors call those that are bytes; without it they are called by the numbers of
+        their rows, as those that are paths are by these. `config`: one thread on the CPU unless told, for engines run a
+        process on each core.
         """
         self.model, self.image, self.name = model, image, name
         self.options = FeatureOptions((cut,) if cut else (), pool, "l2" if normalize else None)
@@ -55,7 +56,7 @@ class Features:
         """The table without its images, with a list of float32 for each cut, and `error`: null where there is none.
 
         Raises:
-            InputError: it has no column of images, or one of something else.
+            InputError: it has no column of images, or one of something else, or columns called as those that come.
             ModelError: the network cannot be opened, or fails.
         """
         import pyarrow
@@ -75,17 +76,29 @@ class Features:
         return map(self, tables)
 
     def schema(self, given: pyarrow.Schema) -> pyarrow.Schema:
-        """What comes of a table with this schema; the network is opened for that."""
+        """What comes of a table with this schema; the network is opened for that.
+
+        Raises:
+            InputError: it has no column of images or of names, or a column would be there twice.
+        """
         import pyarrow
 
-        if self.image not in given.names:
-            raise InputError(
-                f"no column {self.image}; the table has {', '.join(given.names)}. Name the one with the images: "
-                "Features(image=...)."
-            )
-        fields = [field for field in given if field.name != self.image]
+        wanted = {"image": self.image, **({"name": self.name} if self.name else {})}
+        for option, column in wanted.items():
+            if column not in given.names:
+                raise InputError(
+                    f"no column {column}; the table has {', '.join(given.names)}. Name the one with the {option}s: "
+                    f"Features({option}=...)."
+                )
         features = [pyarrow.field(cut, pyarrow.list_(pyarrow.float32())) for cut in self._worker.cuts]
-        return pyarrow.schema([*fields, *features, pyarrow.field(ERROR, pyarrow.string())])
+        fields = [field for field in given if field.name != self.image]
+        schema = pyarrow.schema([*fields, *features, pyarrow.field(ERROR, pyarrow.string())])
+        if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+            raise InputError(
+                f"columns that would be there twice: {', '.join(twice)}; features are called after their cuts, errors "
+                f"{ERROR}. Rename the table's own, or leave them out."
+            )
+        return schema
 
     def _results(self, items: list[ImageItem]) -> Iterator[Rows | GraftError]:
         size = self._worker.features.model.batch_size
@@ -110,7 +123,7 @@ class Features:
 def _item(name: str, image: object) -> ImageItem:
     """The image in a cell."""
     if isinstance(image, dict):
-        image = image.get("bytes") or image.get("path")
+        image = image["bytes"] if image.get("bytes") is not None else image.get("path")
     if isinstance(image, bytes):
         return held_item(name, image)
     if isinstance(image, str):

@@ -160,7 +160,7 @@ def _item(cell: Any, row: str) -> ImageItem:
     """
     if isinstance(cell, Mapping) and ("bytes" in cell or "path" in cell):
         name = os.path.basename(str(cell.get("path") or "")) or row
-        if cell.get("bytes"):
+        if cell.get("bytes") is not None:
             return held_item(printable(f"{row}/{name}" if name != row else row), bytes(cell["bytes"]))
         cell = cell.get("path")
     if isinstance(cell, (str, os.PathLike)) and cell != "":

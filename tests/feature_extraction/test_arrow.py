@@ -51,6 +51,10 @@ def test_images_are_bytes_paths_or_structs_of_both(tiny_path: Path, tmp_path: Pa
     for column in ([path], [data], [{"bytes": data, "path": None}], [{"bytes": None, "path": path}]):
         result = Features(tiny_path, image="photo")(pyarrow.table({"photo": column}))
         assert result["pool"].to_pylist() == [[1, 0, 0]]
+    emptied = Features(tiny_path)(pyarrow.table({"image": [{"bytes": b"", "path": path}]}))
+    assert (
+        emptied["error"][0].as_py().startswith("0: the file is empty")
+    )  # the file of that name is not asked
     missing = Features(tiny_path)(pyarrow.table({"image": [str(tmp_path / "none.png")]}))
     assert "none.png: no such file" in missing["error"][0].as_py()
 
@@ -66,8 +70,17 @@ def test_table_without_images_and_without_rows(features: Features) -> None:
     assert features(empty).num_rows == 0
     with pytest.raises(InputError, match=r"no column image; the table has photo\. Name the one"):
         features(pyarrow.table({"photo": [b""]}))
+    with pytest.raises(InputError, match=r"no column id; the table has image\. .*Features\(name="):
+        Features(features.model, name="id")(pyarrow.table({"image": [b""]}))
     with pytest.raises(InputError, match="0: its image is of type int; expected encoded bytes, a path"):
         features(pyarrow.table({"image": [7]}))
+
+
+@pytest.mark.parametrize("names", [("image", "error"), ("image", "pool"), ("image", "own", "own")])
+def test_column_that_would_be_there_twice_is_refused(features: Features, names: tuple[str, ...]) -> None:
+    table = pyarrow.Table.from_arrays([pyarrow.array([b"x"])] * len(names), names=list(names))
+    with pytest.raises(InputError, match=f"there twice: {names[-1]}; .* Rename the table's own"):
+        features(table)
 
 
 def test_it_can_be_sent_and_opens_one_network_in_a_process(

@@ -60,6 +60,11 @@ def test_cells_may_hold_bytes(kind: Any) -> None:
     assert [item.id for item in items][1] == "1"
 
 
+def test_empty_bytes_are_no_path(paths: list[str]) -> None:
+    (item,) = open_images([{"image": {"bytes": b"", "path": paths[0]}}])
+    assert read_item(item) == b""  # what decodes it will say so
+
+
 def test_pillow_images_in_a_frame() -> None:
     images = [Image.open(io.BytesIO(data)) for data in (RED, BLUE)]
     assert [read_item(item) for item in open_images(pandas({"image": images}))] == images

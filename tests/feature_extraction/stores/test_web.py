@@ -245,6 +245,20 @@ def test_a_file_that_is_not_written_or_not_removed_is_told(
         place.remove("a")
 
 
+def test_a_file_of_a_place_that_fails_while_it_is_read_is_named(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_place(f"{server}/out")
+    place.create("a", [bytes(10)])
+    answer = Server.do_GET
+    first = "bytes=0-0"  # by which the size is asked for
+    monkeypatch.setattr(
+        Server, "do_GET", lambda self: answer(self) if self.headers["Range"] == first else self.say(503)
+    )
+    with pytest.raises(OutputError, match=r"out/a: cannot be read .*status 503"):
+        read(place, "a")
+
+
 def test_what_is_not_there_or_refused(server: str) -> None:
     with pytest.raises(SourceError, match="no such object"):
         contents(f"{server}/gone.png")

@@ -137,7 +137,7 @@ def command(
         _refuse_among_photos(source, out)
         check_writable(out / NAME)
     if quantize:
-        model = _quantized(model, source)
+        model = _quantized(model, source, WebImages(allow_urls))
     features = _open(model, FeatureOptions(sum(cuts, ()), **options), device, threads)
     if engine_name and features.model.session.device.kind != "cpu":
         raise click.UsageError(
@@ -291,12 +291,12 @@ def _planned(
     return plan
 
 
-def _quantized(model: str, source: str) -> str:
+def _quantized(model: str, source: str, web: WebImages) -> str:
     if is_stream(source):
         raise click.UsageError(
             "--quantize looks at the images first, and standard input can be read only once."
         )
-    return str(quantized(model, images(source)))
+    return str(quantized(model, images(source, None, web)))
 
 
 def _print(report: ExtractionReport, features: FeatureModel, out: Path) -> None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ import onnx
 import pytest
 
 from feature_extraction.folder_lock import locked
+from feature_extraction.items import ImageItem
 from tests.fixtures import COLOURS, plain
 from tests.hostile import READABLE, REFUSED
 from tests.service.running import Run
@@ -328,3 +329,28 @@ def test_ctrl_c_says_how_to_go_on(
     result = graft("features", photos, "-m", tiny_path, "--out", tmp_path / "vectors", "--device", "cpu")
     assert result.exit_code == 130
     assert "Go on with the same command and: --resume" in result.stderr
+
+
+def test_calibration_fetches_what_the_run_may_fetch(
+    graft: Run, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "list.txt").write_text("https://host.example/red.png\n")
+    monkeypatch.setattr("feature_extraction.web_images.WebImages.read", lambda self, url: plain("red"))
+    sample = []
+
+    def calibrated(model: str, items: Iterable[ImageItem]) -> str:
+        sample.extend(item.read() for item in items)
+        return model
+
+    monkeypatch.setattr("service.cli.features.command.quantized", calibrated)
+    command = [
+        "features",
+        tmp_path / "list.txt",
+        "-m",
+        tiny_path,
+        "--allow-urls",
+        "host.example",
+        "--quantize",
+    ]
+    assert graft(*command, "--out", tmp_path / "out").exit_code == 0
+    assert sample == [plain("red")]

@@ -53,7 +53,7 @@ def choose(
     Raises:
         InputError: too few images to compare on.
     """
-    classifies = recipe.task != "regression"
+    classifies, tested = recipe.task != "regression", len(rows) < len(examples)
     y: NDArray[Any]
     if recipe.task == "multilabel":
         y, strata = _labels_of([examples[row] for row in rows])
@@ -87,14 +87,15 @@ def choose(
     for part in held if len(held) > 1 else []:
         rest = np.setdiff1d(every, part)
         others.add(tried[_choice(tried, [one[rest] for one in misses], classifies).taken].name)
-    if others <= {tried[choice.taken].name}:
+    others.discard(tried[choice.taken].name)
+    if not others:
         return choice
     # Where no part has a say in it, a figure of the same images is as good as one of other images.
-    doubt = (
-        f" The choice hangs on a few images: without one part of them it would be {' or '.join(sorted(others))}. "
-        "Unless there is a test folder, the figure of the model is of the images that chose the network, and may be a "
-        "little too good."
-    )
+    doubt = f" The choice hangs on a few images: without one part of them it would be {' or '.join(sorted(others))}."
+    if not tested:
+        doubt += (
+            " The figure of the model is of the images that chose the network, and may be a little too good."
+        )
     return dataclasses.replace(choice, words=choice.words + doubt)
 
 

@@ -73,9 +73,9 @@ def learn_best(learn: LearnOne, prepared: Prepared, recipe: Recipe, folder: RunF
         attempts.append(_attempt("the mean of them", _mean([one.learned for one in attempts]), prepared))
     best = min(attempts, key=lambda one: one.loss)
     shown = percent if prepared.classes else "off by {:.3g}".format
-    told = [f"{one.name} {shown(one.score)}" for one in attempts]
-    notes = [f"Tried on images that none had learned from: {listed(told)}. Taken: {best.name}."]
-    if len(attempts) > 1:
+    scores = [f"{one.name} {shown(one.score)}" for one in attempts]
+    notes = [f"Tried on images that none had learned from: {listed(scores)}. Taken: {best.name}."]
+    if len(attempts) > 1 and not len(prepared.rows["test"]):
         notes.append(
             f"{best.name} was taken by the loss on the images that measure it, which makes its figures a little too "
             "good"

@@ -297,3 +297,23 @@ def test_an_estimator_takes_them_too(photos: Path, networks: tuple[str, str]) ->
     assert tuner.findings_ is not None
     assert tuner.findings_.candidates is not None
     assert tuner.findings_.candidates.taken == 0
+
+
+@pytest.mark.parametrize("tested", [0, 6])
+def test_a_choice_that_hangs_on_a_few_photos_says_what_follows_from_it(
+    tested: int, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is measured on test photos is not too good for it."""
+    examples = open_dataset(photos).examples
+    wrong = {"one": 0, "two": 1}  # each misses another photo
+
+    def misses(vectors: Any, y: Any, folds: Any, classifies: bool) -> Any:
+        held = folds[wrong[vectors[0]]][1]
+        return np.isin(np.arange(len(y)), held[:1]).astype(np.float64)
+
+    monkeypatch.setattr(choosing, "_misses", misses)
+    tried = [choosing.Tried(name, np.array([name] * len(examples)), 1.0, 1) for name in wrong]
+    rows = np.arange(len(examples) - tested)
+    words = choosing.choose(examples, rows, np.arange(len(examples)), tried, Recipe()).words
+    assert "The choice hangs on a few images: without one part of them it would be two." in words
+    assert ("may be a little too good" in words) is (tested == 0)

@@ -56,6 +56,16 @@ def test_the_best_says_what_each_way_brought(photos: Path, tiny_path: Path, tmp_
     assert answer.label.id == "sky"
 
 
+def test_figures_of_test_photos_are_not_called_too_good(
+    photos: Path, tiny_path: Path, tmp_path: Path
+) -> None:
+    outcome = best(photos, tmp_path / "out", tiny_path, measure="split")
+    assert outcome.findings is not None
+    assert outcome.findings.measured_on == "test"
+    assert any(text.startswith("Tried") for text in outcome.findings.warnings)
+    assert not any("too good" in text for text in outcome.findings.warnings)
+
+
 def test_the_mean_is_a_mean_and_can_be_shipped(
     photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,3 +163,17 @@ def test_readme_names_targets_that_exist() -> None:
     named = set(re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.M))
     assert named
     assert named <= targets
+
+
+def test_each_target_with_tests_is_run_by_ci_and_named_to_contributors() -> None:
+    """But for one that brings too much, which CI says."""
+    texts = {
+        name: (ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", ".ci/run", "CONTRIBUTING.md")
+    }
+    targets = set(re.findall(r"^((?:image-)?test[a-z-]*|check):", texts["Makefile"], re.M))
+    assert {"test", "test-clients", "image-test", "check"} <= targets
+    run = set(re.findall(r"^ *step make ([a-z-]+)", texts[".ci/run"], re.M))
+    left_out = set(re.findall(r"^# Not here: ([a-z-]+),", texts[".ci/run"], re.M))
+    assert run | left_out == targets
+    assert not run & left_out
+    assert targets <= set(re.findall(r"^make ([a-z-]+)", texts["CONTRIBUTING.md"], re.M))

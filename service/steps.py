@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from models.errors import GraftError
 from service.batching import Batcher
 from service.caller import Caller
 from service.tickets import Ticket
@@ -110,11 +111,16 @@ def _give_in(
         try:
             wanted.caller.queue(batcher, ticket)
         except Exception as exc:
-            failures[place] = exc
+            failures[place] = _light(exc)
 
 
 def _result(caller: Caller, ticket: Ticket) -> list[Any] | Exception:
     try:
         return caller.result(ticket)
     except Exception as exc:
-        return exc
+        return _light(exc)
+
+
+def _light(error: Exception) -> Exception:
+    """A refusal without the frames it came through, which hold the images of all in a circle; a fault as it is."""
+    return error.with_traceback(None) if isinstance(error, GraftError) else error

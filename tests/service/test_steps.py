@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -87,6 +89,40 @@ def test_work_hears_of_a_queue_that_is_full(batcher: Batcher, runs: Runs) -> Non
     assert isinstance(refused, OverloadedError)
     assert answered == [2]
     assert runs[0][2] == "graft-runner"
+
+
+class Image:
+    """Something that takes memory, and can be watched."""
+
+
+@pytest.mark.parametrize(
+    ("most_queued", "deadline", "error"),
+    [(0, math.inf, OverloadedError), (4, 0.0, DeadlineError)],
+    ids=["refused", "too late"],
+)
+def test_images_without_an_answer_are_let_go_of_at_once(
+    most_queued: int, deadline: float, error: type[Exception]
+) -> None:
+    """Under load nobody can wait until Python looks for what stands in a circle."""
+    batcher = Batcher(lambda key, items, crowded: list(items), largest=4, most_queued=most_queued)
+    images = [Image() for _ in range(2)]
+    watched = [weakref.ref(image) for image in images]
+
+    def asks(image: Image) -> Steps[type[Exception] | None]:
+        try:
+            yield Wanted(batcher, [image], "", Caller(deadline), on_cpu=True)
+        except error as exc:
+            return type(exc)
+        return None
+
+    gc.disable()
+    try:
+        assert finish_together([asks(image) for image in images]) == [error] * 2
+        images.clear()
+        batcher.close()  # whose queue may hold what is too late
+        assert [image() for image in watched] == [None] * 2
+    finally:
+        gc.enable()
 
 
 def test_work_that_was_let_go_of_is_not_done(batcher: Batcher, runs: Runs) -> None:

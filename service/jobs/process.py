@@ -45,19 +45,16 @@ def main(folder: Path, nice: int) -> int:
 
 
 def _done(folder: Path, nice: int) -> int:
-    (folder / PROCESS).write_text(identity(os.getpid()) or "", encoding="utf-8")
     give_way(nice)
     reserve = folder / _RESERVE
     try:
+        (folder / PROCESS).write_text(identity(os.getpid()) or "", encoding="utf-8")
         reserve.write_bytes(bytes(_RESERVED))
         result = {"state": "finished", "digest": _finetuned(folder)}
     except Exception as exc:
         reserve.unlink(missing_ok=True)  # room for what is said of it, where the disk is full
         result = {"state": "failed", "error": _why(exc)}
-        with contextlib.suppress(OSError):  # the result has to be written all the same
-            if not isinstance(exc, GraftError):
-                traceback.print_exc()
-            print(f"{type(exc).__name__}: {exc}", file=sys.stderr)
+        _log(exc, f"{type(exc).__name__}: {exc}")
     reserve.unlink(missing_ok=True)
     write_atomically(folder / RESULT, json.dumps(result).encode())
     return 0 if result["state"] == "finished" else 1
@@ -108,9 +105,15 @@ def add_any_size(file: Path, threads: int | None) -> None:
         made, _ = checked_any_size(load(file), threads=threads)
         write_atomically(file.with_name(ANY_SIZE), made.SerializeToString())
     except Exception as exc:
-        if not isinstance(exc, GraftError):
-            traceback.print_exc()
-        print(f"No {ANY_SIZE}: {exc}", file=sys.stderr)
+        _log(exc, f"No {ANY_SIZE}: {exc}")
+
+
+def _log(error: Exception, text: str) -> None:
+    """Say what went wrong, of a fault also where; what follows is done all the same where the log's disk is full."""
+    with contextlib.suppress(OSError):
+        if not isinstance(error, GraftError):
+            traceback.print_exception(error)
+        print(text, file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

@@ -66,7 +66,8 @@ class Runner:
             except Exception as exc:
                 _log.exception("job %s could not be run", job["id"])
                 with contextlib.suppress(Exception):  # the disk may be full; it is tried again
-                    self._jobs.conclude(job["id"], "failed", f"it could not be run ({exc}).")
+                    folder = self._workspace.job(job["id"])
+                    self._conclude(str(job["id"]), folder, f"it could not be run ({exc}).")
                 self._woken.wait(_GRACE_S)
 
     def _work(self, job: Row) -> None:

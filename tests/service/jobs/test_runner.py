@@ -10,10 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from feature_extraction.folder_lock import locked
+from models.errors import FullError
 from service.jobs import processes, runner
 from service.jobs.process import BUSY, PROCESS, RESULT
 from service.jobs.processes import alive, end, identity, memory
@@ -123,6 +125,24 @@ def test_a_job_that_takes_too_much_or_fails_says_why(
     assert row["state"] == "failed"
     assert error in str(row["error"])
     assert not (teaching.workspace.job(job) / "images").exists()
+
+
+def test_a_job_that_has_a_result_keeps_it_where_that_could_not_be_written_down(
+    teaching: Teaching, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = """open('result.json', 'w').write('{"state": "finished", "digest": "abc"}')"""
+    monkeypatch.setattr(runner, "start", starting(finished))
+    conclude, faults = teaching.jobs.conclude, [FullError("the disk is full.")]
+
+    def once_full(*args: Any, **named: Any) -> None:
+        if faults:
+            raise faults.pop()
+        conclude(*args, **named)
+
+    monkeypatch.setattr(teaching.jobs, "conclude", once_full)
+    row = done(teaching, Runner(teaching.workspace, teaching.jobs, 1 << 40, 3600.0), job)
+    assert (row["state"], row["digest"], row["error"]) == ("finished", "abc", None)
+    assert not faults
 
 
 def test_a_job_without_room_for_its_model_is_not_begun(

@@ -141,9 +141,9 @@ class Calls:
         steps = answered(method, data, asked, self._observer)
 
         def done(work: asyncio.Future[Answer]) -> None:
-            answer = work.result()
             lane.running -= 1
             self._gate.budget.give_back(size)
+            answer = work.result()
             self._log_access(call, answer, _CLIENT_LEFT if asked.gone else answer.status)
 
         if lane.threads is None:

@@ -267,6 +267,21 @@ def test_a_fault_tells_nothing_of_the_inside(
     assert "secret" in caplog.text
 
 
+def test_fault_in_what_is_counted_takes_nobodys_place(
+    own_service: OwnService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = own_service(bounds={"workers": 1})
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no more counters")
+
+    monkeypatch.setattr("service.metrics.Metrics.request", broken)
+    with Client(service.grpc_address) as client:
+        assert client.refused("ModelInfer", infer())[0] == grpc.StatusCode.UNKNOWN
+        monkeypatch.undo()
+        assert numbers(client.call("ModelInfer", infer())).argmax() == 0
+
+
 def test_bodies_of_all_have_one_budget(own_service: OwnService, monkeypatch: pytest.MonkeyPatch) -> None:
     service = own_service(bounds={"held_bytes": 1500})
     held = Held(service.registry.get("tiny"), monkeypatch)

@@ -16,29 +16,33 @@ FULL = Path("/dev/full")  # a file on a disk that is full
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
 
 
-@pytest.fixture
-def full_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A log that has no room."""
+@contextlib.contextmanager
+def full_log() -> Iterator[None]:
+    """A log that has no room. No fixture: pytest sets its own log again before a test begins."""
     log = FULL.open("w", buffering=1)
-    monkeypatch.setattr(sys, "stderr", log)
-    with pytest.raises(OSError, match="No space left"):
-        print("more", file=sys.stderr)
-    yield
-    with contextlib.suppress(OSError):
-        log.close()
+    try:
+        with contextlib.redirect_stderr(log):
+            with pytest.raises(OSError, match="No space left"):
+                print("more", file=sys.stderr)
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            log.close()
 
 
-def test_job_that_fails_has_a_result_where_its_log_is_full(tmp_path: Path, full_log: None) -> None:
-    assert main(tmp_path, 0) == 1  # there is no job.json
+def test_job_that_fails_has_a_result_where_its_log_is_full(tmp_path: Path) -> None:
+    with full_log():
+        assert main(tmp_path, 0) == 1  # there is no job.json
     result = json.loads((tmp_path / RESULT).read_bytes())
     assert result == {"state": "failed", "error": "a fault in the job; its log has more."}
     assert not (tmp_path / "reserve").exists()
 
 
-def test_job_goes_on_without_an_any_size_file_where_its_log_is_full(tmp_path: Path, full_log: None) -> None:
+def test_job_goes_on_without_an_any_size_file_where_its_log_is_full(tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     model.write_bytes(b"no model")
-    add_any_size(model, 1)
+    with full_log():
+        add_any_size(model, 1)
     assert not model.with_name(ANY_SIZE).exists()
 
 

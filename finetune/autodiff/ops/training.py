@@ -8,6 +8,7 @@ from finetune.autodiff.emitter import Emitter
 from finetune.autodiff.graph import Operation
 from finetune.autodiff.ops.rules import INT64, any_order, require_real, stretched, what
 from finetune.autodiff.ops.shape import zeros_like
+from finetune.autodiff.program import needed
 from finetune.autodiff.registry import Spec, many, register_op
 from finetune.autodiff.shapes import show
 from finetune.autodiff.tensor import Tensor, apply
@@ -100,12 +101,28 @@ def dropout(x: Tensor, rate: float, name: str | None = None) -> Tensor:
     of the whole one does. Source: Srivastava et al. (2014).
 
     Raises:
-        GraphError: `rate` is not in [0, 1).
+        GraphError: `rate` is not in [0, 1), or the rows of a part of a batch are not its first axis.
     """
     if not 0.0 <= rate < 1.0:
         raise GraphError(f"dropout: rate={rate}; expected 0 <= rate < 1, the part that is dropped.")
-    places = [] if x.graph.rows is None else [x.graph.rows]
-    return apply("dropout", [x, x.graph.step, *places], name, rate=float(rate), source=None)
+    return apply("dropout", [x, x.graph.step, *_rows_of(x)], name, rate=float(rate), source=None)
+
+
+def _rows_of(x: Tensor) -> list[Tensor]:
+    """What says where the rows of `x` stand in the whole batch, where runs see parts of it and `x` is of the batch."""
+    rows = x.graph.rows
+    if rows is None or not any(_is_batch(op) for op in needed([x], ())):
+        return []
+    if x.rank == 0 or (x.shape[0] is not None and None in x.shape):
+        raise GraphError(
+            f"dropout: {x.name} is {show(x.shape)}; expected the images of the batch as its first axis, for runs see "
+            "parts of it (graph.rows) and would drop other elements than in the whole. Transpose it before and after."
+        )
+    return [rows]
+
+
+def _is_batch(op: Operation) -> bool:
+    return op.type == "placeholder" and op.attrs["shape"][:1] == (None,)
 
 
 register_op(

@@ -23,7 +23,7 @@ from finetune.autodiff.clipping import by_global_norm, by_norm, by_value
 from finetune.autodiff.layers import batch_norm, conv2d, dense, dropout, flatten
 from finetune.autodiff.losses import mean_squared_error, softmax_cross_entropy
 from finetune.autodiff.ops.activations import relu
-from finetune.autodiff.ops.shape import stack
+from finetune.autodiff.ops.shape import stack, transpose
 from finetune.autodiff.ops.winograd_cpu import MANY
 from finetune.autodiff.optimizers import (
     FTRL,
@@ -312,6 +312,30 @@ def test_gradients_of_parts_come_to_the_step_of_the_whole_batch(cuts: list[int])
         parts.apply(total)
     for name, value in whole.values().items():
         np.testing.assert_allclose(parts.values()[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_what_is_not_of_the_batch_is_dropped_alike_in_each_part() -> None:
+    with Graph(seed=1) as graph:
+        graph.rows = placeholder((None,), np.int64)
+        x, factor = placeholder((None, 4)), placeholder(())
+        dropped = x @ dropout(factor * variable(np.eye(4)) + 1.0, 0.5)
+    session, rows, eye = Session(graph, device="cpu"), np.arange(4), np.eye(4, dtype=np.float32)
+    whole, *parts = (
+        session.run(dropped, {x: eye[part], factor: 1.0, graph.rows: part}, training=True)
+        for part in (rows, rows[:2], rows[2:])
+    )
+    assert 0.0 in whole
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("perm", [(1, 0, 2), (1, 2, 0)])
+def test_rows_that_are_not_the_first_axis_are_refused(perm: tuple[int, ...]) -> None:
+    with Graph() as graph:
+        x = transpose(placeholder((None, 5, 2)), perm)
+        dropout(x, 0.5)
+        graph.rows = placeholder((None,), np.int64)
+        with pytest.raises(GraphError, match=r"is \(5, .*expected the images of the batch as its first axis"):
+            dropout(x, 0.5)
 
 
 def test_a_first_run_that_is_not_finite_changes_nothing() -> None:

@@ -163,8 +163,16 @@ class Fetcher:
         if not allows(self._hosts, host, place.port or usual, usual):
             raise ImageError(
                 f"{place.netloc[:80]} is not among the hosts that may be asked: {', '.join(self._hosts)[:200]}."
+                + self._how_to_allow(host, place.port, usual)
             )
         return place
+
+    def _how_to_allow(self, host: str, port: int | None, usual: int) -> str:
+        """What lets a port be asked, where it is the port alone that the list lacks."""
+        if not allows(self._hosts, host, usual, usual):
+            return ""
+        name = f"[{host}]" if ":" in host else host
+        return f" A host without a port stands for port {usual}; allow {name}:{port}, or *:{port}."
 
     def _ask(self, place: SplitResult, question: Question, end: float, watch: Watch) -> Answer | str:
         """What a host answers, or where it redirects to."""

@@ -20,8 +20,8 @@ class ListOptions:
     allow_urls: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Hosts from which a list's images are fetched by their address: name, *.domain, or * for all; "
-            "never from addresses that are not public."
+            "help": "Hosts from which a list's images are fetched by their address: name, name:port, *.domain, or * "
+            "for all; never from addresses that are not public."
         },
     )
 

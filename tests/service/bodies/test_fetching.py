@@ -138,6 +138,22 @@ class TestRedirects:
 
 
 @pytest.mark.parametrize(
+    ("hosts", "url", "way"),
+    [
+        (("*",), "http://a.example:8080/", r"port 80; allow a\.example:8080, or \*:8080\."),
+        (("*.example",), "https://a.example:80/", r"port 443; allow a\.example:80, or \*:80\."),
+        (("*",), "http://[2001:db8::1]:8080/", r"allow \[2001:db8::1\]:8080, or"),
+        (("b.example",), "http://a.example:8080/", r"may be asked: b\.example\.$"),
+        (("a.example:90",), "http://a.example:8080/", r"may be asked: a\.example:90\.$"),
+    ],
+)
+def test_a_port_that_is_missing_is_named(hosts: tuple[str, ...], url: str, way: str) -> None:
+    refusing = Fetcher(hosts, 1, 1.0, resolve=lambda *_: [])
+    with pytest.raises(ImageError, match=way):
+        fetch(refusing, url)
+
+
+@pytest.mark.parametrize(
     ("url", "reason"),
     [
         ("ftp://pictures.example/", "is no address to fetch; expected https://host/path"),

@@ -6,18 +6,26 @@ const [WIDTH, HEIGHT] = [480, 190];
 const SMALL = 0.001; // a loss below it is not told closer
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 10, 10, 24];
 
-// Two charts: `update` draws the points that are known until now.
+// Two charts: `update` draws the points that are known until now, once a frame however often it is called.
 export function curvesView() {
   const charts = { accuracy: chart("accuracy"), loss: chart("loss") };
   const element = h("div", { class: "curves", hidden: true }, charts.accuracy.element, charts.loss.element);
+  let latest = null; // what is drawn with the next frame
+
+  function draw() {
+    // The last phase: of the choosing before it nobody keeps a network.
+    const phase = latest.at(-1)?.phase;
+    const shown = latest.filter((point) => point.phase === phase);
+    latest = null;
+    element.hidden = !shown.length;
+    for (const one of Object.values(charts)) one.update(shown);
+  }
+
   return {
     element,
     update(points) {
-      // The last phase: of the choosing before it nobody keeps a network.
-      const phase = points.at(-1)?.phase;
-      const shown = points.filter((point) => point.phase === phase);
-      element.hidden = !shown.length;
-      for (const one of Object.values(charts)) one.update(shown);
+      if (!latest) requestAnimationFrame(draw);
+      latest = points;
     },
   };
 }

@@ -3,7 +3,7 @@
 Run with a Python that also has PyTorch (the CPU build), else that part is left out. GRAFT_DATA is the folder with
 clothing_10, whose JPEGs of 300 x 400 pixels and less are taken in turn.
 
-    GRAFT_DATA=... python -m benchmarks.extraction [--count 2000] [--models inception_v3.random ...]
+    GRAFT_DATA=... python -m benchmarks.extraction [--device cpu] [--count 2000] [--models inception_v3.random ...]
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def photos(count: int) -> list[ImageItem]:
     return list(islice(cycle(every), count))
 
 
-def opened(name: str, items: Sequence[ImageItem], *, spinning: bool = False) -> FeatureModel:
+def opened(
+    name: str, items: Sequence[ImageItem], device: str = "cpu", *, spinning: bool = False
+) -> FeatureModel:
     """A model at its pool; `NAME.int8` is quantized first and kept in the cache folder."""
     path: str | Path = name
     if name.endswith(INT8):
@@ -63,7 +65,7 @@ def opened(name: str, items: Sequence[ImageItem], *, spinning: bool = False) -> 
             worker = Worker(opened(name.removesuffix(INT8), items))
             pixels = (worker.decode(item, read_item(item)) for item in items[:CALIBRATION])
             write_atomically(path, quantize(proto, pixels).SerializeToString())
-    return open_features(path, FeatureOptions(), RuntimeConfig("cpu", cores(), spinning=spinning))
+    return open_features(path, FeatureOptions(), RuntimeConfig(device, cores(), spinning=spinning))
 
 
 def decode_alone(worker: Worker, items: Sequence[ImageItem]) -> float:
@@ -88,9 +90,9 @@ def infer_alone(features: FeatureModel, items: Sequence[ImageItem], rounds: int)
     return statistics.median(times)
 
 
-def against_parts(name: str, items: Sequence[ImageItem]) -> tuple[list[str], Allocation]:
+def against_parts(name: str, items: Sequence[ImageItem], device: str) -> tuple[list[str], Allocation]:
     """One row: the parts alone before and after, the whole job between them, with files and finding out the split."""
-    features, spinning = opened(name, items), opened(name, items, spinning=True)
+    features, spinning = (opened(name, items, device, spinning=spin) for spin in (False, True))
     parts = []
     report = ExtractionReport()
     for turn in range(2):
@@ -176,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--count", type=int, default=2000, help="images of the whole job")
     parser.add_argument(
         "--paired", type=int, default=240, help="images of each candidate in a round; 0: none"
@@ -191,7 +194,7 @@ def main() -> None:
     items = photos(args.count)
     rows, allocations = [], {}
     for name in args.models:
-        row, allocations[name] = against_parts(name, items)
+        row, allocations[name] = against_parts(name, items, args.device)
         rows.append(row)
     header = [
         "model",
@@ -203,7 +206,7 @@ def main() -> None:
         "runs x threads",
     ]
     print(table(header, rows), "\n")
-    if not args.paired:
+    if not args.paired or args.device != "cpu":  # the other ways are written for the CPU
         return
     name = args.models[0]
     with ThreadPoolExecutor(cores()) as pool:

@@ -1,10 +1,10 @@
 """InceptionV3, images per second: through `models`, through a bare onnxruntime session, and in PyTorch eager.
 
-All on the same cores, in turn, in one run. The weights are random: speed does not depend on them. PyTorch is
+All on the same device, in turn, in one run. The weights are random: speed does not depend on them. PyTorch is
 optional; without it its rows are missing. Another device than the CPU is compared with the CPU; `--quantize` takes the
-int8 version of the network.
+int8 version of the network. On CUDA both engines may use TF32 in convolutions.
 
-    python -m benchmarks.inference [--device cpu] [--quantize] [--threads 2] [--rounds 9]
+    python -m benchmarks.inference [--device cpu] [--quantize] [--threads 2] [--rounds 9] [--batch 1 8]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from models.runtime import RuntimeConfig
 GFLOP = 11.4  # of one image: multiplications and additions
 
 
-def pytorch(threads: int, batch: NDArray[np.uint8], fuse: bool) -> Callable[[], object]:
+def pytorch(threads: int, batch: NDArray[np.uint8], fuse: bool, device: str) -> Callable[[], object]:
     """The same network in PyTorch, channels last, with or without batch norm folded into the convolutions."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -44,12 +44,13 @@ def pytorch(threads: int, batch: NDArray[np.uint8], fuse: bool) -> Callable[[], 
         for block in network.modules():
             if isinstance(block, ConvNormRelu):
                 block.conv, block.bn = fuse_conv_bn_eval(block.conv, block.bn), torch.nn.Identity()
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(device, memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = True
 
     @torch.inference_mode()
     def run() -> object:
-        x = torch.from_numpy(batch).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-        return torch.softmax(network(x)[0], 1).numpy()
+        x = torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+        return torch.softmax(network(x)[0], 1).cpu().numpy()
 
     return run
 
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quantize", action="store_true")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     args = parser.parse_args()
     path = locate("inception_v3.random")
     if args.quantize:
@@ -76,14 +78,16 @@ def main() -> None:
     on_cpu = None if kind == "cpu" else opened("cpu")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = args.threads
-    bare = onnxruntime.InferenceSession(str(path), options, providers=[model.session.device.provider])
+    bare = onnxruntime.InferenceSession(
+        str(path), options, providers=[model.session.device.provider, "CPUExecutionProvider"]
+    )
     precision = "int8" if args.quantize else "float32"
     print(
         f"{precision} on {model.session.device}, {args.threads} threads, onnxruntime {onnxruntime.__version__}, median "
         f"of {args.rounds} rounds; sgemm {sgemm_rate():.0f} GFLOP/s"
     )
     rows = []
-    for size in (1, 8):
+    for size in args.batch:
         batch = np.random.default_rng(0).integers(0, 256, (size, 299, 299, 3), np.uint8)
         candidates: dict[str, Callable[[], object]] = {
             "graft": lambda batch=batch: model.probabilities(batch),
@@ -91,9 +95,9 @@ def main() -> None:
         }
         if on_cpu is not None:
             candidates["graft, on the CPU"] = lambda batch=batch: on_cpu.probabilities(batch)
-        if kind == "cpu" and not args.quantize and importlib.util.find_spec("torch"):
-            candidates["PyTorch eager"] = pytorch(args.threads, batch, fuse=False)
-            candidates["PyTorch eager, batch norm folded"] = pytorch(args.threads, batch, fuse=True)
+        if kind in ("cpu", "cuda") and not args.quantize and importlib.util.find_spec("torch"):
+            candidates["PyTorch eager"] = pytorch(args.threads, batch, False, kind)
+            candidates["PyTorch eager, batch norm folded"] = pytorch(args.threads, batch, True, kind)
         times = paired(candidates, args.rounds, repeat=max(1, 8 // size))
         for name in candidates:
             speed = size / statistics.median(times[name])

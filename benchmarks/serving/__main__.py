@@ -1,7 +1,7 @@
 """Throughput and latency of `graft serve` beside a bare decode-and-run loop and other servers; what overload does.
 
     python -m benchmarks.serving [--models builtin,inception_v3.random] [--concurrency 1,8,32] [--rounds 3]
-        [--seconds 6] [--litserve PYTHON] [--mlserver PYTHON] [--triton PYTHON] [--overload SECONDS]
+        [--seconds 6] [--device cpu] [--litserve PYTHON] [--mlserver PYTHON] [--triton PYTHON] [--overload SECONDS]
 
 PYTHON is an interpreter whose environment has litserve, mlserver, or nvidia-pytriton, with onnxruntime and Pillow. All
 candidates take their turn in every round, on the same cores, with the same photos; figures are medians over the rounds.
@@ -63,6 +63,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--concurrency", default="1,8,32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--device", default="cpu", help="of the bare loop and of Graft")
     parser.add_argument("--overload", type=float, default=0.0, help="seconds of ten times the capacity")
     for name in ("litserve", "mlserver", "triton"):
         parser.add_argument(f"--{name}")
@@ -73,7 +74,7 @@ def closed_loop(
     model: str, bodies: Sequence[bytes], concurrency: Sequence[int], args: argparse.Namespace
 ) -> list[list[str]]:
     rows = []
-    bare = Bare(model)
+    bare = Bare(model, args.device)
     with contextlib.ExitStack() as stack:
         rivals = {name: stack.enter_context(one) for name, one in servers(model, bodies, args)}
         for clients in concurrency:
@@ -102,7 +103,8 @@ def servers(
     model: str, bodies: Sequence[bytes], args: argparse.Namespace
 ) -> Iterator[tuple[str, contextlib.AbstractContextManager[Rival]]]:
     """Ours and those that were asked for, not started yet."""
-    yield "Graft", started(lambda port: graft([model], port), "readyz", post("/v1/classify", bodies))
+    ours = post("/v1/classify", bodies)
+    yield "Graft", started(lambda port: graft([model], port, device=args.device), "readyz", ours)
     file = str(locate(model))
     env = {"SERVED_MODEL": file, "PYTHONPATH": str(ADAPTERS)}
     if args.litserve:

@@ -18,9 +18,9 @@ from models.runtime import RuntimeConfig
 class Bare:
     """Loops over photos in some threads, each decoding one and running it; the best of some ways to share cores."""
 
-    def __init__(self, spec: str) -> None:
-        self._wide = Model.open(spec, RuntimeConfig("cpu", threads=cores(), spinning=False, warm_up=True))
-        self._narrow = Model.open(spec, RuntimeConfig("cpu", threads=1, spinning=False, warm_up=True))
+    def __init__(self, spec: str, device: str = "cpu") -> None:
+        self._wide = Model.open(spec, RuntimeConfig(device, threads=cores(), spinning=False, warm_up=True))
+        self._narrow = Model.open(spec, RuntimeConfig(device, threads=1, spinning=False, warm_up=True))
 
     def run(self, bodies: Sequence[bytes], concurrency: int, seconds: float) -> Outcome:
         """One loop is the wide session alone; more are as many as there are cores, or as many as were asked for."""

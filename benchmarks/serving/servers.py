@@ -47,7 +47,7 @@ def running(
         log.unlink()
 
 
-def graft(models: Sequence[str], port: int, *options: str) -> list[str]:
+def graft(models: Sequence[str], port: int, *options: str, device: str = "cpu") -> list[str]:
     """The command of `graft serve`."""
     return [
         sys.executable,
@@ -58,7 +58,7 @@ def graft(models: Sequence[str], port: int, *options: str) -> list[str]:
         "--port",
         str(port),
         "--device",
-        "cpu",
+        device,
         *options,
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +41,8 @@ def mean_history(parts: Sequence[Sequence[Phase]], counts: Sequence[int], kept: 
         return None
     first = parts[0][0].start is not None
     best = (before + kept) if first else max(before + kept, 0)
-    return _curves([one[:length] for one in every], counts, min(best, length - 1), parts[0])
+    history = _curves([one[:length] for one in every], counts, min(best, length - 1), parts[0])
+    return dataclasses.replace(history, val_images=sum(counts))
 
 
 def _curves(

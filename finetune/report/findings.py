@@ -51,6 +51,7 @@ class History:
     # kept. None where it is not measured: `val_loss` decides.
     val_refined: Floats | None = None
     first: int = 1  # number of the first epoch; 0 is what training began with
+    val_images: int | None = None  # that `val_*` are of; None: those of the split for validation
 
     @property
     def deciding(self) -> Floats | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from finetune.report import class_growth, classification, comparing, judging, regression, weak_spots
 from finetune.report.calibrating import Calibration, calibrate
-from finetune.report.findings import Findings, Floats, Growth, Ints, Previous, Rejection
+from finetune.report.findings import Findings, Floats, Growth, History, Ints, Previous, Rejection
 from finetune.report.learning_curve import growth
 from finetune.report.multilabel import Multilabel, measure_labels
 from finetune.trust.measures import Share, accuracy, auroc
@@ -81,12 +81,15 @@ def summarise(findings: Findings) -> Summary:
         _classification(findings) if findings.measured and classifies else None,
         measure_labels(findings) if findings.measured and findings.task == "multilabel" else None,
         _regression(findings) if findings.measured and findings.task == "regression" else None,
-        judging.judge_fit(findings.history, findings.split_images.get("val"))
-        if findings.history and len(findings.history.train_loss)
-        else None,
+        _fit(findings, findings.history) if findings.history and len(findings.history.train_loss) else None,
         judging.judge_balance(train, findings.classes) if classifies and train is not None else None,
         growth(findings.learning_curve) if findings.learning_curve else None,
     )
+
+
+def _fit(findings: Findings, history: History) -> judging.Judgement:
+    images = findings.split_images.get("val") if history.val_images is None else history.val_images
+    return judging.judge_fit(history, images)
 
 
 def _classification(findings: Findings) -> Classification:

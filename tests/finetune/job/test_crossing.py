@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from finetune.job.crossing import Fold, best_epoch, crosses, parts_held_out, req
 from finetune.job.recipe import Recipe
 from finetune.job.run import finetune
 from finetune.report.findings import Findings
+from finetune.report.summary import summarise
 from finetune.training.settings import Settings
 from finetune.trust.proof import Proof
 from models.errors import InputError, ModelError
@@ -276,3 +278,19 @@ def test_an_epoch_has_to_be_better_by_more_than_chance() -> None:
     assert best_epoch([np.array([1.0, 0.99])], [7]) == 0
     untaught = [np.array([np.inf, 2.0, 1.9]), np.array([np.inf, 2.0, 2.05])]
     assert best_epoch(untaught, [7, 7]) == 2
+
+
+def test_over_fitting_is_judged_by_how_many_photos_were_held_out(tiny_path: Path, tmp_path: Path) -> None:
+    """There are none for validation: without their number every gap would count."""
+    _, findings = run(folder_of(tmp_path / "photos", 6), tmp_path / "out", tiny_path)
+    assert findings.history is not None
+    assert findings.history.val_images == 18
+    assert findings.split_images["val"] == 0
+    flat = np.ones(4)
+    apart = dataclasses.replace(
+        findings.history, train_loss=flat, val_loss=flat, val_refined=flat, train_accuracy=flat * 0.9,
+        val_accuracy=flat * 0.8, best=1,
+    )  # fmt: skip
+    fit = summarise(dataclasses.replace(findings, history=apart)).fit
+    assert fit is not None
+    assert "no more than 18 validation images can be off by chance" in fit.words

@@ -32,6 +32,7 @@ class Coverage:
     level: float
     inside: Share
     width: float  # mean width, in the targets' unit
+    chosen: bool = False  # whether these images set the width: then it holds as many of them as it should
 
     def words(self) -> str:
         """Whether the intervals keep what they promise: whether the level lies within the share's own interval."""
@@ -39,6 +40,8 @@ class Coverage:
         share = (
             f"{100 * self.inside.value:.1f} % of the true values lie in their {100 * self.level:g} % interval"
         )
+        if self.chosen:
+            return f"{share}; its width was set by the errors of these images, so that this is no test of it."
         if low <= self.level <= high:
             return f"{share}, as they should."
         if self.inside.value < self.level:
@@ -65,12 +68,11 @@ def measure_regression(truth: Floats, values: Floats) -> RegressionMeasure:
     )
 
 
-def coverage(truth: Floats, interval: Interval) -> Coverage:
-    """How many of `truth` (N,) lie within the interval, ends included."""
+def coverage(truth: Floats, interval: Interval, *, chosen: bool = False) -> Coverage:
+    """How many of `truth` (N,) lie within the interval, ends included; `chosen`: its width was set by them."""
     inside = (interval.low <= truth) & (truth <= interval.high)
-    return Coverage(
-        interval.level, Share(int(inside.sum()), len(truth)), float((interval.high - interval.low).mean())
-    )
+    width = float((interval.high - interval.low).mean())
+    return Coverage(interval.level, Share(int(inside.sum()), len(truth)), width, chosen)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,9 @@ def _regression(findings: Findings) -> Regression:
     clean = np.setdiff1d(np.arange(len(truth)), leaked)
     return Regression(
         regression.measure_regression(truth, values),
-        regression.coverage(truth, findings.interval) if findings.interval else None,
+        regression.coverage(truth, findings.interval, chosen=findings.measured_on != "test")
+        if findings.interval
+        else None,
         regression.measure_regression(truth[clean], values[clean]) if len(leaked) and len(clean) else None,
         regression.compare_errors(truth, values, _known(findings.previous.predicted))
         if findings.previous

@@ -300,6 +300,33 @@ def test_comparison_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(("measured_on", "same"), [("test", False), ("val", True), ("cross-fitting", True)])
+def test_what_the_measured_images_set_is_no_test_of_it(measured_on: str, same: bool, tmp_path: Path) -> None:
+    text = page(tmp_path, run(measured_on=measured_on)).text
+    assert ("the temperature in the file is 1.8; it was chosen by the same images" in text) is same
+    assert ("The threshold was set by the measured images themselves" in text) is same
+    text = page(tmp_path, regression(measured_on=measured_on)).text
+    assert ("its width was set by the errors of these images" in text) is same
+    assert ("as they should" in text) is not same
+    truth = np.arange(900).reshape(300, 3) % 2
+    labels = run(
+        measured_on=measured_on, task="multilabel", truth=truth, after=np.full((300, 3), 0.5),
+        before=None, history=None, previous=None, leaks=None, rejection=None, thresholds=(0.4, 0.5, 0.5),
+    )  # fmt: skip
+    text = page(tmp_path, labels).text
+    assert ("The measured images are those that it was chosen on" in text) is same
+    assert ("Measured images 300 each asked of a model without it" in text) is (
+        measured_on == "cross-fitting"
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_comparison_counts_the_images_that_both_have_measured(tmp_path: Path) -> None:
+    previous = Previous("earlier", np.zeros(300, np.int64), np.arange(120))
+    assert "The same 120 images, by both models." in page(tmp_path, run(previous=previous)).text
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_leaks_in_numbers(tmp_path: Path) -> None:
     found = page(tmp_path, run(leaks=np.arange(60, 160)))
     assert "100 measured images have duplicates" in found.text

@@ -9,26 +9,22 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Thread
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.feature_extraction.stores.serving import Answering
 
 BUCKET = "bucket"
 _OBJECT = re.compile(r"(?:/download)?/storage/v1/b/([^/]+)/o(?:/(.+))?")
 _UPLOAD = re.compile(r"/upload/storage/v1/b/([^/]+)/o")
 
 
-class Google(http.server.BaseHTTPRequestHandler):
+class Google(Answering, http.server.BaseHTTPRequestHandler):
     """One bucket, and its objects by name, each with its generation."""
 
-    protocol_version = "HTTP/1.1"
     objects: ClassVar[dict[str, tuple[int, bytes]]] = {}
     generations: ClassVar[Iterator[int]] = itertools.count(1)
     refuses = False
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         match, query = self.asked(_OBJECT)
@@ -66,7 +62,7 @@ class Google(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         match, _ = self.asked(_OBJECT)
         gone = match is None or Google.objects.pop(unquote(match[2]), None) is None
-        self.say(404 if gone else 204, None)
+        self.say(404 if gone else 204)
 
     def asked(self, pattern: re.Pattern[str]) -> tuple[re.Match[str] | None, dict[str, list[str]]]:
         address = urlsplit(self.path)
@@ -100,27 +96,3 @@ class Google(http.server.BaseHTTPRequestHandler):
         return self.say(
             206, part, **{"Content-Range": f"bytes {begin}-{int(begin) + len(part) - 1}/{len(data)}"}
         )
-
-    def say(self, status: int, values: Any, **headers: str) -> None:
-        data = values if isinstance(values, bytes) else json.dumps(values).encode()
-        data = b"" if status == 204 else data
-        self.send_response(status)
-        for name, value in {
-            "Content-Length": str(len(data)),
-            "Content-Type": "application/json",
-            **headers,
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-
-@contextmanager
-def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a server of this machine."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
-        thread.join()

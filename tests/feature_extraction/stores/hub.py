@@ -10,6 +10,8 @@ import re
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote
 
+from tests.feature_extraction.stores.serving import Answering
+
 REPOSITORY = "somebody/photos"
 _API = re.compile(
     rf"/api/datasets/{REPOSITORY}(?:/(revision|tree|paths-info|preupload|commit)/([^/]+)(?:/(.*))?)?"
@@ -17,14 +19,10 @@ _API = re.compile(
 _FILE = re.compile(rf"/datasets/{REPOSITORY}/resolve/([^/]+)/(.+)")
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
+class Hub(Answering, http.server.BaseHTTPRequestHandler):
     """`commits`: the files of each, by their paths; its name is its number."""
 
-    protocol_version = "HTTP/1.1"
     commits: ClassVar[list[dict[str, bytes]]] = [{}]
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -119,16 +117,3 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def missing(self, code: str) -> None:
         self.say(404, {"error": code}, **{"X-Error-Code": code})
-
-    def say(self, status: int, values: Any, **headers: str) -> None:
-        data = values if isinstance(values, bytes) else json.dumps(values).encode()
-        self.send_response(status)
-        for name, value in {
-            "Content-Length": str(len(data)),
-            "Content-Type": "application/json",
-            **headers,
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import pickle
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +16,13 @@ from models.errors import ImageError, OutputError, SourceError
 from models.features import FeatureOptions, open_features
 from tests import optional
 from tests.feature_extraction.running import CPU
-from tests.feature_extraction.stores.google import BUCKET, Google, serving
+from tests.feature_extraction.stores.google import BUCKET, Google
 from tests.feature_extraction.stores.hub import REPOSITORY, Hub
+from tests.feature_extraction.stores.samples import GREEN, RED, contents, zipped
+from tests.feature_extraction.stores.serving import serving
 from tests.fixtures import plain
 
 pytestmark = pytest.mark.stores
-RED, GREEN = plain("red"), plain("green")
 
 
 class Store:
@@ -68,27 +66,14 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         opening._opened.cache_clear()
 
 
-def contents(spec: str) -> dict[str, bytes | str]:
-    result: dict[str, bytes | str] = {}
-    for item in pickle.loads(pickle.dumps(list(images(spec)))):
-        try:
-            result[item.id] = bytes(item.read())
-        except ImageError as exc:
-            result[item.id] = str(exc)
-    return result
-
-
-def zipped(*data: bytes) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for number, one in enumerate(data):
-            archive.writestr(f"{number}.png", one)
-    return stream.getvalue()
-
-
 def test_images_of_a_folder_a_pattern_and_an_archive(store: Store) -> None:
     store.put(
-        {"photos/b/1.png": RED, "photos/a.png": GREEN, "photos2/c.png": RED, "photos/a.zip": zipped(RED)}
+        {
+            "photos/b/1.png": RED,
+            "photos/a.png": GREEN,
+            "photos2/c.png": RED,
+            "photos/a.zip": zipped({"0.png": RED}),
+        }
     )
     root = f"{store.root}/photos"
     assert contents(root) == {f"{root}/a.png": GREEN, f"{root}/b/1.png": RED}
@@ -97,11 +82,11 @@ def test_images_of_a_folder_a_pattern_and_an_archive(store: Store) -> None:
 
 
 def test_what_is_replaced_or_gone_is_not_mixed(store: Store) -> None:
-    store.put({"a.zip": zipped(RED, RED), "photo.png": RED})
+    store.put({"a.zip": zipped({"0.png": RED, "1.png": RED}), "photo.png": RED})
     first, second = images(f"{store.root}/a.zip")
     (photo,) = images(f"{store.root}/photo.png")
     assert first.read() == RED
-    store.put({"a.zip": zipped(GREEN, GREEN)})
+    store.put({"a.zip": zipped({"0.png": GREEN, "1.png": GREEN})})
     store.remove("photo.png")
     if store.root.startswith("gs:"):
         with pytest.raises(ImageError, match="it was changed meanwhile"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
 import tarfile
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,20 +17,9 @@ from feature_extraction.web_images import WebImages
 from models.errors import ImageError, SourceError
 from tests import optional
 from tests.feature_extraction.stores.conftest import Bucket
-from tests.fixtures import plain
+from tests.feature_extraction.stores.samples import GREEN, RED, contents, zipped
 
 pytestmark = pytest.mark.stores
-RED, GREEN = plain("red"), plain("green")
-
-
-def contents(spec: str, tally: Tally | None = None) -> dict[str, bytes | str]:
-    result: dict[str, bytes | str] = {}
-    for item in pickle.loads(pickle.dumps(list(images(spec, tally)))):  # as another process has them
-        try:
-            result[item.id] = bytes(item.read())
-        except ImageError as exc:
-            result[item.id] = str(exc)
-    return result
 
 
 def tarred(members: dict[str, bytes], mode: str = "w") -> bytes:
@@ -42,14 +29,6 @@ def tarred(members: dict[str, bytes], mode: str = "w") -> bytes:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    return stream.getvalue()
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
     return stream.getvalue()
 
 

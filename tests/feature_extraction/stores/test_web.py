@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import http.server
-import io
-import threading
 import zipfile
 from collections.abc import Iterator
-from email.utils import formatdate
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, unquote
@@ -23,23 +20,19 @@ from feature_extraction.stores.web import WebFiles
 from models.errors import ImageError, OutputError, SourceError
 from models.features import FeatureOptions, open_features
 from tests.feature_extraction.running import CPU
+from tests.feature_extraction.stores.samples import GREEN, RED, contents, zipped
+from tests.feature_extraction.stores.serving import Answering, serving
 from tests.fixtures import plain
 
-RED, GREEN = plain("red"), plain("green")
 
-
-class Server(http.server.BaseHTTPRequestHandler):
+class Server(Answering, http.server.BaseHTTPRequestHandler):
     """As much of WebDAV as features need, in memory; what it is asked is kept."""
 
-    protocol_version = "HTTP/1.1"
     files: ClassVar[dict[str, bytes]] = {}
     folders: ClassVar[set[str]] = set()
     asked: ClassVar[list[str]] = []
     mark = ""  # of versions that are only said to mean the same
     knows_ranges = lists = heeds_conditions = True
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         Server.asked.append(f"GET {self.headers.get('Range', '')}")
@@ -101,47 +94,18 @@ class Server(http.server.BaseHTTPRequestHandler):
     def name(self) -> str:
         return unquote(self.path.partition("?")[0])
 
-    def say(self, status: int, data: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), "Date": formatdate(), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Its address, which may be asked here although it is not public."""
     for name, value in {"files": {}, "folders": {""}, "asked": []}.items():
         monkeypatch.setattr(Server, name, value)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
+    with serving(Server) as address:
         files = WebFiles(lambda hosts: Fetcher(hosts, 1 << 20, 60, may_connect=lambda _: True))
         monkeypatch.setattr(opening, "WebFiles", lambda: files)
         opening._opened.cache_clear()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
+        yield address
         opening._opened.cache_clear()
-        running.shutdown()
-        thread.join()
-
-
-def contents(spec: str) -> dict[str, bytes | str]:
-    result: dict[str, bytes | str] = {}
-    for item in images(spec):
-        try:
-            result[item.id] = bytes(item.read())
-        except ImageError as exc:
-            result[item.id] = str(exc)
-    return result
-
-
-def zipped(*data: bytes) -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for number, one in enumerate(data):
-            archive.writestr(f"{number}.png", one)
-    return stream.getvalue()
 
 
 def test_an_image_and_numbered_ones(server: str) -> None:
@@ -159,9 +123,10 @@ def test_a_zip_archive_is_read_by_ranges_where_the_server_knows_them(
     server: str, monkeypatch: pytest.MonkeyPatch, knows_ranges: bool
 ) -> None:
     monkeypatch.setattr(Server, "knows_ranges", knows_ranges)
-    Server.files["/a.zip"] = zipped(RED, bytes(500_000), GREEN)
-    found = contents(f"{server}/a.zip?token=1")
-    assert list(found.values()) == [RED, bytes(500_000), GREEN]
+    Server.files["/a.zip"] = zipped(
+        {"0.png": RED, "1.png": bytes(500_000), "2.png": GREEN}, zipfile.ZIP_STORED
+    )
+    assert list(contents(f"{server}/a.zip?token=1").values()) == [RED, bytes(500_000), GREEN]
 
 
 def test_a_list_names_files_beside_it(server: str) -> None:
@@ -174,10 +139,10 @@ def test_a_file_that_is_replaced_is_not_mixed_with_the_one_before(
     server: str, monkeypatch: pytest.MonkeyPatch, mark: str
 ) -> None:
     monkeypatch.setattr(Server, "mark", mark)
-    Server.files["/a.zip"] = zipped(RED, RED)
+    Server.files["/a.zip"] = zipped({"0.png": RED, "1.png": RED})
     first, second = images(f"{server}/a.zip")
     assert first.read() == RED
-    Server.files["/a.zip"] = zipped(GREEN, GREEN)
+    Server.files["/a.zip"] = zipped({"0.png": GREEN, "1.png": GREEN})
     with pytest.raises(ImageError, match="it was changed meanwhile"):
         second.read()
 
@@ -189,7 +154,7 @@ def test_a_folder_is_listed_where_the_server_does_that(server: str, monkeypatch:
         f"{server}/photos/a.png": GREEN,
         f"{server}/photos/b c/ü.png": RED,
     }
-    Server.files["/photos/c.zip"] = zipped(RED)
+    Server.files["/photos/c.zip"] = zipped({"0.png": RED})
     assert contents(f"{server}/photos/*.zip") == {f"{server}/photos/c.zip/0.png": RED}
     monkeypatch.setattr(Server, "lists", False)
     with pytest.raises(SourceError, match="does not list folders; name files, numbered shards or a list"):

@@ -17,15 +17,6 @@ from tests.hostile import READABLE, REFUSED
 from tests.service.running import Run
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in COLOURS:
-        (folder / f"{name}.png").write_bytes(plain(name))
-    return folder
-
-
 def lines(output: str) -> dict[str, list[str]]:
     """JSON lines as {name of the file: labels, best first}."""
     rows = [json.loads(line) for line in output.splitlines()]

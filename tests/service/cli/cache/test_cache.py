@@ -7,17 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures import COLOURS, plain
 from tests.service.running import Run
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in COLOURS:
-        (folder / f"{name}.png").write_bytes(plain(name))
-    return folder
 
 
 def test_cache_is_told_of_and_cleared(

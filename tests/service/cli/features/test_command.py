@@ -20,20 +20,11 @@ import pytest
 
 from feature_extraction.folder_lock import locked
 from feature_extraction.items import ImageItem
-from tests.fixtures import COLOURS, plain
+from tests.fixtures import plain
 from tests.hostile import READABLE, REFUSED
 from tests.service.running import Run
 
 ROOT = Path(__file__).parents[4]
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name in COLOURS:
-        (folder / f"{name}.png").write_bytes(plain(name))
-    return folder
 
 
 def contents(path: Path) -> dict[str, bytes]:

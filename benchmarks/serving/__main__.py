@@ -93,7 +93,7 @@ def closed_loop(
                 rows.append([
                     model if name == "bare loop" else "", name, str(clients), f"{figures.rate:.0f}",
                     f"{figures.rate / base.rate:.2f}", f"{1e3 * figures.p50:.1f}", f"{1e3 * figures.p99:.1f}",
-                    str(figures.failed), f"{1e3 * figures.cpu:.2f}", f"{1e3 * figures.client_cpu:.2f}",
+                    figures.what_failed, f"{1e3 * figures.cpu:.2f}", f"{1e3 * figures.client_cpu:.2f}",
                     f"{figures.others:.1f}",
                 ])  # fmt: skip
     return rows
@@ -197,7 +197,7 @@ def overload(model: str, bodies: Sequence[bytes], seconds: float) -> list[list[s
 def spell(name: str, one: Outcome, pid: int) -> list[str]:
     return [
         name, f"{one.rate:.0f}", f"{1e3 * one.p50:.1f}", f"{1e3 * one.p99:.1f}", str(one.refused),
-        "-" if math.isnan(one.refused_p99) else f"{1e3 * one.refused_p99:.1f}", str(one.failed), f"{rss(pid):.0f}",
+        "-" if math.isnan(one.refused_p99) else f"{1e3 * one.refused_p99:.1f}", one.what_failed, f"{rss(pid):.0f}",
     ]  # fmt: skip
 
 

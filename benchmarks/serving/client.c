@@ -6,12 +6,15 @@
  * Reads from standard input the requests as `length newline bytes`, and sends them to 127.0.0.1. RATE 0: closed loop,
  * each connection sends its next request when it has its answer. Else open loop: so many requests a second whatever
  * comes back; one that finds no connection free waits for it, and its time counts from the moment when it was due.
- * Prints JSON: how long each answer took, by status (0: the connection broke), how many were due and not sent at the
- * end, and the processor time of the client.
+ * After SECONDS there are 30 more for what was due before, and its answers. Prints JSON: how long each answer took, by
+ * status (0: the connection broke), how many requests were due and never sent, how many sent and never answered, and
+ * the processor time of the client.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
+#include <math.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,14 +167,15 @@ int main(int count, char **texts) {
     }
     struct epoll_event events[256];
     double started = now(), end = started + seconds;
-    long due = 0;
+    long due = 0, all_due = rate == 0 ? LONG_MAX : (long)ceil(seconds * rate);
     for (;;) {
         double moment = now();
-        if (moment >= end && (idle_count == connections || moment >= end + 30)) break;
-        while (idle_count && moment < end && (rate == 0 || started + due / rate <= moment)) {
+        /* In an open loop the clock may have passed the end while this slept: what was due before is sent still. */
+        while (idle_count && (rate == 0 ? moment < end : due < all_due && started + due / rate <= moment)) {
             begin(idle[--idle_count], rate == 0 ? moment : started + due / rate);
             due++;
         }
+        if (moment >= end && (idle_count == connections || moment >= end + 30)) break;
         double until = rate == 0 || !idle_count || moment >= end ? 0.1 : started + due / rate - moment;
         struct timespec patience = {0, until < 0 ? 0 : (until > 0.1 ? 0.1 : until) * 1e9};
         int ready = epoll_pwait2(poll_fd, events, 256, &patience, NULL);
@@ -191,8 +195,9 @@ int main(int count, char **texts) {
     struct rusage used;
     getrusage(RUSAGE_SELF, &used);
     double cpu = used.ru_utime.tv_sec + used.ru_stime.tv_sec + (used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
-    long unsent = rate == 0 ? 0 : (long)(seconds * rate) - due;
-    printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"unsent\": %ld, \"answers\": [", now() - started, cpu, unsent);
+    long unsent = rate == 0 ? 0 : all_due - due, unanswered = connections - idle_count;
+    printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"unsent\": %ld, \"unanswered\": %ld, \"answers\": [",
+           now() - started, cpu, unsent, unanswered);
     for (long i = 0; i < answer_count; i++)
         printf("%s[%d, %.6f]", i ? ", " : "", answers[i].status, answers[i].seconds);
     printf("]}\n");

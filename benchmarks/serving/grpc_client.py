@@ -47,7 +47,7 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    measured = {"answers": answers, "seconds": time.perf_counter() - began, "unsent": 0}
+    measured = {"answers": answers, "seconds": time.perf_counter() - began, "unsent": 0, "unanswered": 0}
     json.dump({**measured, "cpu": time.process_time() - busy}, sys.stdout)
 
 

@@ -10,9 +10,9 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.serving.machine import Usage
@@ -60,10 +60,23 @@ class Outcome:
     p99: float
     refused: int  # answers 429
     refused_p99: float
-    failed: int  # anything else, and what was due and could not be sent
     client_cpu: float  # of the client, for each answer
     cpu: float  # of client and server, for each answer
     others: float  # cores that were at work for others
+    failures: Counter[str] = field(
+        default_factory=Counter
+    )  # what went wrong with the other requests, how often
+
+    @property
+    def failed(self) -> int:
+        """Requests without an answer 200 or 429."""
+        return self.failures.total()
+
+    @property
+    def what_failed(self) -> str:
+        """How many requests failed, and of what."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items()))
+        return f"{self.failed} ({kinds})" if self.failed else "0"
 
     @classmethod
     def of(
@@ -72,16 +85,21 @@ class Outcome:
         seconds: float,
         usage: Usage,
         client_cpu: float = 0.0,
-        unsent: int = 0,
+        lost: Mapping[str, int] | None = None,
     ) -> Outcome:
+        """`lost`: how many requests had no answer at all, by why."""
         times = defaultdict[int, list[float]](list)
         for status, took in answers:
             times[status].append(took)
         good, refused = sorted(times[200]), sorted(times[429])
-        failed, count = len(answers) - len(good) - len(refused) + unsent, max(1, len(answers))
+        count = max(1, len(answers))
+        failures = Counter(lost or {})
+        for status in times.keys() - {200, 429}:
+            failures[f"answered {status}" if status else "connection broken"] += len(times[status])
         return cls(
             len(good) / seconds, _quantile(good, 0.5), _quantile(good, 0.99), len(refused),
-            _quantile(refused, 0.99), failed, client_cpu / count, (usage.server + client_cpu) / count, usage.others,
+            _quantile(refused, 0.99), client_cpu / count, (usage.server + client_cpu) / count, usage.others,
+            +failures,
         )  # fmt: skip
 
 
@@ -92,7 +110,7 @@ def client() -> str:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     program = Path(folder) / "client"
     source = Path(__file__).with_name("client.c")
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", program, source], check=True)
+    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", program, source, "-lm"], check=True)
     return str(program)
 
 
@@ -110,7 +128,8 @@ def load_by(command: Sequence[str], requests: bytes, server: int = 0) -> Outcome
     done = subprocess.run(command, input=requests, stdout=subprocess.PIPE, check=True)
     usage.stop()
     measured = json.loads(done.stdout)
-    return Outcome.of(measured["answers"], measured["seconds"], usage, measured["cpu"], measured["unsent"])
+    lost = {"never sent": measured["unsent"], "never answered": measured["unanswered"]}
+    return Outcome.of(measured["answers"], measured["seconds"], usage, measured["cpu"], lost)
 
 
 def middle(outcomes: Sequence[Outcome]) -> Outcome:
@@ -122,7 +141,7 @@ def middle(outcomes: Sequence[Outcome]) -> Outcome:
         },
         refused=sum(one.refused for one in outcomes),
         refused_p99=max(one.refused_p99 for one in outcomes),
-        failed=sum(one.failed for one in outcomes),
+        failures=sum((one.failures for one in outcomes), Counter()),
     )
 
 

@@ -82,11 +82,11 @@ class MadeUp(Folder):
         part = _part(file)
         begin, count = stem(part), len(self._numbers(part))
         files = {f"{begin}.pool.npy": VECTORS, f"{begin}.ids.json": len(self._ids(file))}
-        known = {file: {"bytes": size, "sha256": "0" * 64} for file, size in files.items()}
+        facts = {file: {"bytes": size, "sha256": "0" * 64} for file, size in files.items()}
         # One image in a thousand cannot be read, so that there is a report of failures.
         failed = [{"id": name(part * PART_ITEMS), "error": f"{name(part * PART_ITEMS)}: the file is empty"}]
         return json.dumps(
-            {"plan": self.digest, **asdict(Part(part, count, "0" * 64, count, failed, known))}
+            {"plan": self.digest, **asdict(Part(part, count, "0" * 64, count, failed, facts))}
         ).encode()
 
 

@@ -129,9 +129,8 @@ class Fetcher:
             for _ in range(_REDIRECTS + 1):
                 watch.check()
                 place = self._checked(url)
-                if (
-                    place.netloc != urlsplit(question.url).netloc
-                ):  # credentials are for the host that was asked
+                # Credentials are for the host that was asked.
+                if place.netloc != urlsplit(question.url).netloc:
                     question = replace(question, headers=_without_credentials(question.headers))
                 answer = self._ask(place, question, end, watch)
                 if isinstance(answer, Answer):

@@ -116,9 +116,9 @@ class Manifest:
             self._compare(line)
         elif "part" in line:
             part = Part(**line)
-            for name, known in part.files.items():
+            for name, facts in part.files.items():
                 file = self.path.parent / name
-                if not file.is_file() or file.stat().st_size != known["bytes"]:
+                if not file.is_file() or file.stat().st_size != facts["bytes"]:
                     raise OutputError(
                         f"{file}: gone or changed since it was written. Put it back, or extract into a new folder."
                     )
@@ -171,11 +171,11 @@ def json_line(values: Mapping[str, Any]) -> bytes:
 
 def changed_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between settings, as words; "" where nothing does. Earlier ones did not tell the processor."""
-    known = {PROCESSOR: now.get(PROCESSOR), **before}
+    earlier = {PROCESSOR: now.get(PROCESSOR), **before}
     return "; ".join(
-        f"{key} was {known.get(key)}, now {now.get(key)}"
-        for key in {**known, **now}
-        if known.get(key) != now.get(key)
+        f"{key} was {earlier.get(key)}, now {now.get(key)}"
+        for key in {**earlier, **now}
+        if earlier.get(key) != now.get(key)
     )
 
 

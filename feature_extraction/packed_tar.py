@@ -57,7 +57,7 @@ class _Unpacked:
         return _unpacked, (self.source,)
 
 
-_there: weakref.WeakValueDictionary[tuple[str, int, int], _Unpacked] = weakref.WeakValueDictionary()
+_in_use: weakref.WeakValueDictionary[tuple[str, int, int], _Unpacked] = weakref.WeakValueDictionary()
 _unpacking = threading.Lock()
 
 
@@ -77,9 +77,9 @@ def _unpacked(path: Path) -> _Unpacked:
     with _unpacking:
         stamp = path.stat()
         key = (str(path.resolve()), stamp.st_size, stamp.st_mtime_ns)
-        plain = _there.get(key)
+        plain = _in_use.get(key)
         if plain is None:
-            plain = _there[key] = _made(path)
+            plain = _in_use[key] = _made(path)
         return plain
 
 

@@ -50,9 +50,8 @@ def parquet_images(file: Path | StoredFile, begin: int = 0) -> Iterator[ImageIte
             try:
                 batch = next(batches, None)
                 values = batch.column(0).to_pylist() if batch is not None else []
-            except (
-                Exception
-            ) as exc:  # pyarrow has several without a common base, and so has what it reads from
+            except Exception as exc:
+                # pyarrow has several without a common base, and so has what it reads from.
                 yield _broken(file, row, exc)
                 return
             if batch is None:

@@ -59,10 +59,10 @@ def encoded_part(
     names = [name for batch in batches for name in batch.names]
     failed = [{"id": name, "error": str(error)} for batch in batches for name, error in batch.failures]
     files = FORMATS[form](stem(number), ids, arrays)
-    known = {
+    facts = {
         name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
     }
-    return files, Part(number, len(names), names_digest(names), len(ids), failed, known)
+    return files, Part(number, len(names), names_digest(names), len(ids), failed, facts)
 
 
 def failure_lines(parts: Iterable[Part]) -> Iterator[bytes]:

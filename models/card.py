@@ -70,9 +70,8 @@ class Cut:
     shape: tuple[int, ...]
 
 
-CROSS_FITTING = (
-    "cross-fitting"  # in place of a split: every image, asked of a model that had not learned from it
-)
+# In place of a split: every image, asked of a model that had not learned from it.
+CROSS_FITTING = "cross-fitting"
 
 
 def _where(data: str, split: str) -> str:

@@ -280,9 +280,8 @@ def _open(source: ImageSource | Opened, label: str) -> Image.Image:
             image = _open_rare(stream, label, exc)
         except Exception as exc:
             raise ImageError(_explain(exc, label)) from exc
-        if (
-            image.format == "TIFF" and kind_of_name(label) is RAW
-        ):  # what opens is the preview on the camera's screen
+        # What opens of a raw file is the preview on the camera's screen.
+        if image.format == "TIFF" and kind_of_name(label) is RAW:
             raise ImageError(_unread(label, RAW))
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(_too_large(label, f"{image.width} x {image.height} pixels"))

@@ -180,17 +180,17 @@ def committed(plan: Plan, number: int) -> Part | None:
 
 def missing_parts(plan: Plan) -> Iterator[PlannedPart]:
     """The parts that are not there, by one look at the place; those that ended their processes are tried again."""
-    there: set[str] = set()
+    stems: set[str] = set()
     tried: list[str] = []
     for name in plan.place.names(WORK):
         begin, _, end = name.rpartition(".")
         if end == "json":
-            there.add(begin)
+            stems.add(begin)
         elif end.startswith(_TRY):
             tried.append(name)
     for name in tried:
         plan.place.remove(f"{WORK}/{name}")
-    return (planned for planned in plan.planned() if stem(planned.part) not in there)
+    return (planned for planned in plan.planned() if stem(planned.part) not in stems)
 
 
 def forget_tries(plan: Plan, numbers: Iterable[int]) -> None:

@@ -127,8 +127,8 @@ def _collect(plan: Plan, lines: IO[bytes]) -> Merged:
 
 def _whole(plan: Plan, number: int) -> Part | None:
     part = committed(plan, number)
-    for name, known in part.files.items() if part else ():
-        if plan.place.size(name) != known["bytes"]:
+    for name, facts in part.files.items() if part else ():
+        if plan.place.size(name) != facts["bytes"]:
             raise OutputError(
                 f"{plan.place}: {name} is gone or changed since it was written. Put it back, or extract into a new "
                 "folder."

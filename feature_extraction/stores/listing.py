@@ -32,7 +32,7 @@ def files_below(url: str, behind: str = "") -> Iterator[tuple[tuple[str, ...], S
         OSError: the store refuses, or there is no such bucket.
     """
     root = url.rstrip("/") + "/"
-    entries = _pages_of_s3(root, behind) if scheme_of(url) == "s3" else _found(root, behind)
+    entries = _pages_of_s3(root, behind) if scheme_of(url) == "s3" else _all_below(root, behind)
     for address, info in entries:
         key = address.removeprefix(root)
         if key and not key.endswith("/"):  # as some programs mark folders
@@ -76,10 +76,10 @@ def _pages_of_s3(root: str, behind: str) -> Iterator[tuple[str, _Info]]:
         options = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def _found(root: str, behind: str) -> Iterator[tuple[str, _Info]]:
+def _all_below(root: str, behind: str) -> Iterator[tuple[str, _Info]]:
     with translated(root):
-        found = files_of(root).find(root, detail=True)
-    for name, info in sorted(found.items()):
+        infos = files_of(root).find(root, detail=True)
+    for name, info in sorted(infos.items()):
         address = f"{scheme_of(root)}://{name}"
         if info["type"] == "file" and address > root + behind:
             yield address, info

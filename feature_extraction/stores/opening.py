@@ -30,7 +30,7 @@ _NO_CREDENTIALS = (
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
     "DefaultCredentialsError", "RefreshError", "LocalTokenNotFoundError",
 )  # fmt: skip
-_SAID = (errno.EPROTONOSUPPORT, errno.ENOTSUP, errno.ESTALE)  # in our own words
+_IN_WORDS = (errno.EPROTONOSUPPORT, errno.ENOTSUP, errno.ESTALE)  # in our own words
 # S3's words for a file that another process is creating at this moment.
 _IN_CONFLICT = ("ConditionalRequestConflict", "OperationAborted")
 _CREDENTIALS = {
@@ -107,9 +107,9 @@ def _opened(scheme: str, process: int) -> Files:
     if scheme in WEB:
         return WebFiles()
     if scheme not in _PACKAGES:
-        known = ", ".join([*_PACKAGES, *WEB])
+        schemes = ", ".join([*_PACKAGES, *WEB])
         raise OSError(
-            errno.EPROTONOSUPPORT, f"{scheme}:// is no store that is known; expected one of {known}"
+            errno.EPROTONOSUPPORT, f"{scheme}:// is no store that is known; expected one of {schemes}"
         )
     package, place, options = _PACKAGES[scheme]
     # Else gcsfs asks another service of Google's first, over gRPC, and a minute long where that is closed.
@@ -149,7 +149,7 @@ def translated(url: str) -> Iterator[None]:
             raise OSError(errno.EAGAIN, "another process writes it at the same time") from exc
         if "FileExpired" in names:
             raise OSError(errno.ESTALE, "it was changed meanwhile") from exc
-        if isinstance(exc, OSError) and exc.errno in _SAID:
+        if isinstance(exc, OSError) and exc.errno in _IN_WORDS:
             raise
         raise OSError(errno.EIO, f"the store failed: {first_line(exc) or type(exc).__name__}") from exc
 

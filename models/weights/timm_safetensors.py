@@ -23,9 +23,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except (SafetensorError, KeyError, OSError, TypeError) as exc:
         raise _unreadable(path, str(exc)) from exc
     for name, tensor in tensors.items():
-        if (
-            tensor.dtype.kind == "V"
-        ):  # bfloat16 and its like; whether they load depends on who imported ml_dtypes
+        # bfloat16 and its like; whether they load depends on who imported ml_dtypes.
+        if tensor.dtype.kind == "V":
             raise _unreadable(path, f"{name} is {tensor.dtype}")
     return tensors
 

@@ -52,9 +52,8 @@ def test_images_are_bytes_paths_or_structs_of_both(tiny_path: Path, tmp_path: Pa
         result = Features(tiny_path, image="photo")(pyarrow.table({"photo": column}))
         assert result["pool"].to_pylist() == [[1, 0, 0]]
     emptied = Features(tiny_path)(pyarrow.table({"image": [{"bytes": b"", "path": path}]}))
-    assert (
-        emptied["error"][0].as_py().startswith("0: the file is empty")
-    )  # the file of that name is not asked
+    # The file of that name is not asked.
+    assert emptied["error"][0].as_py().startswith("0: the file is empty")
     missing = Features(tiny_path)(pyarrow.table({"image": [str(tmp_path / "none.png")]}))
     assert "none.png: no such file" in missing["error"][0].as_py()
 

@@ -59,9 +59,8 @@ TUNED = dataclasses.replace(
     reject=Reject(3.5, 0.95, 0.9, "by holding out classes", "relative", (0.8, 0.95)),
     splits=Splits(700, 150, 150),
 )
-TUNED_BEFORE = dataclasses.replace(
-    TUNED, reject=Reject(3.5, 0.95, 0.9, "by holding out classes", "relative")
-)  # as earlier versions have it
+# As earlier versions have it.
+TUNED_BEFORE = dataclasses.replace(TUNED, reject=Reject(3.5, 0.95, 0.9, "by holding out classes", "relative"))
 AGES = ModelCard(
     "ages",
     "regression",

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import table
-from feature_extraction.vector_store import open_store
+from feature_extraction.byte_store import open_store
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Example
 from finetune.dataset.opening import open_split

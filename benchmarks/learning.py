@@ -33,8 +33,8 @@ from scipy import stats
 
 from benchmarks.labelled_sets import LabelledSet, labelled_sets
 from benchmarks.timing import table
+from feature_extraction.byte_store import ByteStore, open_store
 from feature_extraction.items import ImageItem
-from feature_extraction.vector_store import VectorStore, open_store
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.scanning import scan
@@ -98,7 +98,7 @@ def draw(images: LabelledSet, size: int, number: int) -> Drawn:
 class Bench:
     """Runs one after the other, with what they share."""
 
-    def __init__(self, store: VectorStore, trunk: Trunk, strangers: Sequence[ImageItem]) -> None:
+    def __init__(self, store: ByteStore, trunk: Trunk, strangers: Sequence[ImageItem]) -> None:
         self.store, self.trunk = store, trunk
         self.far = self.features(strangers)
 

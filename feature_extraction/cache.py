@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from feature_extraction.vector_store import VectorStore
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.worker import Rows
 from models.features import FeatureModel
 from models.fingerprint import preprocessing_digest
@@ -21,7 +21,7 @@ from models.fingerprint import preprocessing_digest
 class FeatureCache:
     """The features of one model at its cuts, in a store; for `feature_extraction.pipeline`."""
 
-    def __init__(self, features: FeatureModel, store: VectorStore) -> None:
+    def __init__(self, features: FeatureModel, store: ByteStore) -> None:
         """Make the part of the keys that is the same for all images."""
         model = features.model
         pixels = preprocessing_digest(model.card.preprocessing)

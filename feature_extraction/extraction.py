@@ -12,6 +12,7 @@ from typing import Any
 
 import onnxruntime
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.cache import FeatureCache
 from feature_extraction.formats import Format
 from feature_extraction.items import ImageItem
@@ -21,7 +22,6 @@ from feature_extraction.output import OutputFolder
 from feature_extraction.part_files import part_size
 from feature_extraction.timings import Timings
 from feature_extraction.tuning import Tuning, candidates, run_tuned
-from feature_extraction.vector_store import VectorStore
 from feature_extraction.worker import Vectors, View
 from models.config import DEFAULT_MODEL
 from models.cores import cores
@@ -54,7 +54,7 @@ def extract_to(
     form: Format,
     *,
     resume: bool = False,
-    store: VectorStore | None = None,
+    store: ByteStore | None = None,
     threads: int | None = None,
     batch_size: int | None = None,
     part_images: int | None = None,
@@ -139,7 +139,7 @@ def extract_vectors(
     items: Iterable[ImageItem],
     batch_size: int,
     threads: int | None = None,
-    store: VectorStore | None = None,
+    store: ByteStore | None = None,
     report: ExtractionReport | None = None,
     views: Sequence[View] = (),
 ) -> Generator[Vectors, None, None]:

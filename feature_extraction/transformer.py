@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 
+from feature_extraction.byte_store import open_store
 from feature_extraction.extraction import extract_vectors
 from feature_extraction.opening import Source, open_images
-from feature_extraction.vector_store import open_store
 from models.config import DEFAULT_MODEL
 from models.errors import InputError
 from models.features import FeatureModel, FeatureOptions, Pool, open_features

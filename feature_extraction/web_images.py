@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
+from feature_extraction.byte_store import FETCHED, ByteStore, open_store
 from feature_extraction.fetching import Fetcher, Patience
 from feature_extraction.items import ImageItem, failing_item, printable
 from feature_extraction.stored_items import address_item
 from feature_extraction.stores.opening import WEB, is_address, scheme_of
-from feature_extraction.vector_store import FETCHED, VectorStore, open_store
 from models.errors import ImageError
 
 _MOST_BYTES = 100 << 20  # of one image
@@ -75,5 +75,5 @@ def web_fetcher(hosts: Sequence[str]) -> Fetcher:
 
 
 @cache
-def _store() -> VectorStore:
+def _store() -> ByteStore:
     return open_store(FETCHED)

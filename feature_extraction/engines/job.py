@@ -7,10 +7,10 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
+from feature_extraction.byte_store import open_store
 from feature_extraction.parts.making import TRIES, Outcome, PartMaker
 from feature_extraction.parts.planning import Plan, PlannedPart
 from feature_extraction.stores.opening import is_address
-from feature_extraction.vector_store import open_store
 from feature_extraction.web_images import WebImages
 from models.errors import GraftError, OutputError
 from models.features import FeatureOptions, open_features

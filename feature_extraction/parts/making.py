@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import count, islice
 from typing import Any
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.extraction import ExtractionReport, extract_vectors, settings
 from feature_extraction.items import ImageItem
 from feature_extraction.manifest import NAME as MANIFEST
@@ -23,7 +24,6 @@ from feature_extraction.part_files import WORK, encoded_part, stem
 from feature_extraction.parts.places import Place, read
 from feature_extraction.parts.planning import Plan, PlannedPart, refuse_other_settings
 from feature_extraction.sources import images, images_from
-from feature_extraction.vector_store import VectorStore
 from feature_extraction.web_images import WebImages
 from feature_extraction.worker import Vectors
 from models.errors import OutputError, SourceError
@@ -55,7 +55,7 @@ class PartMaker:
         features: FeatureModel,
         *,
         reopen: Reopen | None = None,
-        store: VectorStore | None = None,
+        store: ByteStore | None = None,
         threads: int | None = None,
         report: ExtractionReport | None = None,
         web: WebImages | None = None,

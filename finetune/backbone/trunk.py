@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.extraction import ExtractionReport, extract_vectors
 from feature_extraction.items import ImageItem
 from feature_extraction.quantized import quantized
 from feature_extraction.timings import Timings
-from feature_extraction.vector_store import VectorStore
 from finetune.backbone.views import views as views_of
 from finetune.dataset.examples import Example
 from models.card import ModelCard
@@ -50,7 +50,7 @@ class Views:
 class Resources:
     """With what features are computed, but for what they are of: it changes none of them."""
 
-    store: VectorStore | None = None
+    store: ByteStore | None = None
     threads: int | None = None
     batch_size: int | None = None
     timings: Timings | None = None
@@ -168,7 +168,7 @@ def features_of(
     *,
     seed: int,
     flip: bool = True,
-    store: VectorStore | None,
+    store: ByteStore | None,
     threads: int | None = None,
     batch_size: int | None = None,
     progress: Callable[[int], None] | None = None,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from feature_extraction.byte_store import open_store
 from feature_extraction.extraction import extract_vectors
-from feature_extraction.vector_store import open_store
 from finetune.dataset.examples import Example
 from models.config import DEFAULT_MODEL
 from models.errors import InputError

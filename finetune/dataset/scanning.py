@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.items import Content, read_item
 from feature_extraction.ordered import ordered_map
-from feature_extraction.vector_store import VectorStore
 from finetune.dataset.examples import Example
 from finetune.dataset.hashing import GRID, Hashes, hashes
 from models.cores import cores
@@ -47,7 +47,7 @@ def scan(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     *,
-    store: VectorStore | None = None,
+    store: ByteStore | None = None,
 ) -> list[Facts]:
     """Read each image once and tell what it is, in the order of the examples.
 
@@ -80,7 +80,7 @@ def examine(example: Example, known: _KnownFacts | None = None) -> Facts:
 class _KnownFacts:
     """Facts in a store: what the header says as JSON, a line end, and the small pixels, of which hashes are made."""
 
-    def __init__(self, store: VectorStore) -> None:
+    def __init__(self, store: ByteStore) -> None:
         self._store, self._pixels = store, f"facts {preprocessing_digest(_SMALL)}".encode()
         self._new: list[tuple[bytes, bytes]] = []
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.vector_store import VectorStore
+from feature_extraction.byte_store import ByteStore
 from finetune.backbone.trunk import Trunk, features_of
 from finetune.dataset.duplicates import duplicate_groups
 from finetune.dataset.examples import Dataset, Example
@@ -72,7 +72,7 @@ def compare_candidates(
     stages: Stages,
     work: Path,
     *,
-    store: VectorStore | None = None,
+    store: ByteStore | None = None,
     threads: int | None = None,
     until: float | None = None,
 ) -> Candidates:
@@ -122,7 +122,7 @@ def _run(
     recipe: Recipe,
     stages: Stages,
     before: int,
-    store: VectorStore | None,
+    store: ByteStore | None,
     threads: int | None,
     work: Path,
 ) -> tuple[Tried, set[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.vector_store import VectorStore
+from feature_extraction.byte_store import ByteStore
 from finetune.backbone.trunk import Trunk, features_of
 from finetune.dataset.duplicates import Group, duplicate_groups
 from finetune.dataset.examples import SPLITS, Dataset, Example, Split
@@ -131,7 +131,7 @@ def prepare(
     trunk: Trunk,
     stages: Stages,
     *,
-    store: VectorStore | None = None,
+    store: ByteStore | None = None,
     threads: int | None = None,
     work: Path | None = None,
 ) -> Prepared:

@@ -28,9 +28,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from feature_extraction.byte_store import ByteStore, open_store
 from feature_extraction.items import ImageItem, read_item
 from feature_extraction.sources import images
-from feature_extraction.vector_store import VectorStore, open_store
 from finetune.backbone.depth import uppermost_blocks
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset
@@ -161,7 +161,7 @@ class _Job:
     stages: Stages
     device: str
     threads: int | None
-    store: VectorStore | None
+    store: ByteStore | None
     unknown: Sequence[ImageItem]
     older: Model | Earlier | None
     team: Team | None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.items import read_item
-from feature_extraction.vector_store import VectorStore
 from finetune.backbone.trunk import features_of
 from finetune.heads.running import run_top
 from finetune.heads.top import Top
@@ -25,7 +25,7 @@ def show_strangers(
     top: Top,
     assessment: Assessment,
     *,
-    store: VectorStore | None = None,
+    store: ByteStore | None = None,
     threads: int | None = None,
 ) -> tuple[Shown, ...]:
     """For each kind of strangers how many the model would accept, and as what; those among its own images are left out.

@@ -9,8 +9,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from feature_extraction.byte_store import ByteStore, open_store
 from feature_extraction.items import Content, ImageItem, failing_item, held_item, read_item
-from feature_extraction.vector_store import VectorStore, open_store
 from finetune.backbone.trunk import Extracted, Resources, Trunk, Views, features_of
 from finetune.workers.team import Team, Worker
 from models.errors import GraftError, ImageError, InputError
@@ -153,7 +153,7 @@ class _Extract:
 
     def do(self, worker: Worker) -> Extracted:
         features: FeatureModel = worker.state[self.key]
-        store: VectorStore | None = worker.state.get(_STORE)
+        store: ByteStore | None = worker.state.get(_STORE)
         strange: list[str] = []
         items = [
             ImageItem(item.id, _Checked(item, self.digests.get(item.id), strange)) for item in self.items

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import click
 
-from feature_extraction.vector_store import FEATURES, FETCHED, open_store
+from feature_extraction.byte_store import FEATURES, FETCHED, open_store
 from models.wording import size
 from service.cli.terminal.messages import print_error
 
@@ -26,5 +26,5 @@ def command(ctx: click.Context) -> None:
         if trouble:
             print_error(trouble)
             ctx.exit(2)
-        if before.vectors or name == FEATURES:
-            click.echo(f"{before.vectors:,} {what} forgotten, {size(before.size)}")
+        if before.values or name == FEATURES:
+            click.echo(f"{before.values:,} {what} forgotten, {size(before.size)}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from contextlib import closing
 
 import click
 
-from feature_extraction.vector_store import FETCHED, CacheInfo, open_store
+from feature_extraction.byte_store import FETCHED, CacheInfo, open_store
 from models.wording import size
 from service.cli.terminal.messages import print_note
 from service.cli.terminal.text import columns
@@ -26,12 +25,12 @@ def command(as_json: bool) -> None:
         info, images = store.info(), fetched.info()
         troubles = store.trouble, fetched.trouble
     if as_json:
-        row = dataclasses.asdict(info) | {"path": str(info.path)}
-        click.echo(json.dumps(row | {"fetched": {"images": images.vectors, "size": images.size}}))
+        row = {"path": str(info.path), "vectors": info.values, "size": info.size, "limit": info.limit}
+        click.echo(json.dumps(row | {"fetched": {"images": images.values, "size": images.size}}))
     else:
-        rows = [("file", str(info.path)), ("vectors", f"{info.vectors:,}"), ("size", _used(info))]
-        if images.vectors:
-            rows += [("fetched", f"{images.vectors:,} images from the network, {_used(images)}")]
+        rows = [("file", str(info.path)), ("vectors", f"{info.values:,}"), ("size", _used(info))]
+        if images.values:
+            rows += [("fetched", f"{images.values:,} images from the network, {_used(images)}")]
         click.echo(columns(rows))
     for trouble in filter(None, troubles):
         print_note(trouble)

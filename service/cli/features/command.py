@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from feature_extraction.byte_store import open_store
 from feature_extraction.engines.choosing import ENGINES
 from feature_extraction.engines.job import Job
 from feature_extraction.extraction import ExtractionReport, all_settings, extract_to
@@ -25,7 +26,6 @@ from feature_extraction.parts.places import open_place
 from feature_extraction.parts.planning import Plan, plan_parts
 from feature_extraction.quantized import quantized
 from feature_extraction.sources import image_count, images, is_stream
-from feature_extraction.vector_store import open_store
 from feature_extraction.web_images import WebImages
 from models.errors import InputError, OutputError
 from models.features import FeatureModel, FeatureOptions, open_features

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.engines.choosing import engine
 from feature_extraction.engines.job import Job
 from feature_extraction.extraction import ExtractionReport
@@ -18,7 +19,6 @@ from feature_extraction.parts.merging import Merged, merge_parts
 from feature_extraction.parts.places import Place
 from feature_extraction.parts.planning import Plan, PlannedPart
 from feature_extraction.stores.opening import is_address
-from feature_extraction.vector_store import VectorStore
 from feature_extraction.web_images import WebImages
 from models.errors import GraftError, OutputError
 from models.features import FeatureModel
@@ -72,7 +72,7 @@ def make_share(
     features: FeatureModel,
     *,
     resume: bool,
-    store: VectorStore | None,
+    store: ByteStore | None,
     threads: int | None,
     web: WebImages,
     as_json: bool,

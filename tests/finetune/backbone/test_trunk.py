@@ -10,10 +10,10 @@ import onnx
 import pytest
 from PIL import Image
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.extraction import extract_vectors
 from feature_extraction.items import ImageItem
 from feature_extraction.timings import Timings
-from feature_extraction.vector_store import VectorStore
 from finetune.backbone import trunk as module
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.backbone.views import View
@@ -28,8 +28,8 @@ from tests.models.nets import nhwc_net, residual_net
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[VectorStore]:
-    opened = VectorStore(tmp_path / "cache.sqlite", 10_000_000)
+def store(tmp_path: Path) -> Iterator[ByteStore]:
+    opened = ByteStore(tmp_path / "cache.sqlite", 10_000_000)
     yield opened
     opened.close()
 
@@ -64,7 +64,7 @@ def test_views_stand_beside_their_image(tiny_trunk: Trunk) -> None:
             np.testing.assert_allclose(row, pixels.mean(axis=(0, 1)) / 255, atol=1e-6)
 
 
-def test_view_0_is_what_extraction_gives_and_shares_its_cache(tiny_trunk: Trunk, store: VectorStore) -> None:
+def test_view_0_is_what_extraction_gives_and_shares_its_cache(tiny_trunk: Trunk, store: ByteStore) -> None:
     items = photos(6)
     (plain,) = extract_vectors(tiny_trunk.features, items, 8, 1, store)
     timings = Timings()
@@ -73,7 +73,7 @@ def test_view_0_is_what_extraction_gives_and_shares_its_cache(tiny_trunk: Trunk,
     assert (timings.images["cache"], timings.images["decode"]) == (6, 0)
 
 
-def test_second_run_reads_and_hashes_only(tiny_trunk: Trunk, store: VectorStore) -> None:
+def test_second_run_reads_and_hashes_only(tiny_trunk: Trunk, store: ByteStore) -> None:
     first, _ = features_of(tiny_trunk, photos(5), 3, seed=0, store=store)
     timings = Timings()
     again, _ = features_of(tiny_trunk, photos(5), 3, seed=0, store=store, timings=timings)
@@ -81,7 +81,7 @@ def test_second_run_reads_and_hashes_only(tiny_trunk: Trunk, store: VectorStore)
     assert (timings.images["read"], timings.images["decode"], timings.images["infer"]) == (5, 0, 0)
 
 
-def test_more_views_and_other_seeds_compute_what_is_new(tiny_trunk: Trunk, store: VectorStore) -> None:
+def test_more_views_and_other_seeds_compute_what_is_new(tiny_trunk: Trunk, store: ByteStore) -> None:
     two, _ = features_of(tiny_trunk, photos(5), 2, seed=0, store=store)
     timings = Timings()
     four, _ = features_of(tiny_trunk, photos(5), 4, seed=0, store=store, timings=timings)
@@ -93,7 +93,7 @@ def test_more_views_and_other_seeds_compute_what_is_new(tiny_trunk: Trunk, store
     assert not np.allclose(other[:, 1], two[:, 1])
 
 
-def test_mirrored_views_are_not_taken_for_others(tiny_trunk: Trunk, store: VectorStore) -> None:
+def test_mirrored_views_are_not_taken_for_others(tiny_trunk: Trunk, store: ByteStore) -> None:
     features_of(tiny_trunk, photos(3), 3, seed=0, store=store)
     timings = Timings()
     features_of(tiny_trunk, photos(3), 3, seed=0, flip=False, store=store, timings=timings)
@@ -101,9 +101,7 @@ def test_mirrored_views_are_not_taken_for_others(tiny_trunk: Trunk, store: Vecto
 
 
 @pytest.mark.parametrize("views", [1, 3])
-def test_failed_image_is_left_out_with_all_its_views(
-    tiny_trunk: Trunk, store: VectorStore, views: int
-) -> None:
+def test_failed_image_is_left_out_with_all_its_views(tiny_trunk: Trunk, store: ByteStore, views: int) -> None:
     good = photos(5)
     items = [item("bad", b"no image"), *good[:3], item("worse", b""), *good[3:]]
     done: list[int] = []
@@ -225,7 +223,7 @@ def test_trunk_for_blocks_gives_maps_and_both_models(network: Path, quantized: b
 
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["float32", "int8"])
-def test_bytes_depend_on_nothing_but_the_images(network: Path, store: VectorStore, quantized: bool) -> None:
+def test_bytes_depend_on_nothing_but_the_images(network: Path, store: ByteStore, quantized: bool) -> None:
     """A run that was killed goes on with what the cache has: other batches, other threads, the same bytes."""
     items = photos(7)
     model = network if quantized else Path("builtin")

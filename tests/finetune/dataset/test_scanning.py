@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from feature_extraction.byte_store import ByteStore
 from feature_extraction.items import ImageItem, file_item
-from feature_extraction.vector_store import VectorStore
 from finetune.dataset import scanning
 from finetune.dataset.examples import Example
 from finetune.dataset.scanning import scan
@@ -36,7 +36,7 @@ def test_facts_of_readable_and_broken_images(examples: list[Example]) -> None:
 def test_what_is_known_is_not_decoded_again(
     examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = VectorStore(tmp_path / "facts.sqlite", 10**7)
+    store = ByteStore(tmp_path / "facts.sqlite", 10**7)
     first = scan(examples, store=store)
 
     def refuse(*_: object) -> None:

@@ -22,6 +22,7 @@ from models.store import cache_folder
 DEFAULT_GB = 4.0
 FEATURES = "features.sqlite"
 FETCHED = "fetched.sqlite"  # images from the network, by their address
+# Called after the values of the first versions.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, used INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS by_use ON vectors (used);
@@ -33,15 +34,15 @@ _PATIENCE = 30.0  # seconds to wait for another process to finish writing
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """Where the cache is, how many vectors and bytes are in it, and how many bytes may be."""
+    """Where a store is, how many values and bytes are in it, and how many bytes may be."""
 
     path: Path
-    vectors: int
+    values: int
     size: int
     limit: int
 
 
-class VectorStore:
+class ByteStore:
     """Bytes by key in a file of limited size; the least recently used go first. Safe from threads and processes.
 
     A cache must never be the reason that work stops, or that it goes wrong: when the file cannot be used, nothing is
@@ -193,7 +194,7 @@ def _opened(key: bytes, sealed: object) -> bytes | None:
     return data if _sealed(key, data) == sealed else None
 
 
-def open_store(name: str = FEATURES) -> VectorStore:
+def open_store(name: str = FEATURES) -> ByteStore:
     """A store of the user's: a file in the cache folder (`GRAFT_CACHE`), of `GRAFT_CACHE_GB` gigabytes at most.
 
     Raises:
@@ -206,4 +207,4 @@ def open_store(name: str = FEATURES) -> VectorStore:
             raise ValueError("not positive")
     except (ValueError, OverflowError) as exc:
         raise InputError(f"GRAFT_CACHE_GB is {given!r}; expected a positive number of gigabytes.") from exc
-    return VectorStore(cache_folder() / name, limit)
+    return ByteStore(cache_folder() / name, limit)

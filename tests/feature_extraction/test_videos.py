@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,40 @@ import pytest
 from feature_extraction.items import Tally, read_item
 from feature_extraction.sources import images
 from feature_extraction.videos import video_named
-from models.errors import LibraryError, SourceError
+from models.errors import ImageError, LibraryError, SourceError
 from tests import optional
 
 SIZE = (48, 64)  # height, width
 COUNT = 30
 
 
-def film(path: Path, kind: str = "mpeg4") -> Path:
-    """A video whose upper half is red; its lower half is bluer from frame to frame."""
+def film(
+    path: Path,
+    kind: str = "mpeg4",
+    count: int = COUNT,
+    form: str | None = None,
+    begin: int = 0,
+    rate: Fraction = Fraction(25),
+    bit_rate: int | None = None,
+    **options: str,
+) -> Path:
+    """A video whose upper half is red; its lower half is bluer from frame to frame.
+
+    `begin`: how many frames would have been before the first one; `rate`: frames in a second.
+    """
     av: Any = optional.library("av", extra="video")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(kind, rate=25)
+    with av.open(str(path), "w", format=form, options=options) as container:
+        stream = container.add_stream(kind, rate=rate)
         stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
-        for i in range(COUNT):
+        if bit_rate:
+            stream.bit_rate = bit_rate
+            stream.codec_context.options = {"maxrate": str(bit_rate), "bufsize": "2000000"}
+        for i in range(count):
             pixels = np.zeros((*SIZE, 3), np.uint8)
-            pixels[:24], pixels[24:, :, 2] = (255, 0, 0), i * 8
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            pixels[:24], pixels[24:, :, 2] = (255, 0, 0), i * 8 % 256
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = begin + i, 1 / rate
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 
@@ -72,6 +90,38 @@ def test_a_video_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
     items = list(images(str(path)))
     assert 0 < len(items) <= COUNT // 2 + 1
     assert pixels(items[0]).shape == (*SIZE, 3)
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mov", "film.mkv"])
+def test_a_video_that_ends_before_it_says_is_told(tmp_path: Path, name: str) -> None:
+    """Whose list of frames stands before them, so that what is left reads well."""
+    options = {} if name.endswith("mkv") else {"movflags": "faststart"}
+    path = film(tmp_path / name, count=100, **options)
+    assert len(list(images(str(path)))) == 100
+    data = path.read_bytes()
+    path.write_bytes(
+        data[: len(data) - (len(data) - data.rindex(b"mdat" if options else b"\x1fC\xb6u")) // 2]
+    )
+    *whole, last = images(str(path))
+    assert 10 < len(whole) < 75
+    assert last.id == f"{path}[{len(whole)}]"
+    with pytest.raises(ImageError, match=rf"breaks off after {len(whole)} frames \(at .* s of 4.0 s\)"):
+        read_item(last)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("late.mkv", {"begin": 250}),
+        ("late.mp4", {"begin": 250}),
+        ("slow.wmv", {"kind": "wmv2", "rate": Fraction(1, 5)}),
+        ("bare.mpg", {"kind": "mpeg1video", "form": "mpeg1video", "bit_rate": 8000}),
+    ],
+)
+def test_a_whole_video_does_not_break_off(tmp_path: Path, name: str, how: dict[str, Any]) -> None:
+    """Also where its times begin late, are far apart, or where there are none, and its length is a guess."""
+    for item in images(str(film(tmp_path / name, **how))):
+        assert pixels(item).shape == (*SIZE, 3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 # These compute weights anew from sums of gradients: weights that are there already would be lost in the first step.
 FORGETFUL: tuple[OptimizerName, ...] = ("adagrad_da", "ftrl")
-BLOCK_RATE = 1e-3  # of head and blocks together
+BLOCK_RATE = 1e-3  # of head and blocks together, where no other is tried
+BLOCK_RATES = (BLOCK_RATE, 3e-3, 3e-4)  # the first is tried, then a higher or a lower one
 _DECAY, _ADAMW_DECAY = 0.01, 1.0  # adamw multiplies it with the rate
 
 
@@ -61,7 +62,7 @@ class Settings:
     block_epochs: int = setting(8, "Passes that train head and blocks together, at most.", least=1)
     block_learning_rate: float | None = setting(
         None, "Highest rate of head and blocks together.", above=0,
-        unset=f"{BLOCK_RATE:g}",
+        unset=f"{', '.join(f'{rate:g}' for rate in sorted(BLOCK_RATES))}, by a short trial",
     )  # fmt: skip
     rate_factor: float = setting(
         1.0, "How much slower the uppermost block learns than the head; the lowest, squared.", above=0, most=1

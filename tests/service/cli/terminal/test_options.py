@@ -80,7 +80,7 @@ def test_help_tells_what_none_stands_for() -> None:
     assert (Settings().decay, Settings(optimizer="sgd").decay) == (1.0, 0.01)
     assert known["views"].unset == "1; blocks: 4"
     assert [Recipe(method=m).view_count for m in ("head", "blocks", "sklearn")] == [1, 4, 1]  # type: ignore[arg-type]
-    assert known["block_learning_rate"].unset == "0.001"
+    assert known["block_learning_rate"].unset == "0.0003, 0.001, 0.003, by a short trial"
     assert known["classifier"].unset == "logistic; of a regression ridge"
     assert [Recipe(task=t).classifiers[0] for t in ("classification", "regression")] == ["logistic", "ridge"]  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ from finetune.training.settings import Settings
 from models.errors import ImageError, InputError
 from models.model import Model
 from models.runtime import RuntimeConfig
-from tests.finetune.job.test_run import Blank, Proof
+from tests.finetune.brief import shorten
 from tests.finetune.shades import SHADES, folder_of, shade
 
 TRAINING = {"epochs": 6, "learning_rate": 0.05}
@@ -28,10 +28,7 @@ TRAINING = {"epochs": 6, "learning_rate": 0.05}
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and the other process."""
-    monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
-    )
-    monkeypatch.setattr("finetune.report.page.plots", Blank())
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -19,23 +19,17 @@ from finetune.job.observing import Observer
 from finetune.job.recipe import Recipe
 from finetune.job.run import Outcome, finetune
 from finetune.training.settings import Settings
-from finetune.trust.proof import Proof
 from finetune.tuner import FineTuner
 from models.errors import InputError, UnknownModelError
 from models.model import Model
 from models.runtime import RuntimeConfig
 from tests.feature_extraction.running import item
-from tests.finetune.job.test_run import Blank
+from tests.finetune.brief import shorten
 from tests.finetune.shades import folder_of, list_of_numbers
 from tests.fixtures import tiny_classifier
 
 QUICK = Settings(epochs=4, learning_rate=0.05)
 MILLISECONDS = candidates.milliseconds  # as it is without the fixture below
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("photos") / "shades")
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +46,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots, the other process and the clock."""
-    monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
-    )
-    monkeypatch.setattr("finetune.report.page.plots", Blank())
+    shorten(monkeypatch)
     monkeypatch.setattr(
         candidates, "milliseconds", lambda models: [2.0 if "24" in repr(model) else 1.0 for model in models]
     )

@@ -21,7 +21,6 @@ from finetune.job.run import finetune
 from finetune.report.findings import Findings
 from finetune.report.summary import summarise
 from finetune.training.settings import Settings
-from finetune.trust.proof import Proof
 from models.errors import InputError, ModelError
 from models.model import Model
 from models.runtime import RuntimeConfig
@@ -31,21 +30,7 @@ QUICK = Settings(epochs=3, learning_rate=0.05)
 BUILT_IN = Path("builtin")
 REMEMBERS = {"method": "sklearn", "classifier": "forest"}  # of what it has seen it is always right
 
-
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the other process and the plots, which have tests of their own."""
-    monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
-    )
-    monkeypatch.setattr("finetune.report.page.plots", Blank())
-
-
-class Blank:
-    """Draws nothing."""
-
-    def __getattr__(self, name: str) -> object:
-        return lambda *_: None
+pytestmark = pytest.mark.usefixtures("brief")
 
 
 def run(source: Path, out: Path, model: Path, **options: object) -> tuple[Path, Findings]:

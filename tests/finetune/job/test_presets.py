@@ -21,14 +21,9 @@ from finetune.tuner import FineTuner
 from models.errors import GraphError, InputError
 from models.model import Model
 from models.runtime import RuntimeConfig
-from tests.finetune.shades import SHADES, folder_of, list_of_numbers, shade
+from tests.finetune.shades import SHADES, list_of_numbers, shade
 
 QUICK = {"epochs": 3, "learning_rate": 0.05, "views": 2}
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("photos") / "shades")
 
 
 def best(photos: Path, out: Path, model: Path, **settings: object) -> Outcome:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from finetune.trust.proof import Proof
 from models import preprocessing
+from tests.finetune.brief import shorten
 from tests.finetune.shades import folder_of
 from tests.service.running import Run
 
@@ -21,17 +21,7 @@ REMEDY = "a HEIF photo, which nothing installed here reads. Run: pip install '.[
 @pytest.fixture(autouse=True)
 def _no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preprocessing, "heif_reader", lambda: None)
-    monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
-    )
-    monkeypatch.setattr("finetune.report.page.plots", _Blank())
-
-
-class _Blank:
-    """Draws nothing: reports have tests of their own."""
-
-    def __getattr__(self, name: str) -> object:
-        return lambda *_: None
+    shorten(monkeypatch)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from finetune.dataset.examples import Dataset
+from tests.finetune.brief import without_plots
 from tests.finetune.dataset.samples import SOURCES, jpeg, write
-from tests.finetune.job.test_run import Blank
 from tests.fixtures import COLOURS, plain
 from tests.service.running import Run
 
@@ -91,7 +91,7 @@ def test_each_class_is_listed(graft: Run, tiny_path: Path, data: Path) -> None:
 def test_a_page_shows_the_matrix_and_the_mistakes(
     graft: Run, tiny_path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetune.report.page.plots", Blank())
+    without_plots(monkeypatch)
     (data / "val" / "red" / "wrong.png").write_bytes(plain("blue"))
     page = tmp_path / "evaluation.html"
     result = graft("evaluate", "-m", tiny_path, data, "--split", "val", "--report", page)

@@ -13,7 +13,7 @@ from finetune.job.folder import free_folder
 from models.errors import InputError
 from models.model import Model
 from service.cli.finetune.command import command
-from tests.finetune.job.test_run import Blank, Proof
+from tests.finetune.brief import shorten
 from tests.finetune.shades import SHADES, folder_of, shade
 from tests.service.running import Run
 
@@ -23,10 +23,7 @@ QUICK = ("--views", "1", "--epochs", "5", "--learning-rate", "0.05", "--device",
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and the other process."""
-    monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
-    )
-    monkeypatch.setattr("finetune.report.page.plots", Blank())
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -20,27 +20,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 
 from feature_extraction.byte_store import ByteStore, open_store
-from feature_extraction.items import ImageItem, read_item
+from feature_extraction.items import ImageItem
 from feature_extraction.sources import images
 from finetune.backbone.depth import uppermost_blocks
 from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset
 from finetune.dataset.scanning import Facts, scan
-from finetune.heads.assembly import assemble
 from finetune.heads.running import run_top
 from finetune.job.assessment import Assessment, assess, check_previous, predictions_of
 from finetune.job.candidates import compare_candidates, require_here
 from finetune.job.card import model_card
 from finetune.job.choosing import table_of
+from finetune.job.finishing import prove_finished, write_finished
 from finetune.job.folder import EVENTS, MODEL, RunFolder
 from finetune.job.learned import Learned
 from finetune.job.methods import learn
@@ -49,13 +48,13 @@ from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.presets import with_networks
 from finetune.job.recipe import Recipe
 from finetune.job.reporting import collect_findings, draw_run, proven
-from finetune.job.strangers import show_strangers
+from finetune.job.strangers import Strangers, see_strangers, show_strangers
 from finetune.report.answers import Earlier, read_earlier
 from finetune.report.findings import Candidates, Findings, Previous
 from finetune.report.page import write_numbers, write_report
 from finetune.report.shown import Shown
 from finetune.training.learner import LocalLearner
-from finetune.trust.proof import IMAGES, FreshProcess, Proof, prove
+from finetune.trust.proof import FreshProcess
 from finetune.workers.extraction import SharedTrunk
 from finetune.workers.team import Team
 from finetune.workers.training import SharedLearner
@@ -64,10 +63,7 @@ from models.features import Pool
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
-from models.names import PROBABILITIES, REJECT_SCORE, VALUE
-from models.proof_making import try_to_write_proof
 from models.runtime import Array, RuntimeConfig
-from models.serialized import write_model
 from models.wording import counted
 
 
@@ -218,6 +214,22 @@ class _Job:
         )
         for text in (*prepared.warnings, prepared.procedure):
             stages.observer.say(text)
+        # The processes of a team run one thing after the other.
+        apart = prepared.task == "classification" and not self.team
+        with ThreadPoolExecutor(1) as beside:  # it works while this thread learns, or waits
+            seen = beside.submit(self._see_strangers, prepared) if apart else None
+            return self._teach(prepared, digest, candidates, seen, beside)
+
+    def _teach(
+        self,
+        prepared: Prepared,
+        digest: str,
+        candidates: Candidates | None,
+        seen: Future[Strangers] | None,
+        beside: Executor,
+    ) -> Outcome:
+        """Learn, measure, write and prove; `seen`: images that come with the package, which the trunk runs already."""
+        stages, recipe = self.stages, self.recipe
         with stages.stage("train"):
             learned = learn(
                 prepared,
@@ -230,12 +242,12 @@ class _Job:
             )
         for text in learned.notes:
             stages.observer.say(text)
-        strangers = run_top(learned.top, self._strangers(trunk)) if self.unknown else None
+        strangers = run_top(learned.top, self._strangers(prepared.trunk)) if self.unknown else None
         path = self.folder.path / MODEL
-        with FreshProcess() as fresh, ThreadPoolExecutor(1) as beside:  # both work while this thread waits
+        with FreshProcess() as fresh:  # it starts while this thread measures
             with stages.stage("assess"):
                 assessment = assess(prepared, learned, recipe, unknown=strangers, curve=self.report)
-            shown = self._shown(prepared, learned, assessment)
+            shown = self._shown(prepared, learned, assessment, seen)
             findings = collect_findings(
                 self.dataset,
                 recipe,
@@ -252,9 +264,11 @@ class _Job:
             if self.report:
                 drawn = beside.submit(draw_run, self.folder.path / EVENTS, findings, prepared, assessment)
             with stages.stage("export"):
-                self._export(path, prepared, learned, assessment, digest)
+                card = model_card(self.dataset, recipe, prepared, learned, assessment, digest)
+                for text in write_finished(path, prepared, learned, assessment, card):
+                    stages.observer.say(text)
             with stages.stage("proof"):
-                proof = self._prove(path, prepared, learned, assessment, fresh)
+                proof = prove_finished(path, prepared, learned, assessment, fresh)
             with stages.stage("report"):
                 findings = proven(findings, path, proof, dict(stages.seconds))
                 if drawn is None:
@@ -346,53 +360,15 @@ class _Job:
             several = prepared.task == "multilabel"
             return predictions_of(self.older, measured, prepared.classes, several=several)
 
-    def _shown(self, prepared: Prepared, learned: Learned, assessment: Assessment) -> tuple[Shown, ...]:
+    def _shown(
+        self, prepared: Prepared, learned: Learned, assessment: Assessment, seen: Future[Strangers] | None
+    ) -> tuple[Shown, ...]:
         """What the model says to images that come with the package; nothing of a regression."""
         if assessment.rejector is None:
             return ()
         with self.stages.stage("strangers"):
-            return show_strangers(prepared, learned.top, assessment, store=self.store, threads=self.threads)
+            strangers = seen.result() if seen else self._see_strangers(prepared)
+            return show_strangers(prepared, learned.top, assessment, strangers, self.threads)
 
-    def _export(
-        self, path: Path, prepared: Prepared, learned: Learned, assessment: Assessment, digest: str
-    ) -> None:
-        """Write the model file, and say what it could not be given."""
-        proto = assemble(
-            prepared.trunk.model(),
-            prepared.trunk.cut,
-            learned.top,
-            model_card(self.dataset, self.recipe, prepared, learned, assessment, digest),
-            temperature=assessment.temperature,
-            rejector=assessment.rejector,
-            described=assessment.described,
-        )
-        if assessment.described is None:
-            self.stages.observer.say(
-                "too few images are held out, or all are alike, for a service to see whether it is shown others"
-            )
-        if missing := try_to_write_proof(proto):
-            self.stages.observer.say(missing)
-        write_model(path, proto)
-
-    def _prove(
-        self, path: Path, prepared: Prepared, learned: Learned, assessment: Assessment, fresh: FreshProcess
-    ) -> Proof:
-        """Let a fresh process answer for some of the measured images."""
-        rows = assessment.rows
-        places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(np.int64))
-        chosen = [prepared.examples[rows[place]].item for place in places]
-        # Not the outputs that were measured: those may be of models that have not learned from these images.
-        known = run_top(learned.top, prepared.features[rows[places]])
-        rounding = {}
-        if prepared.classes:
-            expected = {PROBABILITIES: assessment.probabilities(calibrated=True, logits=known.logits)}
-            if assessment.rejector is not None:
-                scored = known.embedding, known.logits
-                expected[REJECT_SCORE] = assessment.rejector.score(*scored)
-                rounding[REJECT_SCORE] = assessment.rejector.rounding(*scored)
-        else:
-            expected = {VALUE: known.logits}
-        # Where the features were computed: other devices have other last bits, and int8 more than those.
-        device = str(prepared.trunk.features.model.session.device)
-        images = [(item.id, read_item(item)) for item in chosen]
-        return prove(path, images, expected, device=device, rounding=rounding, fresh=fresh)
+    def _see_strangers(self, prepared: Prepared) -> Strangers:
+        return see_strangers(prepared, store=self.store, threads=self.threads)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from feature_extraction.byte_store import ByteStore
-from feature_extraction.items import read_item
+from feature_extraction.items import ImageItem, read_item
 from finetune.backbone.trunk import features_of
 from finetune.heads.running import run_top
 from finetune.heads.top import Top
@@ -16,33 +19,45 @@ from finetune.trust.measures import softmax
 from finetune.trust.strangers import Stranger, photos_at_hand, rendered
 from models.errors import ImageError
 from models.fingerprint import image_digest
+from models.runtime import Array
 
 _NAMED = 5  # accepted images of a kind that are named, at most
 
 
-def show_strangers(
-    prepared: Prepared,
-    top: Top,
-    assessment: Assessment,
-    *,
-    store: ByteStore | None = None,
-    threads: int | None = None,
-) -> tuple[Shown, ...]:
-    """For each kind of strangers how many the model would accept, and as what; those among its own images are left out.
+@dataclass(frozen=True)
+class Strangers:
+    """Images that are none of the classes, as the trunk sees them: `features` (N, ...), their kinds and names (N,)."""
+
+    kinds: NDArray[np.str_]
+    names: tuple[str, ...]
+    features: Array
+
+
+def see_strangers(
+    prepared: Prepared, *, store: ByteStore | None = None, threads: int | None = None
+) -> Strangers:
+    """Run the trunk over strangers; those among the model's own images are left out, and what cannot be read.
 
     Raises:
         ModelError: the network fails.
     """
-    assert assessment.rejector is not None  # it knows classes
     own = {fact.digest for fact in prepared.facts}
-    strangers = [one for one in (*rendered(), *photos_at_hand()) if _new(one, own)]
+    strangers = [known for one in (*rendered(), *photos_at_hand()) if (known := _new(one, own))]
     features, failures = features_of(
         prepared.trunk, [one.item for one in strangers], 1, seed=0, store=store, threads=threads
     )
     lost = {name for name, _ in failures}
-    kinds = np.array([one.kind for one in strangers if one.item.id not in lost])
-    names = [one.item.id for one in strangers if one.item.id not in lost]
-    outputs = run_top(top, features[:, 0], threads)
+    seen = [one for one in strangers if one.item.id not in lost]
+    return Strangers(np.array([one.kind for one in seen]), tuple(one.item.id for one in seen), features[:, 0])
+
+
+def show_strangers(
+    prepared: Prepared, top: Top, assessment: Assessment, strangers: Strangers, threads: int | None = None
+) -> tuple[Shown, ...]:
+    """For each kind of strangers how many the model would accept, and as what."""
+    assert assessment.rejector is not None  # it knows classes
+    kinds, names = strangers.kinds, strangers.names
+    outputs = run_top(top, strangers.features, threads)
     passed = assessment.rejector.score(outputs.embedding, outputs.logits) <= assessment.rejector.threshold
     probabilities = softmax(outputs.logits, assessment.temperature or 1.0)
     best = probabilities.argmax(axis=1)
@@ -57,9 +72,12 @@ def show_strangers(
     return tuple(rows)
 
 
-def _new(stranger: Stranger, own: set[bytes]) -> bool:
-    """Whether it is none of the images that the model is about, and can be read."""
+def _new(stranger: Stranger, own: set[bytes]) -> Stranger | None:
+    """The same with its content at hand; None where it is one of the images that the model is about, or unreadable."""
     try:
-        return image_digest(read_item(stranger.item)) not in own
+        content = read_item(stranger.item)
     except ImageError:  # a photo of another package that went meanwhile
-        return False
+        return None
+    if image_digest(content) in own:
+        return None
+    return Stranger(stranger.kind, ImageItem(stranger.item.id, lambda: content))

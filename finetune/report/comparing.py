@@ -76,10 +76,10 @@ def mcnemar(only_new: int, only_previous: int) -> float:
     the exact form: Dietterich 1998, "Approximate statistical tests for comparing supervised classification learning
     algorithms", and its reference to Everitt 1977.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr  # the same in scipy.stats takes a third of a second to import
 
     changed = only_new + only_previous
-    return min(1.0, 2 * float(binom.cdf(min(only_new, only_previous), changed, 0.5))) if changed else 1.0
+    return min(1.0, 2 * float(bdtr(min(only_new, only_previous), changed, 0.5))) if changed else 1.0
 
 
 def compare(truth: Ints, new: Ints, previous: Ints) -> Comparison:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,6 @@ def find_weak_spots(
     count as Holm demands (1979, "A simple sequentially rejective multiple test procedure"), so that one is named by
     chance in 5 of 100 reports at most.
     """
-    from scipy.stats import hypergeom
-
     wrong = truth != predicted
     if not wrong.any() or wrong.all():
         return ()
@@ -57,7 +56,7 @@ def find_weak_spots(
         images, mistakes = int(rows.sum()), int((rows & wrong).sum())
         if images < FEWEST or images == len(truth):
             continue
-        p = float(hypergeom.sf(mistakes - 1, len(truth), int(wrong.sum()), images))
+        p = _at_least(mistakes, images, int(wrong.sum()), len(truth))
         others = Share(int(wrong.sum()) - mistakes, len(truth) - images)
         own = np.flatnonzero(rows & wrong)
         own = own[np.argsort(-confidence[own], kind="stable")]
@@ -65,6 +64,18 @@ def find_weak_spots(
     spots.sort(key=lambda spot: spot.p)
     count = next((i for i, one in enumerate(spots) if one.p * (len(spots) - i) >= SIGNIFICANT), len(spots))
     return tuple(spots[:count])
+
+
+def _at_least(mistakes: int, images: int, wrong: int, total: int) -> float:
+    """How likely so many mistakes or more are among some images, where `wrong` of all are: hypergeometric."""
+    from scipy.special import gammaln  # scipy.stats takes a third of a second to import
+
+    def ways(of: Any, some: Any) -> Any:
+        return gammaln(of + 1) - gammaln(some + 1) - gammaln(of - some + 1)
+
+    count = np.arange(max(mistakes, images + wrong - total), min(images, wrong) + 1)
+    chances = ways(wrong, count) + ways(total - wrong, images - count) - ways(total, images)
+    return min(1.0, float(np.exp(chances).sum()))
 
 
 def _candidates(

@@ -24,7 +24,7 @@ ROUNDS = 10
 _FITTED = 20_000  # training images that are looked at in the end, at most
 _MEASURED = 2_000  # and in each round
 _FEW = 300  # images up to which every part is asked in each round
-_AT_ONCE = 4  # rounds beside each other, at most: each has matrices of its own
+_AT_ONCE = 4  # spaces and rounds beside each other, at most: each has matrices of its own
 _DRAWS, _MILLIONTH = 4, 1e-6  # of rounding
 
 Scores = Mapping[Kind, NDArray[np.float64]]  # (N,) of each kind
@@ -119,9 +119,12 @@ def fit_rejector(
         NumericsError: embeddings or logits hold NaN or infinity.
     """
     _check(embeddings_train, y_train, held, unknown, keep)
-    whole = _fit(embeddings_train, y_train, _FITTED, seed)
     itself = len(held) == 1 and len(held[0].known) == len(embeddings_train)
-    spaces = [whole] if itself else [_fit(part.known, part.known_y, _FITTED, seed) for part in held]
+    learned = [(embeddings_train, y_train)]
+    learned += [] if itself else [(part.known, part.known_y) for part in held]
+    with ThreadPoolExecutor(min(cores(), _AT_ONCE), "graft-spaces") as pool:
+        whole, *others = pool.map(lambda one: _fit(one[0], one[1], _FITTED, seed), learned)
+    spaces = others or [whole]
     asked = list(zip(spaces, held, strict=True))
     scale = scaling(np.concatenate([space.parts(part.embeddings) for space, part in asked], axis=1))
     stored = {kind: whole.arrays(kind, scale) for kind in KINDS}
@@ -135,12 +138,12 @@ def fit_rejector(
     useful = [kind for kind in KINDS if np.ptp(known[kind]) > 1e-6]
     kind, area, interval = KINDS[0], None, None
     if unknown is not None:
-        others = {k: score(k, stored[k], *unknown) for k in KINDS}
-        areas = {k: auroc(known[k], others[k]) for k in useful}
+        strange = {k: score(k, stored[k], *unknown) for k in KINDS}
+        areas = {k: auroc(known[k], strange[k]) for k in useful}
         measured = f"on {len(unknown[0]):,} images that are none of the classes"
-        kind = _best(areas, known, others)
+        kind = _best(areas, known, strange)
         if kind in areas:
-            area, half = areas[kind], Z95 * auroc_error(known[kind], others[kind])
+            area, half = areas[kind], Z95 * auroc_error(known[kind], strange[kind])
             interval = _within(area - half, area + half)
     else:
         rounds, single, measured = _held_out(y_train, held, seed)
@@ -220,11 +223,11 @@ def _held_out(
 
 def _of_a_class(areas: Sequence[float]) -> tuple[float, float] | None:
     """Where the AUROC of one more class is to be expected, with 95 % confidence, by those of classes (Student's t)."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes a third of a second to import
 
     if len(areas) < 2:
         return None
-    half = float(t.ppf(0.975, len(areas) - 1) * np.std(areas, ddof=1) * math.sqrt(1 + 1 / len(areas)))
+    half = float(stdtrit(len(areas) - 1, 0.975) * np.std(areas, ddof=1) * math.sqrt(1 + 1 / len(areas)))
     middle = float(np.mean(areas))
     return _within(middle - half, middle + half)
 

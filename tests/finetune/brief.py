@@ -24,6 +24,6 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and the other process."""
     without_plots(monkeypatch)
     monkeypatch.setattr(
-        "finetune.job.run.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
+        "finetune.job.finishing.prove", lambda path, images, expected, **_: Proof(len(images), 0.0, {}, 1e-4)
     )
     monkeypatch.setattr("finetune.job.run.FreshProcess", contextlib.nullcontext)

@@ -108,7 +108,7 @@ def test_the_file_is_proven_on_the_device_it_was_trained_on(
         asked.append(options["device"])
         return Proof(len(images), 0.0, {}, 1e-4)
 
-    monkeypatch.setattr("finetune.job.run.prove", proven)
+    monkeypatch.setattr("finetune.job.finishing.prove", proven)
     run(photos, tmp_path / "out", tiny_path)
     assert asked == ["cpu"]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from finetune.report.findings import Traits
 from finetune.report.page import write_report
-from finetune.report.weak_spots import find_weak_spots
+from finetune.report.weak_spots import SIGNIFICANT, find_weak_spots
 from tests.finetune.report.making import NAMES, answers, run, thumbnail
 
 N = 300
@@ -52,6 +54,23 @@ def test_what_is_wrong_more_often_is_named(
     assert spots[0].wrong.value > 2 * spots[0].others.value
     assert list(spots[0].rows) == sorted(spots[0].rows, reverse=True)  # the surest first
     assert wrong[list(spots[0].rows)].all()
+
+
+@pytest.mark.parametrize(
+    ("mistakes", "images", "wrong"), [(0, 75, 50), (12, 75, 50), (50, 75, 50), (75, 75, 90), (51, 250, 100)]
+)
+def test_how_likely_so_many_mistakes_are_is_exact(mistakes: int, images: int, wrong: int) -> None:
+    """Fisher's exact test: of all ways to deal out the mistakes those in which the images have so many or more."""
+    ways = sum(comb(wrong, i) * comb(N - wrong, images - i) for i in range(mistakes, min(images, wrong) + 1))
+    expected = float(Fraction(ways, comb(N, images)))
+    truth = np.zeros(N, np.int64)
+    truth[:images] = 1
+    predicted = truth.copy()
+    predicted[:mistakes] = 0
+    predicted[images : images + wrong - mistakes] = 1
+    spots = find_weak_spots(truth, predicted, SURE, NAMES[:2], None)
+    named = [spot.p for spot in spots if spot.rows and (truth[list(spot.rows)] == 1).all()]
+    assert named == ([pytest.approx(expected, rel=1e-9)] if expected < SIGNIFICANT / 2 else [])
 
 
 def test_chance_names_nothing() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.batches import decoded_batches
 from feature_extraction.items import ImageItem
+from finetune.trust.asking import Asked, Asking
 from finetune.trust.measures import wilson_interval
 from models.card import Label, ModelCard
 from models.errors import InputError
@@ -45,25 +44,17 @@ class ImageAnswers:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Asked):
     """The result of an evaluation. Accuracies are 0 to 1, over the images that could be read."""
 
-    images: int
-    failed: tuple[tuple[str, str], ...]  # (image, reason)
     top1: float
     top5: float | None  # None where there are no more than five classes
     interval: tuple[float, float]  # 95 % confidence interval of top1
     classes: tuple[ClassResult, ...]  # those with images, in the order of the labels
-    seconds: float
     # Images that the model takes for none of its classes; None where it cannot tell.
     rejected: int | None = None
     accepted_top1: float | None = None  # over the images that it does not reject; None where there is none
     answers: ImageAnswers | None = None  # where they are asked for
-
-    @property
-    def images_per_second(self) -> float:
-        """Images answered a second, decoding included."""
-        return self.images / self.seconds
 
 
 def evaluate(
@@ -89,52 +80,37 @@ def evaluate(
     indices = _indices(model.card, {key for _, key in known})
     classes = len(model.card.labels)
     seen, correct = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
-    within_five, done, rejected, accepted = 0, 0, 0, 0
-    failed: list[tuple[str, str]] = []
+    within_five, rejected, accepted = 0, 0, 0
     kept: list[tuple[list[ImageItem], NDArray[np.int64], Answers]] = []
-    started = time.perf_counter()
-    for batch in decoded_batches(known, model.card.preprocessing, model.batch_size, threads):
-        failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
+    asking = Asking(model, known, "labelled images", threads, progress)
+    for batch in asking.batches():
         truth = np.array([indices[key] for _, key in batch.good], np.int64)  # (N,)
-        if len(truth):
-            outputs = model.answers(batch.pixels)
-            assert outputs.probabilities is not None  # it is a classifier
-            if keep_answers:
-                readable = [item for i, (item, _) in enumerate(batch.items) if i not in batch.failures]
-                kept.append((readable, truth, outputs))
-            # (N, up to 5), best first.
-            best = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :TOP]
-            if outputs.rejected is not None:
-                rejected += int(outputs.rejected.sum())
-                accepted += int((best[:, 0] == truth)[~outputs.rejected].sum())
-            seen += np.bincount(truth, minlength=classes)
-            correct += np.bincount(truth[best[:, 0] == truth], minlength=classes)
-            within_five += int((best == truth[:, None]).any(axis=1).sum())
-        done += len(batch.items)
-        if progress:
-            progress(done, len(known))
-    images = int(seen.sum())
-    if not images:
-        reason = failed[0][1] if failed else "there was none"
-        raise InputError(
-            f"no image could be read out of {len(known)}; expected labelled images. The first: {reason}"
-        )
-    right = int(correct.sum())
+        outputs = model.answers(batch.pixels)
+        assert outputs.probabilities is not None  # it is a classifier
+        if keep_answers:
+            kept.append(([item for item, _ in batch.good], truth, outputs))
+        # (N, up to 5), best first.
+        best = np.argsort(-outputs.probabilities, axis=1, kind="stable")[:, :TOP]
+        if outputs.rejected is not None:
+            rejected += int(outputs.rejected.sum())
+            accepted += int((best[:, 0] == truth)[~outputs.rejected].sum())
+        seen += np.bincount(truth, minlength=classes)
+        correct += np.bincount(truth[best[:, 0] == truth], minlength=classes)
+        within_five += int((best == truth[:, None]).any(axis=1).sum())
+    images, right = int(seen.sum()), int(correct.sum())
     return Evaluation(
-        images,
-        tuple(failed),
-        right / images,
-        within_five / images if classes > TOP else None,
-        wilson_interval(right, images),
-        tuple(
+        **vars(asking.account()),
+        top1=right / images,
+        top5=within_five / images if classes > TOP else None,
+        interval=wilson_interval(right, images),
+        classes=tuple(
             ClassResult(label, int(n), int(c))
             for label, n, c in zip(model.card.labels, seen, correct, strict=True)
             if n
         ),
-        time.perf_counter() - started,
-        rejected if model.rejects else None,
-        accepted / (images - rejected) if model.rejects and images > rejected else None,
-        _answers(kept) if keep_answers else None,
+        rejected=rejected if model.rejects else None,
+        accepted_top1=accepted / (images - rejected) if model.rejects and images > rejected else None,
+        answers=_answers(kept) if keep_answers else None,
     )
 
 

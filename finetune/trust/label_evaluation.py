@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_extraction.batches import decoded_batches
 from feature_extraction.items import ImageItem
+from finetune.trust.asking import Asked, Asking
 from finetune.trust.multilabel import MultilabelMeasure, Table, measure_multilabel
 from models.errors import InputError, ModelError
 from models.model import Model
@@ -28,20 +27,12 @@ class LabelAnswers:
 
 
 @dataclass(frozen=True)
-class MultilabelEvaluation:
+class MultilabelEvaluation(Asked):
     """The result, over the images that could be read and the labels that the model knows."""
 
-    images: int
-    failed: tuple[tuple[str, str], ...]  # (image, reason)
     measure: MultilabelMeasure
     unknown: tuple[tuple[str, int], ...]  # labels that the model does not know, and how many images have them
     answers: LabelAnswers
-    seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        """Images answered a second, decoding included."""
-        return self.images / self.seconds
 
 
 def evaluate_multilabel(
@@ -71,22 +62,11 @@ def evaluate_multilabel(
     truth: list[list[int]] = []
     answers: list[NDArray[np.float32]] = []
     readable: list[ImageItem] = []
-    failed: list[tuple[str, str]] = []
-    done, started = 0, time.perf_counter()
-    for batch in decoded_batches(known, model.card.preprocessing, model.batch_size, threads):
-        failed += [(batch.items[i][0].id, str(error)) for i, error in batch.failures.items()]
-        if len(batch.pixels):
-            answers.append(model.probabilities(batch.pixels))
-            readable += [item for item, _ in batch.good]
-            truth += [[indices[name] for name in names if name in indices] for _, names in batch.good]
-        done += len(batch.items)
-        if progress:
-            progress(done, len(known))
-    if not readable:
-        reason = failed[0][1] if failed else "there was none"
-        raise InputError(
-            f"no image could be read out of {len(known)}; expected labelled images. The first: {reason}"
-        )
+    asking = Asking(model, known, "labelled images", threads, progress)
+    for batch in asking.batches():
+        answers.append(model.probabilities(batch.pixels))
+        readable += [item for item, _ in batch.good]
+        truth += [[indices[name] for name in names if name in indices] for _, names in batch.good]
     holds = np.zeros((len(readable), len(model.card.labels)), bool)
     for row, places in enumerate(truth):
         holds[row, places] = True
@@ -95,12 +75,10 @@ def evaluate_multilabel(
         holds, likely, model.thresholds.tolist(), [label.name for label in model.card.labels]
     )
     return MultilabelEvaluation(
-        len(readable),
-        tuple(failed),
-        measure,
-        unknown,
-        LabelAnswers(tuple(readable), holds, likely),
-        time.perf_counter() - started,
+        **vars(asking.account()),
+        measure=measure,
+        unknown=unknown,
+        answers=LabelAnswers(tuple(readable), holds, likely),
     )
 
 

@@ -138,7 +138,8 @@ def test_large_answer_is_read_to_its_end_and_the_connection_goes_on(site: Site) 
 
 
 def test_server_that_stops_sends_a_large_answer_to_its_end(serving: Serving) -> None:
-    site = serving(drain_s=0.0)
+    """And waits for nothing else of that client."""
+    site = serving(drain_s=0.0, stop_s=10 * PATIENCE_S)
     with site.client() as client, site.client() as idle:
         assert idle.ask(post("/steps", b"x")).status == 200
         client.send(post("/steps?large", b"x"))

@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any, Literal, Protocol
 
+from models.wording import counted
+
 LogFormat = Literal["text", "json"]
 # What a line may tell beside its message, by the name that it is given with (`extra=`). Nothing else is written.
 FIELDS = (
@@ -76,7 +78,10 @@ def printable(text: str) -> str:
 
 
 class LineWriter(logging.Handler):
-    """Writes lines by a thread. When too many wait, further ones are dropped and counted, which a line says."""
+    """Writes lines by a thread. When too many wait, further ones are dropped and counted, which a line says.
+
+    So does one where a disk was full: the log goes on when it has room again.
+    """
 
     def __init__(self, stream: IO[str], form: LogFormat, most_waiting: int = _WAITING) -> None:
         super().__init__()
@@ -85,6 +90,7 @@ class LineWriter(logging.Handler):
         self._stream = self._own or stream
         self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(most_waiting)
         self._dropped = 0
+        self._unflushed = self._missing = 0  # lines that wait in the stream; that a failure may have cost
         self._asked_to_end = threading.Event()
         self._thread = threading.Thread(target=self._write, name="graft-log", daemon=True)
         self._thread.start()
@@ -115,16 +121,14 @@ class LineWriter(logging.Handler):
 
     def _write(self) -> None:
         # Nobody reads any more where the pipe is broken or the file closed.
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(BrokenPipeError, ValueError):
             while (record := self._lines.get()) is not None:
                 self._put(record)
                 if self._lines.empty():
-                    self._put_what_was_dropped()
-                    self._stream.flush()
+                    self._flush()
                     # Under load many lines are then written together, and the thread is woken once for them.
                     self._asked_to_end.wait(_TOGETHER_S)
-            self._put_what_was_dropped()
-            self._stream.flush()
+            self._flush()
         if self._own is not None:
             with contextlib.suppress(OSError):
                 self._own.close()
@@ -136,13 +140,35 @@ class LineWriter(logging.Handler):
             self.handleError(record)
             return
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        self._unflushed += 1
+        with self._going_on():
+            self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
-    def _put_what_was_dropped(self) -> None:
+    def _flush(self) -> None:
+        """Write what the stream holds, and what is missing before it."""
         count, self._dropped = self._dropped, 0
         if count:
             text = f"{count:,} lines of this log were dropped: they are read more slowly than they come"
-            self._put(logging.LogRecord("graft", logging.WARNING, __file__, 0, text, None, None))
+            self._put(_warning(text))
+        with self._going_on():
+            self._stream.flush()
+            self._unflushed = 0
+            if self._missing:
+                text = f"up to {counted(self._missing, 'line')} of this log could not be written"
+                self._stream.write(self.format(_warning(text)) + "\n")
+                self._stream.flush()
+                self._missing = 0
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Outlive a failure to write, such as that of a full disk, which may take a while to pass."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError:
+            self._missing += self._unflushed
+            self._unflushed = 0
 
 
 @contextlib.contextmanager
@@ -171,6 +197,10 @@ def _same_place(stream: IO[str]) -> IO[str] | None:
         return None
     encoding = getattr(stream, "encoding", None)
     return os.fdopen(number, "w", encoding=encoding, errors="backslashreplace")
+
+
+def _warning(text: str) -> logging.LogRecord:
+    return logging.LogRecord("graft", logging.WARNING, __file__, 0, text, None, None)
 
 
 def _time(record: logging.LogRecord) -> str:

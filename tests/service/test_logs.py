@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -192,6 +193,39 @@ def test_a_closed_stream_ends_the_writing_and_nothing_else(log: logging.Logger) 
     stream.close()
     with log_lines(stream, "text"):
         log.info("into the void")
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full until the test makes room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full, self.refused = True, threading.Event()
+
+    def write(self, text: str) -> int:
+        if self.full:
+            self.refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+def test_a_full_disk_costs_the_lines_until_there_is_room_again(log: logging.Logger) -> None:
+    stream = Full()
+    with log_lines(stream, "json"):
+        log.info("lost")
+        assert stream.refused.wait(WAIT_S)
+        stream.full = False
+        log.info("next")
+    messages = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert sorted(messages) == ["next", "up to 1 line of this log could not be written"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_disk_that_stays_full_stops_nothing(log: logging.Logger) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as stream, log_lines(stream, "text") as lines:
+        for _ in range(20):
+            log.info("x" * 1000)
+    assert lines.drained
 
 
 def test_the_page_about_the_log_has_all_fields() -> None:

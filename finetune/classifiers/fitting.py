@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,9 +21,14 @@ from finetune.classifiers.families import (
 from finetune.classifiers.folds import make_folds, make_plain_folds
 from finetune.classifiers.result import Fitted
 from finetune.classifiers.search import Choice, Folds, Search
+from finetune.classifiers.softmax_regression import SoftmaxRegression, moments, standardised
 from finetune.single_thread import one_blas_thread
+from models.cores import cores
 from models.errors import InputError, NumericsError
 
+_LOGISTIC = "logistic"
+_AT_ONCE = 4  # fits beside each other, at most: each has a copy of its rows
+_LARGE = 2**27  # bytes of features from which on they come one after the other
 _FEW = 16  # with fewer features the length of a row says much
 _STORED = 2**30  # bytes of training features that a model file may hold
 # Beginnings of warnings that say nothing to the caller: of rare classes, and of threads that lost their filters.
@@ -54,12 +60,46 @@ def fit_classifier(
         InputError: unknown kind, arrays that do not fit, a class without images, or more than the kind is made for.
         NumericsError: NaN or infinity in the features.
     """
-    family = _family(kind, CLASSIFIER_FAMILIES)
-    x = _checked(x, len(y), groups)
-    y = np.asarray(y, np.int64)
-    _require_classes(y, classes)
-    _require_size(kind, family, x, len(classes), CLASSIFIER_FAMILIES)
+    family, x, y = _ready(kind, x, y, classes, groups)
     return _fit(kind, family, x, y, len(classes), make_folds, groups, seed, folds)
+
+
+def choose_strength(
+    x: Floats,
+    y: Ints,
+    classes: Sequence[str],
+    *,
+    groups: Ints | None = None,
+    seed: int = 0,
+    folds: Folds | None = None,
+) -> Choice:
+    """How strong a logistic regression may be, by the choice of `fit_classifier`, without what makes it an estimator.
+
+    Raises:
+        InputError, NumericsError: as there.
+    """
+    family, x, y = _ready(_LOGISTIC, x, y, classes, groups)
+    with one_blas_thread():
+        return _strengths_tried(family, x, y, len(classes), make_folds, groups, seed, folds)
+
+
+def fit_regressions(
+    choice: Choice, rows: Sequence[tuple[int | None, Floats, Ints]]
+) -> list[SoftmaxRegression]:
+    """Logistic regressions of the chosen strength, for features as they are, beside each other.
+
+    `rows`: for each a fold that has no say in it, as in `fit_without`, or None, and features and classes.
+    """
+    classes = choice.search.classes or 0
+
+    def fit(one: tuple[int | None, Floats, Ints]) -> SoftmaxRegression:
+        fold, x, y = one
+        settings, _ = choice.best(without=fold)
+        return SoftmaxRegression.of_features(x, y, classes, settings["C"], choice.start(fold))
+
+    large = max(x.nbytes for _, x, _ in rows) > _LARGE
+    with one_blas_thread(), ThreadPoolExecutor(1 if large else min(cores(), _AT_ONCE), "graft-fits") as pool:
+        return list(pool.map(fit, rows))
 
 
 def fit_regressor(
@@ -90,7 +130,7 @@ def fit_without(fitted: Fitted, fold: int, x: Floats, y: NDArray[Any]) -> Fitted
     settings, chosen = fitted.choice.best(without=fold)
     family = fitted.choice.search.family
     with one_blas_thread(), _expected_warnings_left_out():
-        return _fitted(fitted.kind, family, fitted.choice, settings, chosen, x, y, fitted.classes)
+        return _fitted(fitted.kind, family, fitted.choice, settings, chosen, x, y, fitted.classes, fold)
 
 
 def _fit(
@@ -109,11 +149,47 @@ def _fit(
 
     steps = _scaling(family, x.shape[1])
     with one_blas_thread(), _expected_warnings_left_out():
-        z = Pipeline(steps).fit_transform(x) if steps else x
-        targets = y if classes else StandardScaler().fit_transform(y[:, None])[:, 0]
-        choice = Search(kind, family, z, targets, classes, groups, seed).run(make, folds)
+        if kind == _LOGISTIC and classes:
+            choice = _strengths_tried(family, x, y, classes, make, groups, seed, folds)
+        else:
+            z = Pipeline(steps).fit_transform(x) if steps else x
+            targets = y if classes else StandardScaler().fit_transform(y[:, None])[:, 0]
+            choice = Search(kind, family, z, targets, classes, groups, seed).run(make, folds)
         settings, chosen = choice.best()
         return _fitted(kind, family, choice, settings, chosen, x, y, classes)
+
+
+def _ready(
+    kind: str, x: Floats, y: Ints, classes: Sequence[str], groups: Ints | None
+) -> tuple[Family, Floats, Ints]:
+    """The family of a classifier, and what it learns from, checked."""
+    family = _family(kind, CLASSIFIER_FAMILIES)
+    x = _checked(x, len(y), groups)
+    y = np.asarray(y, np.int64)
+    _require_classes(y, classes)
+    _require_size(kind, family, x, len(classes), CLASSIFIER_FAMILIES)
+    return family, x, y
+
+
+def _strengths_tried(
+    family: Family,
+    x: Floats,
+    y: Ints,
+    classes: int,
+    make: Any,
+    groups: Ints | None,
+    seed: int,
+    folds: Folds | None,
+) -> Choice:
+    """The search of a logistic regression, whose `starts` are for features as they are."""
+    mean, spread = moments(x)
+    choice = Search(_LOGISTIC, family, standardised(x, mean, spread), y, classes, groups, seed).run(
+        make, folds
+    )
+    choice.starts = tuple(
+        {strength: one.of(mean, spread) for strength, one in fits.items()} for fits in choice.starts
+    )
+    return choice
 
 
 def _scaling(family: Family, width: int) -> list[tuple[str, Any]]:
@@ -138,8 +214,9 @@ def _fitted(
     x: Floats,
     y: NDArray[Any],
     classes: int | None,
+    without: int | None = None,
 ) -> Fitted:
-    """The method with settings that are chosen."""
+    """The method with settings that are chosen; `without`: a fold that x and y hold nothing of."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
@@ -156,11 +233,32 @@ def _fitted(
         pipeline = TransformedTargetRegressor(pipeline, transformer=StandardScaler(), check_inverse=False)
     if kind == "forest":
         pipeline.set_params(**{_forest_jobs(pipeline): -1})
-    pipeline.fit(x, y)
+    if kind == _LOGISTIC and classes:
+        _fit_from_optimum(pipeline, x, y, classes, settings["C"], choice.start(without))
+    else:
+        pipeline.fit(x, y)
     if kind == "forest":  # threads add up in any order; one adds in the same order every time
         fitted = pipeline.regressor_ if classes is None else pipeline
         fitted[-1].n_jobs = None
     return Fitted(kind, pipeline, chosen, classes, x.shape[1], choice)
+
+
+def _fit_from_optimum(
+    pipeline: Any, x: Floats, y: Ints, classes: int, strength: float, start: SoftmaxRegression | None
+) -> None:
+    """Fit a pipeline that ends in scikit-learn's logistic regression, which sees that it begins at its optimum."""
+    scaling, regression = pipeline[:-1], pipeline[-1]
+    z = scaling.fit_transform(x)
+    scaler = scaling["scale"]
+    begun = None if start is None else start.behind(scaler.mean_, scaler.scale_)
+    best = SoftmaxRegression.fit(z, y, classes, strength, begun)
+    weights, bias = best.weights.T, best.bias
+    if classes == 2:  # of which it has the difference
+        weights, bias = weights[1:] - weights[:1], bias[1:] - bias[:1]
+    regression.set_params(warm_start=True)
+    regression.classes_, regression.coef_, regression.intercept_ = np.unique(y), weights, bias
+    regression.fit(z, y)
+    regression.set_params(warm_start=False)
 
 
 @contextmanager

@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.classifiers.families import MARGINS, PROBABILITIES, Family, Hyperparameters
+from finetune.classifiers.softmax_regression import SoftmaxRegression
 from finetune.trust.measures import r2, softmax
 from models.cores import cores
 
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+Starts = tuple[dict[float, SoftmaxRegression], ...]
 _ENOUGH = 10_000  # images that settings are chosen on
 _ENOUGH_FOR_KERNELS = 2_000
 _FEW_TREES = 100  # for the comparison of settings
 _ROUGH = 1e-2  # tolerance of the linear SVM there: its last digits take most of the time and change no choice
-_ROUGHLY = 1e-3  # and of the regression: in six tenths of the time, with the same choice
+_ROUGHLY = 1e-3  # and of the regression: in half the time, with the same choice
 _SPREAD = 0.01  # of the probability goes to all classes alike: one sure error must not outweigh all else
 _NUMBERS = 1_000_000  # margins that a scale is fitted to
 _WORSE = 1.02  # a loss so many times the best ends a path
@@ -30,7 +32,8 @@ class Choice:
     """What each setting gave for held-out rows, and which is best.
 
     `held` (M,): places among the rows that settings are chosen on; `number` (M,): by which of the `folds`. `default`:
-    what is taken where nothing can be held out.
+    what is taken where nothing can be held out. `starts`: of a logistic regression the fits without each of the
+    folds, by their C; fits to the same rows may begin there.
     """
 
     def __init__(
@@ -44,11 +47,17 @@ class Choice:
         self.search, self._truth, self._number, self._folds = search, search.y[held], number, folds
         self._default = default
         self._tried: list[tuple[Hyperparameters, NDArray[np.float64]]] = []
+        self.starts: Starts = ()
 
     def add(self, settings: Hyperparameters, answers: NDArray[np.float64]) -> float:
         """Take note of answers (M, ...), and give their loss."""
         self._tried.append((settings, answers))
         return self.search.judge(answers, self._truth)[0]
+
+    def start(self, without: int | None) -> SoftmaxRegression | None:
+        """Where a fit to all rows, or to those without a fold, may begin."""
+        settings, _ = self.best(without)
+        return self.starts[without or 0][settings["C"]] if self.starts else None
 
     def best(self, without: int | None = None) -> tuple[Hyperparameters, dict[str, Any]]:
         """The settings with the lowest loss, and figures of the choice; `without`: a fold that has no say in it."""
@@ -96,7 +105,7 @@ class Search:
         held = np.concatenate([out for _, out in folds])
         number = np.repeat(np.arange(len(folds)), [len(out) for _, out in folds])
         choice = Choice(self, held, number, len(folds))
-        starts: list[Any] = [None] * len(folds)
+        starts: Starts = tuple({} for _ in folds)
         grid, losses = list(self.family.grid), dict[int, float]()
 
         # Folds are fitted beside each other; what has threads or tables of its own is not.
@@ -113,6 +122,9 @@ class Search:
                     break
             if self.family.stops:
                 self._beyond(list(losses.values()), loss_of)
+        # A fold that none of the rows here belong to has no fit, and others would stand in its place.
+        if self.kind == "logistic" and (given is None or len(given) == len(folds)):
+            choice.starts = starts
         return choice
 
     def _beyond(self, losses: list[float], loss_of: Callable[[Hyperparameters], float]) -> None:
@@ -169,18 +181,17 @@ class Search:
     def _answers(
         self,
         settings: Hyperparameters,
-        starts: list[Any],
+        starts: Starts,
         number: int,
         train: NDArray[Any],
         held: NDArray[Any],
     ) -> NDArray[np.float64]:
         """Margins, probabilities or values of the held-out rows."""
+        if self.kind == "logistic" and self.classes:
+            return self._regression_answers(settings["C"], starts[number], train, held)
         estimator = self.build(settings)
         inputs, questions = self.z, self.z
-        if self.kind == "logistic":  # each C begins where the one before has ended
-            estimator = starts[number] = starts[number] or estimator.set_params(warm_start=True)
-            estimator.set_params(C=settings["C"], tol=_ROUGHLY)
-        elif self.kind == "linear-svm":
+        if self.kind == "linear-svm":
             estimator.set_params(tol=_ROUGH)
         elif self.kind == "rbf-svm":
             inputs = self._kernel(estimator.get_params())[:, train]
@@ -198,6 +209,25 @@ class Search:
             return both_sides(np.asarray(estimator.decision_function(questions[held])))
         answer = estimator.predict_proba if self.family.gives == PROBABILITIES else estimator.predict
         return np.asarray(answer(questions[held]))
+
+    def _regression_answers(
+        self,
+        strength: float,
+        fits: dict[float, SoftmaxRegression],
+        train: NDArray[Any],
+        held: NDArray[Any],
+    ) -> NDArray[np.float64]:
+        """Probabilities of the held-out rows; `fits` to these rows by their C, of which this one becomes one.
+
+        It begins at the one with the next smaller C. How far others went, which held-out rows have a say in, changes
+        nothing.
+        """
+        smaller = [one for one in fits if one < strength]
+        begun = fits[max(smaller)] if smaller else None
+        fits[strength] = SoftmaxRegression.fit(
+            self.z[train], self.y[train], self.classes or 0, strength, begun, _ROUGHLY
+        )
+        return fits[strength].probabilities(self.z[held])
 
     def _kernel(self, parameters: dict[str, Any]) -> NDArray[np.float64]:
         """exp(-gamma |a - b|^2) between all rows; distances are computed once for all settings."""

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune.backbone.trunk import taken
-from finetune.classifiers.result import Fitted
+from finetune.classifiers.search import Choice
+from finetune.classifiers.softmax_regression import SoftmaxRegression
 from finetune.heads.running import predictor, run_top
 from finetune.heads.top import Top
 from finetune.job.crossing import Fold, Places, best_epoch
-from finetune.job.estimators import fit_rows, refit_estimator, rows_of
+from finetune.job.estimators import rows_of
 from finetune.job.histories import history_of, mean_history
 from finetune.job.learned import Learned, Refit
 from finetune.job.observing import Observer
@@ -24,6 +25,7 @@ from finetune.job.preparation import Prepared, pooled
 from finetune.job.recipe import Recipe
 from finetune.report.findings import History
 from finetune.report.learning_curve import Predict
+from finetune.single_thread import one_blas_thread
 from finetune.training.blocks import PHASE as BLOCKS
 from finetune.training.blocks import train_blocks
 from finetune.training.data import TrainingData
@@ -89,7 +91,7 @@ class _Starts:
 
     whole: HeadWeights | None
     parts: tuple[HeadWeights | None, ...]
-    fitted: Fitted | None = None
+    choice: Choice | None = None
 
 
 def train_head_alone(prepared: Prepared, recipe: Recipe, around: Circumstances) -> Learned:
@@ -270,25 +272,16 @@ def _begins_with_regression(prepared: Prepared, recipe: Recipe) -> bool:
 
 
 def _starts(prepared: Prepared, recipe: Recipe, views: Array) -> _Starts:
-    """Regressions on features (T, V, D), without the weights of an estimator where they would take too long."""
-    from finetune.classifiers.fitting import fit_without
+    """Regressions on features (T, V, D), without weights where they would take too long."""
+    from finetune.classifiers.fitting import choose_strength, fit_regressions
 
     if not _begins_with_regression(prepared, recipe):
         return _Starts(None, (None,) * len(prepared.folds))
     x, y, groups, folds = rows_of(prepared, views)
-    fitted = fit_rows("logistic", prepared, x, y, groups, folds, recipe.seed)
-    parts = [fit_without(fitted, i, x[learned], y[learned]) for i, (learned, _) in enumerate(folds)]
-    return _Starts(_start(fitted.estimator), tuple(_start(one.estimator) for one in parts), fitted)
-
-
-def _start(pipeline: Any) -> HeadWeights:
-    """The weights of a logistic regression behind a standardisation, for features as they are."""
-    scaler, regression = pipeline["scale"], pipeline[-1]
-    weights, bias = regression.coef_.T, regression.intercept_  # (D, classes)
-    if weights.shape[1] == 1:  # of two classes it has one margin
-        weights, bias = np.hstack([-weights / 2, weights / 2]), np.hstack([-bias / 2, bias / 2])
-    weights = weights / scaler.scale_[:, None]
-    return HeadWeights(weights, bias - scaler.mean_ @ weights)
+    choice = choose_strength(x, y, prepared.classes, groups=groups, seed=recipe.seed, folds=folds or None)
+    rows = [(None, x, y), *((i, x[learned], y[learned]) for i, (learned, _) in enumerate(folds))]
+    whole, *parts = (HeadWeights(one.weights, one.bias) for one in fit_regressions(choice, rows))
+    return _Starts(whole, tuple(parts) or (None,) * len(folds), choice)
 
 
 def _data(prepared: Prepared, around: Circumstances, learned: Places, held: Places) -> TrainingData:
@@ -333,10 +326,27 @@ def _learned(
     notes: tuple[str, ...] = (),
 ) -> Learned:
     top, refit = trained.top, _refit_head(prepared, recipe, trained.top, around.work / "curve")
-    if starts.fitted is not None:
-        refit = refit_estimator(starts.fitted.estimator)
-        top = dataclasses.replace(top, chosen={**top.chosen, "start": dict(starts.fitted.chosen)})
+    if starts.choice is not None:
+        settings, chosen = starts.choice.best()
+        refit = _refit_regression(len(prepared.classes), settings["C"])
+        top = dataclasses.replace(top, chosen={**top.chosen, "start": chosen})
     return Learned(top, folds, refit, history, (*trained.notes, *notes), trained.interrupted)
+
+
+def _refit_regression(classes: int, strength: float) -> Refit:
+    """The regression that the head began with, which it hardly differs from."""
+
+    def fit(x: Array, y: NDArray[Any]) -> Predict:
+        with one_blas_thread():
+            fitted = SoftmaxRegression.of_features(x, y, classes, strength)
+
+        @one_blas_thread()
+        def predict(rows: Array) -> NDArray[np.int64]:
+            return np.asarray(fitted.logits(rows).argmax(axis=1))
+
+        return predict
+
+    return fit
 
 
 def _refit_head(prepared: Prepared, recipe: Recipe, top: Top, work: Path) -> Refit:

@@ -181,7 +181,7 @@ def test_wrong_arguments() -> None:
 
 
 def test_check_finds_a_top_that_is_slightly_wrong() -> None:
-    x, y, classes = blobs()
+    x, y, classes = blobs(apart=0.5)
     fitted = fit_classifier("logistic", x, y, classes)
     top = export_top(fitted)
     weights = next(value for value in top.model.graph.initializer if value.name == "weights")

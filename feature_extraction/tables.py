@@ -125,6 +125,8 @@ def _names_behind(feature: Any) -> Sequence[str] | None:
 
 def is_missing(cell: Any) -> bool:
     """Whether a cell is empty, as the libraries write it."""
+    if isinstance(cell, np.generic):
+        cell = cell.item()  # None of a time that is none
     if isinstance(cell, str):
         return cell in ("", "<NA>", "NaT")
     # Of pandas' own NA nothing else can be asked: whether it equals anything is NA again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from feature_extraction.items import read_item
 from feature_extraction.opening import open_images
+from feature_extraction.tables import is_missing
 from models.errors import ImageError, SourceError
 from tests import optional
 from tests.fixtures import plain
@@ -103,3 +105,15 @@ def test_an_address_needs_a_list_that_allows_it() -> None:
     (item,) = open_images([{"url": "https://host.example/a.png"}])
     with pytest.raises(ImageError, match="nothing may be fetched"):
         read_item(item)
+
+
+@pytest.mark.parametrize("cell", [None, "", math.nan, np.float32("nan"), np.datetime64("NaT"), np.str_("")])
+def test_a_cell_without_a_value_is_missing(cell: object) -> None:
+    assert is_missing(cell)
+
+
+@pytest.mark.parametrize(
+    "cell", [0, False, "nan", np.float32(0), np.datetime64("2026-01-01"), np.zeros(2), [], b""]
+)
+def test_a_cell_with_a_value_is_not(cell: object) -> None:
+    assert not is_missing(cell)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from feature_extraction.items import ImageItem
 from feature_extraction.tables import is_missing
+from finetune.dataset.columns import MISSING
 from finetune.dataset.doubts import label_doubts
 from finetune.dataset.examples import Dataset, Example
 from finetune.dataset.label_cells import combination
@@ -50,6 +51,7 @@ def given_labels(y: Any, task: Task) -> list[Any]:
                 f"the label of image {place} is {value!s:.60}, a {type(value).__name__}; expected one class, a text "
                 "or a number."
             )
+        _refuse_missing(value, place)
     if are_mixed(values):
         raise InputError(_MIXED)
     return values
@@ -153,8 +155,18 @@ def _label_set(value: Any, place: int) -> tuple[Any, ...]:
                 f"image {place} has the label {label!r:.60}; expected a text or a whole number. Leave it out where it "
                 "is missing."
             )
+        _refuse_missing(label, place)
     ordered = sorted(labels, key=str) if isinstance(value, (set, frozenset)) else labels
     return tuple(dict.fromkeys(ordered))
+
+
+def _refuse_missing(label: Any, place: int) -> None:
+    """Refuse what lists and tables refuse: an array of texts has "nan" where something was missing."""
+    if isinstance(label, str) and label in MISSING:
+        raise InputError(
+            f"image {place} has the label {label!r}, as programs write what is missing. Fill it, leave both out, or "
+            "give a class that is really called so another name."
+        )
 
 
 def _like_a_matrix(values: list[Any]) -> bool:

@@ -48,6 +48,7 @@ def test_lists_name_the_labels_that_hold() -> None:
         ([["hat"], None], "the labels of image 1 are None; expected a list"),
         ([["hat", ""]], "image 0 has the label ''; expected a text or a whole number"),
         ([["hat", float("nan")]], "image 0 has the label nan"),
+        ([["hat"], ["red", "nan"]], "image 1 has the label 'nan', as programs write what is missing"),
         ([["hat"], [3]], "some labels are texts and others numbers"),
         (np.array([[0.5, 1]]), "hold more than 0 and 1"),
         (np.array([["hat", "red"]]), "hold more than 0 and 1"),

@@ -167,6 +167,7 @@ def test_labels_beside_images(y: Any, labels: list[Any]) -> None:
         (["a", None], "the label of image 1 is None; expected its class"),
         ([1.0, float("nan")], "the label of image 1 is nan"),
         (["a", ""], "the label of image 1 is ''"),
+        (np.array(["a", np.nan]), "image 1 has the label 'nan', as programs write what is missing"),
         ([["a"], ["a", "b"]], "the label of image 0 is .*a list; expected one class"),
         (np.array([[0, 1], [1, 1]]), r"labels have the shape \(2, 2\), and not a single 1 in each row"),
         (["a", 1], "some labels are texts and others numbers"),

@@ -7,10 +7,11 @@ import io
 import os
 import posixpath
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, BinaryIO
 
 from feature_extraction.stores.opening import WEB, Opened, files_of, scheme_of, translated
 
@@ -95,8 +96,15 @@ class StoredFile:
         Raises:
             OSError: as `read_range`; also when it is read.
         """
-        raw = _Reading(self, whole)
-        stream = io.BufferedReader(raw, _HEAD if not whole else io.DEFAULT_BUFFER_SIZE)
+        explained = partial(translated, self.url)
+        with explained():
+            remote = files_of(self.url).open(
+                self.url,
+                "rb",
+                block_size=_PIECE if whole else _HEAD,
+                cache_type="background" if whole else "readahead",
+            )
+        stream = explaining(remote, explained, _HEAD if not whole else io.DEFAULT_BUFFER_SIZE)
         return stream if "b" in mode else io.TextIOWrapper(stream, **text)
 
 
@@ -116,18 +124,20 @@ def _handle(file: StoredFile, connection: int, thread: int) -> Opened:
     return handle
 
 
-class _Reading(io.RawIOBase):
-    """A file's bytes as a stream, whose errors are those of a file system."""
+def explaining(
+    stream: Opened | BinaryIO,
+    explained: Callable[[], AbstractContextManager[None]],
+    buffer: int = io.DEFAULT_BUFFER_SIZE,
+) -> io.BufferedReader:
+    """A stream that is read through another, `buffer` bytes at a time, in `explained`, which words its errors."""
+    return io.BufferedReader(_Explaining(stream, explained), buffer)
 
-    def __init__(self, file: StoredFile, whole: bool) -> None:
-        self._file = file
-        with translated(file.url):
-            self._stream = files_of(file.url).open(
-                file.url,
-                "rb",
-                block_size=_PIECE if whole else _HEAD,
-                cache_type="background" if whole else "readahead",
-            )
+
+class _Explaining(io.RawIOBase):
+    def __init__(
+        self, stream: Opened | BinaryIO, explained: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._stream, self._explained = stream, explained
 
     def readable(self) -> bool:
         return True
@@ -142,7 +152,7 @@ class _Reading(io.RawIOBase):
         return self._stream.tell()
 
     def readinto(self, buffer: Any) -> int:
-        with translated(self._file.url):
+        with self._explained():
             data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -7,16 +7,15 @@ is told to create a file fails where another was faster.
 from __future__ import annotations
 
 import errno
-import io
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from functools import partial
+from typing import BinaryIO
 
 from feature_extraction.stores.listing import files_below
-from feature_extraction.stores.objects import StoredFile
+from feature_extraction.stores.objects import StoredFile, explaining
 from feature_extraction.stores.opening import files_of, translated
 from models.errors import OutputError
 
@@ -37,9 +36,10 @@ class StoredFolder:
 
     def open(self, name: str) -> BinaryIO:
         """See `Place`; what fails later, while it is read, is an error of the place, too."""
-        with self.explained(name, "read"):
+        explained = partial(self._explained, name, "read")
+        with explained():
             stream = StoredFile.seen(self._address(name)).open("rb", whole=True)
-        return cast("BinaryIO", io.BufferedReader(_Explaining(self, name, stream)))
+        return explaining(stream, explained)
 
     def size(self, name: str) -> int | None:
         """See `Place`.
@@ -47,7 +47,7 @@ class StoredFolder:
         Raises:
             OutputError: the store refuses or fails.
         """
-        with suppress(FileNotFoundError), self.explained(name, "read"):
+        with suppress(FileNotFoundError), self._explained(name, "read"):
             return StoredFile.seen(self._address(name)).size
         return None
 
@@ -58,7 +58,7 @@ class StoredFolder:
             OutputError: the store refuses or fails.
         """
         data = b"".join(pieces)
-        with self.explained(name, _WRITTEN):
+        with self._explained(name, _WRITTEN):
             for rest in reversed(range(_TRIES)):
                 try:
                     self._put(name, data, "create")
@@ -77,7 +77,7 @@ class StoredFolder:
         Raises:
             OutputError: the store refuses or fails.
         """
-        with self.explained(name, _WRITTEN):
+        with self._explained(name, _WRITTEN):
             self._put(name, b"".join(pieces), "overwrite")
 
     def names(self, folder: str) -> Iterator[str]:
@@ -86,7 +86,7 @@ class StoredFolder:
         Raises:
             OutputError: the store refuses or fails.
         """
-        with suppress(FileNotFoundError), self.explained(folder, "listed"):
+        with suppress(FileNotFoundError), self._explained(folder, "listed"):
             for parts, _ in files_below(self._address(folder)):
                 if len(parts) == 1:
                     yield parts[0]
@@ -98,7 +98,7 @@ class StoredFolder:
             OutputError: the store refuses or fails.
         """
         address = self._address(name)
-        with suppress(FileNotFoundError), self.explained(name, "removed"), translated(address):
+        with suppress(FileNotFoundError), self._explained(name, "removed"), translated(address):
             files_of(address).rm_file(address)
 
     def _address(self, name: str) -> str:
@@ -110,7 +110,7 @@ class StoredFolder:
             files_of(address).pipe_file(address, data, mode=mode)
 
     @contextmanager
-    def explained(self, name: str, done: str) -> Iterator[None]:
+    def _explained(self, name: str, done: str) -> Iterator[None]:
         """Raise as `OutputError`, with the file and what was to be done with it, what a store fails with."""
         try:
             yield
@@ -118,25 +118,3 @@ class StoredFolder:
             if isinstance(exc, FileNotFoundError) and done != _WRITTEN:
                 raise
             raise OutputError(f"{self._address(name)}: cannot be {done} ({exc.strerror}). {_ADVICE}") from exc
-
-
-class _Explaining(io.RawIOBase):
-    """A file of a place as it is read."""
-
-    def __init__(self, place: StoredFolder, name: str, stream: BinaryIO) -> None:
-        self._place, self._name, self._stream = place, name, stream
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._stream.seek(offset, whence)
-
-    def readinto(self, buffer: Any) -> int:
-        with self._place.explained(self._name, "read"):
-            data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

@@ -61,10 +61,10 @@ def learning_curve(
         seconds = clock() - started
         answers = [predict(part[0]) if part and len(part[1]) else None for part in (val, test)]
         scores = [
-            None if said is None or part is None else rate(part[1], said)
-            for part, said in zip((val, test), answers, strict=True)
+            None if answer is None or part is None else rate(part[1], answer)
+            for part, answer in zip((val, test), answers, strict=True)
         ]
-        judge = next((said for said in answers if said is not None), None)
+        judge = next((answer for answer in answers if answer is not None), None)
         resampled = None
         if judged and judge is not None:
             resampled = np.array([rate(judged[1][some], judge[some]) for some in drawn])

@@ -31,8 +31,10 @@ def shown_words(strangers: tuple[Shown, ...]) -> str:
     if not strangers:
         return ""
     images, accepted = sum(one.images for one in strangers), sum(one.accepted for one in strangers)
-    told = f"of {images} images that are none of the classes - {', '.join(one.kind for one in strangers)} -"
+    beginning = (
+        f"Of {images} images that are none of the classes - {', '.join(one.kind for one in strangers)} -"
+    )
     if not accepted:
-        return f"{told[0].upper()}{told[1:]} it would accept none."
+        return f"{beginning} it would accept none."
     which = ", ".join(one.words() for one in strangers if one.accepted)
-    return f"{told[0].upper()}{told[1:]} it would accept {accepted}: {which}."
+    return f"{beginning} it would accept {accepted}: {which}."

@@ -58,7 +58,7 @@ def test_blocks_of_the_built_in_model(photos: Path, tmp_path: Path) -> None:
 
 def test_blocks_that_bring_nothing_are_left_alone_and_that_is_said(tmp_path: Path) -> None:
     photos = folder_of(tmp_path / "photos", 5)
-    ruinous = Settings(epochs=2, block_epochs=3, learning_rate=0.01, block_learning_rate=0.3, batch_size=16)
+    ruinous = Settings(epochs=2, block_epochs=3, learning_rate=0.01, block_learning_rate=3, batch_size=16)
     found = run(photos, tmp_path / "out", Path("builtin"), method="blocks", training=ruinous).findings
     assert found is not None
     assert any("the top blocks brought nothing: 2 epochs of training them" in text for text in found.warnings)

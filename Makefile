@@ -8,7 +8,7 @@ EXTRAS ?=
 # Targets of the Dockerfile that image-test builds.
 IMAGES ?= serve cpu
 
-.PHONY: run test test-browser test-clients test-sources test-tensorflow test-notebooks test-deploy test-stores test-workers test-engines image-test check format protos serve clean
+.PHONY: run test test-browser test-clients test-sources test-tensorflow test-notebooks test-deploy test-stores test-workers test-engines test-cuda image-test check format protos serve clean
 
 run: $(VENV)/.installed
 	@photos=$$($(BIN)/python -c "import skimage, pathlib; print(pathlib.Path(skimage.__file__).parent / 'data')"); \
@@ -52,6 +52,10 @@ test-stores: $(VENV)/.installed $(VENV)/.installed-moto
 # Fine-tuning in several processes, connected by MPI.
 test-workers: $(VENV)/.installed $(VENV)/.installed-workers
 	$(BIN)/python -m pytest -m workers tests/finetune/workers tests/service/cli/finetune tests/test_examples.py
+
+# The whole way on a GPU. All other tests see none.
+test-cuda: $(VENV)/.installed
+	GRAFT_CUDA=1 $(BIN)/python -m pytest -m cuda tests/cuda
 
 # Parts on Ray, Spark and Dask, whose processes and machines are ended; and features in their own pipelines.
 test-engines: $(VENV)/.installed $(VENV)/.installed-engines

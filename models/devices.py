@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import ctypes.util
+import io
 import re
 import sys
 from dataclasses import dataclass
@@ -118,7 +119,8 @@ def cuda_device_count() -> int | None:
 def _missing_library() -> str | None:
     """Load onnxruntime's CUDA libraries from Python packages or the system; name the first that is not there."""
     major = str(getattr(onnxruntime, "cuda_version", "")).partition(".")[0]
-    onnxruntime.preload_dlls()
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses among our answers
+        onnxruntime.preload_dlls()
     if sys.platform == "win32":
         return None
     for library in (f"libcudart.so.{major}", f"libcublasLt.so.{major}", "libcudnn.so.9"):

@@ -18,6 +18,8 @@ from models.errors import DeviceError, FeedError, ModelError
 from models.wording import first_line
 
 Array = NDArray[Any]
+# At each session on CUDA, 1.31 warns of a kind of plug-in that nobody has asked for. Errors are raised, and told.
+onnxruntime.set_default_logger_severity(3)
 _SPINNING = "session.intra_op.allow_spinning"
 _CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
 # How a node's operator stands in a file: its tag in NodeProto, a length, a name.
@@ -133,6 +135,10 @@ def _pads_and_pools(model: str | Path | bytes) -> bool:
 def provider_options(device: Device, config: RuntimeConfig) -> dict[str, str]:
     """What the execution provider is told: the config's own, and what follows from device and threads."""
     defaults = {"device_id": str(device.index)} if device.kind in ("cuda", "tensorrt") else {}
+    if device.kind == "cuda":
+        # onnxruntime's own choice tries all ways to compute a convolution, five times as long, at each size of batch
+        # that is new; what cuDNN takes unasked was as fast or faster (`benchmarks.convolution_search`).
+        defaults["cudnn_conv_algo_search"] = "HEURISTIC"
     if device.kind == "openvino" and config.threads is not None:  # it has threads of its own
         defaults["num_of_threads"] = str(config.threads)
     return defaults | dict(config.provider_options)

@@ -18,12 +18,23 @@ from models.cores import SHARES
 # of the machine, and what it reports to its makers, and a test needs no network.
 _caches = Path(tempfile.mkdtemp(prefix="graft-tests-"))
 _numbers = itertools.count()
-_KEPT = {"GRAFT_CACHE", "GRAFT_DATA", "GRAFT_IMAGES", "GRAFT_MODELS", "GRAFT_TRITON", "GRAFT_TRITON_GRPC"}
+_KEPT = {
+    "GRAFT_CACHE",
+    "GRAFT_CUDA",
+    "GRAFT_DATA",
+    "GRAFT_IMAGES",
+    "GRAFT_MODELS",
+    "GRAFT_TRITON",
+    "GRAFT_TRITON_GRPC",
+}
 _surroundings = pytest.MonkeyPatch()
 _surroundings.setenv("XDG_CACHE_HOME", str(_caches))
 _surroundings.setenv("MPLCONFIGDIR", str(_caches / "matplotlib"))
 _surroundings.setenv("GRAFT_CACHE", str(_caches / "graft"))
 _surroundings.setenv("ORT_DISABLE_TELEMETRY", "1")
+# Tests compare with numbers of the CPU, to the bit where they can: a GPU is seen by those that are about it alone.
+if not os.environ.get("GRAFT_CUDA"):
+    _surroundings.setenv("CUDA_VISIBLE_DEVICES", "")
 # Threads of OpenBLAS wait for each other at full speed: on a busy machine they take five times as long as one of them.
 _surroundings.setenv("OPENBLAS_NUM_THREADS", "1")
 

@@ -166,7 +166,7 @@ def test_readme_names_targets_that_exist() -> None:
 
 
 def test_each_target_with_tests_is_run_by_ci_and_named_to_contributors() -> None:
-    """But for one that brings too much, which CI says."""
+    """But for those that it cannot run, which CI says."""
     texts = {
         name: (ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", ".ci/run", "CONTRIBUTING.md")
     }

@@ -120,3 +120,12 @@ def test_no_driver_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ctypes, "CDLL", fail)
     assert devices.cuda_device_count() is None
+
+
+def test_a_search_for_libraries_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Among the answers of a command it would be taken for one of them."""
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcublasLt.so"))
+    devices._missing_library()
+    assert capsys.readouterr().out == ""

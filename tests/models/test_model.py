@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from models.card import Label, Reject
+from models.devices import Device
 from models.errors import CutError, ImageError, ModelError, NumericsError
 from models.model import Model, Prediction
 from models.runtime import RuntimeConfig
@@ -139,6 +141,27 @@ def test_one_model_serves_many_threads(tiny: Model) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(60))) == [0, 1, 2] * 20
+
+
+def test_on_cuda_few_sizes_of_batches_run(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each new one costs its plans there. What fills a batch up is not among the answers."""
+    model = Model.open(tiny_path, CPU)
+    sizes: list[int] = []
+    run = model.session.run
+
+    def noting(feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> list[np.ndarray]:
+        sizes.append(len(next(iter(feeds.values()))))
+        return run(feeds, outputs)
+
+    images = np.random.default_rng(0).integers(0, 256, (70, 16, 16, 3), np.uint8)
+    expected = model.probabilities(images)
+    monkeypatch.setattr(model.session, "run", noting)
+    monkeypatch.setattr(model.session, "device", Device("cuda"))
+    for count in (0, 1, 3, 5, 8, 33, 64, 70):
+        np.testing.assert_allclose(
+            model.run(images[:count], ["probabilities"])[0], expected[:count], rtol=1e-6
+        )
+    assert sizes == [0, 1, 4, 8, 8, 64, 64, 64, 8]
 
 
 class TestFineTuned:

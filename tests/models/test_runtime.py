@@ -100,3 +100,13 @@ def test_profile_is_written_where_it_is_asked_for(tiny_path: Path, tmp_path: Pat
     session.run(zeros(session, 1))
     session.raw.end_profiling()
     assert list(tmp_path.glob("profile*.json"))
+
+
+def test_ways_to_convolve_are_not_all_tried_on_cuda() -> None:
+    assert provider_options(Device("cuda", 1), RuntimeConfig("cuda:1")) == {
+        "device_id": "1", "cudnn_conv_algo_search": "HEURISTIC",
+    }  # fmt: skip
+    given = {"cudnn_conv_algo_search": "EXHAUSTIVE"}
+    assert provider_options(Device("cuda"), RuntimeConfig("cuda", provider_options=given)) == {
+        "device_id": "0", **given,
+    }  # fmt: skip

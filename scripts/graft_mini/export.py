@@ -68,8 +68,8 @@ def main() -> None:
         accuracy=(measured,) if measured else (),
         training={
             "data": "Tiny ImageNet, 100,000 training images of 64 px; ImageNet's terms of use (research) apply to them",
-            "teacher": "pooled mixed_7a features of InceptionV3 (Google, 2015-12-05), itself trained on ImageNet; it saw "
-            "each image and its mirror image, enlarged to 299 px",
+            "teacher": "pooled mixed_7a features of InceptionV3 (Google, 2015-12-05), itself trained on ImageNet; it "
+            "saw each image and its mirror image, enlarged to 299 px",
             "epochs": last["epochs"],
             "steps": last["step"],
             "seed": 20,

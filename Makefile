@@ -55,7 +55,7 @@ test-workers: $(VENV)/.installed $(VENV)/.installed-workers
 
 # The whole way on a GPU. All other tests see none.
 test-cuda: $(VENV)/.installed
-	GRAFT_CUDA=1 $(BIN)/python -m pytest -m cuda tests/cuda
+	GRAFT_CUDA=1 $(BIN)/python -m pytest -m cuda tests/test_cuda.py
 
 # Parts on Ray, Spark and Dask, whose processes and machines are ended; and features in their own pipelines.
 test-engines: $(VENV)/.installed $(VENV)/.installed-engines

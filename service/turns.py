@@ -16,7 +16,7 @@ Job = Callable[[], None]
 Join = Callable[[Sequence[Job]], Job]  # makes one job of several
 _thread = threading.local()  # `turns`: whose turn it has; `job`: whether that began with its job
 _TOGETHER = 8  # jobs that one turn is for, at most
-_TOGETHER_S = 0.02  # that they may take: the first of them is done no sooner than the last
+_TOGETHER_S = 0.02  # that they may take of a core: the first of them is done no sooner than the last
 _MEMORY = 0.8  # weight of the past in the moving average of a job's time
 
 
@@ -36,7 +36,7 @@ class Turns:
         self._waiting: deque[threading.Lock | _Waiting] = deque()  # threads, and jobs that have none yet
         self._changing = threading.Lock()
         self._together = _TOGETHER  # jobs that one turn may be for
-        self._job_s = 0.0  # seconds of a job that may be joined, moving average
+        self._job_s = 0.0  # seconds of a core for a job that may be joined, moving average
 
     @property
     def all_taken(self) -> bool:
@@ -85,7 +85,7 @@ class Turns:
                 following = self._following()
 
     def took(self, seconds: float, jobs: int) -> None:
-        """So long one turn was for so many jobs that can be joined; from it follows how many go together."""
+        """A turn took so many seconds of a core for so many jobs that can be joined; how many go together follows."""
         self._job_s += (1 - _MEMORY if self._job_s else 1.0) * (seconds / jobs - self._job_s)
         self._together = max(1, min(_TOGETHER, int(_TOGETHER_S / max(self._job_s, 1e-6))))
 

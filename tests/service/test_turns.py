@@ -219,6 +219,25 @@ def test_jobs_that_wait_are_joined_but_not_all_of_them(threads: DaemonThreads, t
     assert sizes == [5, 3]  # half of those that wait, rounded up; then 1 of 2, and one that goes alone
 
 
+def test_jobs_are_measured_by_what_they_take_of_a_core_whoever_else_has_it(
+    turns: Turns, threads: DaemonThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a busy machine would have fewer of them joined, which costs more of it."""
+    spent, measured = iter([7.0, 7.25]), []
+    monkeypatch.setattr("service.front.threads.time.thread_time", lambda: next(spent))
+    monkeypatch.setattr(turns, "took", lambda seconds, jobs: measured.append((seconds, jobs)))
+
+    def steps() -> Steps[int]:
+        return 1
+        yield
+
+    async def answer() -> int:
+        return await threads.future_of(steps(), 1)
+
+    assert asyncio.run(answer()) == 1
+    assert measured == [(0.25, 1)]
+
+
 def test_jobs_that_take_long_are_joined_no_more(turns: Turns) -> None:
     assert turns._together > 1
     for _ in range(100):

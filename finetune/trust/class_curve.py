@@ -83,7 +83,7 @@ def _answer(
     means = np.zeros((len(classes), z.shape[1]))
     np.add.at(means, place, z[learned])
     means /= counts[:, None]
-    within = shrunk_covariance(z[learned] - means[place])
+    within, _ = shrunk_covariance(z[learned] - means[place])
     within += 1e-3 * max(float(np.trace(within)) / len(within), 1e-12) * np.eye(len(within))
     inverse = np.linalg.inv(within)
     towards = z[held] @ inverse  # (M, R)

@@ -25,9 +25,10 @@ COMPONENTS = 128
 REMEMBERED = 2000  # training images that neighbours are sought among, at most
 SHARE = 0.9  # of the distance to all images, taken off in "relative"; at 1 images that are far from all look known
 # Of "combined": what the parts that tell a missing class from known ones are bounded by from below, and divided by;
-# how steeply, and from which deviation on, the parts that tell anything else count; and how much the residual counts
-# besides, for each image of a class, and at most: components of few images tell less, and leave more.
-_LOWEST, _NEAR, _STEEP, _FROM, _REST, _MOST_REST = -1.0, 1.5, 2.0, 1.5, 10.0, 1.5
+# how much, how steeply, and from which deviation on the distance counts that tells anything else, which is this times
+# the logarithm of a class's images; and how much the residual counts beside it, for each image of a class, and at most:
+# few images tell less of missing classes, and their components leave more.
+_LOWEST, _NEAR, _FAR, _STEEP, _FROM, _REST, _MOST_REST = -1.0, 1.5, 3.0, 2.0, 1 / 3, 20.0, 4.0
 _RESIDUAL = 1e-7  # added to the square of the residual: less is rounding
 _LEVEL = 1e-3  # of their size, in how much parts of "combined" vary at least if they are to be divided by it
 _TINY = 1e-12
@@ -52,6 +53,9 @@ class Space:
     background: NDArray[np.float64]  # (R, R), from whitened within classes to whitened over all classes
     centres: NDArray[np.float64]  # (classes, R), whitened class means
     priors: NDArray[np.float64]  # (classes,) logarithms of the classes' shares
+    means: NDArray[np.float64]  # (classes, R), class means along the components, not whitened
+    distance: NDArray[np.float64]  # (R, R), whitening as far as all dimensions of the embedding know it
+    beyond: float  # variance within classes of each dimension that the components leave
     remembered: NDArray[np.float64]  # (M, R) along the components, not whitened
     each: float  # images of a class, on average
 
@@ -66,9 +70,11 @@ class Space:
         means = np.zeros((len(present), z.shape[1]))
         np.add.at(means, place, z)
         means /= counts[:, None]
-        within = shrunk_covariance(z - means[place])
-        one = np.eye(z.shape[1])
+        inside, one = z - means[place], np.eye(z.shape[1])
+        within, _ = shrunk_covariance(inside)
         whitening = _whitening(within + max(_FLOOR * float((z**2).mean()), _ROUNDING**2) * one)
+        left = np.maximum(((x - mean) ** 2).sum(axis=1) - (z**2).sum(axis=1), 0)
+        everywhere, beyond = shrunk_covariance(inside, left, x.shape[1])
         centres, shares = means @ whitening, counts / counts.sum()
         kept = np.sort(np.random.default_rng(seed).permutation(len(z))[:REMEMBERED])
         return cls(
@@ -78,6 +84,9 @@ class Space:
             _whitening(one + (centres.T * shares) @ centres),
             centres,
             np.log(shares),
+            means,
+            _whitening(everywhere + _ROUNDING**2 * one),
+            beyond + _ROUNDING**2,
             z[kept],
             len(z) / len(present),
         )
@@ -109,6 +118,10 @@ class Space:
             "background": self.background,
             "known": self.centres,
             "priors": self.priors - (self.centres**2).sum(axis=1) / 2,
+            "distance": self.distance,
+            "apart": self.means @ self.distance,
+            "beyond": np.array(1 / self.beyond),
+            "from": np.array(_FROM * np.log(self.each)),
             "rest": np.array(min(_REST / self.each, _MOST_REST)),
         }
         return {name: values.astype(np.float32) for name, values in arrays.items()}
@@ -147,9 +160,11 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
     take all of it). neighbour: the distance to the nearest training image (Sun et al. 2022).
 
     combined: of four parts, each in deviations of known images, the sum of those that tell missing classes - relative,
-    and the energy of a linear discriminant - and of what tells everything else, where it is more
-    than usual: the distance to all images in units of their covariance, and the part of the embedding that the
-    principal components leave (Wang et al. 2022, "ViM", add that to the energy).
+    and the energy of a linear discriminant - and of what tells everything else, where it is more than usual: the
+    distance to the nearest class mean in all dimensions of the embedding, and the part of the embedding that the
+    principal components leave (Wang et al. 2022, "ViM", add that to the energy). For the distance the dimensions that
+    the components leave vary alike (Moghaddam and Pentland 1997, "Probabilistic visual learning for object
+    representation").
     """
     if kind == "combined":
         return _combined(arrays, embedding)
@@ -160,8 +175,7 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
         return np.asarray(-top - np.log(total) if kind == "energy" else 1 - 1 / total)
     z = (unit(embedding) - arrays["mean"]) @ arrays["project"].astype(np.float64)  # (N, R)
     known = arrays["known"].astype(np.float64)  # (M, R)
-    distances = (z**2).sum(axis=1)[:, None] - 2 * z @ known.T + (known**2).sum(axis=1)  # (N, M)
-    nearest = np.maximum(distances.min(axis=1), 0)
+    nearest = np.maximum(_squares(z, known).min(axis=1), 0)
     if kind == "neighbour":
         return np.asarray(np.sqrt(nearest))
     if kind == "mahalanobis":
@@ -170,30 +184,36 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
 
 
 def _parts(arrays: Arrays, embedding: Array) -> list[NDArray[np.float64]]:
-    """The parts of "combined", (N,) each: relative, energy, logarithms of the distance to all and of the residual."""
+    """The parts of "combined", (N,) each: relative, energy, logarithms of the distance and of the residual."""
     centred = unit(embedding) - arrays["mean"]
     components = arrays["components"].astype(np.float64)
     along = centred @ components
     z = along @ arrays["whitening"].astype(np.float64)  # (N, R)
     known = arrays["known"].astype(np.float64)  # (M, R)
-    cross = z @ known.T
-    nearest = ((z**2).sum(axis=1)[:, None] - 2 * cross + (known**2).sum(axis=1)).min(axis=1)
+    nearest = _squares(z, known).min(axis=1)
     over_all = ((z @ arrays["background"].astype(np.float64)) ** 2).sum(axis=1)
-    logits = cross + arrays["priors"]
+    logits = z @ known.T + arrays["priors"]
     top = logits.max(axis=1)
     energy = -top - np.log(np.exp(logits - top[:, None]).sum(axis=1))
     residual = ((centred - along @ components.T) ** 2).sum(axis=1)
-    return [nearest - SHARE * over_all, energy, np.log(over_all + 1), np.log(residual + _RESIDUAL)]
+    apart = _squares(along @ arrays["distance"].astype(np.float64), arrays["apart"].astype(np.float64))
+    distance = np.maximum(apart.min(axis=1), 0) + residual * float(arrays["beyond"])
+    return [nearest - SHARE * over_all, energy, np.log(distance + 1), np.log(residual + _RESIDUAL)]
+
+
+def _squares(z: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distances (N, M) between rows."""
+    return np.asarray((z**2).sum(axis=1)[:, None] - 2 * z @ known.T + (known**2).sum(axis=1))
 
 
 def _combined(arrays: Arrays, embedding: Array) -> NDArray[np.float64]:
     middle, spread = arrays["scale"].astype(np.float64)
-    relative, energy, over_all, residual = (np.stack(_parts(arrays, embedding)) - middle[:, None]) / spread[
+    relative, energy, distance, residual = (np.stack(_parts(arrays, embedding)) - middle[:, None]) / spread[
         :, None
     ]
     near = (np.maximum(relative, _LOWEST) + np.maximum(energy, _LOWEST)) / _NEAR
-    far = sum(np.logaddexp(0, _STEEP * (part - _FROM)) for part in (over_all, residual))
-    return np.asarray(near + far + float(arrays["rest"]) * residual)
+    far = [np.logaddexp(0, _STEEP * (part - float(arrays["from"]))) for part in (distance, residual)]
+    return np.asarray(near + _FAR * far[0] + float(arrays["rest"]) * far[1])
 
 
 def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, output: str) -> None:
@@ -203,21 +223,23 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
     along = add("MatMul", centred, components)  # (N, R)
     z = add("MatMul", along, constant("whitening", arrays["whitening"]))
     known = arrays["known"].astype(np.float64)
-    lengths = add("ReduceSumSquare", z, rows, keepdims=1)  # (N, 1)
     cross = add("MatMul", z, constant("known", known.T))  # (N, M)
-    partly = add("Sub", lengths, add("Mul", cross, constant("two", 2.0)))
-    squares = add("Add", partly, constant("lengths", (known**2).sum(axis=1)))
-    nearest = add("ReduceMin", squares, rows, keepdims=0)
+    nearest = _nearest_nodes(nodes, "known", z, cross, known, rows)
     behind = add("MatMul", z, constant("background", arrays["background"]))
     over_all = add("ReduceSumSquare", behind, rows, keepdims=0)
     logits = add("Add", cross, constant("priors", arrays["priors"]))
     energy = add("Neg", add("ReduceLogSumExp", logits, rows, keepdims=0))
     again = add("Gemm", along, components, transB=1)
     residual = add("ReduceSumSquare", add("Sub", centred, again), rows, keepdims=0)
+    further = add("MatMul", along, constant("distance", arrays["distance"]))
+    means = arrays["apart"].astype(np.float64)
+    across = add("MatMul", further, constant("apart", means.T))
+    apart = add("Max", _nearest_nodes(nodes, "apart", further, across, means, rows), constant("none", 0.0))
+    distance = add("Add", apart, add("Mul", residual, constant("beyond", arrays["beyond"])))
     parts = [
         add("Sub", nearest, add("Mul", over_all, constant("share", SHARE))),
         energy,
-        add("Log", add("Add", over_all, constant("one", 1.0))),
+        add("Log", add("Add", distance, constant("one", 1.0))),
         add("Log", add("Add", residual, constant("least", _RESIDUAL))),
     ]
     middle, spread = arrays["scale"].astype(np.float64)
@@ -226,12 +248,22 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
         for i, part in enumerate(parts)
     ]
     lowest, start, steep = (
-        constant(name, value) for name, value in (("lowest", _LOWEST), ("from", _FROM), ("steep", _STEEP))
+        constant(name, value)
+        for name, value in (("lowest", _LOWEST), ("from", arrays["from"]), ("steep", _STEEP))
     )
     near = add("Add", *(add("Max", part, lowest) for part in scaled[:2]))
     far = [add("Softplus", add("Mul", add("Sub", part, start), steep)) for part in scaled[2:]]
-    total = add("Add", add("Div", near, constant("near", _NEAR)), add("Add", *far))
-    add("Add", total, add("Mul", scaled[3], constant("rest", arrays["rest"])), output=output)
+    total = add("Add", add("Div", near, constant("near", _NEAR)), add("Mul", far[0], constant("far", _FAR)))
+    add("Add", total, add("Mul", far[1], constant("rest", arrays["rest"])), output=output)
+
+
+def _nearest_nodes(nodes: Nodes, name: str, z: str, cross: str, known: NDArray[np.float64], rows: str) -> str:
+    """The least squared distance (N,) of `z` (N, R) from rows of `known`, by their products `cross` (N, M)."""
+    add, constant = nodes.add, nodes.constant
+    twice = add("Mul", cross, constant(f"{name}_twice", 2.0))
+    partly = add("Sub", add("ReduceSumSquare", z, rows, keepdims=1), twice)
+    squares = add("Add", partly, constant(f"{name}_lengths", (known**2).sum(axis=1)))
+    return add("ReduceMin", squares, rows, keepdims=0)
 
 
 def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output: str) -> Nodes:
@@ -280,22 +312,28 @@ def centred_nodes(nodes: Nodes, embedding: str, rows: str, mean: Array) -> str:
     return nodes.add("Sub", nodes.add("Div", embedding, length), nodes.constant("mean", mean))
 
 
-def shrunk_covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def shrunk_covariance(
+    x: NDArray[np.float64], left: NDArray[np.float64] | float = 0.0, width: int | None = None
+) -> tuple[NDArray[np.float64], float]:
     """The covariance (R, R) of centred rows (N, R), drawn towards a multiple of 1 as far as few rows demand.
 
+    Of rows of `width` dimensions `x` may be the first ones along principal axes: `left` (N,) is what the squares of the
+    others come to, which are taken to vary alike; the second value is the variance of each of them.
     Source: Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices". The same is
     in scikit-learn, the import of which would be a fifth of the time of a run whose features are cached.
     """
-    n, width = x.shape
+    n, along = x.shape
+    width = width or along
     covariance = x.T @ x / n
-    level = float(np.trace(covariance)) / width
-    spread = float(np.square(covariance - level * np.eye(width)).sum())
-    noise = min(
-        (float(np.square(np.square(x).sum(axis=1)).sum()) / n - float(np.square(covariance).sum())) / n,
-        spread,
-    )
+    rest, others = float(np.mean(left)), max(width - along, 1)
+    level = (float(np.trace(covariance)) + rest) / width
+    squared = float(np.square(covariance).sum()) + rest**2 / others
+    spread = squared - width * level**2
+    fourth = float(np.square(np.square(x).sum(axis=1) + left).sum()) / n
+    noise = min((fourth - squared) / n, spread)
     share = noise / spread if spread > 0 else 0.0
-    return np.asarray((1 - share) * covariance + share * level * np.eye(width))
+    drawn = (1 - share) * covariance + share * level * np.eye(along)
+    return np.asarray(drawn), (1 - share) * rest / others + share * level
 
 
 def principal(centred: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

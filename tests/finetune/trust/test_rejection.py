@@ -152,6 +152,21 @@ class TestCombined:
         assert (areas["combined"] > areas["relative"] + 0.005).all()
         assert (areas["combined"] > areas["mahalanobis"] - 0.01).all()
 
+    @pytest.mark.parametrize("kept", [128, 30])
+    def test_distance_is_that_in_all_dimensions(self, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(novelty, "COMPONENTS", kept)  # 60 images have 59; what 30 leave counts as alike
+        x, y = blobs(60, width=400)
+        unit = novelty.unit(x)
+        means = np.stack([unit[y == c].mean(axis=0) for c in range(4)])
+        covariance, _ = ledoit_wolf(unit - means[y], assume_centered=True)
+        new = np.concatenate(
+            [blobs(40, width=400, seed=2)[0], np.random.default_rng(3).normal(0, 5, (9, 400))]
+        )
+        apart = novelty.unit(new)[:, None] - means
+        expected = np.einsum("ncd,de,nce->nc", apart, np.linalg.inv(covariance), apart).min(axis=1)
+        distance = np.exp(Space.fit(x, y).parts(new)[2]) - 1
+        np.testing.assert_allclose(distance, expected, rtol=1e-4 if kept == 128 else 0.1)
+
     def test_parts_that_do_not_vary_count_for_nothing(self) -> None:
         x, y = blobs(60)
         space = Space.fit(x, y)  # 24 components leave nothing
@@ -187,7 +202,7 @@ class TestFit:
 
     def test_held_out_classes_do_not_choose(self) -> None:
         """What is best at missing classes may take anything else for known."""
-        rejector = fitted(classes=12, noise=1.0)
+        rejector = fitted(classes=5, noise=1.6)
         assert rejector.kind == "combined"
         assert max(rejector.candidates.values()) > rejector.candidates["combined"]
 
@@ -298,7 +313,8 @@ def test_shrunk_covariance_is_scikit_learns(images: int, width: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(images, width)) * rng.uniform(0.1, 3, width)
     wanted, _ = ledoit_wolf(x, assume_centered=True)
-    np.testing.assert_allclose(shrunk_covariance(x), wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
+    given, _ = shrunk_covariance(x)
+    np.testing.assert_allclose(given, wanted, rtol=0, atol=1e-12 * np.abs(wanted).max())
 
 
 def test_rounding_is_what_a_millionth_makes_of_the_score() -> None:

@@ -71,7 +71,9 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=100, help="and to measure on")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--model", default="builtin")
+    parser.add_argument("--unfreeze", default="", metavar="CUT", help="train what lies behind it")
     args, options = parser.parse_known_args()
+    of_blocks = ["--unfreeze", args.unfreeze] if args.unfreeze else []
     header = ["draw", "head", "blocks", "points", "rate", "seconds", "seconds"]
     rows, gains, both = [], [], [0, 0]
     with tempfile.TemporaryDirectory() as folder:
@@ -82,8 +84,8 @@ def main() -> None:
             outs = [Path(folder) / f"{method}-{number}" for method in METHODS]
             reports, seconds = zip(
                 *(
-                    run(root, method, out, ["--model", args.model, *options])
-                    for method, out in zip(METHODS, outs, strict=True)
+                    run(root, method, out, ["--model", args.model, *options, *more])
+                    for method, out, more in zip(METHODS, outs, ([], of_blocks), strict=True)
                 ),
                 strict=True,
             )

@@ -150,7 +150,9 @@ def _part_of(prepared: Prepared, held: Held, number: int, fold: Fold, train: Arr
         run_top(fold.top, prepared.features[fold.learned]).embedding if own else train[place(fold.learned)]
     )
     logits = held.outputs.logits[mine]
-    return _Part(HeldPart(known, targets[fold.learned], embeddings, logits, targets[rows]), own)
+    return _Part(
+        HeldPart(known, targets[fold.learned], embeddings, logits, targets[rows], prepared.groups[rows]), own
+    )
 
 
 def _curve(

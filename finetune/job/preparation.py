@@ -190,9 +190,15 @@ def prepare(
     classes, targets, unlearned = _targets(dataset, examples, rows)
     folds = parts_held_out(targets, together, rows["train"], bool(classes), recipe.seed) if crossed else []
     if not folds and not len(rows["val"]):
+        apart = len(np.unique(together[rows["train"]]))
+        copies = (
+            f" {len(rows['train']):,} are there, {apart:,} without copies."
+            if apart < len(rows["train"])
+            else ""
+        )
         raise InputError(
-            f"{dataset.source}: no image is left for validation; expected some. Add images, at least "
-            f"{'two' if crossed else 'three'}{' a class' if classes else ''}."
+            f"{dataset.source}: no image is left for validation; expected some.{copies} Add images, at least "
+            f"{'two' if crossed else 'three'}{' a class' if classes else ''}{' that are no copies' if copies else ''}."
         )
     training = [examples[i] for i in rows["train"]]
     if recipe.view_count > 1:

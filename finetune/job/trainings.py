@@ -38,7 +38,7 @@ from models.runtime import Array
 from models.wording import counted, listed
 
 _CURVE_EPOCHS = 30  # of the heads that show how accuracy grows with the number of images
-_BORNE = 1.4  # times the loss of the head alone, above which a rate does more harm than can be made good
+_BORNE = 1.7  # times the loss of the head alone, above which a rate does more harm than can be made good
 _SMALLER = 4  # times smaller are the batches of a trial, which has more steps for that
 TRIAL = 2  # epochs that are enough to see that blocks bring nothing
 _UNMEASURED = 15  # epochs of a head that nothing is measured by, before its blocks are trained

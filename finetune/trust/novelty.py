@@ -73,7 +73,9 @@ class Space:
         inside, one = z - means[place], np.eye(z.shape[1])
         within, _ = shrunk_covariance(inside)
         whitening = _whitening(within + max(_FLOOR * float((z**2).mean()), _ROUNDING**2) * one)
-        left = np.maximum(((x - mean) ** 2).sum(axis=1) - (z**2).sum(axis=1), 0)
+        lengths = ((x - mean) ** 2).sum(axis=1)
+        left = np.maximum(lengths - (z**2).sum(axis=1), 0)
+        floor = max(_FLOOR * float(lengths.mean()) / x.shape[1], _ROUNDING**2)
         everywhere, beyond = shrunk_covariance(inside, left, x.shape[1])
         centres, shares = means @ whitening, counts / counts.sum()
         kept = np.sort(np.random.default_rng(seed).permutation(len(z))[:REMEMBERED])
@@ -85,8 +87,8 @@ class Space:
             centres,
             np.log(shares),
             means,
-            _whitening(everywhere + _ROUNDING**2 * one),
-            beyond + _ROUNDING**2,
+            _whitening(everywhere + floor * one),
+            beyond + floor,
             z[kept],
             len(z) / len(present),
         )
@@ -233,8 +235,16 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
     residual = add("ReduceSumSquare", add("Sub", centred, again), rows, keepdims=0)
     further = add("MatMul", along, constant("distance", arrays["distance"]))
     means = arrays["apart"].astype(np.float64)
-    across = add("MatMul", further, constant("apart", means.T))
-    apart = add("Max", _nearest_nodes(nodes, "apart", further, across, means, rows), constant("none", 0.0))
+    if (
+        len(means) <= _DIRECT
+    ):  # whitened by what may vary little, their lengths are large beside what is between them
+        between = add("Sub", add("Unsqueeze", further, rows), constant("apart", means))  # (N, M, R)
+        squares = add("ReduceSumSquare", between, constant("last", [2], np.int64), keepdims=0)
+        apart = add("ReduceMin", squares, rows, keepdims=0)
+    else:
+        across = add("MatMul", further, constant("apart", means.T))
+        nearest_of_all = _nearest_nodes(nodes, "apart", further, across, means, rows)
+        apart = add("Max", nearest_of_all, constant("none", 0.0))
     distance = add("Add", apart, add("Mul", residual, constant("beyond", arrays["beyond"])))
     parts = [
         add("Sub", nearest, add("Mul", over_all, constant("share", SHARE))),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ROUNDS = 10
 _FITTED = 20_000  # training images that are looked at in the end, at most
 _MEASURED = 2_000  # and in each round
-_FEW = 300  # images up to which every part is asked in each round
+# Images up to which every part is asked in each round, and held out in `_PIECES` for the threshold.
+_FEW, _PIECES = 300, 4
 _AT_ONCE = 4  # spaces and rounds beside each other, at most: each has matrices of its own
 _DRAWS, _MILLIONTH = 4, 1e-6  # of rounding
 
@@ -78,6 +79,7 @@ class HeldPart:
     """What a model has learned from, and what it gives for images of the same classes that it has not.
 
     `known` (N, D) of classes `known_y` (N,); `embeddings` (M, D) and `logits` (M, classes) of classes `y` (M,).
+    `groups` (M,): images that belong together, such as copies, have the same number.
     """
 
     known: Array
@@ -85,6 +87,7 @@ class HeldPart:
     embeddings: Array
     logits: Array
     y: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
 
 def fit_rejector(
@@ -120,20 +123,25 @@ def fit_rejector(
     """
     _check(embeddings_train, y_train, held, unknown, keep)
     itself = len(held) == 1 and len(held[0].known) == len(embeddings_train)
-    learned = [(embeddings_train, y_train)]
-    learned += [] if itself else [(part.known, part.known_y) for part in held]
+    learned, places = [(embeddings_train, y_train)], [np.arange(sum(len(part.y) for part in held))]
+    if not itself:
+        others, places = _asked(held, len(y_train))
+        learned += others
     with ThreadPoolExecutor(min(cores(), _AT_ONCE), "graft-spaces") as pool:
-        whole, *others = pool.map(lambda one: _fit(one[0], one[1], _FITTED, seed), learned)
-    spaces = others or [whole]
-    asked = list(zip(spaces, held, strict=True))
-    scale = scaling(np.concatenate([space.parts(part.embeddings) for space, part in asked], axis=1))
+        whole, *spaces = pool.map(lambda one: _fit(one[0], one[1], _FITTED, seed), learned)
+    asked = list(zip(spaces or [whole], places, strict=True))
+    embeddings, logits = (
+        np.concatenate([getattr(part, name) for part in held]) for name in ("embeddings", "logits")
+    )
+    parts = np.empty((4, len(embeddings)))
+    for space, rows in asked:
+        parts[:, rows] = space.parts(embeddings[rows])
+    scale = scaling(parts)
     stored = {kind: whole.arrays(kind, scale) for kind in KINDS}
-    known = {
-        kind: np.concatenate(
-            [score(kind, space.arrays(kind, scale), part.embeddings, part.logits) for space, part in asked]
-        )
-        for kind in KINDS
-    }
+    known = {kind: np.empty(len(embeddings)) for kind in KINDS}
+    for kind in KINDS:
+        for space, rows in asked:
+            known[kind][rows] = score(kind, space.arrays(kind, scale), embeddings[rows], logits[rows])
     # A random forest's logits are logarithms of probabilities: their energy is always 0.
     useful = [kind for kind in KINDS if np.ptp(known[kind]) > 1e-6]
     kind, area, interval = KINDS[0], None, None
@@ -154,6 +162,32 @@ def fit_rejector(
     return Rejector(
         kind, stored[kind], threshold, area, measured, kept, interval, dict(areas.items()), known[kind]
     )
+
+
+def _asked(
+    held: Sequence[HeldPart], count: int
+) -> tuple[list[tuple[Array, NDArray[np.int64]]], list[NDArray[np.int64]]]:
+    """What spaces are fitted to, and the places, among the images of all parts, of those that each has to meet.
+
+    What is shipped is fitted to all `count` images. Of few, those that a part lacks are missed: in a space without a
+    fifth of the images others look stranger than they are. So of few images a space has most of its part besides.
+    """
+    learned, places, first = [], [], 0
+    for part in held:
+        every = np.arange(len(part.y))
+        pieces = [(every[:0], every)]
+        if count <= _FEW:
+            groups = every if part.groups is None else part.groups
+            # Numbered as they come: the numbers that others gave them may depend on images of a test.
+            _, comes, place = np.unique(groups, return_index=True, return_inverse=True)
+            number = np.argsort(np.argsort(comes))[place] % _PIECES
+            pieces = [(every[number != i], every[number == i]) for i in np.unique(number)]
+        for besides, met in pieces:
+            x = np.concatenate([part.known, part.embeddings[besides]])
+            learned.append((x, np.concatenate([part.known_y, part.y[besides]])))
+            places.append(first + met)
+        first += len(every)
+    return learned, places
 
 
 def _fit(embeddings: Array, y: NDArray[np.int64], most: int, seed: int) -> Space:

@@ -159,6 +159,7 @@ class TestCombined:
         unit = novelty.unit(x)
         means = np.stack([unit[y == c].mean(axis=0) for c in range(4)])
         covariance, _ = ledoit_wolf(unit - means[y], assume_centered=True)
+        covariance += novelty._FLOOR * ((unit - unit.mean(axis=0)) ** 2).mean() * np.eye(400)
         new = np.concatenate(
             [blobs(40, width=400, seed=2)[0], np.random.default_rng(3).normal(0, 5, (9, 400))]
         )
@@ -250,6 +251,35 @@ class TestFit:
         val, _ = blobs(60, seed=1)
         below = rejector.score(val, logits_of(val)) <= rejector.threshold
         assert (below.sum(), rejector.kept) == (passed, below.mean())
+
+    def test_new_images_are_rejected_as_often_as_asked_where_few_were_held_out_in_turn(self) -> None:
+        """What is shipped knows the fifth of the images that each part lacked."""
+        x, y = blobs(100, 5, width=300, noise=1.0)
+        part = np.arange(100) // 5 % 5
+        held = [
+            HeldPart(x[part != i], y[part != i], x[part == i], x[part == i][:, :5], y[part == i])
+            for i in range(5)
+        ]
+        rejector = fit_rejector(x, y, held, keep=0.9)
+        new, _ = blobs(1000, 5, width=300, seed=7, noise=1.0)
+        assert (rejector.score(new, new[:, :5]) > rejector.threshold).mean() == pytest.approx(0.1, abs=0.03)
+
+    def test_copies_are_held_out_together(self) -> None:
+        x, y = blobs(50, 5, width=300)
+        x, y = np.repeat(x, 2, axis=0), np.repeat(y, 2)
+        part = np.arange(100) // 10 % 5
+
+        def fitted_with(groups: NDArray[np.int64] | None) -> Rejector:
+            some = [np.flatnonzero(part == i) for i in range(5)]
+            return fit_rejector(x, y, [
+                HeldPart(x[part != i], y[part != i], x[rows], x[rows][:, :5], y[rows],
+                         None if groups is None else groups[rows]) for i, rows in enumerate(some)
+            ])  # fmt: skip
+
+        new, _ = blobs(1000, 5, width=300, seed=7)
+        together, apart = fitted_with(9 - np.arange(100) // 2), fitted_with(None)
+        rejected = [(one.score(new, new[:, :5]) > one.threshold).mean() for one in (together, apart)]
+        assert rejected[0] < 0.1 < 0.5 < rejected[1]
 
     def test_same_seed_same_arrays(self) -> None:
         first, second = fitted(seed=3), fitted(seed=3)

@@ -28,9 +28,9 @@ def variation_warnings(vectors: Array, different: bool, name: str, cut: str) -> 
     if not varying.any():
         raise ModelError(
             f"{name}: gives the same {vectors.shape[1]:,} features at {cut} for all {len(vectors):,} images, so "
-            "nothing can be learned from them. They may look alike, such as images of one colour. Or its weights or its "
-            "export are broken, or its pixels are scaled wrongly: import it again with another --scale (`graft models "
-            "import FILE --check PHOTO`), or take another cut."
+            "nothing can be learned from them. They may look alike, such as images of one colour. Or its weights or "
+            "its export are broken, or its pixels are scaled wrongly: import it again with another --scale (`graft "
+            "models import FILE --check PHOTO`), or take another cut."
         )
     doubt = "is its export sound, and are its pixels scaled rightly?"
     if varying.mean() < _FEW:

@@ -153,8 +153,10 @@ def unit(embeddings: Array) -> NDArray[np.float64]:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), _TINY))
 
 
-def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArray[np.float64]:
-    """The score (N,) of embeddings (N, D) and logits (N, classes), without temperature.
+def score(
+    kind: Kind, arrays: Arrays, embedding: Array, logits: Array, *, length: float = 1.0
+) -> NDArray[np.float64]:
+    """The score (N,) of embeddings (N, D) and logits (N, classes), without temperature; `length`: see `_parts`.
 
     confidence: 1 - max softmax(logits) (Hendrycks & Gimpel 2017). energy: -logsumexp(logits) (Liu et al. 2020).
     mahalanobis: the squared distance to the nearest class mean, in units of the covariance that all classes share (Lee
@@ -169,13 +171,13 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
     representation").
     """
     if kind == "combined":
-        return _combined(arrays, embedding)
+        return _combined(arrays, embedding, length)
     if kind in ("energy", "confidence"):
         z = np.asarray(logits, np.float64)
         top = z.max(axis=1)
         total = np.exp(z - top[:, None]).sum(axis=1)
         return np.asarray(-top - np.log(total) if kind == "energy" else 1 - 1 / total)
-    z = (unit(embedding) - arrays["mean"]) @ arrays["project"].astype(np.float64)  # (N, R)
+    z = (length * unit(embedding) - arrays["mean"]) @ arrays["project"].astype(np.float64)  # (N, R)
     known = arrays["known"].astype(np.float64)  # (M, R)
     nearest = np.maximum(_squares(z, known).min(axis=1), 0)
     if kind == "neighbour":
@@ -185,9 +187,12 @@ def score(kind: Kind, arrays: Arrays, embedding: Array, logits: Array) -> NDArra
     return np.asarray(nearest - SHARE * ((z @ arrays["background"]) ** 2).sum(axis=1))
 
 
-def _parts(arrays: Arrays, embedding: Array) -> list[NDArray[np.float64]]:
-    """The parts of "combined", (N,) each: relative, energy, logarithms of the distance and of the residual."""
-    centred = unit(embedding) - arrays["mean"]
+def _parts(arrays: Arrays, embedding: Array, length: float = 1.0) -> list[NDArray[np.float64]]:
+    """The parts of "combined", (N,) each: relative, energy, logarithms of the distance and of the residual.
+
+    `length`: that embeddings are brought to, which is 1 but for rounding.
+    """
+    centred = length * unit(embedding) - arrays["mean"]
     components = arrays["components"].astype(np.float64)
     along = centred @ components
     z = along @ arrays["whitening"].astype(np.float64)  # (N, R)
@@ -208,11 +213,11 @@ def _squares(z: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray((z**2).sum(axis=1)[:, None] - 2 * z @ known.T + (known**2).sum(axis=1))
 
 
-def _combined(arrays: Arrays, embedding: Array) -> NDArray[np.float64]:
+def _combined(arrays: Arrays, embedding: Array, length: float = 1.0) -> NDArray[np.float64]:
     middle, spread = arrays["scale"].astype(np.float64)
-    relative, energy, distance, residual = (np.stack(_parts(arrays, embedding)) - middle[:, None]) / spread[
-        :, None
-    ]
+    relative, energy, distance, residual = (
+        np.stack(_parts(arrays, embedding, length)) - middle[:, None]
+    ) / spread[:, None]
     near = (np.maximum(relative, _LOWEST) + np.maximum(energy, _LOWEST)) / _NEAR
     far = [np.logaddexp(0, _STEEP * (part - float(arrays["from"]))) for part in (distance, residual)]
     return np.asarray(near + _FAR * far[0] + float(arrays["rest"]) * far[1])
@@ -226,7 +231,7 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
     z = add("MatMul", along, constant("whitening", arrays["whitening"]))
     known = arrays["known"].astype(np.float64)
     cross = add("MatMul", z, constant("known", known.T))  # (N, M)
-    nearest = _nearest_nodes(nodes, "known", z, cross, known, rows)
+    nearest = _nearest_nodes(nodes, "nearest", z, known, rows)
     behind = add("MatMul", z, constant("background", arrays["background"]))
     over_all = add("ReduceSumSquare", behind, rows, keepdims=0)
     logits = add("Add", cross, constant("priors", arrays["priors"]))
@@ -235,16 +240,7 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
     residual = add("ReduceSumSquare", add("Sub", centred, again), rows, keepdims=0)
     further = add("MatMul", along, constant("distance", arrays["distance"]))
     means = arrays["apart"].astype(np.float64)
-    if (
-        len(means) <= _DIRECT
-    ):  # whitened by what may vary little, their lengths are large beside what is between them
-        between = add("Sub", add("Unsqueeze", further, rows), constant("apart", means))  # (N, M, R)
-        squares = add("ReduceSumSquare", between, constant("last", [2], np.int64), keepdims=0)
-        apart = add("ReduceMin", squares, rows, keepdims=0)
-    else:
-        across = add("MatMul", further, constant("apart", means.T))
-        nearest_of_all = _nearest_nodes(nodes, "apart", further, across, means, rows)
-        apart = add("Max", nearest_of_all, constant("none", 0.0))
+    apart = _nearest_nodes(nodes, "apart", further, means, rows)
     distance = add("Add", apart, add("Mul", residual, constant("beyond", arrays["beyond"])))
     parts = [
         add("Sub", nearest, add("Mul", over_all, constant("share", SHARE))),
@@ -267,13 +263,17 @@ def _combined_nodes(nodes: Nodes, arrays: Arrays, embedding: str, rows: str, out
     add("Add", total, add("Mul", far[1], constant("rest", arrays["rest"])), output=output)
 
 
-def _nearest_nodes(nodes: Nodes, name: str, z: str, cross: str, known: NDArray[np.float64], rows: str) -> str:
-    """The least squared distance (N,) of `z` (N, R) from rows of `known`, by their products `cross` (N, M)."""
+def _nearest_nodes(nodes: Nodes, name: str, z: str, known: NDArray[np.float64], rows: str) -> str:
+    """The least squared distance (N,) of `z` (N, R) from rows of `known` (M, R)."""
     add, constant = nodes.add, nodes.constant
-    twice = add("Mul", cross, constant(f"{name}_twice", 2.0))
-    partly = add("Sub", add("ReduceSumSquare", z, rows, keepdims=1), twice)
-    squares = add("Add", partly, constant(f"{name}_lengths", (known**2).sum(axis=1)))
-    return add("ReduceMin", squares, rows, keepdims=0)
+    if len(known) <= _DIRECT:
+        apart = add("Sub", add("Unsqueeze", z, rows), constant(name, known))  # (N, M, R)
+        squares = add("ReduceSumSquare", apart, constant(f"{name}_last", [2], np.int64), keepdims=0)
+    else:
+        cross = add("MatMul", z, constant(name, -2 * known.T))  # (N, M)
+        partly = add("Add", cross, constant(f"{name}_lengths", (known**2).sum(axis=1)))
+        squares = add("Add", partly, add("ReduceSumSquare", z, rows, keepdims=1))
+    return add("Max", add("ReduceMin", squares, rows, keepdims=0), constant(f"{name}_least", 0.0))
 
 
 def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output: str) -> Nodes:
@@ -296,16 +296,9 @@ def score_nodes(kind: Kind, arrays: Arrays, embedding: str, logits: str, output:
     centred = centred_nodes(nodes, embedding, rows, arrays["mean"])
     z = add("MatMul", centred, constant("project", arrays["project"]))  # (N, R)
     known = arrays["known"].astype(np.float64)
-    if len(known) <= _DIRECT:
-        apart = add("Sub", add("Unsqueeze", z, rows), constant("known", known))  # (N, M, R)
-        squares = add("ReduceSumSquare", apart, constant("last", [2], np.int64), keepdims=0)
-    else:
-        cross = add("MatMul", z, constant("known", -2 * known.T))  # (N, M)
-        partly = add("Add", cross, constant("lengths", (known**2).sum(axis=1)))
-        squares = add("Add", partly, add("ReduceSumSquare", z, rows, keepdims=1))
-    least = add("ReduceMin", squares, rows, keepdims=0)
-    last = output if kind == "mahalanobis" else None
-    nearest = add("Max", least, constant("zero", 0.0), output=last)
+    nearest = _nearest_nodes(nodes, "known", z, known, rows)
+    if kind == "mahalanobis":
+        add("Identity", nearest, output=output)
     if kind == "neighbour":
         add("Sqrt", nearest, output=output)
     if kind == "relative":

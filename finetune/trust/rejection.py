@@ -58,15 +58,19 @@ class Rejector:
         return score(self.kind, self.arrays, embedding, logits)
 
     def rounding(self, embedding: Array, logits: Array) -> float:
-        """By how much the scores change, at most, when embeddings and logits change by a millionth.
+        """By how much the scores change, at most, when embeddings, their lengths and logits change by a millionth.
 
-        Networks in float32 are no more exact than that; of embeddings that hardly differ it is much of the score.
+        Networks in float32 are no more exact than that, nor are the lengths that embeddings are divided by; of
+        embeddings that hardly differ it is much of the score.
         """
         dice, before = np.random.default_rng(0), self.score(embedding, logits)
         changes = []
         for _ in range(_DRAWS):
             near = (x * (1 + _MILLIONTH * dice.standard_normal(np.shape(x))) for x in (embedding, logits))
             changes.append(float(np.abs(self.score(*near) - before).max()))
+        for factor in (1 - _MILLIONTH, 1 + _MILLIONTH):
+            longer = score(self.kind, self.arrays, embedding, logits, length=factor)
+            changes.append(float(np.abs(longer - before).max()))
         return max(changes)
 
     def nodes(self, embedding: str, logits: str, output: str) -> Nodes:

@@ -106,21 +106,27 @@ class TestScores:
         far = np.random.default_rng(3).normal(0, 5, (40, 24)).astype(np.float32)
         new = np.concatenate([blobs(40, seed=2)[0], far, np.zeros((1, 24), np.float32)])
         expected = score(kind, arrays, new, logits_of(new))
-        written = score_nodes(kind, arrays, "embedding", "logits", "reject_score")
-        graph = helper.make_graph(
-            written.nodes,
-            "score",
-            [
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None])
-                for name in ("embedding", "logits")
-            ],
-            [helper.make_tensor_value_info("reject_score", TensorProto.FLOAT, ["N"])],
-            written.weights,
-        )
-        model = helper.make_model(graph, opset_imports=opset_imports(), ir_version=IR_VERSION)
-        session = OnnxSession(model.SerializeToString(), RuntimeConfig("cpu"))
-        (found,) = session.run({"embedding": new, "logits": logits_of(new)})
+        found = in_onnx(kind, arrays, new, logits_of(new))
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
+
+
+def in_onnx(kind: Kind, arrays: dict[str, Floats], embedding: Floats, logits: Floats) -> Floats:
+    """The score as the nodes of a file give it."""
+    written = score_nodes(kind, arrays, "embedding", "logits", "reject_score")
+    graph = helper.make_graph(
+        written.nodes,
+        "score",
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None])
+            for name in ("embedding", "logits")
+        ],
+        [helper.make_tensor_value_info("reject_score", TensorProto.FLOAT, ["N"])],
+        written.weights,
+    )
+    model = helper.make_model(graph, opset_imports=opset_imports(), ir_version=IR_VERSION)
+    session = OnnxSession(model.SerializeToString(), RuntimeConfig("cpu"))
+    (found,) = session.run({"embedding": embedding, "logits": logits})
+    return found
 
 
 class TestCombined:
@@ -167,6 +173,13 @@ class TestCombined:
         expected = np.einsum("ncd,de,nce->nc", apart, np.linalg.inv(covariance), apart).min(axis=1)
         distance = np.exp(Space.fit(x, y).parts(new)[2]) - 1
         np.testing.assert_allclose(distance, expected, rtol=1e-4 if kept == 128 else 0.1)
+
+    def test_classes_of_copies_do_not_cost_digits(self) -> None:
+        """Their means lie thousands of deviations apart."""
+        x, y = blobs(36, 3, width=1280, noise=0.01)
+        arrays = arrays_of(Space.fit(x[:27], y[:27]), "combined", x[27:])
+        expected = score("combined", arrays, x, logits_of(x))
+        np.testing.assert_allclose(in_onnx("combined", arrays, x, logits_of(x)), expected, rtol=0, atol=3e-3)
 
     def test_parts_that_do_not_vary_count_for_nothing(self) -> None:
         x, y = blobs(60)

@@ -200,6 +200,19 @@ def test_one_image_a_class_is_refused(tiny_path: Path, tmp_path: Path) -> None:
         run(folder_of(tmp_path / "few", 1), tmp_path / "out", tiny_path)
 
 
+def test_copies_are_not_images_to_hold_out(tiny_path: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "copies" / name).mkdir(parents=True)
+        for i in range(4):
+            shade((200, 30, 30) if name == "a" else (30, 30, 200), 0).save(
+                tmp_path / "copies" / name / f"{i}.png"
+            )
+    with pytest.raises(
+        InputError, match=r"8 are there, 2 without copies\. Add images, .* that are no copies\."
+    ):
+        run(tmp_path / "copies", tmp_path / "out", tiny_path)
+
+
 def test_a_class_of_one_image_is_learned_and_never_measured(tiny_path: Path, tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "photos", 8)
     folder_of(tmp_path / "photos2", 1, {"night": (5, 5, 20)})

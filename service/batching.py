@@ -136,11 +136,10 @@ class Batcher:
             began, tickets = self._clock(), list(dict.fromkeys(ticket for ticket, _ in batch))
             for ticket in tickets:
                 ticket.begins(began, len(batch))
-            key = tickets[0].key
-            rows = rows_of(self._run, key, [ticket.items[i] for ticket, i in batch], crowded)
+            rows = rows_of(self._run, tickets[0].key, [ticket.items[i] for ticket, i in batch], crowded)
             seconds = self._clock() - began
             # Before the rows are handed out: who has an answer finds its run counted.
-            self._watch(BatchReport(key, len(batch), tickets, began, seconds))
+            self._watch(BatchReport(tickets[0].key, len(batch), tickets, began, seconds))
             with self._state:
                 if batch is batches[-1]:
                     self._running -= 1

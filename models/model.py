@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,14 +173,14 @@ class Model:
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
     def _filled(self, count: int) -> int:
-        """How many images run where there are `count`: as many as the graph takes, and on CUDA a power of two.
+        """How many images run where there are `count`: as many as the graph takes, and on CUDA a power of four.
 
-        There cuDNN makes its plans anew for each size of batch that it meets, an eighth of a second and more for a
-        network: of all sizes up to 64 only seven come.
+        There each size of batch has a session of its own (`models.per_shape`): of all sizes up to 64 only four come.
         """
         if self.card.batch_size is not None:
             return self.card.batch_size
-        return 1 << (count - 1).bit_length() if count and self.session.device.kind == "cuda" else count
+        on_cuda = self.session.device.kind == "cuda"
+        return 1 << 2 * math.ceil((count - 1).bit_length() / 2) if count and on_cuda else count
 
     def _run_once(self, batch: NDArray[np.uint8], outputs: Sequence[str] | None) -> list[Array]:
         """Run as many images as suit the graph and the device, or fewer, filled up with copies of the last."""

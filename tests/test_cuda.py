@@ -1,7 +1,4 @@
-"""The whole way on a real GPU, compared with the CPU: `make test-cuda`, where CUDA and its libraries are.
-
-Convolutions of a GPU round to TF32, ten bits of a number, so that numbers differ by parts in a thousand.
-"""
+"""The whole way on a real GPU, compared with the CPU: `make test-cuda`, where CUDA and its libraries are."""
 
 from __future__ import annotations
 
@@ -67,9 +64,7 @@ def test_auto_takes_it() -> None:
 
 def test_answers_are_those_of_the_cpu(model: Model, on_cpu: Model, images: Array) -> None:
     ours, theirs = model.probabilities(images), on_cpu.probabilities(images)
-    assert np.abs(ours - theirs).max() < 2e-2
-    sure = np.sort(theirs, 1)[:, -1] - np.sort(theirs, 1)[:, -2] > 4e-2
-    np.testing.assert_array_equal(ours.argmax(1)[sure], theirs.argmax(1)[sure])
+    assert np.abs(ours - theirs).max() < 1e-4
 
 
 def test_few_sizes_of_batches_run(model: Model, images: Array, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +81,8 @@ def test_few_sizes_of_batches_run(model: Model, images: Array, monkeypatch: pyte
     for count in (1, 2, 3, 5, 7, 33, 64):
         values = model.run(images[:count])[0]
         assert len(values) == count
-        np.testing.assert_allclose(values, expected[:count], rtol=0, atol=0.01 * np.abs(expected).max())
-    assert sizes == [1, 2, 4, 8, 8, 64, 64]
+        np.testing.assert_allclose(values, expected[:count], rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert sizes == [1, 4, 4, 16, 16, 64, 64]
 
 
 def test_a_way_to_serve_is_measured(model: Model) -> None:
@@ -99,7 +94,7 @@ def test_a_way_to_serve_is_measured(model: Model) -> None:
 def test_features_are_those_of_the_cpu(photos: Path) -> None:
     paths = sorted(photos.rglob("*.jpg"))
     ours, theirs = (FeatureExtractor("builtin", device=device).transform(paths) for device in (DEVICE, "cpu"))
-    assert paired_cosine_distances(ours, theirs).max() < 1e-3
+    assert paired_cosine_distances(ours, theirs).max() < 1e-5
 
 
 def test_what_does_not_fit_is_said(images: Array) -> None:

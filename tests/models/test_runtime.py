@@ -102,11 +102,11 @@ def test_profile_is_written_where_it_is_asked_for(tiny_path: Path, tmp_path: Pat
     assert list(tmp_path.glob("profile*.json"))
 
 
-def test_ways_to_convolve_are_not_all_tried_on_cuda() -> None:
+def test_cuda_is_exact_and_tries_not_all_ways_to_convolve() -> None:
     assert provider_options(Device("cuda", 1), RuntimeConfig("cuda:1")) == {
-        "device_id": "1", "cudnn_conv_algo_search": "HEURISTIC",
+        "device_id": "1", "cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0",
     }  # fmt: skip
-    given = {"cudnn_conv_algo_search": "EXHAUSTIVE"}
+    given = {"cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": "1"}
     assert provider_options(Device("cuda"), RuntimeConfig("cuda", provider_options=given)) == {
         "device_id": "0", **given,
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -50,6 +51,12 @@ def pytest_configure() -> None:
 def pytest_unconfigure() -> None:
     _surroundings.undo()
     shutil.rmtree(_caches, ignore_errors=True)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name tests alike in every process, for plug-ins that share them out: tokens and packed bytes are new in each."""
+    drawn = isinstance(val, bytes) or (isinstance(val, str) and re.search(r"[\w-]{40,}", val))
+    return argname if drawn else None
 
 
 @pytest.fixture(autouse=True)

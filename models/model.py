@@ -173,14 +173,15 @@ class Model:
         return [np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
     def _filled(self, count: int) -> int:
-        """How many images run where there are `count`: as many as the graph takes, and on CUDA a power of four.
+        """How many images run where there are `count`: what the graph takes, and on CUDA a power of four, up to 64.
 
         There each size of batch has a session of its own (`models.per_shape`): of all sizes up to 64 only four come.
         """
         if self.card.batch_size is not None:
             return self.card.batch_size
-        on_cuda = self.session.device.kind == "cuda"
-        return 1 << 2 * math.ceil((count - 1).bit_length() / 2) if count and on_cuda else count
+        if self.session.device.kind != "cuda" or not 0 < count < self.batch_size:
+            return count
+        return int(4 ** math.ceil((count - 1).bit_length() / 2))
 
     def _run_once(self, batch: NDArray[np.uint8], outputs: Sequence[str] | None) -> list[Array]:
         """Run as many images as suit the graph and the device, or fewer, filled up with copies of the last."""

@@ -161,7 +161,8 @@ def test_on_cuda_few_sizes_of_batches_run(tiny_path: Path, monkeypatch: pytest.M
         np.testing.assert_allclose(
             model.run(images[:count], ["probabilities"])[0], expected[:count], rtol=1e-6
         )
-    assert sizes == [0, 1, 4, 16, 16, 64, 64, 64, 16]
+    model.run(images, batch_size=66)
+    assert sizes == [0, 1, 4, 16, 16, 64, 64, 64, 16, 66, 4]
 
 
 class TestFineTuned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import mmap
 import re
 from collections.abc import Mapping, Sequence
@@ -63,8 +64,9 @@ class OnnxSession:
         content = _content(model) if self.device.kind == "cuda" else None
         if content is None:
             return _create(model, self.config, self.device, quiet)
-        first = _create(content, self.config, self.device, quiet)
-        self._per_shape = PerShape(first, lambda: _create(content, self.config, self.device, quiet))
+        another = functools.partial(_create, content, self.config, self.device, quiet)
+        first = another()
+        self._per_shape = PerShape(first, another)
         return first
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,20 @@ def test_other_sessions_are_of_the_same_bytes(
     for count in (1, 2, 3, 2):
         np.testing.assert_allclose(session.run(images(count))[0], expected[:count], rtol=1e-5)
     assert as_if_cuda.count(tiny_path.read_bytes()) == 4  # and one for what is expected
+
+
+def test_sessions_are_let_go_of_at_once(as_if_cuda: list[object], tiny_path: Path) -> None:
+    """The memory of a GPU cannot wait until Python looks for circles."""
+    session = OnnxSession(tiny_path, CPU)
+    for count in (1, 2):
+        session.run(images(count))
+    gone = weakref.ref(session)
+    gc.disable()
+    try:
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_weights_in_another_file_are_read_from_there(

@@ -48,10 +48,9 @@ def test_request_on_its_way_is_answered(site: Site) -> None:
         site.server.stop(drain=False)
         refused = 0
         while refused < 500:  # nobody listens, for some turns of the loop
+            # An answer each: a thousand that wait at once would have `kept` make room for them.
             try:
-                with (
-                    site.client() as late
-                ):  # an answer each, lest more wait than are served, and `kept` makes room
+                with site.client() as late:
                     late.ask(get("/livez"))
             except ConnectionRefusedError:
                 refused += 1

@@ -200,6 +200,7 @@ def test_two_browsers_on_one_set(watched: Watched, service: Service, tmp_path: P
     for page in (one, two):
         expect(card(page, "crosses").locator(".count")).to_be_visible()
         expect(page.locator(".uploading")).to_be_empty()
+    for page in (one, two):  # when both are done, for what a page shows is of when it was loaded
         page.reload()
         for name in ("discs", "crosses"):
             expect(card(page, name).locator(".count")).to_have_text("48 photos")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import io
 import re
 import sys
@@ -116,11 +117,17 @@ def cuda_device_count() -> int | None:
     return count.value
 
 
+@functools.cache
+def _preload() -> None:
+    """Load the libraries that stand in Python packages, once: what other threads print meanwhile is lost."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses among our answers
+        onnxruntime.preload_dlls()
+
+
 def _missing_library() -> str | None:
     """Load onnxruntime's CUDA libraries from Python packages or the system; name the first that is not there."""
     major = str(getattr(onnxruntime, "cuda_version", "")).partition(".")[0]
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses among our answers
-        onnxruntime.preload_dlls()
+    _preload()
     if sys.platform == "win32":
         return None
     for library in (f"libcudart.so.{major}", f"libcublasLt.so.{major}", "libcudnn.so.9"):

@@ -20,8 +20,6 @@ from models.per_shape import PerShape
 from models.wording import first_line
 
 Array = NDArray[Any]
-# At each session on CUDA, 1.31 warns of a kind of plug-in that nobody has asked for. Errors are raised, and told.
-onnxruntime.set_default_logger_severity(3)
 _SPINNING = "session.intra_op.allow_spinning"
 _CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])")
 # How a file says of a weight that it stands in another: a key, and the tag of its value.
@@ -119,6 +117,9 @@ def _create(
         options.enable_profiling = True
         options.profile_file_prefix = str(config.profile)
     providers: list[Any] = [(device.provider, provider_options(device, config))]
+    if device.kind == "cuda":
+        # At each session there, 1.31 warns of a kind of plug-in that nobody has asked for, by the logger of all.
+        onnxruntime.set_default_logger_severity(3)
     if device.kind != "cpu":
         providers.append("CPUExecutionProvider")  # for shape arithmetic, which GPUs do not run
     where = "the model" if isinstance(model, bytes) else str(model)

@@ -63,7 +63,10 @@ class Choice:
         return self.starts[without or 0][settings["C"]] if self.starts else None
 
     def best(self, without: int | None = None) -> tuple[Hyperparameters, dict[str, Any]]:
-        """The settings with the lowest loss, and figures of the choice; `without`: a fold that has no say in it."""
+        """The settings with the lowest loss, and figures of the choice; `without`: a fold that has no say in it.
+
+        Of logistic regressions whose losses are within a hundredth of it, the one with the strongest penalty.
+        """
         if self._default is not None:
             return self._default
         asked = self._number != without if without is not None else np.ones(len(self._number), bool)

@@ -115,13 +115,18 @@ def test_value_with_a_changed_byte_is_not_found(store: ByteStore) -> None:
     again.close()
 
 
-def test_file_with_damaged_pages_is_left_and_the_next_one_is_whole(store: ByteStore) -> None:
+def with_damaged_pages(store: ByteStore) -> ByteStore:
+    """The store of a hundred values, all but the first pages of whose file are overwritten: they tell what is where."""
     for i in range(100):
         store.put([(key(i), bytes(2000))])
     store.close()
     data = store.path.read_bytes()
-    store.path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))  # the first pages tell what is where
-    damaged = ByteStore(store.path, LIMIT)
+    store.path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
+    return ByteStore(store.path, LIMIT)
+
+
+def test_file_with_damaged_pages_is_left_and_the_next_one_is_whole(store: ByteStore) -> None:
+    damaged = with_damaged_pages(store)
     assert [damaged.get([key(i)]) for i in range(100)] == [None] * 100
     assert "malformed" in damaged.trouble
     damaged.close()
@@ -133,12 +138,7 @@ def test_file_with_damaged_pages_is_left_and_the_next_one_is_whole(store: ByteSt
 
 
 def test_damaged_file_can_be_cleared(store: ByteStore) -> None:
-    for i in range(100):
-        store.put([(key(i), bytes(2000))])
-    store.close()
-    data = store.path.read_bytes()
-    store.path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
-    again = ByteStore(store.path, LIMIT)
+    again = with_damaged_pages(store)
     again.clear()
     assert again.trouble == ""
     assert again.info().values == 0

@@ -127,5 +127,5 @@ def test_a_search_for_libraries_prints_nothing(
 ) -> None:
     """Among the answers of a command it would be taken for one of them."""
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcublasLt.so"))
-    devices._missing_library()
+    devices._preload.__wrapped__()
     assert capsys.readouterr().out == ""

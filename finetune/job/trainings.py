@@ -245,7 +245,11 @@ def tried_rate(
         tried[second] = losses_at(second, epochs)
     taken = max((rate for rate, losses in tried.items() if _borne(*losses)), default=None)
     shown = listed(
-        [f"at {rate:g} from {before:.3g} to {after:.3g}" for rate, (before, after) in tried.items()]
+        [
+            f"at {rate:g} "
+            + (f"from {before:.3g} to {after:.3g}" if np.isfinite(after) else "beyond all numbers")
+            for rate, (before, after) in tried.items()
+        ]
     )
     text = f"{counted(epochs, 'epoch')} of the top blocks on trial took the loss of images held out {shown}."
     if taken is None:

@@ -50,7 +50,11 @@ def test_the_largest_rate_is_taken_that_blocks_bear_in_two_epochs_altogether(
 
     rate, notes = tried_rate(train, DATA, Settings(block_learning_rate=given), given=None)
     assert (rate, trials) == (taken, asked)
-    assert all(f"at {one:g} from" in notes[0] for one, _ in asked)
+    ends = {
+        one: "beyond all numbers" if math.isnan(loss) else f"from 1 to {loss:g}"
+        for one, loss in after.items()
+    }
+    assert all(f"at {one:g} {ends[one]}" in notes[0] for one, _ in asked)
     assert ("the top blocks brought nothing: 2 epochs" in notes[-1]) == (taken is None)
 
 

@@ -102,16 +102,17 @@ export function classesView(dataset, archive) {
 function newClass(dataset) {
   const name = h("input", { type: "text", maxlength: 200, placeholder: t("classes.name"), "aria-label": t("classes.name"), autocomplete: "off" });
   const form = h("form", {}, name, h("button", {}, t("classes.add")));
-  form.addEventListener("submit", async (event) => {
+  let last = Promise.resolve();
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!name.value.trim()) return name.focus();
-    try {
-      await dataset.addClass(name.value.trim());
-      name.value = "";
-    } catch (error) {
+    const wanted = name.value.trim();
+    name.focus();
+    if (!wanted) return;
+    name.value = ""; // at once: the next name may be typed while this one is on its way
+    last = last.then(() => dataset.addClass(wanted)).catch((error) => {
       notify(error.message, true);
-    }
-    return name.focus();
+      name.value ||= wanted;
+    });
   });
   return h("li", { class: "class-card new" }, form);
 }
@@ -140,7 +141,7 @@ function classCard(dataset, first, colour, uploads) {
       return;
     }
     await attempt(dataset.renameClass(known.id, wanted));
-    name.value = known.name;
+    if (document.activeElement !== name) name.value = known.name;
   });
   name.addEventListener("keydown", (event) => event.key === "Enter" && name.blur());
   const id = freshId("class");
@@ -156,9 +157,9 @@ function classCard(dataset, first, colour, uploads) {
     element,
     close: camera.close,
     update(one, revision) {
-      const renamed = one.name !== known.name;
+      const edited = document.activeElement === name && name.value !== known.name;
       known = one;
-      if (renamed || document.activeElement !== name) name.value = one.name;
+      if (!edited) name.value = one.name;
       name.setAttribute("aria-label", t("classes.rename", { name: one.name }));
       remove.setAttribute("aria-label", t("classes.remove", { name: one.name }));
       element.querySelector(".unseen").textContent = one.name;

@@ -36,7 +36,7 @@ from tests.service.page.steps import (
 from tests.service.page.teaching import Service, cross, disc, write_photos, write_video
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 optional.library("playwright.sync_api", extra="browser")
 from playwright.sync_api import expect  # noqa: E402
@@ -310,6 +310,43 @@ def test_photos_by_keyboard_alone(page: Page) -> None:
     discs.locator(".strip button").first.focus()
     page.keyboard.press("Delete")
     expect(discs.locator(".count")).to_have_text("1 photo")
+
+
+def test_names_typed_while_others_are_on_their_way_are_kept(page: Page, watched: Watched) -> None:
+    watched.expected.append("ERR_FAILED")
+    begin(page, "quick")
+    field = page.get_by_label("Name of a new class")
+    routes: list[Route] = []
+    page.route(re.compile("/classes(/[^/]+)?$"), lambda route: routes.append(route))
+
+    def held(index: int) -> Route:
+        while len(routes) <= index:
+            page.evaluate("1")  # lets the browser be heard
+        return routes[index]
+
+    for name in ("discs", "crosses", "rings"):
+        field.fill(name)
+        page.keyboard.press("Enter")
+    field.fill("stars, half of it")
+    held(0).continue_()
+    held(1).continue_()  # one after the other, in the order of typing
+    held(2).abort()
+    expect(page.locator(".toast.failed")).to_be_visible()
+    expect(page.locator(".class-card:not(.new) .unseen")).to_have_text(["discs", "crosses"])
+    expect(field).to_have_value("stars, half of it")
+    # What could not be added comes back where nothing else was typed.
+    field.fill("rings")
+    page.keyboard.press("Enter")
+    expect(field).to_have_value("")
+    held(3).abort()
+    expect(field).to_have_value("rings")
+    # So with names that are changed.
+    name = card(page, "discs").locator(".class-name")
+    name.fill("circles")
+    name.press("Enter")
+    name.fill("circles and")
+    held(4).continue_()
+    expect(card(page, "circles").locator(".class-name")).to_have_value("circles and")
 
 
 def test_two_thousand_photos_are_few_elements(page: Page, service: Service, tmp_path: Path) -> None:

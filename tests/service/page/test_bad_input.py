@@ -171,8 +171,11 @@ def test_an_interrupted_upload_is_said_and_leaves_no_half(
     # A service that ends in the middle of it: photos go on when it is back, an archive is to be given again.
     begin(page, "interrupted")
     write_photos(tmp_path / "photos", 40)
-    page.locator(".folders input[webkitdirectory]").set_input_files(tmp_path / "photos")
+    slow.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": 20_000})
+    with page.expect_request(re.compile("/images")):
+        page.locator(".folders input[webkitdirectory]").set_input_files(tmp_path / "photos")
     service.kill()
+    slow.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": -1})
     expect(page.get_by_text("The service does not answer; adding goes on when it does.")).to_be_visible()
     give(page, "input[accept*=zip]", ("large.zip", large))
     expect(page.locator(".toast.failed span")).to_have_text("The service does not answer. Is it running?")

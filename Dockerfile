@@ -1,7 +1,8 @@
 # Four images from one file:
 #   docker build --target serve -t graft:serve .  what serving needs, and no more: the smallest
 #   docker build --target cpu   -t graft .        all commands, onnxruntime for the CPU
-#   docker build --target openvino -t graft:openvino .  the same with OpenVINO, for int8 networks on x86-64
+#   docker build --target openvino -t graft:openvino .  the same with OpenVINO, for int8 networks on x86-64; it computes
+#                                                 where `--device openvino` asks for it
 #   docker build --target cuda  -t graft:cuda .   with CUDA and cuDNN from Python packages; run with --gpus all
 # All of them serve the built-in model on port 8000; what stands after the image goes to `graft serve`, and
 # GRAFT_SERVE_... variables and PORT are heeded.

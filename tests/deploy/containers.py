@@ -109,12 +109,21 @@ class Container:
         """Exit code and words of the health check of the image, in the container."""
         test = self._image.settings["Healthcheck"]["Test"]
         assert test[0] == "CMD"
-        command = [
+        return self.run(*test[1:])
+
+    def run(self, *command: str) -> tuple[int, str]:
+        """Exit code and words of another command in the container, as `docker exec` runs it."""
+        inside = [
             "nsenter", f"--target={self.pid}", "--mount", "--pid", "chroot", str(self._image.root),
-            *self._image.closed(test[1:], self._variables),
+            *self._image.closed(list(command), self._variables),
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
         return done.returncode, done.stdout + done.stderr
+
+    def libraries(self) -> set[str]:
+        """The files that its first process has loaded, by their names."""
+        lines = Path(f"/proc/{self.pid}/maps").read_text().splitlines()
+        return {Path(line.split(maxsplit=5)[5]).name for line in lines if line.count("/")}
 
     def stop(self) -> int:
         """Tell it to stop, as `docker stop` does; its exit code."""

@@ -19,7 +19,7 @@ from models.extras import LEFT_OUT
 from tests import optional
 from tests.deploy.containers import Container, Image, buildah
 from tests.deploy.manifests import DEPLOY
-from tests.deploy.running import awaited, ready
+from tests.deploy.running import awaited, fetched, ready
 from tests.fixtures import reserved_port
 from tests.models.nets import residual_net
 from tests.service.running import new_certificate
@@ -58,6 +58,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def images(store: Path) -> dict[str, Image]:
     return {name: Image.of(store, f"localhost/graft:{name}") for name in TARGETS}
+
+
+# Prints how many nodes of the built-in network each provider ran, where OpenVINO is asked for.
+_PROFILED = """
+import collections, json, pathlib
+from models.model import Model
+from models.runtime import RuntimeConfig, zeros
+session = Model.open("builtin", RuntimeConfig("openvino", profile=pathlib.Path("/tmp/profile"))).session
+session.run(zeros(session, 1))
+events = json.loads(pathlib.Path(session.raw.end_profiling()).read_text())
+nodes = [event["args"]["provider"] for event in events if event["cat"] == "Node" and "provider" in event["args"]]
+print(json.dumps(collections.Counter(nodes)))
+"""
 
 
 def asked(port: int, path: str, body: bytes, tls: bool = False) -> tuple[int, dict[str, object]]:
@@ -114,6 +127,40 @@ def test_it_answers_as_its_user_and_is_healthy(name: str, images: dict[str, Imag
             assert code == 200
         assert container.healthy() == (0, '{"status":"ready","loading":[]}\n')
         assert container.stop() == 0
+
+
+@pytest.mark.skipif("openvino" not in TARGETS, reason="GRAFT_IMAGES does not name openvino")
+def test_openvino_computes_all_of_the_network_and_answers_as_the_cpu_does(
+    images: dict[str, Image], tmp_path: Path
+) -> None:
+    answers, plugins = list[dict[str, float]](), list[bool]()
+    for name, device in (("openvino", "openvino"), ("cpu" if "cpu" in TARGETS else "openvino", "cpu")):
+        with (
+            reserved_port() as port,
+            Container(
+                images[name], tmp_path / device, "builtin", "--device", device, "--drain-s", "0", PORT=str(port)
+            ) as container,
+        ):  # fmt: skip
+            ready(port)
+            (model,) = json.loads(fetched(port, "/v1/models") or "{}")["models"]
+            assert model["device"] == device
+            _, answer = asked(port, "/v1/classify?top_k=200", PHOTO)
+            (result,) = answer["results"]  # type: ignore[misc]
+            answers.append({one["id"]: one["probability"] for one in result["predictions"]})
+            plugins.append("libopenvino_intel_cpu_plugin.so" in container.libraries())
+            if device == "openvino":
+                code, words = container.run("python", "-c", _PROFILED)
+                assert (code, words) == (
+                    0,
+                    '{"OpenVINOExecutionProvider": 1}\n',
+                )  # the whole network is one node
+            assert container.stop() == 0
+    assert plugins == [True, False]
+    ours, cpu = answers
+    assert ours.keys() == cpu.keys()
+    largest = max(abs(ours[label] - cpu[label]) for label in cpu)
+    print(f"\nopenvino: differs from the CPU by {largest:.1e} at most, of {len(cpu)} classes")
+    assert largest < 1e-4  # other kernels, the same network
 
 
 @pytest.mark.skipif("serve" not in TARGETS, reason="GRAFT_IMAGES does not name serve")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune.trust.measures import softmax
+from finetune.trust.measures import softmax, wilson_interval
 from models.errors import InputError, NumericsError
 
 TEMPERATURES = (0.05, 20.0)  # never less, never more
@@ -67,13 +67,20 @@ def checked_temperature(logits: NDArray[Any], y: NDArray[np.int64]) -> float:
     """The temperature that fits, or 1 where nothing shows that it makes other images likelier (`temperature_helps`).
 
     Where not one answer is wrong, no image can tell, and it is never below 1, so that few images make nothing certain.
-    See `fit_temperature` for the rest.
+    One below 1 makes answers surer, which the likelihood may want of those that are wrong as well (classes that look
+    alike by the handful): it goes no further than to where the mean highest probability is as much as the share of
+    right answers may be, by its 95 % interval. See `fit_temperature` for the rest.
     """
     temperature = fit_temperature(logits, y)
+    right = int((np.asarray(logits).argmax(axis=1) == y).sum())
     if temperature_helps(logits, y):
-        return temperature
-    right = bool((np.asarray(logits).argmax(axis=1) == y).all())
-    return max(1.0, temperature) if right else 1.0
+        return max(temperature, min(1.0, _as_sure(logits, wilson_interval(right, len(y))[1])))
+    return max(1.0, temperature) if right == len(y) else 1.0
+
+
+def _as_sure(logits: NDArray[Any], confidence: float) -> float:
+    """The lowest temperature at which the mean highest probability of (N, classes) is at most this."""
+    return _lowest(lambda temperature: float(softmax(logits, temperature).max(axis=1).mean()) - confidence)
 
 
 def temperature_helps(logits: NDArray[Any], y: NDArray[np.int64]) -> bool:

@@ -50,6 +50,20 @@ class TestCheckedTemperature:
         assert len(left) > 6
         assert np.mean(left) > 0
 
+    def test_answers_become_surer_only_as_far_as_they_are_right(self) -> None:
+        """Five classes that look alike, of a hundred such: sharper is likelier, for it leaves out the other 495."""
+        rng = np.random.default_rng(0)
+        y = rng.integers(0, 500, 4_000)
+        logits = rng.normal(0, 1, (4_000, 500))
+        logits += 4 * (np.arange(500) // 5 == (y // 5)[:, None])
+        accuracy = float((logits.argmax(axis=1) == y).mean())
+        sharpest, temperature = fit_temperature(logits, y), checked_temperature(logits, y)
+        assert temperature_helps(logits, y)
+        assert softmax(logits, sharpest).max(axis=1).mean() > accuracy + 0.1
+        assert sharpest < temperature < 1.0
+        assert softmax(logits, temperature).max(axis=1).mean() < accuracy + 0.02
+        assert likelihood(logits, y, temperature) < likelihood(logits, y, 1.0)
+
     def test_one_that_chance_explains_is_not(self) -> None:
         """Where all probabilities are true, one set of images in twenty asks for a temperature, not one in two."""
         left = [temperature_helps(*drawn(300, seed=seed)) for seed in range(40)]

@@ -93,6 +93,7 @@ def measure(model: str = "builtin", *methods: str) -> None:
     from finetune.report.summary import summarise
 
     header = ["method", "all right", "95 %", "F1", "at 1/2", "mean F1", "at 1/2", "mAP", "calibration error"]
+    header.append("without temperature")
     lines: list[list[str]] = []
     with tempfile.TemporaryDirectory() as folder:
         write_list(Path(folder) / "clothes.csv")
@@ -109,6 +110,7 @@ def measure(model: str = "builtin", *methods: str) -> None:
             lines.append(
                 [method, f"{tuned.all_right.value:.1%}", f"{low:.1%} to {high:.1%}"]
                 + [f"{figure:.1%}" for figure in (*figures, tuned.calibration)]
+                + ["not measured" if labels.before is None else f"{labels.before.calibration:.1%}"]
             )
     print(table(header, lines))
 

@@ -30,7 +30,7 @@ class Connection:
 
     def __init__(self, gate: Gate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._gate, self._reader, self._writer = gate, reader, writer
-        self._requests = RequestReader(reader, gate.limits, gate.budget)
+        self._requests = RequestReader(reader, gate.limits, gate.budget, gate.ration)
         self._wire = self._requests.wire
         self._protocol = cast(StreamsThatTell, writer.transport.get_protocol())
         self._gone: ClientGone | None = None  # of the request that is worked on
@@ -370,5 +370,5 @@ class Connection:
             self._writer.write_eof()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                while await self._reader.read(_READ):
-                    pass
+                while data := await self._reader.read(_READ):
+                    await self._gate.ration.take(len(data))

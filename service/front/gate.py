@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from service.front.limits import ByteBudget, Limits
 from service.front.plain import Headers, Request
+from service.front.ration import Ration
 from service.front.requests import Refused, check
 from service.front.spooling import Spool
 from service.front.threads import DaemonThreads
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _PATH = 200  # characters of a path in the access log
 _RELIEF_S = 2.0
 _MUCH = 32 << 20  # bytes of bodies, after which it is worth the while to look for what can be given back
+_TURN = 1 << 20  # bytes of bodies that a turn of the loop goes on with: about a millisecond
 _log = logging.getLogger("graft.access")
 
 
@@ -104,6 +106,7 @@ class Gate:
         self.scheme = "https" if tls else "http"
         self.draining = False
         self.budget = ByteBudget(limits.held_bytes)
+        self.ration = Ration(_TURN)
         self.streams = DaemonThreads(limits.helpers, "graft-stream")
         self._routing = routing
         self._workers = DaemonThreads(limits.workers, "graft-worker", turns)

@@ -16,6 +16,7 @@ from models.errors import OutputError
 from service.front.alarm import Alarm
 from service.front.limits import ByteBudget, Limits, Pace
 from service.front.plain import Request
+from service.front.ration import Ration
 from service.front.spooling import Spool, SpooledBody
 from service.front.wire import MORE, Wire
 
@@ -42,8 +43,10 @@ class Refused(Exception):  # noqa: N818  (an answer, not a fault)
 class RequestReader:
     """The requests of one connection, one after the other."""
 
-    def __init__(self, reader: asyncio.StreamReader, limits: Limits, budget: ByteBudget) -> None:
-        self._reader, self._limits, self._budget = reader, limits, budget
+    def __init__(
+        self, reader: asyncio.StreamReader, limits: Limits, budget: ByteBudget, ration: Ration
+    ) -> None:
+        self._reader, self._limits, self._budget, self._ration = reader, limits, budget, ration
         self._alarm = Alarm()
         self.wire = Wire(limits.header_bytes)
         self.began = False  # whether bytes of the next request have come
@@ -198,6 +201,7 @@ class RequestReader:
                     data = await self._reader.read(_READ)
             except TimeoutError:
                 raise Refused(408, f"the body came too slowly: {pace.received:,} bytes until now") from None
+            await self._ration.take(len(data))
             self.wire.receive(data)
 
 

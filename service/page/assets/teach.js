@@ -27,8 +27,8 @@ export function teachView() {
   }
 
   async function enter([id]) {
+    const mine = (turn += 1); // whoever was on the way elsewhere stays here
     if (open && open.dataset.facts.id === id) return;
-    const mine = (turn += 1);
     try {
       const workspace = (await hasRoute("/v1/workspace")) ? await ask("v1/workspace") : undefined;
       const { datasets } = workspace?.teaching ? await ask("v1/datasets") : { datasets: [] };
@@ -76,7 +76,10 @@ export function teachView() {
       step(1, "classes", classes.element).element, step(2, "training", training.element).element, verdict.element, use.element,
     );
     await training.load();
-    pending?.(classes);
+    if (pending?.id !== id) return;
+    const { then } = pending;
+    pending = undefined;
+    then(classes);
   }
 
   function chooseSet(datasets, dataset) {
@@ -96,7 +99,7 @@ export function teachView() {
   return { element, enter, leave: () => open?.classes.rest() };
 }
 
-let pending; // what is to be done with the classes of a set that was just made
+let pending; // {id, then}: what is to be done with the classes of a set that was just made
 
 // A new set, from an archive where one is given, and shown.
 async function begin(name, archive, then) {
@@ -111,10 +114,7 @@ async function begin(name, archive, then) {
 }
 
 function opened(facts, then) {
-  pending = then && ((classes) => {
-    pending = undefined;
-    then(classes);
-  });
+  pending = then && { id: facts.id, then };
   location.hash = `teach/${path(facts.id)}`;
 }
 

@@ -23,18 +23,22 @@ export function trainingView(dataset, abilities, uploads, changed) {
   begin.setAttribute("aria-describedby", "train-why");
   let jobs = [];
   let watching;
+  let closed = false;
+  let beginning = false;
 
   const current = () => jobs[0];
 
   function ready() {
     const filled = dataset.facts.classes.filter((one) => one.count).length;
     const reason = uploads.busy ? t("training.wait_uploads") : filled < 2 ? t("training.need_classes") : "";
-    begin.disabled = Boolean(reason) || GOING.has(current()?.state);
+    begin.disabled = Boolean(reason) || beginning || GOING.has(current()?.state);
     why.textContent = GOING.has(current()?.state) ? "" : reason;
   }
 
   async function train() {
-    begin.disabled = true;
+    if (beginning) return;
+    beginning = true;
+    ready();
     try {
       const job = await ask("v1/jobs", { method: "POST", json: { dataset: dataset.facts.id, ...settings.values() } });
       jobs = [job, ...jobs];
@@ -44,6 +48,7 @@ export function trainingView(dataset, abilities, uploads, changed) {
     } catch (error) {
       notify(error.message, true);
     }
+    beginning = false;
     ready();
   }
 
@@ -104,6 +109,7 @@ export function trainingView(dataset, abilities, uploads, changed) {
 
   async function watch() {
     watching?.abort();
+    if (closed) return;
     watching = new AbortController();
     const { signal } = watching;
     show();
@@ -128,7 +134,10 @@ export function trainingView(dataset, abilities, uploads, changed) {
     element,
     ready,
     train,
-    close: () => watching?.abort(),
+    close() {
+      closed = true;
+      watching?.abort();
+    },
     // The jobs of the dataset as the service knows them; one that goes on is watched.
     async load() {
       jobs = (await ask("v1/jobs")).jobs.filter((job) => job.dataset === dataset.facts.id);

@@ -34,6 +34,7 @@ export function useView(job) {
     h("h3", {}, t("use.serve")), served,
   );
   let promoted = job.promoted.at(-1);
+  let promoting;
 
   async function fetchFile(name) {
     try {
@@ -45,7 +46,13 @@ export function useView(job) {
 
   // The version that this job's model is served as; to be tried it is served without a label.
   async function version() {
-    promoted ??= await ask(`v1/jobs/${path(job.id)}/promote`, { method: "POST", json: {} });
+    promoting ??= promoted ?? ask(`v1/jobs/${path(job.id)}/promote`, { method: "POST", json: {} });
+    try {
+      promoted = await promoting;
+    } catch (error) {
+      promoting = undefined;
+      throw error;
+    }
     state.choice = JSON.stringify({ model: promoted.model, version: promoted.version });
     return promoted;
   }

@@ -101,11 +101,17 @@ def test_from_folders_to_a_model_that_answers(
 
     unseen = tmp_path / "unseen.jpg"
     unseen.write_bytes(encoded(disc(5000), "JPEG"))
-    page.locator(".slim input[type=file]").set_input_files(unseen)
-    said = page.locator(".step .verdict-line, .step .verdict-line.none").first
-    expect(said).to_be_visible()
-    rows = page.locator(".step .bar-row")
-    shown = told(rows)
+    # Two at once, the second while the model of the first is being loaded: it is loaded once.
+    promotions: list[Route] = []
+    page.route("**/promote", lambda route: promotions.append(route))
+    for _ in range(2):
+        page.locator(".slim input[type=file]").set_input_files(unseen)
+    while not promotions:
+        page.evaluate("1")  # lets the browser be heard
+    promotions[0].continue_()
+    expect(page.locator(".step .verdict-line")).to_have_count(2)
+    shown = told(page.locator(".step .card").first.locator(".bar-row"))
+    assert shown == told(page.locator(".step .card").last.locator(".bar-row"))
 
     with page.expect_download() as download:
         page.get_by_role("button", name="Download model.onnx").click()
@@ -310,6 +316,56 @@ def test_photos_by_keyboard_alone(page: Page) -> None:
     discs.locator(".strip button").first.focus()
     page.keyboard.press("Delete")
     expect(discs.locator(".count")).to_have_text("1 photo")
+
+
+def test_who_goes_on_before_an_answer_is_there_is_not_taken_back(
+    page: Page, photos: Path, service: Service
+) -> None:
+    held: dict[str, Route | None] = {}  # the request that waits, by the last part of its address
+
+    def through(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2]
+        if name in held and held[name] is None:
+            held[name] = route
+        else:
+            route.continue_()
+
+    def hold(name: str) -> None:
+        held[name] = None
+
+    def release(name: str) -> None:
+        while (route := held[name]) is None:
+            page.evaluate("1")  # lets the browser be heard
+        del held[name]
+        route.continue_()
+
+    page.route("**/v1/*", through)
+    begin(page, "first")
+    # Another set, asked for and left before it came.
+    hold("datasets")
+    page.get_by_role("button", name="Start another").click()
+    page.go_back()
+    with page.expect_response("**/v1/datasets"):
+        release("datasets")
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
+    expect(page.get_by_label("What is it about?")).to_have_count(0)
+
+    # Photos for a new set, while the old one is still on its way.
+    hold("jobs")
+    page.reload()
+    page.get_by_role("button", name="Start another").click()
+    expect(page.get_by_label("What is it about?")).to_be_visible()
+    hold("workspace")
+    page.locator("input[webkitdirectory]").set_input_files(photos)
+    page.wait_for_url(re.compile("#teach/.+"))
+    with page.expect_response("**/v1/jobs"):
+        release("jobs")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # after whoever waited for it
+    release("workspace")
+    for name in ("discs", "crosses"):
+        expect(card(page, name).locator(".count")).to_have_text("30 photos")
+    counts = {one["name"]: one["images"] for one in service.ask("v1/datasets")["datasets"]}
+    assert (counts["first"], counts["photos"]) == (0, 60)
 
 
 def test_names_typed_while_others_are_on_their_way_are_kept(page: Page, watched: Watched) -> None:

@@ -20,7 +20,8 @@ if ! buildah inspect --type image localhost/graft-base > /dev/null 2>&1; then
     # In memory where that can be had: dpkg waits for the disk after each file.
     mkdir -p "$store/base"
     if mount -t tmpfs -o size=1g tmpfs "$store/base" 2> /dev/null; then
-        trap 'umount "$store/base"; rmdir "$store/base"' EXIT
+        # Lazily: where somebody just looks into it, it would stay mounted, and the build would fail.
+        trap 'umount --lazy "$store/base"; rmdir "$store/base"' EXIT
     else
         trap 'rm -rf "$store/base"' EXIT
     fi

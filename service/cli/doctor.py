@@ -109,7 +109,9 @@ def _openvino(providers: Sequence[str]) -> str:
     """What another build of onnxruntime would bring on this kind of processor, where that was measured."""
     if not _FASTER_WITH_OPENVINO.issubset(processor().split()):
         return ""
-    faster = "int8 networks run 1.4 times as fast with it on this kind of processor, others hardly faster"
+    faster = (
+        "int8 networks run up to 1.4 times as fast with it on this kind of processor, others may be slower"
+    )
     if PROVIDERS["openvino"] in providers:
         return f"yes; {faster}: --device openvino"
     return f"not installed; {faster}: docs/devices.md"

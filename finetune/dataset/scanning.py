@@ -83,24 +83,26 @@ class _KnownFacts:
     def __init__(self, store: ByteStore) -> None:
         self._store, self._pixels = store, f"facts {preprocessing_digest(_SMALL)}".encode()
         self._new: list[tuple[bytes, bytes]] = []
+        self._stored: set[bytes] = set()  # digests of the images that were known already
 
     def get(self, digest: bytes) -> Facts | None:
         """What is known of the image with this digest."""
         values = self._store.get([self._key(digest)])
         if values is None:
             return None
+        self._stored.add(digest)
         properties, _, small = values[0].partition(b"\n")
         pixels = np.frombuffer(small, np.uint8).reshape(GRID, GRID, 3)
         return Facts(digest, **json.loads(properties), hashes=hashes(pixels), pixels=pixels)
 
     def put(self, facts: Facts, *, last: bool) -> None:
-        """Remember an image, some at a time; those that cannot be read are tried again."""
-        if facts.pixels is not None:
+        """Remember a new image, some at a time; those that cannot be read are tried again."""
+        if facts.pixels is not None and facts.digest not in self._stored:
             properties = {name: getattr(facts, name) for name in _STORED}
             self._new.append(
                 (self._key(facts.digest), json.dumps(properties).encode() + b"\n" + facts.pixels.tobytes())
             )
-        if last or len(self._new) >= _AT_ONCE:
+        if self._new and (last or len(self._new) >= _AT_ONCE):
             self._store.put(self._new)
             self._new = []
 

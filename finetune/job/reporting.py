@@ -36,6 +36,8 @@ from finetune.trust.class_curve import Slope, class_slopes
 from finetune.trust.proof import Proof
 from models.card import CROSS_FITTING
 
+Slopes = Mapping[int, Slope]  # of classes, by their places
+
 MOST_PROJECTED = 2_000  # images in the projector, which slows down with more
 
 
@@ -51,11 +53,12 @@ def collect_findings(
     strangers: TopOutputs | None = None,
     candidates: Candidates | None = None,
     shown: tuple[Shown, ...] = (),
+    slopes: Slopes,
 ) -> Findings:
     """Everything that the report shows but what `proven` adds, when the file `path` is there.
 
     `strangers`: outputs for images that the user calls none of the classes; `shown`: what the model says to those that
-    come with the package.
+    come with the package; `slopes`: see `slopes_of`.
     """
     rows = assessment.rows
     truth = prepared.targets[rows]
@@ -108,7 +111,7 @@ def collect_findings(
         interval=interval,
         history=learned.history,
         learning_curve=assessment.curve,
-        class_slopes=_slopes(prepared, recipe.seed),
+        class_slopes=slopes,
         rejection=rejection,
         strangers=shown,
         leaks=np.array(sorted(place[leak] for leak in prepared.leaks.tolist() if leak in place), np.int64),
@@ -136,7 +139,7 @@ def proven(findings: Findings, path: Path, proof: Proof, timings: Mapping[str, f
     )
 
 
-def _slopes(prepared: Prepared, seed: int) -> Mapping[int, Slope]:
+def slopes_of(prepared: Prepared, seed: int) -> Slopes:
     """How the error of classes falls with their images, by what the frozen part gives for all but test images."""
     if prepared.task != "classification":
         return {}

@@ -47,12 +47,13 @@ from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.presets import with_networks
 from finetune.job.recipe import Recipe
-from finetune.job.reporting import collect_findings, draw_run, proven
+from finetune.job.reporting import Slopes, collect_findings, draw_run, proven, slopes_of
 from finetune.job.strangers import Strangers, see_strangers, show_strangers
 from finetune.report.answers import Earlier, read_earlier
 from finetune.report.findings import Candidates, Findings, Previous
 from finetune.report.page import write_numbers, write_report
 from finetune.report.shown import Shown
+from finetune.single_thread import one_blas_thread
 from finetune.training.learner import LocalLearner
 from finetune.trust.proof import FreshProcess
 from finetune.workers.extraction import SharedTrunk
@@ -216,9 +217,12 @@ class _Job:
             stages.observer.say(text)
         # The processes of a team run one thing after the other.
         apart = prepared.task == "classification" and not self.team
-        with ThreadPoolExecutor(1) as beside:  # it works while this thread learns, or waits
+        # `beside` works while this thread learns, or waits. How many threads there are is one for the process: it stays
+        # the same as long as both compute, or the bits of one would depend on where the other stands.
+        with one_blas_thread(), ThreadPoolExecutor(1) as beside:
             seen = beside.submit(self._see_strangers, prepared) if apart else None
-            return self._teach(prepared, digest, candidates, seen, beside)
+            slopes = beside.submit(slopes_of, prepared, recipe.seed) if apart else None
+            return self._teach(prepared, digest, candidates, seen, slopes, beside)
 
     def _teach(
         self,
@@ -226,9 +230,13 @@ class _Job:
         digest: str,
         candidates: Candidates | None,
         seen: Future[Strangers] | None,
+        slopes: Future[Slopes] | None,
         beside: Executor,
     ) -> Outcome:
-        """Learn, measure, write and prove; `seen`: images that come with the package, which the trunk runs already."""
+        """Learn, measure, write and prove.
+
+        `seen`: images that come with the package, which the trunk runs already; `slopes`: see `slopes_of`.
+        """
         stages, recipe = self.stages, self.recipe
         with stages.stage("train"):
             learned = learn(
@@ -259,6 +267,7 @@ class _Job:
                 strangers=strangers,
                 candidates=candidates,
                 shown=shown,
+                slopes=slopes.result() if slopes else slopes_of(prepared, recipe.seed),
             )
             drawn = None
             if self.report:

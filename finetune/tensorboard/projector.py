@@ -50,7 +50,9 @@ def write_embedding(
     target = folder / inside
     try:
         target.mkdir(parents=True, exist_ok=True)
-        np.savetxt(target / "tensors.tsv", points, fmt="%.6g", delimiter="\t")
+        with open(target / "tensors.tsv", "w", encoding="ascii", newline="\n") as file:
+            row = "\t".join(["%.6g"] * points.shape[1]) + "\n"
+            file.writelines(row % tuple(point) for point in points.tolist())
         if labels is not None:
             lines = [" ".join(label.split()) or "-" for label in labels]  # tabs would be columns
             (target / "metadata.tsv").write_text("".join(f"{line}\n" for line in lines), "utf-8")

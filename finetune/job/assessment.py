@@ -26,7 +26,7 @@ from finetune.trust.calibration import checked_temperature
 from finetune.trust.measures import r2, softmax
 from finetune.trust.multilabel import label_temperature, label_thresholds, mean_average_precision, sigmoid
 from finetune.trust.reference import Projector, fit_reference
-from finetune.trust.rejection import HeldPart, Rejector, fit_rejector
+from finetune.trust.rejection import HeldPart, Rejector, Spaces, fit_rejector
 from models.errors import ModelError
 from models.model import Model
 from models.reference import Reference
@@ -78,11 +78,12 @@ def assess(
     *,
     unknown: TopOutputs | None = None,
     curve: bool = True,
+    spaces: Callable[[], Spaces] | None = None,
 ) -> Assessment:
     """Fit temperature and threshold on images held out, and measure on test images where there are any.
 
     `unknown`: outputs for images that are none of the classes; without, classes are held out in turn. `curve`: whether
-    to learn from fewer images too.
+    to learn from fewer images too. `spaces`: gives those that were fitted ahead, if any.
     """
     targets, test = prepared.targets, prepared.rows["test"]
     held = held_outputs(learned.folds, prepared.features)
@@ -113,6 +114,7 @@ def assess(
         unknown=(unknown.embedding, unknown.logits) if unknown else None,
         keep=recipe.keep,
         seed=recipe.seed,
+        spaces=spaces() if spaces else None,
     )
     temperature = checked_temperature(held.outputs.logits, targets[held.rows])
     if measured == "test":

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset
 from finetune.dataset.scanning import Facts, scan
 from finetune.heads.running import run_top
+from finetune.job.ahead import Ahead, compute_ahead
 from finetune.job.assessment import Assessment, assess, check_previous, predictions_of
 from finetune.job.candidates import compare_candidates, require_here
 from finetune.job.card import model_card
@@ -47,8 +48,8 @@ from finetune.job.observing import Observer, Stages
 from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.presets import with_networks
 from finetune.job.recipe import Recipe
-from finetune.job.reporting import Slopes, collect_findings, draw_run, proven, slopes_of
-from finetune.job.strangers import Strangers, see_strangers, show_strangers
+from finetune.job.reporting import collect_findings, draw_run, proven
+from finetune.job.strangers import show_strangers
 from finetune.report.answers import Earlier, read_earlier
 from finetune.report.findings import Candidates, Findings, Previous
 from finetune.report.page import write_numbers, write_report
@@ -215,28 +216,28 @@ class _Job:
         )
         for text in (*prepared.warnings, prepared.procedure):
             stages.observer.say(text)
-        # The processes of a team run one thing after the other.
-        apart = prepared.task == "classification" and not self.team
-        # `beside` works while this thread learns, or waits. How many threads there are is one for the process: it stays
+        # `beside` works while this thread learns, or waits. How many threads BLAS has is the process's affair: it stays
         # the same as long as both compute, or the bits of one would depend on where the other stands.
         with one_blas_thread(), ThreadPoolExecutor(1) as beside:
-            seen = beside.submit(self._see_strangers, prepared) if apart else None
-            slopes = beside.submit(slopes_of, prepared, recipe.seed) if apart else None
-            return self._teach(prepared, digest, candidates, seen, slopes, beside)
+            ahead = compute_ahead(
+                None if self.team else beside,  # the processes of a team run one thing after the other
+                prepared, recipe, unknown=bool(self.unknown), store=self.store, threads=self.threads,
+            )  # fmt: skip
+            try:
+                return self._teach(prepared, digest, candidates, ahead, beside)
+            except BaseException:
+                beside.shutdown(wait=False, cancel_futures=True)  # nobody asks for the rest
+                raise
 
     def _teach(
         self,
         prepared: Prepared,
         digest: str,
         candidates: Candidates | None,
-        seen: Future[Strangers] | None,
-        slopes: Future[Slopes] | None,
+        ahead: Ahead,
         beside: Executor,
     ) -> Outcome:
-        """Learn, measure, write and prove.
-
-        `seen`: images that come with the package, which the trunk runs already; `slopes`: see `slopes_of`.
-        """
+        """Learn, measure, write and prove."""
         stages, recipe = self.stages, self.recipe
         with stages.stage("train"):
             learned = learn(
@@ -254,8 +255,10 @@ class _Job:
         path = self.folder.path / MODEL
         with FreshProcess() as fresh:  # it starts while this thread measures
             with stages.stage("assess"):
-                assessment = assess(prepared, learned, recipe, unknown=strangers, curve=self.report)
-            shown = self._shown(prepared, learned, assessment, seen)
+                assessment = assess(
+                    prepared, learned, recipe, unknown=strangers, curve=self.report, spaces=ahead.spaces
+                )
+            shown = self._shown(prepared, learned, assessment, ahead)
             findings = collect_findings(
                 self.dataset,
                 recipe,
@@ -267,7 +270,7 @@ class _Job:
                 strangers=strangers,
                 candidates=candidates,
                 shown=shown,
-                slopes=slopes.result() if slopes else slopes_of(prepared, recipe.seed),
+                slopes=ahead.slopes(),
             )
             drawn = None
             if self.report:
@@ -370,14 +373,10 @@ class _Job:
             return predictions_of(self.older, measured, prepared.classes, several=several)
 
     def _shown(
-        self, prepared: Prepared, learned: Learned, assessment: Assessment, seen: Future[Strangers] | None
+        self, prepared: Prepared, learned: Learned, assessment: Assessment, ahead: Ahead
     ) -> tuple[Shown, ...]:
         """What the model says to images that come with the package; nothing of a regression."""
         if assessment.rejector is None:
             return ()
         with self.stages.stage("strangers"):
-            strangers = seen.result() if seen else self._see_strangers(prepared)
-            return show_strangers(prepared, learned.top, assessment, strangers, self.threads)
-
-    def _see_strangers(self, prepared: Prepared) -> Strangers:
-        return see_strangers(prepared, store=self.store, threads=self.threads)
+            return show_strangers(prepared, learned.top, assessment, ahead.strangers(), self.threads)

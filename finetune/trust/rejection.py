@@ -94,6 +94,55 @@ class HeldPart:
     groups: NDArray[np.int64] | None = None
 
 
+@dataclass(frozen=True)
+class Spaces:
+    """What a rejector needs no logits for, which is most of the work, and what it was made of.
+
+    `whole`: the space of all images that are learned from; `asked`: those that held-out images meet, with their places;
+    `rounds`: figures of missing classes, see `_held_out`, None where they were not asked for.
+    """
+
+    embeddings: Array
+    y: NDArray[np.int64]
+    held: Sequence[HeldPart]
+    seed: int
+    whole: Space
+    asked: list[tuple[Space, NDArray[np.int64]]]
+    rounds: tuple[dict[Kind, list[float]], list[float], str] | None
+
+    def are_of(
+        self, embeddings: Array, y: NDArray[np.int64], held: Sequence[HeldPart], seed: int, rounds: bool
+    ) -> bool:
+        """Whether `fit_spaces` would make the same of these."""
+        pairs = [(self.embeddings, embeddings), (self.y, y)]
+        for own, other in zip(self.held, held, strict=False):
+            names = ("known", "known_y", "embeddings", "y", "groups")
+            pairs += [(getattr(own, name), getattr(other, name)) for name in names]
+        return (
+            (len(self.held), self.seed, self.rounds is not None) == (len(held), seed, rounds)
+            and all((a is None) == (b is None) for a, b in pairs)
+            and all(np.array_equal(a, b) for a, b in pairs if a is not None)
+        )
+
+
+def fit_spaces(
+    embeddings: Array, y: NDArray[np.int64], held: Sequence[HeldPart], *, seed: int = 0, rounds: bool = True
+) -> Spaces:
+    """Fit the spaces of `fit_rejector`, with the same arguments, beforehand; the logits of `held` may be empty.
+
+    `rounds`: whether classes are held out in turn, as they are without unknown images.
+    """
+    itself = len(held) == 1 and len(held[0].known) == len(embeddings)
+    learned, places = [(embeddings, y)], [np.arange(sum(len(part.y) for part in held))]
+    if not itself:
+        others, places = _asked(held, len(y))
+        learned += others
+    with ThreadPoolExecutor(min(cores(), _AT_ONCE), "graft-spaces") as pool:
+        whole, *spaces = pool.map(lambda one: _fit(one[0], one[1], _FITTED, seed), learned)
+    asked = list(zip(spaces or [whole], places, strict=True))
+    return Spaces(embeddings, y, held, seed, whole, asked, _held_out(y, held, seed) if rounds else None)
+
+
 def fit_rejector(
     embeddings_train: Array,
     y_train: NDArray[np.int64],
@@ -102,12 +151,13 @@ def fit_rejector(
     unknown: tuple[Array, Array] | None = None,
     keep: float = 0.95,
     seed: int = 0,
+    spaces: Spaces | None = None,
 ) -> Rejector:
     """Choose a score, measure it, and set the threshold so that `keep` of known images pass.
 
     `held`: of the model itself the validation images; or of several models like it each the part that it has not
     learned from. Their images set the threshold, each in the space of what its model knows; what is shipped knows all
-    of `embeddings_train`.
+    of `embeddings_train`. `spaces`: those of the same arrays, where they are there already; others are not used.
 
     Without `unknown`, (embeddings, logits) of images that are none of the classes, the score is `KINDS[0]`, and it is
     measured by holding out classes: in up to `ROUNDS` rounds some classes are taken away, everything is fitted to the
@@ -126,14 +176,9 @@ def fit_rejector(
         NumericsError: embeddings or logits hold NaN or infinity.
     """
     _check(embeddings_train, y_train, held, unknown, keep)
-    itself = len(held) == 1 and len(held[0].known) == len(embeddings_train)
-    learned, places = [(embeddings_train, y_train)], [np.arange(sum(len(part.y) for part in held))]
-    if not itself:
-        others, places = _asked(held, len(y_train))
-        learned += others
-    with ThreadPoolExecutor(min(cores(), _AT_ONCE), "graft-spaces") as pool:
-        whole, *spaces = pool.map(lambda one: _fit(one[0], one[1], _FITTED, seed), learned)
-    asked = list(zip(spaces or [whole], places, strict=True))
+    if spaces is None or not spaces.are_of(embeddings_train, y_train, held, seed, unknown is None):
+        spaces = fit_spaces(embeddings_train, y_train, held, seed=seed, rounds=unknown is None)
+    whole, asked = spaces.whole, spaces.asked
     embeddings, logits = (
         np.concatenate([getattr(part, name) for part in held]) for name in ("embeddings", "logits")
     )
@@ -158,7 +203,8 @@ def fit_rejector(
             area, half = areas[kind], Z95 * auroc_error(known[kind], strange[kind])
             interval = _within(area - half, area + half)
     else:
-        rounds, single, measured = _held_out(y_train, held, seed)
+        assert spaces.rounds is not None  # without unknown images
+        rounds, single, measured = spaces.rounds
         areas = {k: float(np.mean(values)) for k, values in rounds.items() if values and k in useful}
         if kind in areas:
             area, interval = areas[kind], _of_a_class(single)

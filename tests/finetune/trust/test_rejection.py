@@ -18,7 +18,7 @@ from feature_extraction.items import read_item
 from finetune.trust import novelty
 from finetune.trust.measures import auroc, auroc_error
 from finetune.trust.novelty import KINDS, Kind, Space, scaling, score, score_nodes, shrunk_covariance
-from finetune.trust.rejection import HeldPart, Rejector, fit_rejector
+from finetune.trust.rejection import HeldPart, Rejector, fit_rejector, fit_spaces
 from finetune.trust.strangers import rendered
 from models.errors import InputError, NumericsError
 from models.opset import IR_VERSION, opset_imports
@@ -45,10 +45,66 @@ def logits_of(x: Floats) -> Floats:
     return (3 * x[:, :4]).astype(np.float32)
 
 
+def blobs_held() -> tuple[Floats, Floats, NDArray[np.int64]]:
+    val, y_val = blobs(60, seed=1)
+    return val, logits_of(val), y_val
+
+
 def fitted(classes: int = 4, noise: float = 0.25, **options: object) -> Rejector:
     train, y_train = blobs(200, classes, noise=noise)
     val, y_val = blobs(60, classes, seed=1, noise=noise)
     return fit_rejector(train, y_train, [HeldPart(train, y_train, val, logits_of(val), y_val)], **options)  # type: ignore[arg-type]
+
+
+class TestSpacesBeforehand:
+    def test_they_change_nothing(self) -> None:
+        train, y_train = blobs(200)
+        val, y_val = blobs(60, seed=1)
+        parts = [
+            HeldPart(train[some], y_train[some], val[held], logits_of(val[held]), y_val[held])
+            for some, held in ((slice(0, 160), slice(0, 30)), (slice(40, 200), slice(30, 60)))
+        ]
+        nothing = [dataclasses.replace(part, logits=part.logits[:, :0]) for part in parts]
+        for unknown in (None, (val[::-1] + 1, logits_of(val))):
+            spaces = fit_spaces(train, y_train, nothing, rounds=unknown is None)
+            with_them, without = (
+                fit_rejector(train, y_train, parts, unknown=unknown, spaces=one) for one in (spaces, None)
+            )
+            assert with_them == dataclasses.replace(without, arrays=with_them.arrays)
+            for name, values in without.arrays.items():
+                np.testing.assert_array_equal(with_them.arrays[name], values)
+
+    @pytest.mark.parametrize(
+        "changed", ["known", "known_y", "embeddings", "y", "groups", "whole", "parts", "seed"]
+    )
+    def test_those_of_other_images_are_not_used(self, changed: str) -> None:
+        train, y_train = blobs(200)
+        val, y_val = blobs(60, seed=1)
+        groups = np.arange(60)
+        part = HeldPart(train[:160], y_train[:160], val, logits_of(val), y_val, groups)
+        spaces = fit_spaces(train, y_train, [part])
+        assert spaces.are_of(train.copy(), y_train, [dataclasses.replace(part)], 0, rounds=True)
+        other, whole, parts, seed = part, train, 1, 0
+        if changed == "whole":
+            whole = train + 1
+        elif changed == "parts":
+            parts = 2
+        elif changed == "seed":
+            seed = 1
+        else:
+            values = getattr(part, changed).copy()
+            values[:2] = values[1::-1] + 1
+            other = dataclasses.replace(part, **{changed: values})
+        assert not spaces.are_of(whole, y_train, [other] * parts, seed, rounds=True)
+
+    def test_nor_where_classes_were_not_held_out(self) -> None:
+        train, y_train = blobs(200)
+        part = HeldPart(train, y_train, *blobs_held())
+        spaces = fit_spaces(train, y_train, [part], rounds=False)
+        assert (
+            fit_rejector(train, y_train, [part], spaces=spaces).auroc
+            == fit_rejector(train, y_train, [part]).auroc
+        )
 
 
 class TestScores:

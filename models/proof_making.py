@@ -14,7 +14,7 @@ from models.metadata import PROOF, drop_entries, put_entry
 from models.model import Model
 from models.proof import IMAGES, MEANINGLESS, SIDE, Precision, StoredProof, differences, kept
 from models.runtime import RuntimeConfig
-from models.serialized import session_of
+from models.serialized import bytes_if_small, session_of
 
 
 def write_proof(model: ModelProto) -> StoredProof:
@@ -28,9 +28,10 @@ def write_proof(model: ModelProto) -> StoredProof:
         NumericsError: it answers with NaN or infinity.
     """
     drop_entries(model, (PROOF,))
+    network = bytes_if_small(model)
     with ThreadPoolExecutor(1) as beside:
-        others = beside.submit(_answers, model, optimized=False)
-        numbers, inputs = _answers(model, optimized=True)
+        others = beside.submit(_answers, network, optimized=False)
+        numbers, inputs = _answers(network, optimized=True)
     if bad := [name for name, values in numbers.items() if not np.isfinite(values).all()]:
         raise NumericsError(f"the network answers with NaN or infinity in {', '.join(bad)}.")
     reordered, _ = others.result()
@@ -46,10 +47,10 @@ def write_proof(model: ModelProto) -> StoredProof:
 
 
 def _answers(
-    model: ModelProto, *, optimized: bool
+    network: ModelProto | bytes, *, optimized: bool
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.uint8]]:
     """What a network gives for the inputs, on one core of the CPU, and the inputs."""
-    session = session_of(model, RuntimeConfig("cpu", 1, optimized=optimized))
+    session = session_of(network, RuntimeConfig("cpu", 1, optimized=optimized))
     card = read_card(session.metadata)
     if card is None:
         raise ModelError("a network without a card has no size for stored inputs. Import it first.")

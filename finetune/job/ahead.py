@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -51,6 +53,16 @@ def compute_ahead(
         return Ahead(seen.result, slopes.result, None)
     spaces = executor.submit(spaces_of, prepared, recipe.seed, rounds=not unknown)
     return Ahead(seen.result, slopes.result, spaces.result)
+
+
+def import_for_later(recipe: Recipe) -> None:
+    """Import what takes a third of a second and is needed later; what is missing or broken, is so there."""
+    names = ["scipy.linalg"]
+    if recipe.method != "sklearn":  # which writes no curves
+        names.append("tensorboardX.event_file_writer")
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def spaces_of(prepared: Prepared, seed: int, *, rounds: bool) -> Spaces:

@@ -35,7 +35,7 @@ from finetune.backbone.trunk import Trunk, features_of, open_trunk
 from finetune.dataset.examples import Dataset
 from finetune.dataset.scanning import Facts, scan
 from finetune.heads.running import run_top
-from finetune.job.ahead import Ahead, compute_ahead
+from finetune.job.ahead import Ahead, compute_ahead, import_for_later
 from finetune.job.assessment import Assessment, assess, check_previous, predictions_of
 from finetune.job.candidates import compare_candidates, require_here
 from finetune.job.card import model_card
@@ -181,6 +181,7 @@ class _Job:
                 if fact.error is None
             }
             with stages.stage("model"):
+                import_for_later(recipe)  # while the network is opened
                 trunks = [self._shared(trunk) for trunk in opened.result()]
         for text in self.team.notes if self.team else ():
             stages.observer.say(text)

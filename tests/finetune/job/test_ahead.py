@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetune.job import ahead
+from finetune.job.recipe import Recipe
 from finetune.training.settings import Settings
 from finetune.trust import rejection
 from tests.finetune.job.running import QUICK, run
@@ -32,6 +35,14 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(ahead, "fit_spaces", noted("ahead"))
     monkeypatch.setattr(rejection, "fit_spaces", noted("afterwards"))
     return fitted
+
+
+def test_what_is_not_installed_is_not_missed_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
+    with pytest.raises(ImportError, match="tensorboardX"):
+        importlib.import_module("tensorboardX.event_file_writer")
+    ahead.import_for_later(Recipe())
 
 
 @pytest.mark.parametrize(

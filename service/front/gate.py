@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PATH = 200  # characters of a path in the access log
 _RELIEF_S = 2.0
 _MUCH = 32 << 20  # bytes of bodies, after which it is worth the while to look for what can be given back
-_TURN = 1 << 20  # bytes of bodies that a turn of the loop goes on with: about a millisecond
+_TURN = 1 << 19  # bytes of bodies that a turn of the loop goes on with: they take about a millisecond
 _log = logging.getLogger("graft.access")
 
 

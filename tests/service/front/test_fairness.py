@@ -100,7 +100,10 @@ def test_who_waits_for_a_ration_and_leaves_takes_none() -> None:
     assert asyncio.run(turns_of_the_last()) < 10
 
 
-def test_what_is_read_of_a_refused_body_counts_too(serving: Callable[..., Site]) -> None:
+@pytest.mark.parametrize(("most", "status"), [(1 << 20, 200), (1000, 413)])
+def test_bodies_of_all_clients_share_a_ration_refused_ones_too(
+    serving: Callable[..., Site], most: int, status: int
+) -> None:
     counted = threading.Event()
 
     class Counting(Ration):
@@ -108,8 +111,8 @@ def test_what_is_read_of_a_refused_body_counts_too(serving: Callable[..., Site])
             counted.set()
             await super().take(count)
 
-    site = serving(body_bytes=1000)
+    site = serving(body_bytes=most)
     site.server.gate.ration = Counting(_PIECE)
     with site.client() as client:
-        assert client.ask(head_of_post("/echo", 1 << 20) + bytes(1 << 20)).status == 413
+        assert client.ask(head_of_post("/echo", 1 << 20) + bytes(1 << 20)).status == status
         assert counted.wait(PATIENCE_S)

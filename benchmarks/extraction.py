@@ -33,7 +33,7 @@ from feature_extraction.tuning import cores
 from feature_extraction.worker import Worker
 from models.architectures.inception_v3 import inception_v3
 from models.features import FeatureModel, FeatureOptions, open_features
-from models.files import write_atomically
+from models.files import sha256, write_atomically
 from models.importing import as_graft_model
 from models.locating import locate
 from models.names import INPUT
@@ -59,9 +59,10 @@ def opened(
     """A model at its pool; `NAME.int8` is quantized first and kept in the cache folder."""
     path: str | Path = name
     if name.endswith(INT8):
-        path = cache_folder() / "benchmarks" / f"{name}.onnx"
+        original = locate(name.removesuffix(INT8))
+        path = cache_folder() / "benchmarks" / f"{name}.{sha256(original)[:12]}.onnx"
         if not path.exists():
-            proto, _ = as_graft_model(locate(name.removesuffix(INT8)))
+            proto, _ = as_graft_model(original)
             worker = Worker(opened(name.removesuffix(INT8), items))
             pixels = (worker.decode(item, read_item(item)) for item in items[:CALIBRATION])
             write_atomically(path, quantize(proto, pixels).SerializeToString())

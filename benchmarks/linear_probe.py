@@ -33,7 +33,7 @@ from finetune.dataset.opening import open_split
 from finetune.trust.measures import wilson_interval
 from models.agreement import cosine
 from models.features import FeatureOptions, open_features
-from models.files import write_atomically
+from models.files import sha256, write_atomically
 from models.importing import as_graft_model
 from models.locating import locate
 from models.model import Model
@@ -65,7 +65,8 @@ def split(name: str) -> tuple[list[ImageItem], list[str]]:
 
 def int8(model: str, items: Sequence[ImageItem]) -> str:
     """The file of an int8 version, calibrated on training images."""
-    target = cache_folder() / "benchmarks" / f"{Path(model).stem}.probe.int8.onnx"
+    content = sha256(locate(model))[:12]  # of the built-in network there may be other weights than before
+    target = cache_folder() / "benchmarks" / f"{Path(model).stem}.{content}.probe.int8.onnx"
     if not target.exists():
         some = random.Random(0).sample(items, CALIBRATION)
         original = Model.open(model, CPU)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import optional
+from tests.service.page.conftest import WAIT_MS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -17,6 +20,14 @@ from playwright.sync_api import expect  # noqa: E402
 TRAINED_MS = 600_000  # on a machine that does a lot else
 # What a browser says while the service is gone.
 GONE = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+
+
+def wait_until(page: Page, holds: Callable[[], object]) -> None:
+    """Let the browser be heard until something holds here, such as that one of its requests has come."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not holds():
+        assert time.monotonic() < deadline
+        page.evaluate("1")
 
 
 def begin(page: Page, name: str) -> None:

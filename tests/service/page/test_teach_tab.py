@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -9,7 +10,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from tests.service.page.steps import (
     expect_verdict,
     set_epochs,
     train,
+    wait_until,
 )
 from tests.service.page.teaching import Service, cross, disc, write_photos, write_video
 
@@ -106,8 +108,7 @@ def test_from_folders_to_a_model_that_answers(
     page.route("**/promote", lambda route: promotions.append(route))
     for _ in range(2):
         page.locator(".slim input[type=file]").set_input_files(unseen)
-    while not promotions:
-        page.evaluate("1")  # lets the browser be heard
+    wait_until(page, lambda: promotions)
     promotions[0].continue_()
     expect(page.locator(".step .verdict-line")).to_have_count(2)
     shown = told(page.locator(".step .card").first.locator(".bar-row"))
@@ -330,20 +331,23 @@ def test_who_goes_on_before_an_answer_is_there_is_not_taken_back(
         else:
             route.continue_()
 
-    def hold(name: str) -> None:
+    @contextlib.contextmanager
+    def holding(name: str) -> Iterator[None]:
         held[name] = None
+        yield
+        wait_until(page, lambda: held[name])
 
     def release(name: str) -> None:
-        while (route := held[name]) is None:
-            page.evaluate("1")  # lets the browser be heard
-        del held[name]
+        route = held.pop(name)
+        assert route is not None
         route.continue_()
 
     page.route("**/v1/*", through)
-    begin(page, "first")
+    with page.expect_response("**/v1/jobs"):
+        begin(page, "first")
     # Another set, asked for and left before it came.
-    hold("datasets")
-    page.get_by_role("button", name="Start another").click()
+    with holding("datasets"):
+        page.get_by_role("button", name="Start another").click()
     page.go_back()
     with page.expect_response("**/v1/datasets"):
         release("datasets")
@@ -351,13 +355,12 @@ def test_who_goes_on_before_an_answer_is_there_is_not_taken_back(
     expect(page.get_by_label("What is it about?")).to_have_count(0)
 
     # Photos for a new set, while the old one is still on its way.
-    hold("jobs")
-    page.reload()
+    with holding("jobs"):
+        page.reload()
     page.get_by_role("button", name="Start another").click()
     expect(page.get_by_label("What is it about?")).to_be_visible()
-    hold("workspace")
-    page.locator("input[webkitdirectory]").set_input_files(photos)
-    page.wait_for_url(re.compile("#teach/.+"))
+    with holding("workspace"):
+        page.locator("input[webkitdirectory]").set_input_files(photos)
     with page.expect_response("**/v1/jobs"):
         release("jobs")
     page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # after whoever waited for it
@@ -376,8 +379,7 @@ def test_names_typed_while_others_are_on_their_way_are_kept(page: Page, watched:
     page.route(re.compile("/classes(/[^/]+)?$"), lambda route: routes.append(route))
 
     def held(index: int) -> Route:
-        while len(routes) <= index:
-            page.evaluate("1")  # lets the browser be heard
+        wait_until(page, lambda: len(routes) > index)
         return routes[index]
 
     for name in ("discs", "crosses", "rings"):

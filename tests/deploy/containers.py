@@ -5,6 +5,7 @@ Namespaces and mounts are those of util-linux; no daemon takes part.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -102,7 +103,10 @@ class Container:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.running.kill()  # and what it holds with it
+        # unshare ends with what it has begun. It does not end that itself: the change of user undoes `--kill-child`.
+        with contextlib.suppress(ProcessLookupError):
+            if self.process.running.poll() is None:
+                os.kill(self.pid, signal.SIGKILL)
         self.process.running.wait(PATIENCE_S)
 
     def healthy(self) -> tuple[int, str]:

@@ -129,6 +129,17 @@ def test_it_answers_as_its_user_and_is_healthy(name: str, images: dict[str, Imag
         assert container.stop() == 0
 
 
+def test_one_that_was_not_told_to_stop_ends_with_its_test(images: dict[str, Image], tmp_path: Path) -> None:
+    with (
+        reserved_port() as port,
+        Container(images[TARGETS[0]], tmp_path / "log", "builtin", PORT=str(port)) as container,
+    ):
+        ready(port)
+        process = Path(f"/proc/{container.pid}")
+        assert process.exists()
+    assert not process.exists()
+
+
 @pytest.mark.skipif("openvino" not in TARGETS, reason="GRAFT_IMAGES does not name openvino")
 def test_openvino_computes_all_of_the_network_and_answers_as_the_cpu_does(
     images: dict[str, Image], tmp_path: Path

@@ -160,11 +160,9 @@ def test_openvino_computes_all_of_the_network_and_answers_as_the_cpu_does(
             answers.append({one["id"]: one["probability"] for one in result["predictions"]})
             plugins.append("libopenvino_intel_cpu_plugin.so" in container.libraries())
             if device == "openvino":
-                code, words = container.run("python", "-c", _PROFILED)
-                assert (code, words) == (
-                    0,
-                    '{"OpenVINOExecutionProvider": 1}\n',
-                )  # the whole network is one node
+                # The whole network is one node.
+                one_node = '{"OpenVINOExecutionProvider": 1}\n'
+                assert container.run("python", "-c", _PROFILED) == (0, one_node)
             assert container.stop() == 0
     assert plugins == [True, False]
     ours, cpu = answers

@@ -20,7 +20,7 @@ from service.registry import Registry
 from service.safety import Guard
 from service.server import make_server
 from service.tokens import Tokens
-from tests.service.page.teaching import Service
+from tests.service.page.teaching import Service, write_photos
 from tests.tuned import tuned_classifier, tuned_regression
 
 if TYPE_CHECKING:
@@ -142,6 +142,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service.start()
     yield service
     service.stop()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of discs and one of crosses, 30 of each."""
+    write_photos(tmp_path / "photos", 30)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def page(watched: Watched, service: Service) -> Page:
+    """Teach, with nothing in it yet but what other tests made."""
+    page = watched.page()
+    page.goto(f"{service.url}#teach")
+    return page
 
 
 @pytest.fixture

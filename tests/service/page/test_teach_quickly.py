@@ -36,12 +36,15 @@ def test_photos_by_keyboard_alone(page: Page) -> None:
         [{"name": f"{i}.png", "mimeType": "image/png", "buffer": encoded(disc(i))} for i in range(3)]
     )
     expect(discs.locator(".count")).to_have_text("3 photos")
+    expect(discs.locator(".strip img")).to_have_count(3)  # there, not on its way: nothing else can be opened
     discs.locator(".strip button").first.focus()
     page.keyboard.press("ArrowRight")
     expect(discs.locator(".strip button").nth(1)).to_be_focused()
     page.keyboard.press("Enter")
     page.get_by_role("dialog").get_by_label("Class").select_option("crosses")
     expect(card(page, "crosses").locator(".count")).to_have_text("1 photo")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(discs.locator(".strip img")).to_have_count(2)
     discs.locator(".strip button").first.focus()
     page.keyboard.press("Delete")
     expect(discs.locator(".count")).to_have_text("1 photo")

@@ -226,6 +226,10 @@ def check(request: Request, limits: Limits, most: int | None = None) -> None:
         raise Refused(400, "the request has Content-Length and Transfer-Encoding; expected one of them")
     if request.http_version < b"1.1" and b"transfer-encoding" in names:
         raise Refused(400, "the request is HTTP/1.0 with Transfer-Encoding, which began with HTTP/1.1")
+    # What tells requests apart, here and in proxies, compares methods as they are written (RFC 9110, 9.1).
+    if request.method != request.method.upper():
+        method = request.method.decode("ascii")[:20]
+        raise Refused(400, f"the method is {method}; expected capitals: {method.upper()}")
     if request.method == b"CONNECT" or not (
         request.target.startswith(b"/") or (request.target == b"*" and request.method == b"OPTIONS")
     ):

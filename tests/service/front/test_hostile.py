@@ -53,6 +53,8 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
         (b"GET /li\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
         (b"GET  /livez HTTP/1.1\r\n" + HOST + b"\r\n", 400),
         (b"GET /livez HTTP/1.1 \r\n" + HOST + b"\r\n", 400),
+        (b"get /livez HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"Post /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello", 400),
         (b"G\x01T /livez HTTP/1.1\r\n" + HOST + b"\r\n", 400),
         (b"GET http://elsewhere/livez HTTP/1.1\r\n" + HOST + b"\r\n", 400),
         (b"CONNECT elsewhere:443 HTTP/1.1\r\n" + HOST + b"\r\n", 400),

@@ -233,14 +233,28 @@ def thumbnail(source: ImageSource, side: int, *, name: str | None = None) -> Ima
     Raises:
         ImageError: the source is no image that can be read, or is too large.
     """
+    return thumbnail_and_size(source, side, name=name)[0]
+
+
+def thumbnail_and_size(
+    source: ImageSource, side: int, *, name: str | None = None
+) -> tuple[Image.Image, tuple[int, int]]:
+    """A `thumbnail`, and (width, height) of the whole image, upright.
+
+    Raises:
+        ImageError: as `thumbnail`.
+    """
     label = name or _label(source)
     with _open(source, label) as image:
         try:
+            width, height = image.size
             image.draft(None, (2 * side, 2 * side))  # JPEG only; others take no notice
             with _decoding(image):
+                image.load()  # some formats turn it themselves, and take the orientation away
+                turns = image.getexif().get(_EXIF_ORIENTATION) in _SWAPS_SIDES
                 small = upright_rgb(image)
                 small.thumbnail((side, side))
-            return small
+            return small, (height, width) if turns else (width, height)
         except Exception as exc:  # as in `load`
             raise ImageError(_explain(exc, label)) from exc
 

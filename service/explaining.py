@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.extras import full_installation
-from models.preprocessing import Preprocessing, header, thumbnail
+from models.preprocessing import Preprocessing, thumbnail_and_size
 from service.batching import Batcher
 from service.bodies.upload import Upload
 from service.caller import Caller
@@ -63,12 +63,8 @@ def load_photo(upload: Upload, preprocessing: Preprocessing, side: int) -> Photo
     Raises:
         ImageError: not an image that can be read.
     """
-    stored = header(upload.content, name=upload.name)
-    small = thumbnail(upload.content, side, name=upload.name)
-    size = (stored.width, stored.height)
-    turned = (size[0] < size[1]) != (small.width < small.height)  # by EXIF
-    pixels = preprocessing.load(upload.content, name=upload.name)
-    return Photo(pixels, small, size[::-1] if turned else size)
+    small, size = thumbnail_and_size(upload.content, side, name=upload.name)
+    return Photo(preprocessing.load(upload.content, name=upload.name), small, size)
 
 
 class Explaining:

@@ -50,11 +50,15 @@ def visible_box(preprocessing: Preprocessing, size: tuple[int, int]) -> Box:
     return left + x * across, top + y * down, left + (x + columns) * across, top + (y + rows) * down
 
 
+def smooth(heat: Floats, size: tuple[int, int]) -> Floats:
+    """A map (H, W) at `size` (height, width), smooth between its places: bicubic curves, which swing over."""
+    image = Image.fromarray(np.ascontiguousarray(heat, np.float32))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.float32)
+
+
 def resized(heat: Floats, size: tuple[int, int]) -> Floats:
     """A map (H, W) at `size` (height, width), smooth between its places, within 0 and 1."""
-    image = Image.fromarray(np.ascontiguousarray(heat, np.float32))
-    smooth = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.float32)
-    return np.clip(smooth, 0.0, 1.0)  # bicubic curves swing over
+    return np.clip(smooth(heat, size), 0.0, 1.0)
 
 
 def on_photo(network: Floats, box: Box, size: tuple[int, int]) -> Floats:
@@ -67,6 +71,22 @@ def on_photo(network: Floats, box: Box, size: tuple[int, int]) -> Floats:
     shape = max(bottom - top, 1), max(right - left, 1)
     heat[top : top + shape[0], left : left + shape[1]] = resized(seen, shape)
     return heat
+
+
+def peak_on_photo(network: Floats, box: Box, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Where on a photo of `size` (width, height) a map of the network's input is largest, (x, y).
+
+    Of places that are equally large the one nearest to their middle; None where the map is empty.
+    """
+    seen, (left, top, right, bottom) = _inside(network, box, size)
+    largest = float(seen.max())
+    if largest <= 0:
+        return None
+    rows, columns = np.nonzero(seen == largest)
+    middle = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
+    x = left + (int(columns[middle]) + 0.5) / seen.shape[1] * (right - left)
+    y = top + (int(rows[middle]) + 0.5) / seen.shape[0] * (bottom - top)
+    return int(x), int(y)
 
 
 def _inside(network: Floats, box: Box, size: tuple[int, int]) -> tuple[Floats, Box]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from PIL import Image
 
-from finetune.explain.geometry import Box, Floats, full_photo, on_photo, resized, visible_box
+from finetune.explain.geometry import Box, Floats, full_photo, on_photo, peak_on_photo, smooth, visible_box
 from models.card import Label, ModelCard, card_of
 from models.errors import InputError, ModelError, NumericsError
 from models.importing import as_graft_model
@@ -35,8 +35,9 @@ class Heatmap:
 
     `network`: at the network's input size, (height, width). `photo`: at the size of the upright photo, 0 outside of
     `box`, the part that preprocessing shows to the network. `raw`: the numbers of the method, (rows, columns), before
-    they are divided by the largest. `cut`: the tensor at which they were taken. `probability` is None in a
-    regression, whose value is `value`.
+    they are divided by the largest. `peak`: (x, y) where the most speaks for it, in pixels of the whole upright photo;
+    None where nothing does. `cut`: the tensor at which they were taken. `probability` is None in a regression, whose
+    value is `value`.
     """
 
     label: Label
@@ -47,6 +48,7 @@ class Heatmap:
     network: Floats
     photo: Floats
     box: Box
+    peak: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,13 @@ class Explainer(ABC):
         if not (np.isfinite(seen).all() and np.isfinite(answer).all()):
             raise NumericsError(f"{self.card.name}: answers with NaN or infinity on this image.")
         across, down = shown[0] / size[0], shown[1] / size[1]
-        left, top, right, bottom = visible_box(self.card.preprocessing, size)
+        whole = left, top, right, bottom = visible_box(self.card.preprocessing, size)
         box = (left * across, top * down, right * across, bottom * down)
         heatmaps = []
         for index in self._indices(labels, answer, top_k):
             raw = self._raw(seen, answer, index)
-            network = self._spread(raw)
+            spread = self._spread(raw)
+            network = np.clip(spread, 0.0, 1.0)
             heatmaps.append(
                 Heatmap(
                     self.card.labels[index]
@@ -156,6 +159,8 @@ class Explainer(ABC):
                     network,
                     on_photo(network, box, shown),
                     box,
+                    # Of the clipped map it would be the first of all places that are 1.
+                    peak_on_photo(spread, whole, size),
                 )
             )
         return heatmaps
@@ -169,8 +174,8 @@ class Explainer(ABC):
         """What speaks for class `index` (None: for a larger value), (rows, columns), never below 0."""
 
     def _spread(self, raw: Floats) -> Floats:
-        """The raw map at the input's size, from 0 to 1."""
-        return resized(raw / max(float(raw.max()), 1e-30), self.card.preprocessing.size)
+        """The raw map at the input's size, about from 0 to 1: what lies beyond is cut off for the eye."""
+        return smooth(raw / max(float(raw.max()), 1e-30), self.card.preprocessing.size)
 
     def _indices(self, labels: Sequence[str], answer: Floats, top_k: int | None) -> list[int | None]:
         if self.card.task == "regression":

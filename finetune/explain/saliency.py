@@ -86,5 +86,5 @@ class Saliency(Explainer):
 
     def _spread(self, raw: Floats) -> Floats:
         brightest = max(float(np.percentile(raw, _BRIGHTEST)), 1e-30)
-        scaled: Floats = np.clip(raw / brightest, 0.0, 1.0)
+        scaled: Floats = raw / brightest
         return scaled

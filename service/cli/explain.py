@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from finetune.explain.ascent import STEPS, Ascent
 from finetune.explain.geometry import full_photo
@@ -164,7 +163,6 @@ def _text(heat: Heatmap, file: Path) -> str:
 
 
 def _as_json(image: Path, heat: Heatmap, file: Path) -> dict[str, Any]:
-    row, column = np.unravel_index(int(heat.photo.argmax()), heat.photo.shape)
     return {
         "image": str(image),
         "overlay": str(file),
@@ -173,7 +171,7 @@ def _as_json(image: Path, heat: Heatmap, file: Path) -> dict[str, Any]:
         "probability": heat.probability,
         "value": heat.value,
         "cut": heat.cut,
-        "peak": [int(column), int(row)],  # x, y on the upright photo
+        "peak": heat.peak and [*heat.peak],  # x, y on the upright photo; null where the map is empty
         "seen": [round(edge, 1) for edge in heat.box],  # left, top, right, bottom
         "map": [[round(float(value), 4) for value in line] for line in heat.raw],
     }

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict, cast
 
-import numpy as np
-
 from models.card import Cut, ModelCard
 from models.errors import UnknownModelError
 from service.encoding import Result, seven
@@ -24,7 +22,6 @@ from service.served import Served
 from service.shapes import Fault
 
 if TYPE_CHECKING:
-    from finetune.explain.geometry import Box
     from finetune.explain.heatmap import Heatmap
 
 
@@ -160,23 +157,18 @@ def explained(served: Served, name: str, photo: Photo, maps: Sequence[Heatmap]) 
         "size": list(photo.size),
         "seen": [round(edge, 1) for edge in seen],
         "cut": maps[0].cut,
-        "classes": [_class_map(one, seen) for one in maps],
+        "classes": [_class_map(one) for one in maps],
     }
 
 
-def _class_map(one: Heatmap, seen: Box) -> ClassMap:
+def _class_map(one: Heatmap) -> ClassMap:
     largest = float(one.raw.max())
-    row, column = np.unravel_index(int(one.network.argmax()), one.network.shape)
-    left, top, right, bottom = seen
-    # The middle of its place.
-    x = left + (int(column) + 0.5) / one.network.shape[1] * (right - left)
-    y = top + (int(row) + 0.5) / one.network.shape[0] * (bottom - top)
     return {
         "id": one.label.id,
         "label": one.label.name,
         "probability": None if one.probability is None else seven(one.probability),
         "value": None if one.value is None else seven(one.value),
-        "peak": [int(x), int(y)] if largest > 0 else None,
+        "peak": [*one.peak] if one.peak is not None else None,
         "map": [[round(value / (largest or 1.0), 4) for value in line] for line in one.raw.tolist()],
         "strength": seven(largest),
     }

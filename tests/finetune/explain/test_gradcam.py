@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from finetune.classifiers.exporting import export_top
 from finetune.classifiers.fitting import fit_classifier
-from finetune.explain.geometry import full_photo, on_photo, visible_box
+from finetune.explain.geometry import full_photo, on_photo, peak_on_photo, visible_box
 from finetune.explain.gradcam import GradCam
 from finetune.explain.heatmap import Heatmap
 from finetune.explain.overlay import overlay
@@ -181,6 +181,38 @@ def test_a_padded_input_lies_on_the_photo_without_its_padding(size: tuple[int, i
     network = preprocessing.load(grey)[..., 0].astype(np.float32) / 255
     photo = on_photo(network, visible_box(preprocessing, size), size)
     np.testing.assert_allclose(photo, across, atol=0.05)
+
+
+def test_the_peak_lies_where_the_raw_map_is_largest() -> None:
+    """The curves between the places swing over: what is clipped to 1 would begin far from it."""
+    with Image.open(PHOTOS[0]) as coffee:
+        heat = grad_cam("builtin", coffee.rotate(-90, expand=True))
+    assert (heat.network == 1).sum() > 1
+    rows, columns = heat.raw.shape
+    row, column = np.unravel_index(int(heat.raw.argmax()), heat.raw.shape)
+    left, top, right, bottom = heat.box
+    across, down = (right - left) / columns, (bottom - top) / rows
+    assert heat.peak is not None
+    assert abs(heat.peak[0] - (left + (column + 0.5) * across)) < across
+    assert abs(heat.peak[1] - (top + (row + 0.5) * down)) < down
+
+
+@pytest.mark.parametrize(
+    ("warm", "peak"),
+    [
+        ([], None),
+        ([(slice(10, 13), slice(40, 43), 0.5)], (39, 17)),  # the middle of what is equally warm
+        ([(0, 0, 1.0), (63, 79, 0.5)], (99, 99)),  # what pads the photo is no part of it
+    ],
+)
+def test_the_peak_on_a_padded_photo(
+    warm: list[tuple[int | slice, int | slice, float]], peak: tuple[int, int] | None
+) -> None:
+    preprocessing = Preprocessing((64, 96), "pad")  # columns 16 to 80 show the photo
+    network = np.zeros((64, 96), np.float32)
+    for rows, columns, heat in warm:
+        network[rows, columns] = heat
+    assert peak_on_photo(network, visible_box(preprocessing, (100, 100)), (100, 100)) == peak
 
 
 def test_the_overlay_lies_on_the_photo() -> None:

@@ -41,6 +41,13 @@ def test_json_of_several_classes(graft: Run, net: Path) -> None:
     assert len(rows[0]["map"]) == 16
 
 
+def test_an_empty_map_has_no_peak(graft: Run, net: Path) -> None:
+    photo((90, 60)).convert("L").point(lambda value: 0).save("black.png")
+    result = graft("explain", "black.png", "-m", net, "--method", "occlusion", "--json")
+    assert "its map is empty" in result.stderr
+    assert json.loads(result.stdout)["peak"] is None
+
+
 def test_named_classes(graft: Run, net: Path) -> None:
     result = graft("explain", "holiday.png", "-m", net, "--label", "d", "--label", "b")
     assert [line[0] for line in result.stdout.splitlines()] == ["d", "b"]

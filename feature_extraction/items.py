@@ -50,7 +50,7 @@ class Tally:
     """What a source has passed over so far."""
 
     ignored: int = 0  # files that are no images by their endings, hidden ones, and hidden folders
-    # Of these, by ending; "hidden" and "without ending" among them.
+    # Of these, by ending; "hidden", "without ending" and "folder .name" among them.
     endings: Counter[str] = field(default_factory=Counter)
     # To folders that are read under their own names; a sentence each.
     links: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ def is_entered(folders: Sequence[str], tally: Tally) -> bool:
         return False
     hidden = [name.startswith(".") and name != ".." for name in folders]
     if hidden and hidden[-1]:
-        tally.add("hidden")
+        tally.add(f"folder {printable(folders[-1])}")
     return not any(hidden)
 
 

@@ -18,15 +18,21 @@ DROP = "drop"  # in place of a label
 
 @dataclasses.dataclass(frozen=True)
 class Corrected:
-    """Images with the corrections applied, and how many were given another label or left out."""
+    """Images with the corrections applied, and how many were given another label or left out.
+
+    `emptied`: the classes of which no image is left.
+    """
 
     dataset: Dataset
     relabelled: int
     dropped: int
+    emptied: tuple[str, ...]
 
     def words(self) -> str:
         """One sentence."""
-        return f"{counted(self.relabelled, 'image')} relabelled, {self.dropped:,} dropped, by the corrections"
+        lost = f"; no image is left of {listed(self.emptied)}: not learned" if self.emptied else ""
+        changed = f"{counted(self.relabelled, 'image')} relabelled, {self.dropped:,} dropped"
+        return f"{changed}, by the corrections{lost}"
 
 
 def corrected(dataset: Dataset, path: Path) -> Corrected:
@@ -74,7 +80,10 @@ def corrected(dataset: Dataset, path: Path) -> Corrected:
         raise InputError(
             f"{path}: all its corrections are the labels that the images have. Nothing would change."
         )
-    return Corrected(dataclasses.replace(dataset, examples=kept, classes=classes), relabelled, dropped)
+    emptied = tuple(name for name in dataset.classes if name not in left)
+    return Corrected(
+        dataclasses.replace(dataset, examples=kept, classes=classes), relabelled, dropped, emptied
+    )
 
 
 def _relabelled(example: Example, label: str | None, several: bool) -> Example:

@@ -33,6 +33,8 @@ _SPLIT_WORDS: dict[str, Split] = {
     "evaluation": "test",
 }
 _OF_A_SPLIT = re.compile(r"[\s_-]*(set|data|images|photos)$")
+_JOINTS = re.compile(r"[\s_-]+")  # what parts the words of a name
+_SHOWN = 3  # names that are alike, of which a warning tells
 
 
 def split_of(name: str) -> Split | None:
@@ -68,7 +70,7 @@ class Dataset:
     task: Task
     examples: tuple[Example, ...]
     classes: tuple[str, ...]  # or labels, sorted; empty in regression
-    ignored: int = 0  # files that are no images by their endings
+    ignored: int = 0  # files that are hidden or no images by their endings, and hidden folders
     endings: Mapping[str, int] = field(default_factory=dict)  # of these
     stray: tuple[str, ...] = ()  # images that lie outside the classes' folders
     empty: tuple[str, ...] = ()  # classes' folders without an image
@@ -118,6 +120,12 @@ def _warnings(dataset: Dataset) -> Iterator[str]:
     single = sorted(name for name in dataset.classes if counts[name] == 1)
     if single:
         yield f"{listed(single)}: one image only; it can be learned or measured, not both. Add some."
+    if alike := _alike(dataset.classes):
+        kind = "label" if dataset.task == "multilabel" else "class"
+        yield (
+            f"{'; '.join(listed(names) for names in alike[:_SHOWN])}{' and others' * (len(alike) > _SHOWN)}: differ in "
+            f"capitals, spaces or dashes alone, and each is a {kind} of its own. Give them one name if one is meant."
+        )
     if dataset.has_splits and dataset.classes:
         taught = {
             name for example in dataset.examples if example.split == "train" for name in taught_by(example)
@@ -129,7 +137,15 @@ def _warnings(dataset: Dataset) -> Iterator[str]:
     if dataset.stray:
         yield f"{len(dataset.stray):,} images outside the classes' folders are not used, such as {dataset.stray[0]}."
     if dataset.ignored:
-        yield f"{passed_over(dataset.ignored, dataset.endings)} passed over: no images by their endings."
+        yield f"{passed_over(dataset.ignored, dataset.endings)} passed over: hidden, or no images by their endings."
+
+
+def _alike(classes: Sequence[str]) -> list[list[str]]:
+    """Names that a slip may have made of one, together."""
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(_JOINTS.sub("", name).casefold() or name, []).append(name)
+    return [names for names in spellings.values() if len(names) > 1]
 
 
 def _these(names: Sequence[str], one: str, several: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from feature_extraction.archives import Entry
 from feature_extraction.items import printable
@@ -98,6 +98,15 @@ def nested(images: Sequence[Entry], depth: int) -> Iterator[str]:
         yield (
             f"{counted(total, 'image')} in folders below those of classes ({shown}): the upper folder is the class. If "
             "the lower ones are meant, give a folder in which they lie at the top."
+        )
+
+
+def merged(spellings: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """A sentence where several folders are one class, from the names of folders by that of their class."""
+    if several := [f"{len(names)} called {label!r}" for label, names in spellings.items() if len(names) > 1]:
+        yield (
+            f"folders whose names differ in bytes and not in letters are taken together: {listed(several)}. Rename "
+            "those that are classes of their own."
         )
 
 

@@ -16,6 +16,7 @@ from finetune.dataset.examples import Dataset, Example, split_of, taught_by
 from finetune.dataset.layout import (
     check_level,
     has_splits,
+    merged,
     nested,
     refuse_splits_without_classes,
     splits_without_classes,
@@ -211,6 +212,7 @@ def _from_folders(
     depth = int(splits and not named)
     examples: list[Example] = []
     stray: list[str] = []
+    spellings: dict[str, set[str]] = {}
     for parts, item in images:
         if not parts:  # the folder itself cannot be listed: reading says why
             item.read()
@@ -219,7 +221,9 @@ def _from_folders(
             stray.append(item.id)
         else:
             name = composed(printable("/".join(parts)))
-            examples.append(Example(item, composed(printable(parts[depth])), split=word, name=name))
+            label = composed(printable(parts[depth]))
+            spellings.setdefault(label, set()).add(parts[depth])
+            examples.append(Example(item, label, split=word, name=name))
     full = {example.name.rpartition("/")[0] for example in examples}
     full |= {str(parent) for folder in full for parent in PurePosixPath(folder).parents}
     empty = [
@@ -238,7 +242,7 @@ def _from_folders(
         tally.endings,
         tuple(stray),
         tuple(empty),
-        tuple(nested(images, depth)),
+        (*nested(images, depth), *merged(spellings)),
     )
     return dataset, _EVERY if named else split
 

@@ -245,15 +245,19 @@ def _targets(
         return (), targets, []
     if dataset.task == "multilabel":
         return _label_targets(dataset, examples, rows)
-    taught = {examples[i].label for i in rows["train"]}
+    taught, readable = {examples[i].label for i in rows["train"]}, {example.label for example in examples}
     classes = tuple(name for name in dataset.classes if name in taught)
+    unread = [name for name in dataset.classes if name not in readable]
     if len(classes) < 2:
+        besides = f"; of {listed(unread)} no image can be read" if unread else ""
         raise InputError(
             f"{dataset.source}: images to train on are of {len(classes)} class ({', '.join(classes)}); expected at "
-            "least two. Add a folder of something else."
+            f"least two{besides}. {'Save them again' if unread else 'Add a folder of something else'}."
         )
     warnings = []
-    if untaught := sorted({example.label for example in examples} - taught):
+    if unread:
+        warnings.append(f"class left out, because none of its images can be read: {listed(unread)}")
+    if untaught := sorted(readable - taught):
         warnings.append(f"left out, because no image to train on is of it: {listed(untaught)}")
         for split, held in rows.items():
             rows[split] = held[[examples[i].label in taught for i in held]]

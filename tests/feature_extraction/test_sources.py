@@ -206,7 +206,7 @@ class TestArchive:
         path = archive(tmp_path / "a.zip", ".hidden/1.png", ".hidden/2.png", "shown/3.png")
         tally = Tally()
         assert ids(path, tally) == [f"{path}/shown/3.png"]
-        assert tally.words() == "1 other file (1 hidden)"
+        assert tally.words() == "1 other file (1 folder .hidden)"
 
     def test_absurd_declared_size_is_refused_before_unpacking(self, tmp_path: Path) -> None:
         path = archive(tmp_path / "big.zip", "1.png")

@@ -40,9 +40,11 @@ def test_labels_are_put_right_and_images_left_out(tmp_path: Path) -> None:
     assert len(labels) == 8
 
 
-def test_a_class_without_images_goes(tmp_path: Path) -> None:
+def test_a_class_without_images_goes_and_that_is_said(tmp_path: Path) -> None:
     path = table(tmp_path, *(f"cup/{i}.jpg,cup,dog,0.9,dog" for i in range(3)))
-    assert corrected(dataset(), path).dataset.classes == ("cat", "dog")
+    right = corrected(dataset(), path)
+    assert right.dataset.classes == ("cat", "dog")
+    assert right.words().endswith("0 dropped, by the corrections; no image is left of cup: not learned")
 
 
 def test_a_table_that_a_spreadsheet_saved(tmp_path: Path) -> None:

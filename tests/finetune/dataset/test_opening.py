@@ -1,4 +1,5 @@
 import math
+import os
 import zipfile
 from pathlib import Path
 
@@ -204,6 +205,41 @@ def test_names_as_they_come(tmp_path):
 
 def told(dataset: Dataset) -> list[tuple[object, ...]]:
     return [(one.key, one.label, repr(one.target), one.split, one.item.id) for one in dataset.examples]
+
+
+def test_folders_that_become_one_class_are_told(tmp_path):
+    """On a system that keeps names as bytes two folders may look the same."""
+    for name in (b"caf\xc3\xa9", b"cafe\xcc\x81", b"\xff", b"\xfe", b"tea"):
+        folder = os.path.join(os.fsencode(tmp_path), name)
+        try:
+            os.mkdir(folder)
+        except OSError:
+            pytest.skip("the file system takes no such names")
+        with open(os.path.join(folder, b"1.jpg"), "wb") as photo:
+            photo.write(ONE)
+    if len(os.listdir(tmp_path)) < 5:
+        pytest.skip("the file system takes both names for one")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("caf\xe9", "tea", "\ufffd")
+    (text,) = dataset.warnings()[:1]
+    assert text.startswith(
+        "folders whose names differ in bytes and not in letters are taken together: 2 called '"
+    )
+    assert "2 called 'caf\xe9'" in text
+    assert "2 called '\ufffd'" in text
+
+
+def test_classes_that_a_slip_may_have_made_of_one_are_told(tmp_path):
+    write(
+        tmp_path, {f"{name}/1.jpg": ONE for name in ("Hat", "hat", "t-shirt", "T shirt", "shoes", "-", "_")}
+    )
+    warnings = open_dataset(tmp_path).warnings()
+    assert warnings[-1] == (
+        "Hat, hat; T shirt, t-shirt: differ in capitals, spaces or dashes alone, and each is a class of its own. Give "
+        "them one name if one is meant."
+    )
+    (tmp_path / "list.csv").write_text("path,label\nHat/1.jpg,Dog\nhat/1.jpg,dog\n")
+    assert any(text.startswith("Dog, dog: differ") for text in open_dataset(tmp_path / "list.csv").warnings())
 
 
 @pytest.mark.parametrize(

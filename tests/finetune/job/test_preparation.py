@@ -45,6 +45,24 @@ def test_what_cannot_be_read_is_reported(tiny_path: Path, tmp_path: Path) -> Non
     assert any("fewer than 20 images to train on in 3 classes: " in t for t in found.warnings)
 
 
+def test_a_class_of_which_nothing_can_be_read_is_named(tiny_path: Path, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "photos", 8)
+    (folder / "night").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (folder / "night" / name).write_bytes(b"no photo")
+    outcome = run(folder, tmp_path / "out", tiny_path).findings
+    assert outcome is not None
+    assert outcome.classes == tuple(SHADES)
+    assert "class left out, because none of its images can be read: night" in outcome.warnings
+    for name in SHADES:
+        if name != "sky":
+            shutil.rmtree(folder / name)
+    with pytest.raises(
+        InputError, match=r"of 1 class \(sky\); expected at least two; of night no image can be read"
+    ):
+        run(folder, tmp_path / "one", tiny_path)
+
+
 def test_numbers_that_are_all_equal_teach_nothing(tiny_path: Path, tmp_path: Path) -> None:
     numbers = list_of_numbers(tmp_path / "numbers", 12)
     head, *rows = numbers.read_text().splitlines()

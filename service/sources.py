@@ -1,7 +1,7 @@
 """Where models to serve come from: names of the zoo, files, and folders that hold several of them.
 
 birds.onnx                 model birds, version 1
-my_photos-model/           a fine-tuning run: model my_photos-model, version 1 (its model.onnx)
+my_photos-model/           a fine-tuning run: model my_photos-model, version 1 (its model.onnx), and what lies beside it
 repository/
     birds.onnx             model birds, version 1
     my_photos-model/       a fine-tuning run
@@ -107,18 +107,18 @@ def same_place(spec: str, other: str) -> bool:
 
 
 def in_folder(folder: Path) -> Iterator[Source]:
-    """The models that a folder holds, by name and version."""
+    """The models that a folder holds, by name and version; `model.onnx` in the folder itself is called like that."""
     if (folder / FILE).is_file():
         yield Source(folder.resolve().name, 1, str(folder / FILE))
-        return
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name == _LOST:
             continue
         if path.suffix == ".onnx" and path.is_file():
-            yield Source(path.stem, 1, str(path), origin="folder")
-        elif (path / FILE).is_file():
-            yield Source(path.name, 1, str(path / FILE), origin="folder")
+            if path.name != FILE:
+                yield Source(path.stem, 1, str(path), origin="folder")
         elif path.is_dir():
+            if (path / FILE).is_file():
+                yield Source(path.name, 1, str(path / FILE), origin="folder")
             yield from _versions(path)
 
 
@@ -159,6 +159,8 @@ def _held(folder: Path) -> list[Source]:
 
 def _named_folder(name: str, folder: Path) -> list[Source]:
     """The one model of a folder under a name: platforms put a model into a folder, whatever its file is called."""
+    if (folder / FILE).is_file():
+        return [Source(name, 1, str(folder / FILE))]
     held = _held(folder)
     names = sorted({source.name for source in held})
     if len(names) > 1:

@@ -32,6 +32,24 @@ def test_a_folder_gives_what_is_in_it(tmp_path: Path) -> None:
     assert held[2].spec == str(tmp_path / "cats" / "10" / "model.onnx")
 
 
+def test_a_file_of_the_usual_name_hides_none_beside_it(tmp_path: Path) -> None:
+    files(
+        tmp_path / "shop",
+        "model.onnx",
+        "birds.onnx",
+        "cats/model.onnx",
+        "cats/2/model.onnx",
+        "dogs/1/model.onnx",
+    )
+    assert brief(sources([str(tmp_path / "shop")])) == [
+        ("shop", 1), ("birds", 1), ("cats", 1), ("cats", 2), ("dogs", 1),
+    ]  # fmt: skip
+    assert brief(sources([f"pets={tmp_path / 'shop'}"])) == [("pets", 1)]
+    files(tmp_path / "shop", "cats/1/model.onnx")
+    with pytest.raises(InputError, match=r"cats/model\.onnx and .*cats/1/model\.onnx are both called 'cats'"):
+        sources([str(tmp_path / "shop")])
+
+
 def test_a_run_is_called_like_its_folder(tmp_path: Path) -> None:
     files(tmp_path, "a-model/model.onnx", "b-model/model.onnx")
     assert brief(sources([str(tmp_path / "a-model"), str(tmp_path / "b-model" / "model.onnx")])) == [

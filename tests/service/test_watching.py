@@ -117,6 +117,20 @@ def test_what_is_gone_is_served_no_longer(watched: Watched) -> None:
         watched.registry.get("second")
 
 
+def test_a_file_of_the_usual_name_takes_nothing_away(watched: Watched) -> None:
+    watched.write("cats/2/model.onnx")
+    watched.look()
+    watched.write("model.onnx")
+    watched.write("cats/model.onnx")
+    messages = watched.look()
+    assert [message.partition(" from ")[0] for message in messages] == [
+        "repository version 1 is served", "cats version 1 is served",
+    ]  # fmt: skip
+    assert {name: [*family.versions] for name, family in watched.registry.families.items()} == {
+        "first": [1], "cats": [2, 1], "repository": [1],
+    }  # fmt: skip
+
+
 def test_a_folder_that_cannot_be_read_takes_nothing_away(watched: Watched) -> None:
     away = watched.folder.rename(watched.folder.with_name("away"))
     (message,) = watched.look(1)

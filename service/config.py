@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from models.config import DEFAULT_MODEL, RuntimeConfig
@@ -14,6 +15,7 @@ from service.logs import LogFormat
 RUNTIME = ("device", "threads", "spinning")
 # Of the front, what follows from another setting (max_request_mb).
 _DERIVED = ("body_bytes",)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+")  # RFC 6454, as browsers write it
 SMALLEST_WINDOW, LARGEST_WINDOW = 16, 4096  # images that are compared at a time
 
 
@@ -196,6 +198,21 @@ class ServiceConfig:
     )
 
     def __post_init__(self) -> None:
+        if not self.models:
+            raise InputError(f"models is empty; expected at least one, such as {DEFAULT_MODEL}.")
+        # What no browser sends, and no address has, would be allowed to nobody.
+        for origin in self.cors_origins:
+            if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
+                raise InputError(
+                    f"cors_origins has {origin[:80]!r}; expected origins as browsers send them, https://that.origin in "
+                    "small letters and without a path, or *."
+                )
+        for host in self.allow_urls:
+            if "/" in host or not host.strip():
+                raise InputError(
+                    f"allow_urls has {host[:80]!r}; expected hosts, such as cdn.example.com, *.example.org or "
+                    "cdn.example.com:8080, without https:// and path."
+                )
         if 0 < self.drift_window < SMALLEST_WINDOW:
             raise InputError(
                 f"drift_window is {self.drift_window}; expected {SMALLEST_WINDOW} to {LARGEST_WINDOW:,} images, or "

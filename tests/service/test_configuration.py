@@ -110,12 +110,28 @@ def test_paths_of_a_file_count_from_its_folder(file: Path) -> None:
         ('models = "builtin"', r"graft\.toml: models is 'builtin'; expected names"),
         ("timeout_s = nan", r"graft\.toml: timeout_s is nan; expected a number from 0"),
         ("port 8000", r"graft\.toml: no TOML \(.*line 1.*\)\. Expected lines such as: port = 8000"),
+        ("models = []", r"models is empty; expected at least one, such as builtin"),
+        ('cors_origins = ["https://a.example/"]', r"cors_origins has 'https://a\.example/'; expected origins"),
+        ('cors_origins = ["*", "a.example"]', r"cors_origins has 'a\.example'; expected origins"),
+        ('cors_origins = ["https://A.example"]', r"https://that\.origin in small letters"),
+        ('allow_urls = ["https://cdn.example.com"]', r"allow_urls has 'https://cdn\.example\.com'; expected hosts"),
         ("port = 1\nport = 2", r"graft\.toml: no TOML \(.*overwrite"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_file_is_named(file: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(file, text)
+
+
+def test_origins_as_browsers_send_them(file: Path) -> None:
+    origins = (
+        "https://a.example",
+        "http://localhost:3000",
+        "http://[::1]:8080",
+        "chrome-extension://abc",
+        "null",
+    )
+    assert read(file, f"cors_origins = {[*origins]}").config.cors_origins == origins
 
 
 def test_files_that_cannot_be_read(file: Path) -> None:

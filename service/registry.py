@@ -278,6 +278,12 @@ class Registry:
             served.retire()
         self._follow()
 
+    def forget(self, name: str, version: int) -> None:
+        """List a version no longer that could not be loaded, and that nobody wants any more."""
+        state, _ = self.states.get((name, version), (None, ""))
+        if state == "failed":
+            self.states.pop((name, version), None)
+
     def move_label(self, name: str, label: str, version: int | None) -> None:
         """Let a label stand for a version that is served, and so warm; None takes the label away.
 

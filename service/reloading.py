@@ -45,15 +45,19 @@ def follow(
     """Serve what a configuration has now: open what is new or was written, move labels, unload what is gone.
 
     Only what differs from the configuration before is done: what an administrator has loaded, unloaded or labelled
-    since then stays. What cannot be done is said, and what was served in its place goes on.
+    since then stays. What cannot be done is said, and what was served in its place goes on; where one that is named
+    cannot be served at all, all that was served does.
     """
     known = {(source.name, source.version): source for source in registry.sources}
+    missing: list[Source] = []
     wishes = {(source.name, source.version): source for source in wanted}
     for key, source in wishes.items():
         if _needed(registry, source, known.get(key)):
             try:
                 registry.open(source)
             except GraftError as exc:
+                if source.origin == "named" and not _serves(registry, source):
+                    missing.append(source)
                 text = f"{source.name} version {source.version} is not served: {exc}"
                 warn(
                     text, event="refused", error=type(exc).__name__, model=source.name, version=source.version
@@ -64,15 +68,29 @@ def follow(
     _move_labels(registry, labels, say, warn)
     for served in registry.served:
         key = (served.name, served.version)
-        if key not in wishes and served.source.origin in ("named", "folder"):
-            try:
-                registry.unload(*key)
-            except GraftError as exc:
-                warn(f"{served.name} version {served.version} goes on: {exc}")
-            else:
-                text = f"{served.name} version {served.version} is not served any more"
-                say(text, event="retired", model=served.name, version=served.version)
-    registry.sources, registry.labels, registry.default = [*wanted], [*labels], wanted[0].name
+        if key in wishes or served.source.origin not in ("named", "folder"):
+            continue
+        if missing:  # a name that is misspelt takes nothing from clients
+            warn(f"{served.name} version {served.version} goes on until {missing[0].name} can be served")
+            continue
+        try:
+            registry.unload(*key)
+        except GraftError as exc:
+            warn(f"{served.name} version {served.version} goes on: {exc}")
+        else:
+            text = f"{served.name} version {served.version} is not served any more"
+            say(text, event="retired", model=served.name, version=served.version)
+    for key in known.keys() - wishes.keys():
+        registry.forget(*key)
+    registry.sources, registry.labels = [*wanted], [*labels]
+    if wanted[0] not in missing:
+        registry.default = wanted[0].name
+
+
+def _serves(registry: Registry, source: Source) -> bool:
+    """Whether anything answers for the name and version of a source."""
+    family = registry.families.get(source.name)
+    return family is not None and source.version in family.versions
 
 
 def _needed(registry: Registry, source: Source, known: Source | None) -> bool:

@@ -132,6 +132,12 @@ class Watcher:
             self._say(text, event="loaded", **_facts(source))
 
     def _unload(self, source: Source) -> None:
+        """Serve a file that is gone no longer, unless what is served by its name is another one."""
+        served = self._served(source)
+        if served is None or not same_place(served.source.spec, source.spec):
+            self._registry.forget(source.name, source.version)
+            self._say(f"{source.spec} is gone; it was not served")
+            return
         try:
             self._registry.unload(source.name, source.version)
         except GraftError as exc:

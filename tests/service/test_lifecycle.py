@@ -110,6 +110,19 @@ def test_a_model_that_does_not_load_is_said_and_the_old_one_goes_on(running: Run
     assert running.versions() == {"a": [1], "b": [1]}
 
 
+def test_a_model_that_is_not_there_takes_no_other_away(running: Running) -> None:
+    running.reload('models = ["nosuch.onnx", "b.onnx"]')
+    assert [warning.partition(":")[0] for warning in running.warned] == [
+        "nosuch version 1 is not served", "a version 1 goes on until nosuch can be served",
+    ]  # fmt: skip
+    assert running.versions() == {"a": [1], "b": [1]}
+    assert running.registry.get().name == "a"
+    running.reload('models = ["b.onnx"]')
+    assert running.versions() == {"b": [1]}
+    assert running.registry.get().name == "b"
+    assert running.registry.states == {("b", 1): ("ready", "")}  # and nothing of what failed
+
+
 def test_labels_move(running: Running, tiny_path: Path) -> None:
     for version in "12":
         folder = running.file.parent / "folder" / "cats" / version

@@ -157,6 +157,28 @@ def test_two_files_of_one_name_do_not_take_turns(watched: Watched, tmp_path: Pat
     assert watched.registry.get("first").source.spec == str(second / "first.onnx")
 
 
+def test_the_one_of_two_that_is_not_served_takes_nothing_away(
+    watched: Watched, tmp_path: Path, tiny_path: Path
+) -> None:
+    named = tmp_path / "named.onnx"
+    shutil.copy(tiny_path, named)
+    served = watched.registry.open(Source("second", 1, str(named)))
+    watched.write("second.onnx")
+    watched.look()
+    (watched.folder / "second.onnx").unlink()
+    assert watched.look() == [f"{watched.folder / 'second.onnx'} is gone; it was not served"]
+    assert watched.registry.get("second") is served
+
+
+def test_a_broken_file_that_is_gone_is_listed_no_longer(watched: Watched) -> None:
+    watched.write("second.onnx", b"no model")
+    watched.look()
+    assert watched.registry.states["second", 1][0] == "failed"
+    (watched.folder / "second.onnx").unlink()
+    assert watched.look() == [f"{watched.folder / 'second.onnx'} is gone; it was not served"]
+    assert ("second", 1) not in watched.registry.states
+
+
 def test_what_an_administrator_has_loaded_from_there_is_not_loaded_again(watched: Watched) -> None:
     watched.write("second.onnx")
     file = watched.folder / "inner" / ".." / "second.onnx"

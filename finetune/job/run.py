@@ -215,7 +215,8 @@ class _Job:
             threads=self.threads,
             work=self.folder.work,
         )
-        for text in (*prepared.warnings, prepared.procedure):
+        uncached = [self.store.trouble] if self.store and self.store.trouble else []
+        for text in (*uncached, *prepared.warnings, prepared.procedure):
             stages.observer.say(text)
         # `beside` works while this thread learns, or waits. How many threads BLAS has is the process's affair: it stays
         # the same as long as both compute, or the bits of one would depend on where the other stands.

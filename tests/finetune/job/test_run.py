@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from finetune.job.observing import LineObserver
 from finetune.job.recipe import METHODS
 from finetune.training.settings import Settings
 from finetune.trust.proof import Proof
@@ -65,6 +66,19 @@ def test_blocks_that_bring_nothing_are_left_alone_and_that_is_said(tmp_path: Pat
     assert (found.after.argmax(1) == found.truth).mean() > 0.9  # the head alone
     (head, blocks) = found.settings["phases"]
     assert (head["epochs"], blocks["epochs"]) == (0, 0)
+
+
+def test_a_cache_that_cannot_be_used_is_said_and_costs_nothing(
+    photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = run(photos, tmp_path / "cached", tiny_path).model.read_bytes()
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "file"))
+    lines: list[str] = []
+    outcome = run(photos, tmp_path / "out", tiny_path, observer=LineObserver(lines.append))
+    (text,) = (line for line in lines if "the cache is not used" in line)
+    assert text.startswith(f"{tmp_path / 'file' / 'features.sqlite'}: ")
+    assert outcome.model.read_bytes() == cached
 
 
 def test_regression(tiny_path: Path, tmp_path: Path) -> None:

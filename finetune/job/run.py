@@ -282,7 +282,7 @@ class _Job:
                 for text in write_finished(path, prepared, learned, assessment, card):
                     stages.observer.say(text)
             with stages.stage("proof"):
-                proof = prove_finished(path, prepared, learned, assessment, fresh)
+                proof = prove_finished(path, prepared, learned, assessment, fresh, stages.observer.say)
             with stages.stage("report"):
                 findings = proven(findings, path, proof, dict(stages.seconds))
                 if drawn is None:

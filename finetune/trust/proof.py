@@ -135,8 +135,8 @@ def prove(
     if differences[worst] > tolerance:
         raise ModelError(
             f"{path}: loaded in a fresh process it gives {worst} that differ from those of the training by "
-            f"{differences[worst]:.3g}; expected at most {tolerance:g} on {len(images)} images. {_aside(path)} Run the "
-            "command again; if it fails again, report it."
+            f"{differences[worst]:.3g}; expected at most {tolerance:g} on {len(images)} images. {put_aside(path)} Run "
+            "the command again; if it fails again, report it."
         )
     return Proof(len(images), differences[worst], differences, tolerance)
 
@@ -156,7 +156,7 @@ def _ask(
     if reason := process.run():
         complaint = folder / ERROR
         reason = complaint.read_text(encoding="utf-8") if complaint.is_file() else reason
-        raise ModelError(f"{path}: a fresh process cannot use it ({reason}). {_aside(path)}")
+        raise ModelError(f"{path}: a fresh process cannot use it ({reason}). {put_aside(path)}")
     with np.load(folder / OUTPUTS, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in outputs}
 
@@ -184,7 +184,7 @@ def _difference(answers: Array, expected: Array, least: float) -> float:
     return float(np.abs(answers.astype(np.float64) - expected).max()) / scale
 
 
-def _aside(path: Path) -> str:
+def put_aside(path: Path) -> str:
     """Give a file that is not to be used another name, and say so."""
     if not path.is_file():
         return "There is no such file."

@@ -7,14 +7,19 @@ const listeners = new Set();
 
 export const onModels = (listener) => listeners.add(listener);
 
+// Whoever waits while they are asked for again gets the answer that was asked for last.
 export async function models(fresh = false) {
   if (fresh || !known) known = ask("v1/models");
+  const mine = known;
   try {
-    return await known;
+    const list = await mine;
+    if (mine === known) return list;
   } catch (error) {
+    if (mine !== known) return models();
     known = undefined;
     throw error;
   }
+  return models();
 }
 
 // Something has changed what is served.

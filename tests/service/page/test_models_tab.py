@@ -10,9 +10,10 @@ import pytest
 from tests import optional
 from tests.fixtures import plain
 from tests.service.page.conftest import Watched
+from tests.service.page.steps import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 optional.library("playwright.sync_api", extra="browser")
 from playwright.sync_api import expect  # noqa: E402
@@ -88,6 +89,22 @@ def test_teach_says_what_to_start_where_nobody_may_teach(
     page.get_by_role("link", name="Teach").click()
     expect(page.get_by_text("graft teach", exact=True)).to_be_visible()
     accessible(page)
+
+
+def test_a_list_that_was_overtaken_is_not_shown(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/models", lambda route: route.continue_() if held else held.append(route))
+    for part in ("Try", "Models"):
+        page.get_by_role("link", name=part, exact=True).click()
+    wait_until(page, lambda: held)
+    with page.expect_response("**/v1/models"):
+        for part in ("Try", "Models"):
+            page.get_by_role("link", name=part, exact=True).click()
+    with page.expect_response("**/v1/models"):
+        held[0].fulfill(json={"models": [], "default": None})
+    page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # after whoever waited for it
+    expect(page.get_by_role("article")).to_have_count(3)
+    expect(page.get_by_label("A", exact=True)).not_to_be_empty()
 
 
 def test_teach_is_there_once_the_service_answers_again(watched: Watched, url: str) -> None:

@@ -25,13 +25,14 @@ export function trainingView(dataset, abilities, uploads, changed) {
   let watching;
   let closed = false;
   let beginning = false;
+  let listed = false; // its jobs are known: until then one may be going
 
   const current = () => jobs[0];
 
   function ready() {
     const filled = dataset.facts.classes.filter((one) => one.count).length;
     const reason = uploads.busy ? t("training.wait_uploads") : filled < 2 ? t("training.need_classes") : "";
-    begin.disabled = Boolean(reason) || beginning || GOING.has(current()?.state);
+    begin.disabled = Boolean(reason) || beginning || !listed || GOING.has(current()?.state);
     why.textContent = GOING.has(current()?.state) ? "" : reason;
   }
 
@@ -60,8 +61,11 @@ export function trainingView(dataset, abilities, uploads, changed) {
     }
   }
 
+  // An answer that was overtaken does not take a job back that has ended.
   function put(job) {
-    jobs = jobs.map((one) => (one.id === job.id ? job : one));
+    const before = jobs.find((one) => one.id === job.id);
+    if (!GOING.has(before?.state) && GOING.has(job.state)) return;
+    jobs = jobs.map((one) => (one === before ? job : one));
     show();
   }
 
@@ -130,6 +134,7 @@ export function trainingView(dataset, abilities, uploads, changed) {
   }
 
   dataset.onChange(ready);
+  ready();
   return {
     element,
     ready,
@@ -141,6 +146,7 @@ export function trainingView(dataset, abilities, uploads, changed) {
     // The jobs of the dataset as the service knows them; one that goes on is watched.
     async load() {
       jobs = (await ask("v1/jobs")).jobs.filter((job) => job.dataset === dataset.facts.id);
+      listed = true;
       watch();
       changed(jobs);
     },

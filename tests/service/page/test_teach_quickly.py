@@ -31,6 +31,9 @@ def test_photos_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     page.get_by_label("Name of a new class").fill("crosses")
     page.keyboard.press("Enter")
+    expect(
+        card(page, "crosses")
+    ).to_be_visible()  # no change is on its way, with which photos would be drawn again
     discs = card(page, "discs")
     discs.locator("input[type=file]").set_input_files(
         [{"name": f"{i}.png", "mimeType": "image/png", "buffer": encoded(disc(i))} for i in range(3)]
@@ -100,6 +103,15 @@ def test_who_goes_on_before_an_answer_is_there_is_not_taken_back(
         expect(card(page, name).locator(".count")).to_have_text("30 photos")
     counts = {one["name"]: one["images"] for one in service.ask("v1/datasets")["datasets"]}
     assert (counts["first"], counts["photos"]) == (0, 60)
+
+    # Nothing is begun before it is known whether something goes on already.
+    train = page.get_by_role("button", name="Train", exact=True)
+    expect(train).to_be_enabled()
+    with holding("jobs"):
+        page.reload()
+    expect(train).to_be_disabled()
+    release("jobs")
+    expect(train).to_be_enabled()
 
 
 def test_names_typed_while_others_are_on_their_way_are_kept(page: Page, watched: Watched) -> None:

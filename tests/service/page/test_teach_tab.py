@@ -37,7 +37,7 @@ from tests.service.page.steps import (
 from tests.service.page.teaching import Service, cross, disc, write_photos, write_video
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import APIResponse, Browser, Page, Route
 
 optional.library("playwright.sync_api", extra="browser")
 from playwright.sync_api import expect  # noqa: E402
@@ -215,9 +215,21 @@ def test_the_camera_teaches_while_a_button_is_held(
 def test_a_cancelled_training_leaves_the_photos(page: Page, photos: Path) -> None:
     begin(page, "cancelled")
     add_folder(page, photos)
+    set_epochs(page, 3000, patience=3000)  # it is not over before it is cancelled
     train(page)
+    expect(page.locator(".going .stage")).to_have_text("training", timeout=TRAINED_MS)
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/cancel", lambda route: held.append((route, route.fetch())))
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("Training was cancelled.")).to_be_visible(timeout=TRAINED_MS)
+    # What the service said first comes last.
+    wait_until(page, lambda: held)
+    ((route, answer),) = held
+    assert answer.json()["state"] == "cancelling"
+    with page.expect_response("**/cancel"):
+        route.fulfill(response=answer)
+    page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # after whoever waited for it
+    expect(page.get_by_text("Training was cancelled.")).to_be_visible()
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_enabled()
     expect(card(page, "discs").locator(".count")).to_have_text("30 photos")
 

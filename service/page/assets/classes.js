@@ -72,7 +72,7 @@ export function classesView(dataset, archive) {
         cards.set(one.id, classCard(dataset, one, index % COLOURS, uploads));
         grid.insertBefore(cards.get(one.id).element, adder);
       }
-      cards.get(one.id).update(one, facts.revision);
+      cards.get(one.id).update(one, facts);
     });
     warnings.replaceChildren(...facts.warnings.map(warning));
   }
@@ -156,7 +156,7 @@ function classCard(dataset, first, colour, uploads) {
   return {
     element,
     close: camera.close,
-    update(one, revision) {
+    update(one, { revision, warnings_revision: inspected }) {
       const edited = document.activeElement === name && name.value !== known.name;
       known = one;
       if (!edited) name.value = one.name;
@@ -165,7 +165,7 @@ function classCard(dataset, first, colour, uploads) {
       element.querySelector(".unseen").textContent = one.name;
       count.textContent = t("classes.count", { count: one.count });
       element.classList.toggle("filled", one.count > 0);
-      photos.update(one.count, `${revision}-${one.name}`);
+      photos.update(one.count, `${revision}-${one.name}`, inspected);
     },
   };
 }

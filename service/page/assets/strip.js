@@ -16,19 +16,19 @@ export function strip(dataset, name, { open, remove }) {
   let pages = new Map();
   let count = 0;
   let revision;
+  let inspected; // the revision that flags are of: they come later than the photos of a large dataset
   let columns = 1;
   let cell = LEAST + GAP; // pixels from one to the next; a row fills the width
   let current = 0; // the one that Tab reaches
   let drawn = "";
 
   async function load(page) {
-    if (pages.has(page)) return;
     const mine = pages;
-    mine.set(page, []);
+    if (!mine.has(page)) mine.set(page, []);
     try {
       mine.set(page, (await dataset.images(name(), page * PAGE, PAGE)).images);
     } catch {
-      mine.delete(page); // asked again when somebody scrolls
+      if (!mine.get(page).length) mine.delete(page); // asked again when somebody scrolls
     }
     if (mine === pages) draw(true);
   }
@@ -54,7 +54,7 @@ export function strip(dataset, name, { open, remove }) {
   function item(index) {
     const page = Math.floor(index / PAGE);
     const image = at(index);
-    if (!image) load(page);
+    if (!pages.has(page)) load(page);
     const place = { transform: `translate(${(index % columns) * cell}px, ${Math.floor(index / columns) * cell}px)` };
     const flags = image?.flags ?? [];
     const told = image ? [image.name, ...flags.map((flag) => t(`flag.${flag.replaceAll(" ", "_")}`))].join(", ") : t("strip.loading");
@@ -95,8 +95,15 @@ export function strip(dataset, name, { open, remove }) {
 
   return {
     element,
-    update(images, now) {
-      if (images === count && now === revision) return;
+    update(images, now, flagged) {
+      const same = images === count && now === revision;
+      if (same && flagged === inspected) return;
+      inspected = flagged;
+      if (same) {
+        pages = new Map(pages); // the photos stay until their new flags have come
+        for (const page of pages.keys()) load(page);
+        return;
+      }
       [count, revision, pages] = [images, now, new Map()];
       current = Math.max(0, Math.min(current, count - 1));
       element.hidden = !count;

@@ -114,6 +114,39 @@ def test_who_goes_on_before_an_answer_is_there_is_not_taken_back(
     expect(train).to_be_enabled()
 
 
+def test_photos_are_marked_when_they_were_looked_at_later(page: Page) -> None:
+    begin(page, "copies")
+    page.get_by_label("Name of a new class").fill("discs")
+    page.keyboard.press("Enter")
+    discs = card(page, "discs")
+    expect(discs).to_be_visible()
+    listed: list[Route] = []
+
+    def not_yet(route: Route) -> None:
+        """As a service answers that has not looked at the photos again since the last one came."""
+        answer = route.fetch()
+        facts = answer.json()
+        if route.request.method == "POST":
+            facts["dataset"] |= {"warnings": [], "warnings_revision": facts["dataset"]["revision"] - 1}
+        elif not listed:
+            listed.append(route)
+            for image in facts["images"]:
+                image["flags"] = []
+        route.fulfill(response=answer, json=facts)
+
+    page.route(re.compile(r"/images\?"), not_yet)
+    discs.locator("input[type=file]").set_input_files(
+        [
+            {"name": name, "mimeType": "image/png", "buffer": encoded(disc(1))}
+            for name in ("one.png", "copy.png")
+        ]
+    )
+    expect(page.locator(".warnings")).to_contain_text("the very same file")
+    expect(discs.locator(".strip .flag")).to_have_count(2)
+    expect(discs.locator(".strip img")).to_have_count(2)
+    assert listed
+
+
 def test_names_typed_while_others_are_on_their_way_are_kept(page: Page, watched: Watched) -> None:
     watched.expected.append("ERR_FAILED")
     begin(page, "quick")

@@ -102,7 +102,8 @@ def test_a_query_answers_with_a_served_request(scraped: tuple[int, int]) -> None
         "six requests in a scrape", lambda: [s for s in queried(prometheus, query) if value(s) >= 6]
     )
     assert series["metric"]["job"] == "graft"
-    (loaded,) = queried(prometheus, "graft_models_loaded")
+    # A scrape that comes to nothing, as where a machine stands still for a second, takes figures away until the next.
+    (loaded,) = awaited("a gauge", lambda: queried(prometheus, "graft_models_loaded"))
     assert value(loaded) == 3
 
 
@@ -118,7 +119,8 @@ def test_every_panel_has_something_to_show(title: str, query: str, scraped: tupl
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_alerts_are_quiet_where_nothing_is_wrong(rule: dict[str, Any], scraped: tuple[int, int]) -> None:
     prometheus, _ = scraped
-    assert queried(prometheus, rule["expr"]) == []
+    # At times a machine that stands still for a second misses a scrape: for that an alert has its `for`.
+    awaited(f"quiet: {rule['expr']}", lambda: queried(prometheus, rule["expr"]) == [])
     # What it looks at is there: without the bound, the same question has an answer.
     bare = re.sub(r"(?s)\s(==|>|<)\s[\d.]+$", "", rule["expr"].strip())
     assert bare != rule["expr"].strip()

@@ -38,14 +38,26 @@ def begin(page: Page, name: str) -> None:
 
 def drop(page: Page, selector: str, *paths: Path) -> None:
     """Let go of files and folders of this machine over an element, as their owner would with the mouse."""
-    page.locator(selector).scroll_into_view_if_needed()
-    box = page.locator(selector).bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    target = page.locator(selector)
+    target.scroll_into_view_if_needed()
     session = page.context.new_cdp_session(page)
     data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+    def send(*kinds: str) -> None:
+        box = target.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        for kind in kinds:
+            session.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+    def marked() -> bool:
+        """Whether the element shows that it would take them; one that has moved meanwhile is followed."""
+        send("dragOver")
+        return "over" in (target.get_attribute("class") or "").split()
+
+    send("dragEnter")
+    wait_until(page, marked)
+    send("drop")
 
 
 def add_folder(page: Page, folder: Path, *, dropped: bool = False) -> None:

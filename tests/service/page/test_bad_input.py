@@ -158,7 +158,7 @@ def test_an_interrupted_upload_is_said_and_leaves_no_half(
     slow = page.context.new_cdp_session(page)
     slow.send("Network.enable")
     limits = {"offline": False, "latency": 0, "downloadThroughput": -1}
-    slow.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": 200_000})
+    slow.send("Network.emulateNetworkConditions", {**limits, "uploadThroughput": 20_000})
     red = Image.effect_noise((1000, 1000), 90)
     large = archive([("red/one.png", encoded(red)), ("blue/one.png", encoded(red.rotate(90)))])
     with page.expect_request(re.compile(r"/v1/datasets\?")):
@@ -212,7 +212,7 @@ def test_two_browsers_on_one_set(watched: Watched, service: Service, tmp_path: P
     for page in (one, two):
         page.get_by_label("What is trained").select_option("sklearn")
         train(page)
-        expect(page.locator(".going, .verdict").first).to_be_visible()
+        expect(page.locator(".going:visible, .verdict:visible").first).to_be_visible()
     for page in (one, two):
         expect_verdict(page)
 

@@ -31,9 +31,8 @@ def test_photos_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     page.get_by_label("Name of a new class").fill("crosses")
     page.keyboard.press("Enter")
-    expect(
-        card(page, "crosses")
-    ).to_be_visible()  # no change is on its way, with which photos would be drawn again
+    # No change is on its way, with which photos would be drawn again.
+    expect(card(page, "crosses")).to_be_visible()
     discs = card(page, "discs")
     discs.locator("input[type=file]").set_input_files(
         [{"name": f"{i}.png", "mimeType": "image/png", "buffer": encoded(disc(i))} for i in range(3)]

@@ -56,6 +56,12 @@ WATCH_CURVES = """() => {
   const watch = new MutationObserver((changes) => window.told.push(...changes.map((one) => one.oldValue)));
   watch.observe(document.querySelector(".curves svg"), { attributeFilter: ["aria-label"], attributeOldValue: true });
 }"""
+# Remembers notices, which go by themselves.
+WATCH_NOTICES = """() => {
+  window.notices = [];
+  const texts = (changes) => changes.flatMap(({ addedNodes }) => [...addedNodes].map((node) => node.textContent));
+  new MutationObserver((changes) => window.notices.push(...texts(changes))).observe(document.body, { childList: true });
+}"""
 
 
 def told(rows: Any) -> dict[str, str]:
@@ -97,8 +103,9 @@ def test_from_folders_to_a_model_that_answers(
     wait_until(page, lambda: promotions)
     promotions[0].continue_()
     expect(page.locator(".step .verdict-line")).to_have_count(2)
-    shown = told(page.locator(".step .card").first.locator(".bar-row"))
-    assert shown == told(page.locator(".step .card").last.locator(".bar-row"))
+    cards = page.get_by_role("list", name="Photos", exact=True).locator(".card")
+    shown = told(cards.first.locator(".bar-row"))
+    assert shown == told(cards.last.locator(".bar-row"))
 
     with page.expect_download() as download:
         page.get_by_role("button", name="Download model.onnx").click()
@@ -163,8 +170,11 @@ def test_a_mistake_is_put_right_and_the_next_training_is_compared(page: Page, ph
     expect(page.locator(".compared")).to_contain_text("Against the training before:", timeout=TRAINED_MS)
     page.get_by_role("button", name="Promote").click()
     expect(page.get_by_text("mended version 2 is stable")).to_be_visible()
+    page.evaluate(WATCH_NOTICES)
     page.get_by_role("button", name="Go back to version 1").click()
-    expect(page.locator(".toast")).to_have_text("mended: version 1 is stable now; before it was 2.×")
+    wait_until(page, lambda: page.evaluate("window.notices"))
+    notice = "mended: version 1 is stable now; before it was 2.×"
+    assert page.evaluate("window.notices") == [notice]
 
 
 def test_the_camera_teaches_while_a_button_is_held(
@@ -186,6 +196,7 @@ def test_the_camera_teaches_while_a_button_is_held(
     expect(discs.locator(".count")).to_have_text(re.compile(r"^([5-9]|\d\d+) photos$"))
     page.mouse.up()
     # By the keyboard as well.
+    expect(page.locator(".uploading")).to_be_empty()
     held = int(discs.locator(".count").inner_text().split()[0])
     hold.focus()
     page.keyboard.down(" ")
@@ -194,6 +205,7 @@ def test_the_camera_teaches_while_a_button_is_held(
     expect(page.locator(".warnings")).to_contain_text("no image yet")
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_disabled()
     # The other class is dropped on its card.
+    expect(page.locator(".uploading")).to_be_empty()
     write_photos(tmp_path / "photos", 24)
     drop(page, ".class-card:nth-child(2)", *(tmp_path / "photos" / "crosses").iterdir())
     expect(card(page, "crosses").locator(".count")).to_have_text("24 photos")

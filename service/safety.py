@@ -132,21 +132,27 @@ def access_of(rule: Rule) -> Scope:
 
 
 def unwelcome_in(app: Flask) -> Callable[[str, str, str | None], bool]:
-    """Tells of a request (method, path as it came, header Authorization) whether the app's guard will refuse it."""
+    """Tells of a request (method, path as it came, header Authorization) whether the app's guard will refuse it.
+
+    So it is with one that no route takes, whoever sends it.
+    """
     guard: Guard = app.extensions[GUARD]
     routes = app.url_map.bind("")
 
     @functools.lru_cache(maxsize=256)
-    def scope(method: str, path: str) -> Scope:
+    def scope(method: str, path: str) -> Scope | None:
         try:
             rule, _ = routes.match(unquote(path), method, return_rule=True)
-        except HTTPException:  # nothing is there, which everybody is told
-            return "open"
+        except HTTPException:
+            return None
         return access_of(rule)
 
     def unwelcome(method: str, path: str, authorization: str | None) -> bool:
+        known = scope(method, path)
+        if known is None:
+            return method != "OPTIONS"
         try:
-            guard.check(scope(method, path), authorization, foreign="")  # the application looks at that
+            guard.check(known, authorization, foreign="")  # the application looks at that
         except (TokenError, AccessError):
             return method != "OPTIONS"
         return False

@@ -29,6 +29,8 @@ _PATH = 200  # characters of a path in the access log
 _RELIEF_S = 2.0
 _MUCH = 32 << 20  # bytes of bodies, after which it is worth the while to look for what can be given back
 _TURN = 1 << 19  # bytes of bodies that a turn of the loop goes on with: they take about a millisecond
+_BODILESS = ("GET", "HEAD", "OPTIONS")  # methods
+_BODY = (b"content-length", b"transfer-encoding")  # headers that say that one comes
 _log = logging.getLogger("graft.access")
 
 
@@ -70,10 +72,10 @@ class Routing:
     `stopping` is called when the server begins to stop; `refused` hears of each request (method, path, both "" where
     none could be read) that the front answers itself, with the status; `relieved` is called, in a thread, some time
     after many bytes of bodies were let go. `unwelcome`: whether a request (method, path, header Authorization) will be
-    turned away for who sends it; the application is then called without the body. `shared`: headers that let a page of
-    an origin, that header's value, read a refusal. `spool`: where the body of a POST
-    (path, content type) goes that is too large for memory; None for one that is held there. `direct`: the steps of
-    an answer that needs no application; None where it does.
+    turned away for who sends it, or as nothing is there; the application is then called without the body. `shared`:
+    headers that let a page of an origin, that header's value, read a refusal. `spool`: where the body of a POST (path,
+    content type) goes that is too large for memory; None for one that is held there. `direct`: the steps of an answer
+    that needs no application; None where it does.
     """
 
     instant: Collection[str]
@@ -131,7 +133,12 @@ class Gate:
                 self._helpers.submit(self._routing.relieved)
 
     def unwelcome(self, method: str, path: str, request: Request) -> bool:
-        """Whether the application will turn the request away for who sends it, so that its body need not be read."""
+        """Whether the body need not be read: the application turns the request away, or its method has no use for one.
+
+        A stranger could fill the memory for bodies with what nobody asked for.
+        """
+        if method in _BODILESS and any(name in _BODY for name, _ in request.headers):
+            return True
         authorization = next((value for name, value in request.headers if name == b"authorization"), None)
         text = None if authorization is None else authorization.decode("latin-1")
         return self._routing.unwelcome(method, path, text)

@@ -192,8 +192,10 @@ class TestBeforeTheBody:
             ("POST", "/v1/admin/models", f"Bearer {INFER}", True),
             ("OPTIONS", "/v1/classify", None, False),
             ("GET", "/readyz", None, False),
-            ("POST", "/nothing", None, False),
-            ("POST", "/v1/classify/%ff%00", None, False),
+            ("POST", "/nothing", None, True),
+            ("PUT", "/v1/classify", f"Bearer {INFER}", True),
+            ("POST", "/livez", None, True),
+            ("POST", "/v1/classify/%ff%00", None, True),
         ],
     )
     def test_of_tokens(
@@ -205,17 +207,31 @@ class TestBeforeTheBody:
     def test_without_tokens_all_may_infer(self, registry: Registry) -> None:
         assert not unwelcome_in(create_app(registry=registry))("POST", "/v1/classify", None)
 
-    def test_a_stranger_is_answered_while_he_sends(self, registry: Registry) -> None:
+    @pytest.mark.parametrize(
+        ("line", "status"),
+        [
+            (b"POST /v1/classify", b"401"),
+            (b"POST /nothing", b"404"),
+            (b"POST /livez", b"405"),
+            (b"GET /livez", b"200"),
+            (b"GET /docs", b"200"),
+            (b"OPTIONS /v1/classify", b"401"),
+        ],
+    )
+    @pytest.mark.parametrize("length", ["Content-Length: 500000", "Transfer-Encoding: chunked"])
+    def test_a_stranger_is_answered_while_he_sends(
+        self, registry: Registry, line: bytes, status: bytes, length: str
+    ) -> None:
         app = create_app(registry=registry, guard=Guard(Tokens([INFER_LINE])))
         server = make_server(app, registry, "127.0.0.1", 0, Limits(drain_s=0.0))
         running = threading.Thread(target=server.run)
         running.start()
-        head = b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 500000\r\n\r\n"
+        head = line + b" HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n%b\r\n\r\n" % length.encode()
+        head += b"7a120\r\n" if "chunked" in length else b""
         with socket.create_connection((server.host, server.port), timeout=120) as client:
             client.sendall(head + b"x" * 1000)  # and not another byte
             answer = client.recv(65536)
-            assert answer.startswith(b"HTTP/1.1 401")
-            assert b"TokenError" in answer
+            assert answer.startswith(b"HTTP/1.1 " + status)
             assert server.gate.budget.held == 0
         server.stop()
         running.join()

@@ -141,6 +141,7 @@ class Bench:
             "near own": auroc(own[0], own[1]),
             "far own": auroc(own[0], own[2]),
             "promised near": rejector.auroc,
+            "promised within": rejector.interval,
             "kind": rejector.kind,
             "false": float((own[0] > rejector.threshold).mean()),
             "caught near": float((own[1] > rejector.threshold).mean()),
@@ -285,6 +286,10 @@ def report(runs: list[tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]]) -
             )
     print()
     print(table(lines[0], lines[1:]))
+    # Runs that were kept before this was noted say nothing of it.
+    promises = [(own["promised within"], own["near own"]) for _, own, _ in runs if own.get("promised within")]
+    inside = sum(low <= measured <= high for (low, high), measured in promises)
+    print(f"\nAUROC near within the interval that was promised: {inside} of {len(promises)} runs")
 
 
 def main() -> None:

@@ -108,7 +108,7 @@ class Spaces:
     seed: int
     whole: Space
     asked: list[tuple[Space, NDArray[np.int64]]]
-    rounds: tuple[dict[Kind, list[float]], list[float], str] | None
+    rounds: tuple[dict[Kind, list[float]], list[tuple[float, float]], str] | None
 
     def are_of(
         self, embeddings: Array, y: NDArray[np.int64], held: Sequence[HeldPart], seed: int, rounds: bool
@@ -249,22 +249,22 @@ def _fit(embeddings: Array, y: NDArray[np.int64], most: int, seed: int) -> Space
 
 def _held_out(
     y: NDArray[np.int64], held: Sequence[HeldPart], seed: int
-) -> tuple[dict[Kind, list[float]], list[float], str]:
+) -> tuple[dict[Kind, list[float]], list[tuple[float, float]], str]:
     """AUROC of each kind in each round, that of the first kind for each class by itself, and how they were measured.
 
-    Of few images every part has its say in each round, of others one.
+    Of few images every part has its say in each round, of others one. Beside the AUROC of a class: see `_of_a_class`.
     """
     classes = np.unique(y)
     kinds = KINDS if len(classes) > 2 else (KINDS[0], *BY_DISTANCE)
     areas: dict[Kind, list[float]] = {kind: [] for kind in kinds}
-    single: list[float] = []
+    single: list[tuple[float, float]] = []
     if len(classes) < 2:
         return areas, single, "not measured: there is one class only"
     mixed = np.random.default_rng(seed).permutation(classes)
 
     def without(
         away: NDArray[np.int64], asked: Sequence[HeldPart]
-    ) -> tuple[dict[Kind, float], list[float]] | None:
+    ) -> tuple[dict[Kind, float], list[tuple[float, float]]] | None:
         """The figures of one round; None where no known image is left to compare with."""
         below: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in kinds}
         above: dict[Kind, list[NDArray[np.float64]]] = {kind: [] for kind in kinds}
@@ -288,7 +288,11 @@ def _held_out(
         truth = np.concatenate(missing)
         both = {kind: (np.concatenate(below[kind]), np.concatenate(above[kind])) for kind in kinds}
         low, high = both[KINDS[0]]
-        return {kind: auroc(*one) for kind, one in both.items()}, [auroc(low, high[truth == c]) for c in away]
+        single = []
+        for c in away:
+            images = (truth == c).sum() / len(missing)  # each part is asked about all of them
+            single.append((auroc(low, high[truth == c]), (1 / images + 1 / len(low)) / 12))
+        return {kind: auroc(*one) for kind, one in both.items()}, single
 
     rounds_away = np.array_split(mixed, min(ROUNDS, len(classes)))
     parts = [held if len(y) <= _FEW else [held[i % len(held)]] for i in range(len(rounds_away))]
@@ -305,15 +309,26 @@ def _held_out(
     return areas, single, text if len(classes) > 2 else f"{text}, distances only since one class remains"
 
 
-def _of_a_class(areas: Sequence[float]) -> tuple[float, float] | None:
-    """Where the AUROC of one more class is to be expected, with 95 % confidence, by those of classes (Student's t)."""
+def _of_a_class(single: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Where the AUROC of one more class is to be expected, with 95 % confidence, by those of classes.
+
+    Student's t of asin(sqrt(AUROC)): the nearer shares are to 1, the less they vary, and the further they fall below
+    (Anscombe 1948, "The transformation of Poisson, binomial and negative-binomial data"). Beside each AUROC stands the
+    variance of that by the number of its images, (1/m + 1/n) / 12, which is that of two samples of one distribution
+    (Mann and Whitney 1947); the classes are taken to vary by no less. So classes that are all told perfectly promise no
+    certainty of the next.
+    """
     from scipy.special import stdtrit  # scipy.stats takes a third of a second to import
 
-    if len(areas) < 2:
+    if len(single) < 2:
         return None
-    half = float(stdtrit(len(areas) - 1, 0.975) * np.std(areas, ddof=1) * math.sqrt(1 + 1 / len(areas)))
-    middle = float(np.mean(areas))
-    return _within(middle - half, middle + half)
+    areas, least = np.array(single).T
+    angles = np.arcsin(np.sqrt(areas))
+    deviation = math.sqrt(max(float(angles.var(ddof=1)), float(least.mean())))
+    half = float(stdtrit(len(areas) - 1, 0.975)) * deviation * math.sqrt(1 + 1 / len(areas))
+    middle = float(angles.mean())
+    low, high = (math.sin(min(max(angle, 0.0), math.pi / 2)) ** 2 for angle in (middle - half, middle + half))
+    return _within(low, high)
 
 
 def _within(low: float, high: float) -> tuple[float, float] | None:

@@ -102,6 +102,22 @@ class TestFit:
         assert high - low < 0.3
         assert fitted(classes=1).interval is None
 
+    def test_classes_that_are_told_perfectly_promise_no_certainty(self) -> None:
+        """Of four classes with 65 images each, against 45 of the others: not 1.000 to 1.000."""
+        rejector = fitted(noise=0.01)
+        assert rejector.auroc == 1
+        student = 3.18245  # of 3 degrees of freedom, 97.5 %
+        half = student * np.sqrt((1 / 65 + 1 / 45) / 12 * (1 + 1 / 4))
+        assert rejector.interval == pytest.approx((np.cos(half) ** 2, 1.0), abs=1e-5)
+
+    def test_what_is_promised_falls_further_below_than_above(self) -> None:
+        """Shares have no room above: where they are near 1, one more class may be much worse and hardly better."""
+        rejector = fitted(classes=8, noise=1.3)
+        assert rejector.auroc is not None
+        low, high = rejector.interval or (0, 0)
+        assert 0 < high - rejector.auroc < rejector.auroc - low
+        assert high < 1
+
     def test_held_out_classes_do_not_choose(self) -> None:
         """What is best at missing classes may take anything else for known."""
         rejector = fitted(classes=5, noise=1.6)

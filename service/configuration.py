@@ -120,7 +120,7 @@ def _in_folder(entry: str, folder: Path) -> str:
     before, equals, after = entry.partition("=")
     if equals and not (folder / entry).exists():
         return f"{before}={_in_folder(after, folder)}"
-    return entry if find(entry) is not None else str(folder / entry)
+    return entry if not entry or find(entry) is not None else str(folder / entry)
 
 
 def _unknown(place: str, kind: str, name: str, known: list[str]) -> InputError:

@@ -59,11 +59,15 @@ def sources(models: Iterable[str]) -> list[Source]:
     """What each entry stands for: `name=path`, a name of the zoo, a file, or a folder.
 
     Raises:
-        InputError: a folder holds no model, two models would have the same name and version, or a name has a colon.
+        InputError: a folder holds no model, two models would have the same name and version, or a name is none that
+            addresses can spell.
     """
     by_key: dict[tuple[str, int], Source] = {}
     for entry in models:
         for source in _of_entry(entry):
+            if not source.name or "/" in source.name:
+                raise InputError(f"{entry}: {source.name!r} is no name that an address can spell. Give another one: "
+                                 f"NAME={source.spec}")  # fmt: skip
             if ":" in source.name:
                 raise InputError(f"{source.spec}: {source.name!r} has a colon, which addresses of other servers use "
                                  f"behind a name. Give another one: NAME={source.spec}")  # fmt: skip
@@ -80,7 +84,7 @@ def labels(entries: Iterable[str]) -> list[Label]:
     """What each `LABEL=NAME:VERSION` stands for.
 
     Raises:
-        InputError: one has another form, or two are about the same label of a model.
+        InputError: one has another form, is a number, or two are about the same label of a model.
     """
     by_key: dict[tuple[str, str], Label] = {}
     for entry in entries:
@@ -88,6 +92,10 @@ def labels(entries: Iterable[str]) -> list[Label]:
         if match is None:
             raise InputError(
                 f"the label is {entry[:80]!r}; expected LABEL=NAME:VERSION, such as stable=cats:2."
+            )
+        if match["label"].isdecimal():
+            raise InputError(
+                f"{entry[:80]!r}: the label is a number; expected a word such as stable or canary."
             )
         label = Label(match["label"], match["name"], int(match["version"]))
         other = by_key.setdefault((label.name, label.label), label)
@@ -130,6 +138,9 @@ def _versions(folder: Path) -> Iterator[Source]:
 
 def _of_entry(entry: str) -> Iterable[Source]:
     before, equals, after = entry.partition("=")
+    # The empty path is this folder: a variable of a shell that is not set would serve what lies there.
+    if not entry or (equals and not after):
+        raise InputError(f"{entry!r} names no model; expected NAME=FILE, or a name, a file or a folder.")
     if equals and not Path(entry).exists():
         return _named_folder(before, Path(after)) if Path(after).is_dir() else [Source(before, 1, after)]
     row = find(entry)

@@ -186,6 +186,8 @@ def test_what_counts_after_a_restart_is_said_and_not_half_done(running: Running)
         ("max_images = 0", "expected a whole number from 1"),
         ('models = ["a.onnx", "b/a.onnx"]', "are both called 'a'"),
         ('labels = ["stable"]', "expected LABEL=NAME:VERSION"),
+        ('models = [""]', "'' names no model"),
+        ('models = ["a="]', "'a=' names no model"),
         ('tokens = "gone"', "cannot be read"),
         ('cert = "gone.pem"\nkey = "gone.pem"', "gone.pem: cannot be read"),
         ("port 8000", "no TOML"),

@@ -158,6 +158,7 @@ class TestLabelsOfTheConfiguration:
         ("labels", "message"),
         [
             (("stable",), "the label is 'stable'; expected LABEL=NAME:VERSION"),
+            (("1=tiny:1",), "'1=tiny:1': the label is a number; expected a word"),
             (("stable=cats",), "the label is 'stable=cats'; expected"),
             (("stable=cats:x",), "the label is 'stable=cats:x'; expected"),
             (("=cats:1",), "the label is '=cats:1'; expected"),

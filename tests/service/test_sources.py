@@ -62,6 +62,10 @@ def test_a_run_is_called_like_its_folder(tmp_path: Path) -> None:
     [
         (("x=a.onnx", "x=b.onnx"), "a.onnx and b.onnx are both called 'x'; give one another name: x2=b.onnx"),
         (("a:b=c.onnx",), "'a:b' has a colon"),
+        (("=c.onnx",), r"=c\.onnx: '' is no name that an address can spell. Give another one: NAME=c\.onnx"),
+        (("a/b=c.onnx",), "'a/b' is no name that an address can spell"),
+        (("a=",), "'a=' names no model; expected NAME=FILE"),
+        (("",), "'' names no model; expected NAME=FILE"),
     ],
 )
 def test_names_are_checked(entries: tuple[str, ...], message: str) -> None:

@@ -55,7 +55,9 @@ class Classify(Choosing):
 class FeaturesOf(Choosing):
     """Of /v1/features."""
 
-    cut: str | None = setting(None, "Cut point or tensor.", unset="pool, else what the last layer reads")
+    cut: str | None = setting(
+        None, "Cut point that the model lists.", unset="pool, else what the last layer reads"
+    )
     pool: Literal["avg", "max", "none", "flatten"] = setting(
         "avg", "What is done to maps: mean or maximum over positions, nothing, or one long vector."
     )

@@ -169,7 +169,8 @@ class _Job:
     def run(self) -> Outcome:
         stages, recipe = self.stages, self.recipe
         examples = self.dataset.examples
-        with ThreadPoolExecutor(1) as beside:
+        # Ctrl-C comes to this thread alone; within an import it may leave the lock locked that the other waits for.
+        with ThreadPoolExecutor(2) as beside:
             opened = beside.submit(self._trunks)
             with stages.stage("scan", len(examples)):
                 facts = scan(
@@ -181,8 +182,9 @@ class _Job:
                 if fact.error is None
             }
             with stages.stage("model"):
-                import_for_later(recipe)  # while the network is opened
+                imported = beside.submit(import_for_later, recipe)  # while the network is opened
                 trunks = [self._shared(trunk) for trunk in opened.result()]
+                imported.result()
         for text in self.team.notes if self.team else ():
             stages.observer.say(text)
         digest = data_digest(self.dataset, facts)

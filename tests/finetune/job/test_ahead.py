@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(ahead, "fit_spaces", noted("ahead"))
     monkeypatch.setattr(rejection, "fit_spaces", noted("afterwards"))
     return fitted
+
+
+def test_what_is_imported_early_is_not_imported_where_ctrl_c_is_heard(
+    photos: Path, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import that Ctrl-C breaks off may keep the lock of all, for which the thread that opens the network waits."""
+    importing: list[threading.Thread] = []
+    monkeypatch.setattr(
+        "finetune.job.run.import_for_later", lambda _: importing.append(threading.current_thread())
+    )
+    run(photos, tmp_path / "out", tiny_path)
+    (thread,) = importing
+    assert thread is not threading.main_thread()
 
 
 def test_what_is_not_installed_is_not_missed_early(monkeypatch: pytest.MonkeyPatch) -> None:

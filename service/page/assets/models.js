@@ -117,8 +117,10 @@ function cardDetails(name, rows) {
   return h("div", {}, ...ready.map((row) => {
     const title = ready.length > 1 ? t("card.of_version", { version: String(row.version) }) : t("card.title");
     const details = h("details", { "data-key": `${name}/${row.version}` }, h("summary", {}, title));
+    let asked = false;
     details.addEventListener("toggle", async () => {
-      if (!details.open || details.children.length > 1) return;
+      if (!details.open || asked) return;
+      asked = true;
       try {
         const { card } = await ask(`v1/models/${path(name)}?version=${row.version}`);
         details.append(cardView(card));

@@ -91,6 +91,20 @@ def test_teach_says_what_to_start_where_nobody_may_teach(
     accessible(page)
 
 
+def test_a_card_that_is_opened_again_before_it_has_come_is_there_once(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/models/colours?version=2", lambda route: held.append(route))
+    for _ in range(3):  # opened, closed and opened
+        page.get_by_text("Card of version 2").click()
+    wait_until(page, lambda: held)
+    page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # whatever else was asked for has come
+    for route in held:
+        with page.expect_response("**/v1/models/colours?version=2"):
+            route.continue_()
+    page.evaluate("new Promise((resolve) => setTimeout(resolve))")  # after whoever waited for it
+    expect(page.get_by_role("article", name="colours").locator(".card-facts")).to_have_count(1)
+
+
 def test_a_list_that_was_overtaken_is_not_shown(page: Page) -> None:
     held: list[Route] = []
     page.route("**/v1/models", lambda route: route.continue_() if held else held.append(route))

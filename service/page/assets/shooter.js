@@ -10,19 +10,26 @@ export function shooter(take) {
   const opener = button(t("shooter.open"), toggle, { "aria-expanded": "false" });
   const place = h("div", { class: "shooter", hidden: true });
   let camera;
+  let awaited; // of the opening that goes on, until somebody closes: people are asked first, which may take long
   let held = false;
   let number = 0;
 
   async function toggle() {
     if (camera) return close();
+    if (awaited) return undefined;
+    const mine = (awaited = {});
+    let opened;
     try {
       if (!hasCamera()) throw new Error(cameraProblem());
-      camera = await openCamera().catch((error) => {
+      opened = await openCamera().catch((error) => {
         throw new Error(cameraProblem(error));
       });
     } catch (error) {
+      if (mine === awaited) awaited = undefined;
       return notify(error.message, true);
     }
+    if (mine !== awaited) return opened.close();
+    [camera, awaited] = [opened, undefined];
     const hold = button(t("shooter.hold"), () => {}, { class: "primary" });
     hold.addEventListener("pointerdown", (event) => {
       hold.setPointerCapture(event.pointerId);
@@ -59,7 +66,7 @@ export function shooter(take) {
   function close() {
     end();
     camera?.close();
-    camera = undefined;
+    [camera, awaited] = [undefined, undefined];
     place.hidden = true;
     place.replaceChildren();
     opener.textContent = t("shooter.open");

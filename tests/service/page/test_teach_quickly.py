@@ -146,6 +146,40 @@ def test_photos_are_marked_when_they_were_looked_at_later(page: Page) -> None:
     assert listed
 
 
+# People are asked before a camera is given: until `grant` is called. `streams` holds what was given.
+ASKING = """() => {
+  const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  const granted = new Promise((resolve) => (window.grant = resolve));
+  [window.asked, window.streams] = [0, []];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    window.asked += 1;
+    await granted;
+    window.streams.push(await given(wanted));
+    return window.streams.at(-1);
+  };
+}"""
+
+
+def test_a_camera_that_is_granted_late_is_opened_once_and_not_for_those_who_left(page: Page) -> None:
+    begin(page, "late")
+    page.get_by_label("Name of a new class").fill("discs")
+    page.keyboard.press("Enter")
+    discs = card(page, "discs")
+    page.evaluate(ASKING)
+    for _ in range(2):
+        discs.get_by_role("button", name="Use the camera").click()
+    assert page.evaluate("window.asked") == 1
+    page.get_by_role("link", name="Try", exact=True).click()
+    expect(discs).to_be_hidden()
+    page.evaluate("window.grant()")
+    ended = "window.streams.flatMap((one) => one.getTracks()).map((one) => one.readyState)"
+    wait_until(page, lambda: page.evaluate(ended) == ["ended"])
+    page.go_back()
+    discs.get_by_role("button", name="Use the camera").click()
+    expect(discs.locator("video")).to_be_visible()
+    assert page.evaluate(ended) == ["ended", "live"]
+
+
 def test_names_typed_while_others_are_on_their_way_are_kept(page: Page, watched: Watched) -> None:
     watched.expected.append("ERR_FAILED")
     begin(page, "quick")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tests.fixtures import encoded
+from tests.fixtures import encoded, reserved_port
 
 READY_S = 120
 
@@ -26,9 +26,9 @@ class Service:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder, self._options = folder, options
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port = taken.getsockname()[1]
+        # Until it is stopped: nobody takes its port while it is not there.
+        self._reserved = contextlib.ExitStack()
+        self.port = self._reserved.enter_context(reserved_port())
         self.url = f"http://127.0.0.1:{self.port}/"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,6 +64,7 @@ class Service:
                 self._process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
+        self._reserved.close()
 
     def ask(self, path: str) -> object:
         """What a route answers."""

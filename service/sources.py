@@ -5,7 +5,7 @@ my_photos-model/           a fine-tuning run: model my_photos-model, version 1 (
 repository/
     birds.onnx             model birds, version 1
     my_photos-model/       a fine-tuning run
-    cats/
+    cats/                  (so it is where this folder itself is named)
         1/model.onnx       model cats, versions 1 and 2
         2/model.onnx
 """
@@ -115,9 +115,11 @@ def same_place(spec: str, other: str) -> bool:
 
 
 def in_folder(folder: Path) -> Iterator[Source]:
-    """The models that a folder holds, by name and version; `model.onnx` in the folder itself is called like that."""
+    """The models that a folder holds, by name and version; its own `model.onnx` and its numbers are called like it."""
+    name = folder.resolve().name
     if (folder / FILE).is_file():
-        yield Source(folder.resolve().name, 1, str(folder / FILE))
+        yield Source(name, 1, str(folder / FILE))
+    yield from _versions(folder, name)
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name == _LOST:
             continue
@@ -125,15 +127,15 @@ def in_folder(folder: Path) -> Iterator[Source]:
             if path.name != FILE:
                 yield Source(path.stem, 1, str(path), origin="folder")
         elif path.is_dir():
-            if (path / FILE).is_file():
+            if (path / FILE).is_file() and not path.name.isdecimal():
                 yield Source(path.name, 1, str(path / FILE), origin="folder")
-            yield from _versions(path)
+            yield from _versions(path, path.name)
 
 
-def _versions(folder: Path) -> Iterator[Source]:
+def _versions(folder: Path, name: str) -> Iterator[Source]:
     numbered = [path for path in folder.iterdir() if path.name.isdecimal() and (path / FILE).is_file()]
     for path in sorted(numbered, key=lambda path: int(path.name)):
-        yield Source(folder.name, int(path.name), str(path / FILE), origin="folder")
+        yield Source(name, int(path.name), str(path / FILE), origin="folder")
 
 
 def _of_entry(entry: str) -> Iterable[Source]:
@@ -170,7 +172,7 @@ def _held(folder: Path) -> list[Source]:
 
 def _named_folder(name: str, folder: Path) -> list[Source]:
     """The one model of a folder under a name: platforms put a model into a folder, whatever its file is called."""
-    if (folder / FILE).is_file():
+    if (folder / FILE).is_file() and not any(_versions(folder, name)):
         return [Source(name, 1, str(folder / FILE))]
     held = _held(folder)
     names = sorted({source.name for source in held})

@@ -103,6 +103,17 @@ def test_versions_in_a_folder_that_has_a_name(tmp_path: Path) -> None:
     assert brief(sources([f"pets={tmp_path}"])) == [("pets", 2), ("pets", 3)]
 
 
+@pytest.mark.parametrize(("prefix", "name"), [("", "cats"), ("pets=", "pets")])
+def test_numbers_in_a_folder_are_versions_of_it(prefix: str, name: str, tmp_path: Path) -> None:
+    files(tmp_path / "cats", "2/model.onnx", "10/model.onnx")
+    assert brief(sources([f"{prefix}{tmp_path / 'cats'}"])) == [(name, 2), (name, 10)]
+    files(tmp_path / "cats", "model.onnx")
+    assert brief(sources([f"{prefix}{tmp_path / 'cats'}"])) == [(name, 1), (name, 2), (name, 10)]
+    (tmp_path / "cats" / "model.onnx").unlink()
+    files(tmp_path / "cats", "2024/1/model.onnx")  # no version: nothing lies in it
+    assert brief(sources([str(tmp_path / "cats")])) == [("cats", 2), ("cats", 10), ("2024", 1)]
+
+
 def test_one_name_for_several_models_is_refused(tmp_path: Path) -> None:
     files(tmp_path, "a.onnx", "b.onnx")
     with pytest.raises(

@@ -14,6 +14,7 @@ import click
 
 from models.errors import GraftError
 from models.extras import lacking
+from service.cli.terminal.interrupting import interrupts_outside_imports
 from service.cli.terminal.lazy import LazyGroup
 from service.cli.terminal.messages import print_error
 
@@ -40,7 +41,7 @@ class _Main(LazyGroup):
     def invoke(self, ctx: click.Context) -> Any:
         debug = ctx.params.get("debug", False)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), interrupts_outside_imports():
                 if not debug:  # warnings of libraries are for developers
                     warnings.simplefilter("ignore")
                 return super().invoke(ctx)

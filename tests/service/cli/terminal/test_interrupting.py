@@ -6,6 +6,7 @@ import importlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from service.cli.terminal.interrupting import interrupts_outside_imports
 
 
 @pytest.fixture(autouse=True)
-def default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def default() -> Iterator[None]:
+    """Python's own handler, which is not there where a shell runs the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_import_is_finished_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,10 +47,7 @@ def test_what_somebody_else_does_with_it_stays() -> None:
         asked.append(number)
 
     signal.signal(signal.SIGINT, ask)
-    try:
-        with interrupts_outside_imports():
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is ask
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    with interrupts_outside_imports():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is ask
     assert asked == [signal.SIGINT]

@@ -30,6 +30,16 @@ class Configuration:
     limits: Limits
     origins: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        """Refuse what no request could have: it would be told to come again, for ever."""
+        config, most = self.config, self.config.max_request_bytes
+        if most > self.limits.longest_held:
+            raise InputError(
+                f"max_request_mb is {config.max_request_mb}, and held_bytes has room for a body of "
+                f"{self.limits.longest_held >> 20} MiB; give held_bytes at least {-(-most * 8 // 7)}, or a smaller "
+                "max_request_mb."
+            )
+
     @property
     def values(self) -> dict[str, Any]:
         """Every setting by name."""
@@ -43,7 +53,8 @@ def read_configuration(
     """The settings that `options` (those that were given, by name), the environment and a TOML file make together.
 
     Raises:
-        InputError: a name that is none, a value out of range, or a file that cannot be read.
+        InputError: a name that is none, a value out of range, values that do not go together, or a file that cannot
+            be read.
     """
     if file is None and environment.get(CONFIG):
         file = Path(environment[CONFIG])

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from models.errors import BusyError
+from models.errors import BusyError, InputError
 
 _AGAIN_S = 1.0  # bodies are held while they are decoded: that soon there is room again
 
@@ -54,7 +54,13 @@ class Share:
         """Count so many bytes more.
 
         Raises:
+            InputError: there would be no room for them if nobody else had any.
             BusyError: as `Memory.add`.
         """
+        if self.taken + count > self._memory.size:
+            raise InputError(
+                f"what is made of the request takes more than the {self._memory.size >> 20} MiB there are for all of "
+                "them together. Send fewer or smaller images; who runs the service may raise --max-unpacked-mb."
+            )
         self._memory.add(count)
         self.taken += count

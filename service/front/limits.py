@@ -39,6 +39,11 @@ class Limits:
     )
     stop_s: float = setting(20.0, "Then for what is unfinished.", least=0)
 
+    @property
+    def longest_held(self) -> int:
+        """Bytes of the longest body for which there is room where no other is held."""
+        return max(self.held_bytes - self.held_bytes // 8, min(self.held_bytes, _SMALL))
+
 
 class ByteBudget:
     """Counts the bytes of unfinished and unanswered bodies over all connections. For one thread."""

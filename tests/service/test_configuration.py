@@ -11,7 +11,7 @@ from models.errors import InputError
 from models.settings import settings_of
 from service.config import ServiceConfig, service_settings
 from service.configuration import COMMAND_LINE, DEFAULT, Configuration, read_configuration
-from service.front.limits import Limits
+from service.front.limits import ByteBudget, Limits
 
 
 @pytest.fixture
@@ -132,6 +132,16 @@ def test_origins_as_browsers_send_them(file: Path) -> None:
         "null",
     )
     assert read(file, f"cors_origins = {[*origins]}").config.cors_origins == origins
+
+
+def test_bodies_for_which_there_is_never_room(file: Path) -> None:
+    with pytest.raises(
+        InputError, match="has room for a body of 223 MiB; give held_bytes at least 268435456,"
+    ):
+        read(file, "max_request_mb = 224\nheld_bytes = 268435454")
+    limits = read(file, "max_request_mb = 224\nheld_bytes = 268435456").limits
+    assert ByteBudget(limits.held_bytes).take(224 << 20, 0)
+    assert not ByteBudget(limits.held_bytes).take((224 << 20) + 1, 0)
 
 
 def test_files_that_cannot_be_read(file: Path) -> None:

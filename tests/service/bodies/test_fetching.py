@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from feature_extraction.addresses import Address
 from feature_extraction.fetching import Fetcher, resolved
-from models.errors import BusyError, CancelledError, ImageError
+from models.errors import CancelledError, ImageError, InputError
 from service.app import create_app
 from service.bodies.images import RequestWatch
 from service.bodies.memory import Memory, Share
@@ -263,7 +263,7 @@ def test_a_client_that_leaves_ends_the_wait(pages: Pages) -> None:
 
 def test_memory_is_counted(pages: Pages) -> None:
     pages.paths["/a.png"] = answering(200, bytes(5000))
-    with pytest.raises(BusyError, match="Try again"):
+    with pytest.raises(InputError, match="takes more than the 0 MiB there are for all"):
         fetch(fetcher(pages), at(pages), size=1000)
 
 

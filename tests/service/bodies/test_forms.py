@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from models.errors import BusyError, InputError
+from models.errors import InputError
 from service.bodies.forms import images_of_form
 from service.bodies.memory import Memory, Share
 from service.bodies.upload import Upload
@@ -50,7 +50,7 @@ def test_refusals(make: Callable[[], object], reason: str) -> None:
 
 
 def test_memory_is_counted() -> None:
-    with pytest.raises(BusyError, match="Try again"):
+    with pytest.raises(InputError, match="takes more than the 0 MiB there are for all"):
         read(part(data=bytes(2000)) + b"--x--", size=1000)
 
 

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from models.errors import BusyError, ImageError, InputError
+from models.errors import ImageError, InputError
 from service.bodies.json_images import images_of_json, parse_json
 from service.bodies.memory import Memory, Share
 from service.bodies.upload import Upload
@@ -67,7 +67,7 @@ def test_text_that_needs_four_bytes_a_character_is_counted_so() -> None:
         parse_json(body, share)
     wide = json.dumps({"images": ["A" * 300 + "😀"]})
     for form in (wide.encode(), json.dumps(json.loads(wide), ensure_ascii=False).encode()):
-        with memory.share() as share, pytest.raises(BusyError, match="Try again"):
+        with memory.share() as share, pytest.raises(InputError, match="takes more than"):
             parse_json(form, share)
 
 

@@ -46,8 +46,12 @@ def test_their_number_is_bounded(read: Read) -> None:
 
 @READERS
 def test_so_is_their_memory(read: Read) -> None:
+    memory = Memory(10_000)
+    with pytest.raises(InputError, match="takes more than the 0 MiB there are for all"):
+        read("UINT8", [1] * 1000, Share(memory))
+    memory.add(9000)
     with pytest.raises(BusyError, match="what others sent fills"):
-        read("UINT8", [1] * 1000, Share(Memory(1000)))
+        read("UINT8", [1] * 100, Share(memory))
 
 
 @READERS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ NAME = "training.safetensors"
 INTERVAL = 2.0  # seconds of work that a kill may cost
 _SHARE = 20.0  # at most one part in so many of the time goes into checkpoints
 _FILE = "graft.training"
+_SUM = "graft.crc32"  # of all that is in the file; those written before have none
 _DIGESTS = {"data": "the images or their labels are others", "model": "the network is another"}
 
 
@@ -132,8 +134,11 @@ class Checkpoint:
 
         try:
             with safe_open(str(self.path), "np") as file:
-                header = json.loads((file.metadata() or {})[_FILE])
+                metadata = file.metadata() or {}
+                header = json.loads(metadata[_FILE])
                 values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it has no __iter__)
+            if metadata.get(_SUM) not in (None, _checksum(metadata[_FILE], values)):
+                raise ValueError("damaged: its checksum is another")
             self._require_same(header["identity"])
             self.state = State.from_json(header["state"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as exc:
@@ -184,10 +189,19 @@ class Checkpoint:
         values = {f"now/{v.name}": session.value(v) for v in network.kept}
         values |= {f"best/{name}": value for name, value in self.best.items()}
         state = dataclasses.asdict(dataclasses.replace(self.state, seconds=self.seconds()))
-        header = {_FILE: json.dumps({"identity": self.identity, "state": state})}
-        checkpoint.save(self.path, values, header)
+        header = json.dumps({"identity": self.identity, "state": state})
+        checkpoint.save(self.path, values, {_FILE: header, _SUM: _checksum(header, values)})
         self._written = time.monotonic()
         self._cost = self._written - begin
+
+
+def _checksum(header: str, values: Mapping[str, Array]) -> str:
+    """A changed byte in a weight would be learned on from, and shipped, with nobody the wiser."""
+    total = zlib.crc32(header.encode())
+    for name in sorted(values):
+        flat = np.ascontiguousarray(values[name]).reshape(-1)
+        total = zlib.crc32(flat.view(np.uint8).data, zlib.crc32(name.encode(), total))
+    return f"{total:08x}"
 
 
 def values_of(session: Session, variables: list[Variable]) -> dict[str, Array]:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from finetune.autodiff import Session
 from finetune.autodiff.schedules import constant
@@ -94,6 +96,30 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
     with pytest.raises(OutputError, match=r"no checkpoint of a training .*Start anew without resuming"):
         trained(tmp_path, resume=True)
     assert trained(tmp_path).history[0].epochs
+
+
+def test_a_changed_byte_in_a_weight_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path)
+    path = tmp_path / NAME
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    changed[-3] ^= 1  # of the last weight; the header stands in front
+    path.write_bytes(changed)
+    with pytest.raises(OutputError, match=r"no checkpoint of a training .*damaged: its checksum is another"):
+        trained(tmp_path, resume=True)
+    path.write_bytes(whole)
+    trained(tmp_path, resume=True)
+
+
+def test_a_checkpoint_without_a_checksum_is_taken_up(tmp_path: Path) -> None:
+    """As versions before wrote it."""
+    first = trained(tmp_path)
+    with safe_open(str(tmp_path / NAME), "np") as file:
+        metadata = {name: text for name, text in file.metadata().items() if name != "graft.crc32"}
+        values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it has no __iter__)
+    save_file(values, str(tmp_path / NAME), metadata)
+    assert len(metadata) == 1
+    assert trained(tmp_path, resume=True).top == first.top
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ export function teachView() {
       else if (!id) place.replaceChildren(startView(workspace, datasets));
       else await show(workspace, datasets, id);
     } catch (error) {
-      if (mine === turn) place.replaceChildren(h("p", { class: "note failed" }, error.message));
+      if (mine !== turn) return;
+      close(); // so that who comes back finds what is asked for then
+      place.replaceChildren(h("p", { class: "note failed" }, error.message));
     }
   }
 

@@ -146,6 +146,21 @@ def test_photos_are_marked_when_they_were_looked_at_later(page: Page) -> None:
     assert listed
 
 
+def test_a_set_that_could_not_be_shown_is_there_once_the_service_answers(
+    page: Page, watched: Watched
+) -> None:
+    watched.expected.append("ERR_FAILED")
+    page.route("**/v1/jobs", lambda route: route.abort(), times=1)
+    page.get_by_label("What is it about?").fill("again")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_text("The service does not answer.")).to_be_visible()
+    page.get_by_role("link", name="Try", exact=True).click()
+    expect(page.get_by_role("button", name="Choose photos")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
+    expect(page.get_by_text("The service does not answer.")).to_have_count(0)
+
+
 # People are asked before a camera is given: until `grant` is called. `streams` holds what was given.
 ASKING = """() => {
   const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

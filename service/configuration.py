@@ -39,6 +39,11 @@ class Configuration:
                 f"{self.limits.longest_held >> 20} MiB; give held_bytes at least {-(-most * 8 // 7)}, or a smaller "
                 "max_request_mb."
             )
+        if config.max_images > config.max_queued:
+            raise InputError(
+                f"max_images is {config.max_images}, and max_queued {config.max_queued}: so many images of one request "
+                "would never find room. Raise max_queued, or lower max_images."
+            )
 
     @property
     def values(self) -> dict[str, Any]:

@@ -27,10 +27,10 @@ def read(file: Path, text: str) -> Configuration:
 
 def test_the_more_explicit_place_wins_and_is_named(file: Path) -> None:
     file.write_text("max_images = 1\nmax_queued = 1\nport = 1\nworkers = 9\n", encoding="utf-8")
-    environment = {"GRAFT_SERVE_MAX_IMAGES": "2", "GRAFT_SERVE_MAX_QUEUED": "2", "PORT": "2", "HOME": "/"}
+    environment = {"GRAFT_SERVE_MAX_IMAGES": "2", "GRAFT_SERVE_MAX_QUEUED": "4", "PORT": "2", "HOME": "/"}
     read = read_configuration({"max_images": 3}, environment, file)
     config = read.config
-    assert (config.max_images, config.max_queued, config.port, read.limits.workers) == (3, 2, 2, 9)
+    assert (config.max_images, config.max_queued, config.port, read.limits.workers) == (3, 4, 2, 9)
     names = ("max_images", "max_queued", "port", "workers", "host")
     assert [read.origins[name] for name in names] == [
         COMMAND_LINE,
@@ -40,7 +40,7 @@ def test_the_more_explicit_place_wins_and_is_named(file: Path) -> None:
         DEFAULT,
     ]
     assert {name: read.values[name] for name in names} == {
-        "max_images": 3, "max_queued": 2, "port": 2, "workers": 9, "host": "127.0.0.1",
+        "max_images": 3, "max_queued": 4, "port": 2, "workers": 9, "host": "127.0.0.1",
     }  # fmt: skip
 
 
@@ -142,6 +142,12 @@ def test_bodies_for_which_there_is_never_room(file: Path) -> None:
     limits = read(file, "max_request_mb = 224\nheld_bytes = 268435456").limits
     assert ByteBudget(limits.held_bytes).take(224 << 20, 0)
     assert not ByteBudget(limits.held_bytes).take((224 << 20) + 1, 0)
+
+
+def test_images_for_which_there_is_never_room(file: Path) -> None:
+    with pytest.raises(InputError, match="max_images is 64, and max_queued 63: so many images"):
+        read(file, "max_queued = 63")
+    assert read(file, "max_queued = 64").config.max_queued == 64
 
 
 def test_files_that_cannot_be_read(file: Path) -> None:

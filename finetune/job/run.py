@@ -49,7 +49,7 @@ from finetune.job.preparation import Prepared, data_digest, prepare
 from finetune.job.presets import with_networks
 from finetune.job.recipe import Recipe
 from finetune.job.reporting import collect_findings, draw_run, proven
-from finetune.job.strangers import show_strangers
+from finetune.job.strangers import show_strangers, unknown_ones
 from finetune.report.answers import Earlier, read_earlier
 from finetune.report.findings import Candidates, Findings, Previous
 from finetune.report.page import write_numbers, write_report
@@ -200,6 +200,7 @@ class _Job:
         )
         if self.folder.finished:
             return Outcome(self.folder.path / MODEL, self.folder.path / "report.html", None)
+        self.unknown = unknown_ones(self.unknown, set(self.digests.values()), stages.observer.say)
         trunk, candidates = trunks[0], None
         if recipe.candidates:
             candidates = self._compare(facts, trunks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,10 @@ from finetune.job.preparation import Prepared
 from finetune.report.shown import Shown
 from finetune.trust.measures import softmax
 from finetune.trust.strangers import Stranger, photos_at_hand, rendered
-from models.errors import ImageError
+from models.errors import GraftError, ImageError, InputError
 from models.fingerprint import image_digest
 from models.runtime import Array
+from models.wording import counted, listed
 
 _NAMED = 5  # accepted images of a kind that are named, at most
 
@@ -31,6 +33,33 @@ class Strangers:
     kinds: NDArray[np.str_]
     names: tuple[str, ...]
     features: Array
+
+
+def unknown_ones(
+    images: Sequence[ImageItem], labelled: Collection[bytes], say: Callable[[str], None]
+) -> Sequence[ImageItem]:
+    """Images that a person says are none of the classes, without those whose digest is among `labelled`.
+
+    A threshold that is chosen to refuse what was taught looks perfect, and refuses nothing else.
+
+    Raises:
+        InputError: none is left.
+    """
+    own: list[ImageItem] = []
+    others: list[ImageItem] = []
+    for image in images:
+        try:
+            taught = image_digest(read_item(image)) in labelled
+        except GraftError:  # which is said where it is looked at
+            taught = False
+        (own if taught else others).append(image)
+    if own:
+        names = listed([image.id for image in own], 3)
+        words = f"{counted(len(own), 'unknown image')} of {len(images):,} among the labelled ones ({names})"
+        if not others:
+            raise InputError(f"--unknown: {words}. Give images that are none of the classes.")
+        say(f"left out: {words}")
+    return others
 
 
 def see_strangers(

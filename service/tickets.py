@@ -83,7 +83,8 @@ class Ticket:
             raise CancelledError("the request was cancelled before its answer was ready.")
         self.cancel()
         raise DeadlineError(
-            f"no answer within {self._clock() - self.queued_at:.3g} s. Send fewer images at a time, or allow more time."
+            f"no answer within the time of the request, of which {self._clock() - self.queued_at:.3g} s were spent in "
+            "the queue and the model. Send fewer images at a time, or allow more time."
         )
 
 

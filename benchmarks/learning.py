@@ -62,7 +62,12 @@ class Drawn:
     y: NDArray[np.int64]
     test: list[ImageItem]
     test_y: NDArray[np.int64]
-    near: list[ImageItem]
+    near_by_class: list[list[ImageItem]]
+
+    @property
+    def near(self) -> list[ImageItem]:
+        """Images of all classes that are missing."""
+        return [item for items in self.near_by_class for item in items]
 
 
 def backbones() -> dict[str, str]:
@@ -74,12 +79,12 @@ def backbones() -> dict[str, str]:
     }
 
 
-def draw(images: LabelledSet, size: int, number: int) -> Drawn:
-    """Two thirds of the classes, `size` images of each."""
+def draw(images: LabelledSet, size: int, number: int, share: int = 3) -> Drawn:
+    """`size` images of each class, but for one in `share` classes, which are missing."""
     dice = np.random.default_rng([number, size])
     mixed = dice.permutation(images.classes).tolist()
-    missing = sorted(mixed[: len(mixed) // 3])
-    classes = sorted(mixed[len(mixed) // 3 :])
+    missing = sorted(mixed[: len(mixed) // share])
+    classes = sorted(mixed[len(mixed) // share :])
     learned = [
         [images.learned[name][i] for i in dice.permutation(len(images.learned[name]))[:size]]
         for name in classes
@@ -91,7 +96,7 @@ def draw(images: LabelledSet, size: int, number: int) -> Drawn:
         np.repeat(np.arange(len(classes)), [len(items) for items in learned]),
         [item for items in test for item in items],
         np.repeat(np.arange(len(classes)), [len(items) for items in test]),
-        [item for name in missing for item in images.measured[name]],
+        [list(images.measured[name]) for name in missing],
     )
 
 

@@ -103,15 +103,17 @@ export function teachView() {
 
 let pending; // {id, then}: what is to be done with the classes of a set that was just made
 
-// A new set, from an archive where one is given, and shown.
+// A new set, from an archive where one is given, and shown. Gives whether there is one.
 async function begin(name, archive, then) {
   try {
     const options = archive ? { method: "POST", body: archive, type: "application/zip" } : { method: "POST", json: { name } };
     if (archive) notify(t("teach.unpacking", { name: archive.name }));
     const facts = await (await send(`v1/datasets${archive ? query({ name }) : ""}`, options)).json();
     opened(facts, then);
+    return true;
   } catch (error) {
     notify(error.message, true);
+    return false;
   }
 }
 
@@ -123,9 +125,12 @@ function opened(facts, then) {
 function startView({ why, abilities }, datasets) {
   const name = h("input", { type: "text", maxlength: 80, placeholder: t("teach.example"), autocomplete: "off" });
   const form = h("form", { class: "row choosing" }, field(t("teach.name"), name), h("button", { class: "primary" }, t("teach.begin")));
-  form.addEventListener("submit", (event) => {
+  let begun = false; // whoever clicks twice wants one set
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    begin(name.value.trim() || t("teach.unnamed"));
+    if (begun) return;
+    begun = true;
+    begun = await begin(name.value.trim() || t("teach.unnamed"));
   });
   const take = (given) => {
     const archive = given.photos.find(({ file }) => ZIP.test(file.name));

@@ -52,6 +52,24 @@ def test_photos_by_keyboard_alone(page: Page) -> None:
     expect(discs.locator(".count")).to_have_text("1 photo")
 
 
+def test_who_starts_twice_has_one_set(page: Page, watched: Watched, service: Service) -> None:
+    watched.expected.append("ERR_FAILED")
+    start = page.get_by_role("button", name="Start", exact=True)
+    page.get_by_label("What is it about?").fill("once")
+    routes: list[Route] = []
+    page.route("**/v1/datasets", lambda route: routes.append(route))
+    start.click()
+    start.click()
+    wait_until(page, lambda: routes)
+    routes[0].abort()  # it can be tried again
+    expect(page.locator(".toast.failed")).to_be_visible()
+    page.unroute("**/v1/datasets")
+    start.evaluate("(one) => [one, one].forEach((again) => again.click())")  # both before an answer
+    expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
+    assert len(routes) == 1
+    assert [one["name"] for one in service.ask("v1/datasets")["datasets"]].count("once") == 1
+
+
 def test_who_goes_on_before_an_answer_is_there_is_not_taken_back(
     page: Page, photos: Path, service: Service
 ) -> None:

@@ -227,7 +227,7 @@ def test_the_camera_teaches_while_a_button_is_held(
 def test_a_cancelled_training_leaves_the_photos(page: Page, photos: Path) -> None:
     begin(page, "cancelled")
     add_folder(page, photos)
-    set_epochs(page, 3000, patience=3000)  # it is not over before it is cancelled
+    set_epochs(page, 100_000, patience=100_000)  # it is not over before it is cancelled
     train(page)
     expect(page.locator(".going .stage")).to_have_text("training", timeout=TRAINED_MS)
     held: list[tuple[Route, APIResponse]] = []
@@ -252,7 +252,7 @@ def test_goes_on_after_a_reload_and_after_the_service_was_killed(
     watched.expected.extend(GONE)
     begin(page, "killed")
     add_folder(page, photos)
-    set_epochs(page, 3000, patience=3000)
+    set_epochs(page, 6000, patience=6000)
     train(page)
     expect(page.locator(".going")).to_be_visible()
     page.reload()

@@ -44,7 +44,7 @@ class TestFolders:
         assert contents(root, tally) == {
             f"{root}/a b+ü#?.png": GREEN, f"{root}/b-a/1.png": RED, f"{root}/b/10.png": GREEN, f"{root}/b/2.png": RED,
         }  # fmt: skip
-        assert tally.words() == "2 other files (1 hidden, 1 .txt)"
+        assert tally.words() == "2 other files (1 folder .hidden, 1 .txt)"
         assert contents(f"{root}/") == contents(root)
         assert image_count(root) is None
 

@@ -1,8 +1,10 @@
-"""Runs of a model that wait until the test lets them go."""
+"""Runs of a model that wait until the test lets them go, and tests that wait for what a service does by itself."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,3 +26,11 @@ class Held:
         self.entered.set()
         assert self.leave.wait(WAIT_S)
         return self._run(*arguments)
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Wait for what a service does by itself, and fail where it never does."""
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

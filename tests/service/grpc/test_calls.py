@@ -6,7 +6,6 @@ import json
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,7 +17,7 @@ from service.grpc.messages import message_class
 from service.safety import Guard
 from service.tokens import Tokens, new_token
 from tests.service.grpc.client import INFERENCE, PATIENCE_S, RED, Client, infer, metric, numbers
-from tests.service.holding import WAIT_S, Held
+from tests.service.holding import WAIT_S, Held, wait_until
 from tests.service.serving import Serving
 
 OwnService = Callable[..., Serving]
@@ -43,8 +42,7 @@ def test_http_and_grpc_wait_in_one_queue(own_service: OwnService, monkeypatch: p
         running = asked_later(client)
         assert held.entered.wait(WAIT_S)
         queued = asked_later(client)
-        while service.registry.get("tiny").batcher.queued < 1:
-            time.sleep(0.001)
+        wait_until(lambda: service.registry.get("tiny").batcher.queued >= 1)
         with pytest.raises(grpc.RpcError, match="1 images wait for the model; at most 1 may") as caught:
             client.call("ModelInfer", infer())
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -96,8 +94,7 @@ def test_deadline_of_the_client(own_service: OwnService, monkeypatch: pytest.Mon
         with pytest.raises(grpc.RpcError) as caught:
             client.method("ModelInfer")(infer().SerializeToString(), timeout=0.2)
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        while not metric(service, "graft_rejections_total"):  # the service knows it a moment later
-            time.sleep(0.01)
+        wait_until(lambda: metric(service, "graft_rejections_total"))  # the service knows it a moment later
         held.leave.set()
         assert numbers(running.result()).argmax() == 0
         # Nothing was run for the one that was late.
@@ -130,15 +127,12 @@ def test_who_cancels_leaves_the_queue(own_service: OwnService, monkeypatch: pyte
         running = asked_later(client)
         assert held.entered.wait(WAIT_S)
         leaving = asked_later(client, infer(np.tile(RED, (5, 1, 1, 1))))
-        while batcher.queued < 5:
-            time.sleep(0.001)
+        wait_until(lambda: batcher.queued >= 5)
         leaving.cancel()
-        while batcher.queued:
-            time.sleep(0.001)
+        wait_until(lambda: not batcher.queued)
         held.leave.set()
         assert numbers(running.result()).argmax() == 0
-    while not metric(service, 'graft_rejections_total{reason="client_left"}'):
-        time.sleep(0.01)
+    wait_until(lambda: metric(service, 'graft_rejections_total{reason="client_left"}'))
     assert metric(service, 'graft_batch_size_sum{model="tiny"') == 1
 
 

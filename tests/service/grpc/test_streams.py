@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from service.grpc.streams import AHEAD, Streams
 from service.safety import Guard
 from service.tokens import Tokens, new_token
 from tests.service.grpc.client import INFERENCE, PATIENCE_S, RED, Client, infer, metric, numbers
-from tests.service.holding import WAIT_S, Held
+from tests.service.holding import WAIT_S, Held, wait_until
 from tests.service.serving import Serving
 
 OwnService = Callable[..., Serving]
@@ -74,8 +73,7 @@ def test_messages_of_a_full_server_are_refused_one_by_one(
     with Client(service.grpc_address) as client:
         answers = client.stream(messages())
         assert held.entered.wait(WAIT_S)
-        while metric(service, 'graft_rejections_total{reason="queue"}') < 3:
-            time.sleep(0.001)
+        wait_until(lambda: metric(service, 'graft_rejections_total{reason="queue"}') >= 3)
         held.leave.set()
         first = [next(answers) for _ in range(6)]
         go_on.set()
@@ -102,8 +100,7 @@ def test_messages_without_a_worker_or_room_are_refused_in_words(
         yield infer(id="a")
         assert held.entered.wait(WAIT_S)
         yield infer(id="b")
-        while not metric(service, 'graft_requests_total{method="gRPC"'):
-            time.sleep(0.001)
+        wait_until(lambda: metric(service, 'graft_requests_total{method="gRPC"'))
         held.leave.set()
 
     with Client(service.grpc_address) as client:
@@ -175,11 +172,9 @@ def test_a_stream_that_is_broken_frees_the_queue(
     with Client(service.grpc_address) as client:
         answers = client.stream(infer(np.tile(RED, (4, 1, 1, 1))) for _ in range(8))
         assert held.entered.wait(WAIT_S)
-        while not batcher.queued:
-            time.sleep(0.001)
+        wait_until(lambda: batcher.queued)
         del answers
-    while batcher.queued:
-        time.sleep(0.001)
+    wait_until(lambda: not batcher.queued)
     held.leave.set()
     with Client(service.grpc_address) as client:
         assert numbers(client.call("ModelInfer", infer())).argmax() == 0

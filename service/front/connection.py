@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import ssl
 import time
 from typing import Any, cast
 
@@ -51,8 +52,7 @@ class Connection:
         """Answer requests until the client or the server has had enough. Who runs this calls `abort` then."""
         try:
             if self._gate.tls is not None:
-                timeout = self._gate.limits.header_s
-                await self._writer.start_tls(self._gate.tls, ssl_handshake_timeout=timeout)
+                await self._encrypt(self._gate.tls)
             while await self._serve_one():
                 self.since, self.requested = time.monotonic(), False
                 if self._requests.next():
@@ -62,6 +62,20 @@ class Connection:
                 await self._writer.wait_closed()
         except OSError:
             pass  # the client is gone, or does not read
+
+    async def _encrypt(self, tls: ssl.SSLContext) -> None:
+        """Shake hands; ConnectionResetError where the client has left."""
+        plain = self._writer.transport
+        try:
+            await self._writer.start_tls(tls, ssl_handshake_timeout=self._gate.limits.header_s)
+        except AttributeError:
+            # asyncio has no transport any more for a client that left as the handshake ended, and stumbles over that;
+            # so would whoever closes the writer.
+            writer = vars(self._writer)
+            if writer["_transport"] is not None:
+                raise
+            writer["_transport"] = plain
+            raise ConnectionResetError from None
 
     def abort(self) -> None:
         """Close the socket, whatever is unsent."""

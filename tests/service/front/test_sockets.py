@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import socket
 import ssl
 from collections.abc import Callable
@@ -54,6 +55,22 @@ def test_plain_bytes_on_a_tls_port(
 def test_handshake_has_an_end(serving: Serving, tls: ssl.SSLContext) -> None:
     with serving(tls, header_s=0.1).client() as client:
         assert client.rest() == b""
+
+
+def test_a_client_that_leaves_as_the_handshake_ends(
+    serving: Serving, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def left(loop: object, transport: asyncio.Transport, *_: object, **__: object) -> None:
+        """As asyncio's own, which gives the transport that is used from then on: none is left."""
+        transport.abort()
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "start_tls", left)
+    site = serving(tls)
+    with site.client() as client:
+        assert client.rest() == b""
+    site.end()
+    gc.collect()  # tasks whose failure nobody has looked at tell of it then
+    assert caplog.messages == []
 
 
 def test_unfinished_handshakes_make_room(
